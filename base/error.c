@@ -1,0 +1,70 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[] = {
+    [ERROR_NONE] = "none",
+    [ERROR_INVALID] = "invalid",
+    [ERROR_NOT_FOUND] = "not_found",
+    [ERROR_EXISTS] = "exists",
+    [ERROR_DENIED] = "denied",
+    [ERROR_LIMIT] = "limit",
+    [ERROR_UNAVAILABLE] = "unavailable",
+    [ERROR_TIMEOUT] = "timeout",
+    [ERROR_UNSUPPORTED] = "unsupported",
+    [ERROR_SYSTEM] = "system",
+};
+
+int error_set(struct error *err, enum error_code code, const char *format, ...) {
+    if (err == NULL)
+        return -1;
+    err->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return -1;
+}
+
+int error_system(struct error *err, int errnum, const char *format, ...) {
+    if (err == NULL)
+        return -1;
+    err->code = ERROR_SYSTEM;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    char reason[128];
+    size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s",
+             strerror_r(errnum, reason, sizeof reason));
+    return -1;
+}
+
+int error_wrap(struct error *err, const char *format, ...) {
+    if (err == NULL)
+        return -1;
+    char inner[sizeof err->text];
+    memcpy(inner, err->text, sizeof inner);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s", inner);
+    return -1;
+}
+
+const char *error_code_name(enum error_code code) {
+    return names[code];
+}
+
+enum error_code error_code_parse(const char *name) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum error_code)i;
+    return ERROR_SYSTEM;
+}

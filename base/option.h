@@ -1,0 +1,70 @@
+/* The option table: one row a setting drives its flag, its environment variables, the YAML file, --help, the manual and
+ * --show-config.
+ *
+ * Precedence: flag > environment (first name that is set) > YAML file > default. Flags are "--name value" or
+ * "--name=value"; for OPTION_BOOL also "--name" and "--no-name". Lists: comma-separated text, a JSON array
+ * of strings, or a flag given several times. A bad value is ERROR_INVALID naming the flag, variable or YAML key it came from, and what it may be. */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum option_type {
+    OPTION_BOOL,     /* bool: true/false, yes/no, on/off, 1/0 in any case ("True" as JEG's variables have it) */
+    OPTION_INT,      /* int64_t within [min, max] */
+    OPTION_DURATION, /* int64_t milliseconds; plain numbers are seconds; also 500ms, 30s, 5m, 4h, 2d */
+    OPTION_BYTES,    /* int64_t bytes; also 64k, 10M, 1G (powers of 1024) */
+    OPTION_TEXT,     /* char *, owned by the settings struct; NULL when the default is NULL */
+    OPTION_ENUM,     /* char *, one of the texts in `choices`, separated by '|' */
+    OPTION_LIST,     /* char **, NULL-terminated, owned; never NULL itself */
+};
+
+enum option_flags {
+    OPTION_SECRET = 1, /* not as a flag (argv is public), masked in --show-config */
+    OPTION_RELOAD = 2, /* takes effect without a restart */
+};
+
+struct option_row {
+    const char *name;        /* "auth-token-file": the flag and, with '_', the YAML key */
+    const char *environment; /* comma-separated names, first wins: "ELARA_IP,EG_IP,KG_IP" */
+    enum option_type type;
+    size_t offset;        /* of the field in the settings struct */
+    const char *fallback; /* the default as text, NULL for none */
+    int64_t min, max;     /* OPTION_INT, _DURATION (ms), _BYTES; both 0 = any non-negative value */
+    const char *choices;  /* OPTION_ENUM */
+    unsigned flags;
+    const char *group; /* heading in --help */
+    const char *help;  /* one or two sentences */
+};
+
+/* A table ends with a row whose name is NULL. */
+
+/* Where a value came from, for --show-config and messages. */
+struct option_source {
+    char text[192]; /* "default", "--port", "EG_PORT", "/etc/elara.yaml:port" */
+};
+
+/* Fills `settings` (zeroed by the caller) from all sources. `environment` is a NULL-terminated envp; `file` a YAML mapping or
+ * NULL; sources, if not NULL, has one entry a row. Arguments that are no flags are an error. Flags --help, --version, --show-config
+ * and --config are the caller's: it strips them first with option_take_flag. */
+int option_load(const struct option_row *table, int argc, char **argv, char *const *environment,
+                const json_t *file, const char *file_name, void *settings,
+                struct option_source *sources, struct error *err);
+void option_free(const struct option_row *table, void *settings);
+
+/* Removes "--name" or "--name value"/"--name=value" from argv; true when it was there. value may be NULL for flags without one. */
+bool option_take_flag(int *argc, char **argv, const char *name, const char **value);
+
+/* The first variable of `environment` that starts with `prefix` and that no row names, or NULL; *at walks on. */
+const char *option_next_unknown(const struct option_row *table, char *const *environment,
+                                const char *prefix, size_t *at);
+
+void option_print_help(const struct option_row *table, FILE *out);
+void option_print_config(const struct option_row *table, const void *settings,
+                         const struct option_source *sources, FILE *out); /* YAML, each line with its source */
+void option_print_markdown(const struct option_row *table, FILE *out);    /* docs/configuration.md's table */

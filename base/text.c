@@ -1,0 +1,133 @@
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+bool text_equal_n(const char *text, size_t length, const char *other) {
+    return strlen(other) == length && memcmp(text, other, length) == 0;
+}
+
+bool text_starts_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool text_ends_with(const char *text, const char *suffix) {
+    size_t length = strlen(text);
+    size_t tail = strlen(suffix);
+    return length >= tail && strcmp(text + length - tail, suffix) == 0;
+}
+
+void text_lower(char *text) {
+    for (; *text; text++)
+        if (*text >= 'A' && *text <= 'Z')
+            *text = (char)(*text - 'A' + 'a');
+}
+
+int text_parse_int(const char *text, int64_t min, int64_t max, const char *what, int64_t *ret,
+                   struct error *err) {
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool plain = *text == '-' || isdigit((unsigned char)*text);
+    if (!plain || *end != '\0' || errno != 0 || value < min || value > max)
+        return error_set(err, ERROR_INVALID,
+                         "%s: \"%.64s\" is not a whole number from %" PRId64 " to %" PRId64, what,
+                         text, min, max);
+    *ret = value;
+    return 0;
+}
+
+/* Bytes of the sequence that starts at data, 0 when it is not valid UTF-8. */
+static size_t sequence_length(const uint8_t *data, size_t length) {
+    uint8_t first = data[0];
+    if (first < 0x80)
+        return 1;
+    size_t need = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4 || length < need)
+        return 0;
+    for (size_t i = 1; i < need; i++)
+        if ((data[i] & 0xC0) != 0x80)
+            return 0;
+    bool overlong = (first == 0xE0 && data[1] < 0xA0) || (first == 0xF0 && data[1] < 0x90);
+    bool surrogate = first == 0xED && data[1] > 0x9F;
+    bool too_big = first == 0xF4 && data[1] > 0x8F;
+    return overlong || surrogate || too_big ? 0 : need;
+}
+
+bool text_is_utf8(const void *data, size_t length) {
+    const uint8_t *bytes = data;
+    size_t at = 0;
+    while (at < length) {
+        uint64_t eight; /* most text is ASCII: eight bytes a step */
+        if (length - at >= sizeof eight) {
+            memcpy(&eight, bytes + at, sizeof eight);
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        size_t step = sequence_length(bytes + at, length - at);
+        if (step == 0)
+            return false;
+        at += step;
+    }
+    return true;
+}
+
+size_t text_utf8_floor(const char *data, size_t length, size_t max) {
+    if (length <= max)
+        return length;
+    while (max > 0 && ((uint8_t)data[max] & 0xC0) == 0x80)
+        max--;
+    return max;
+}
+
+void text_hex(const uint8_t *data, size_t length, char *hex) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < length; i++) {
+        hex[2 * i] = digits[data[i] >> 4];
+        hex[2 * i + 1] = digits[data[i] & 15];
+    }
+    hex[2 * length] = '\0';
+}
+
+void text_uuid4(char uuid[37]) {
+    uint8_t raw[16];
+    if (getrandom(raw, sizeof raw, 0) != sizeof raw)
+        abort(); /* 16 bytes cannot come short once the pool is up */
+    raw[6] = (uint8_t)((raw[6] & 0x0F) | 0x40);
+    raw[8] = (uint8_t)((raw[8] & 0x3F) | 0x80);
+    char hex[33];
+    text_hex(raw, sizeof raw, hex);
+    snprintf(uuid, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+}
+
+bool text_is_kernel_id(const char *text) {
+    size_t groups = 1;
+    size_t in_group = 0;
+    if (strlen(text) > 128)
+        return false;
+    for (; *text; text++) {
+        if (*text == '-') {
+            if (in_group == 0)
+                return false;
+            groups++;
+            in_group = 0;
+        } else if (isalnum((unsigned char)*text) || *text == '_') {
+            in_group++;
+        } else {
+            return false;
+        }
+    }
+    return groups == 5 && in_group > 0;
+}
+
+bool text_glob(const char *pattern, const char *text) {
+    return fnmatch(pattern, text, FNM_NOESCAPE) == 0;
+}

@@ -1,0 +1,35 @@
+/* Text: checked comparison, parsing, UTF-8, ids. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Length-checked equality of a counted text and a C string. */
+bool text_equal_n(const char *text, size_t length, const char *other);
+bool text_starts_with(const char *text, const char *prefix);
+bool text_ends_with(const char *text, const char *suffix);
+void text_lower(char *text); /* ASCII, in place */
+
+/* The whole of `text` as a decimal number within [min, max]; else ERROR_INVALID naming `what`. */
+int text_parse_int(const char *text, int64_t min, int64_t max, const char *what, int64_t *ret,
+                   struct error *err);
+
+/* RFC 3629: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
+bool text_is_utf8(const void *data, size_t length);
+
+/* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
+size_t text_utf8_floor(const char *data, size_t length, size_t max);
+
+void text_hex(const uint8_t *data, size_t length, char *hex); /* 2 * length + 1 bytes */
+
+/* A random version-4 UUID (RFC 9562), lower case: 37 bytes with the NUL. */
+void text_uuid4(char uuid[37]);
+
+/* Five groups of word characters joined by '-' (the form of kernel and session ids in jupyter_server), at most 128 bytes. */
+bool text_is_kernel_id(const char *text);
+
+/* Shell-style match with * and ?; for allow and deny lists. */
+bool text_glob(const char *pattern, const char *text);

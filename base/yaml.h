@@ -1,0 +1,10 @@
+/* YAML 1.1 (libyaml) into jansson trees: mappings, sequences and scalars. Plain scalars become null, true/false, integers or reals as in the YAML 1.2 core schema (so that "no" and "on" stay texts), quoted ones stay texts. Anchors and aliases
+ * are refused (no expansion bombs), as are duplicate keys, tags and a second document. Errors name line and column. */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err);

@@ -1,0 +1,33 @@
+/* Who is asking: methods are tried in order, each in a file of its own (auth_token.c, auth_file.c). */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+struct auth;
+
+enum auth_role { AUTH_USER, AUTH_ADMIN };
+
+struct auth_identity {
+    const char *name; /* owner of what it starts; lives as long as the auth (not over a reload: copy it) */
+    enum auth_role role;
+    bool verified; /* false: the one user of a gateway without named tokens */
+};
+
+struct auth_settings {
+    const char *token;      /* the shared one, role admin; NULL or "" = none */
+    const char *token_file; /* names and hashed tokens; NULL = none */
+};
+
+int auth_create(const struct auth_settings *settings, struct auth **ret, struct error *err);
+void auth_destroy(struct auth *auth);
+int auth_reload(struct auth *auth, struct error *err); /* on failure the old tokens stay */
+bool auth_is_required(const struct auth *auth);        /* false: no token is configured, everybody is the one user */
+
+/* authorization: the header or NULL; query_token: "?token=" or NULL, which wins when it is there. -1 with ERROR_DENIED when no method knows the client. Constant-time. */
+int auth_check(struct auth *auth, const char *authorization, const char *query_token,
+               const struct auth_identity **ret, struct error *err);
+
+/* May this identity see and use what `owner` owns? Admins may all. */
+bool auth_may_use(const struct auth_identity *identity, const char *owner);

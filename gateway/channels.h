@@ -1,0 +1,26 @@
+/* GET /api/kernels/{id}/channels: one client's WebSocket joined to one attachment of its kernel's link. */
+#pragma once
+
+#include "gateway/http.h"
+#include "gateway/kernels.h"
+#include "gateway/loop.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct channels_settings {
+    int64_t message_max;           /* incoming WebSocket message */
+    int64_t ping_interval_ms;
+    int64_t window;                /* bytes under way to one client */
+    int64_t gateway_client_max;    /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
+};
+
+struct channels;
+struct channels *channels_create(struct loop *loop, const struct channels_settings *settings);
+/* Closes every client with 1012: come back. */
+void channels_close_all(struct channels *channels);
+void channels_destroy(struct channels *channels);
+size_t channels_count(const struct channels *channels);
+
+/* Answers the upgrade (or refuses it). */
+void channels_open(struct channels *channels, struct kernel *kernel, struct http_request *request);

@@ -1,0 +1,89 @@
+/* The HTTP server: evhttp, plus the checks it leaves out, routes, authentication, JSON answers, CORS and the access log. */
+#pragma once
+
+#include "base/error.h"
+#include "gateway/auth.h"
+#include "gateway/loop.h"
+
+#include <event2/bufferevent.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct http;
+struct http_request; /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
+
+typedef void http_handler(struct http_request *request, void *context);
+
+enum http_route_flags {
+    HTTP_PUBLIC = 1, /* no token needed */
+};
+
+struct http_route {
+    const char *method;  /* "GET"; HEAD falls back to GET, OPTIONS is answered for every path */
+    const char *pattern; /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
+    http_handler *handler;
+    unsigned flags;
+};
+
+struct http_settings {
+    const char *ip;
+    int port;
+    int port_retries; /* further ports to try when taken */
+    const char *base_url; /* "/" or "/prefix/" */
+    int64_t body_max, header_max;
+    int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+    const char *allow_origin, *allow_headers, *allow_methods, *allow_credentials, *expose_headers,
+        *max_age; /* NULL or "" = not sent */
+    const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
+    bool trust_xheaders;
+};
+
+int http_create(struct loop *loop, const struct http_settings *settings, struct auth *auth,
+                struct http **ret, struct error *err);
+void http_destroy(struct http *http);
+/* routes ends with a NULL method; it and context must outlive the server. */
+void http_add_routes(struct http *http, const struct http_route *routes, void *context);
+int http_listen(struct http *http, struct error *err);
+int http_port(const struct http *http);             /* the one it listens on */
+void http_stop_accepting(struct http *http);
+
+/* What the client sent. Texts live as long as the request; NULL = not there. */
+const char *http_request_method(const struct http_request *request);
+const char *http_request_path(const struct http_request *request);                   /* decoded, for logs and messages */
+const char *http_request_param(const struct http_request *request, const char *name); /* {name}, decoded */
+const char *http_request_query(const struct http_request *request, const char *name); /* decoded; "" for a bare key */
+const char *http_request_header(const struct http_request *request, const char *name);
+const struct auth_identity *http_request_identity(const struct http_request *request);
+const char *http_base_url(const struct http_request *request);
+/* True for a notebook server's gateway client (User-Agent "Tornado/..."). */
+bool http_request_is_gateway_client(const struct http_request *request);
+
+/* The body as JSON whatever its Content-Type; *ret is borrowed, NULL for an empty body. Bad JSON or UTF-8: ERROR_INVALID "Invalid JSON in body of request: ...". */
+int http_request_json(struct http_request *request, json_t **ret, struct error *err);
+
+/* Tells when the client went away before the answer; the request stays valid until it is answered (the answer then goes nowhere). */
+void http_request_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
+
+/* Answers; the request is gone afterwards. */
+void http_reply_header(struct http_request *request, const char *name, const char *value); /* before the answer */
+void http_reply_json(struct http_request *request, int status, json_t *body /* stolen */);
+void http_reply_empty(struct http_request *request, int status);
+void http_reply_bytes(struct http_request *request, int status, const char *content_type,
+                      const void *data, size_t length);
+/* A file below `root`: type by extension, ETag, Last-Modified, one Range, HEAD, 304; 404 when missing, 403 when `path` leaves root. */
+void http_reply_file(struct http_request *request, const char *root, const char *path);
+/* {"reason", "message"}. reason NULL: the status's standard phrase. */
+void http_reply_error(struct http_request *request, int status, const char *reason,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403, TIMEOUT 504, UNAVAILABLE 503 with Retry-After,
+ * UNSUPPORTED 501, SYSTEM 500. */
+void http_reply_failure(struct http_request *request, const struct error *err);
+
+/* For an upgrade: hands over the connection; the request is gone afterwards. End it with http_connection_end. */
+struct http_connection {
+    struct bufferevent *io;
+    void *handle;
+};
+struct http_connection http_request_take(struct http_request *request);
+void http_connection_end(struct http_connection *connection);

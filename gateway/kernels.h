@@ -1,0 +1,104 @@
+/* The kernels this gateway serves: start, find, interrupt, restart, end, and what they are doing. A kernel's life is one table of {event, from, to}
+ * (kernels.c); the launcher beside it is the record. */
+#pragma once
+
+#include "base/error.h"
+#include "base/list.h"
+#include "gateway/auth.h"
+#include "gateway/links.h"
+#include "gateway/loop.h"
+#include "kernelspecs/kernelspecs.h"
+#include "launcher/provisioner.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct kernels;
+struct kernel;
+
+enum kernel_phase {
+    KERNEL_LAUNCHING,  /* the provisioner is at work; there is no link */
+    KERNEL_STARTING,   /* the launcher answers, the kernel does not yet */
+    KERNEL_READY,
+    KERNEL_RESTARTING,
+    KERNEL_STOPPING,
+    KERNEL_DEAD,       /* could not start, or died for good: stays, with its reason, until DELETE, restart or retention */
+    KERNEL_GONE,       /* about to be freed: let go of it */
+};
+
+struct kernel_status {
+    enum kernel_phase phase;
+    const char *stage;           /* what is going on, for a person: "starting the process" */
+    const char *execution_state; /* starting, idle, busy, restarting, dead */
+    const char *reason;          /* why it is dead; NULL otherwise */
+};
+
+struct kernels_settings {
+    const char *python;            /* for argv[0] python, python3, python3.N; NULL: found on PATH */
+    const char *root_directory;    /* base of a POST's `path`; NULL: the gateway's working directory */
+    char *const *client_envs;      /* names a client may set besides KERNEL_*; "*" = all */
+    char *const *inherited_envs;   /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
+    int64_t max_kernels, max_kernels_per_user; /* -1 = unlimited */
+    int64_t max_failed;            /* stand-ins kept; beyond it a refusal is HTTP */
+    int64_t failed_retention_ms;   /* how long a dead kernel stays */
+    int64_t tombstone_retention_ms;
+    int64_t launch_timeout_ms;     /* KERNEL_LAUNCH_TIMEOUT of a request overrides */
+    int64_t shutdown_wait_ms, restart_limit, stable_after_ms;
+    int64_t journal_bytes, output_bytes, session_retention_ms;
+    const char *transport; /* tcp | ipc */
+    const char *log_level;
+    char *const *unauthorized_users, *const *authorized_users;
+};
+
+int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,
+                   struct provisioner *provisioner, struct kernelspecs *specs, struct kernels **ret,
+                   struct error *err);
+/* Leaves all kernels running. */
+void kernels_destroy(struct kernels *kernels);
+/* Adopts what the provisioner finds. is_adopting is true until the first pass is complete: reads answer 503 till then. */
+void kernels_adopt(struct kernels *kernels);
+bool kernels_is_adopting(const struct kernels *kernels);
+
+struct kernel_request {
+    const char *name;  /* kernelspec; NULL or "": the default */
+    const json_t *env; /* object or NULL; checked here */
+    const char *path;  /* working directory below root_directory, or NULL */
+    const char *kernel_id; /* the client's wish, or NULL */
+    const struct auth_identity *identity;
+    const json_t *session; /* {path, name, type} or NULL */
+    bool refuse_in_notebook; /* refusal_style: limits and refusals become a dead kernel with a reason */
+};
+/* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its status. */
+int kernels_start(struct kernels *kernels, const struct kernel_request *request, struct kernel **ret,
+                  struct error *err);
+
+struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* NULL: none */
+/* Why the id is no more ("culled after 3 h idle"), or NULL. */
+const char *kernels_tombstone(const struct kernels *kernels, const char *id);
+json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity); /* array of models */
+size_t kernels_count(const struct kernels *kernels);
+
+json_t *kernel_model(const struct kernel *kernel); /* {"id","name","last_activity","execution_state","connections"[,"reason"]} */
+const char *kernel_id(const struct kernel *kernel);
+const char *kernel_owner(const struct kernel *kernel);
+const char *kernel_display_name(const struct kernel *kernel);
+const struct kernel_status *kernel_status(const struct kernel *kernel);
+struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
+
+typedef void kernel_done(void *context, const struct error *err); /* err NULL: done; never from inside the call */
+void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);
+void kernel_restart(struct kernel *kernel, kernel_done *done, void *context); /* a dead one is started again, from its request */
+/* Ends it and forgets it; reason (or NULL) goes to the tombstone and the notebook. Calls that come while it ends share the outcome. */
+void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *done, void *context);
+
+/* Told of each change of the kernel's status, and of links that come and go. KERNEL_GONE is the last. */
+struct kernel_watcher {
+    struct list_node node;
+    void (*changed)(void *context, struct kernel *kernel);
+    void *context;
+};
+void kernel_watch(struct kernel *kernel, struct kernel_watcher *watcher);
+void kernel_unwatch(struct kernel_watcher *watcher);
+
+void kernel_connected(struct kernel *kernel);    /* a client's WebSocket opened */
+void kernel_disconnected(struct kernel *kernel); /* and closed */

@@ -1,0 +1,62 @@
+/* The gateway's side of the kernel link (docs/link-protocol.md): one ROUTER socket for all launchers, on the loop. */
+#pragma once
+
+#include "base/error.h"
+#include "gateway/loop.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct links;
+struct link;       /* to one launcher; reconnects by itself until link_close */
+struct attachment; /* one client connection on a link */
+
+struct link_events {
+    void (*welcomed)(void *context, const json_t *record, const json_t *status); /* connected, or connected again */
+    void (*lost)(void *context); /* silent too long; it is being reconnected */
+    void (*status)(void *context, const json_t *status);
+    void (*exited)(void *context, const json_t *exit_report);
+};
+
+int links_create(struct loop *loop, struct links **ret, struct error *err);
+void links_destroy(struct links *links);
+
+/* endpoint: a ZeroMQ address; server_key: Z85 CURVE key of the launcher or NULL (ipc). */
+int link_open(struct links *links, const char *kernel_id, const char *endpoint,
+              const char *server_key, const struct link_events *events, void *context,
+              struct link **ret, struct error *err);
+void link_close(struct link *link); /* its attachments end with detached() first */
+bool link_is_up(const struct link *link);
+
+/* result: the RESULT's tree with ok true; on failure NULL and err says why. Comes exactly once, never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over reconnects until then). */
+typedef void link_result(void *context, const json_t *result, const struct error *err);
+void link_command(struct link *link, const char *command, json_t *members /* stolen, may be NULL */,
+                  int64_t timeout_ms, link_result *done, void *context);
+
+/* Bytes of one kernel message, shared with the batch they came in. */
+struct link_payload {
+    const uint8_t *data;
+    size_t length;
+    struct link_batch *owner;
+};
+void link_payload_retain(const struct link_payload *payload);
+void link_payload_release(void *owner); /* takes struct link_batch *: fits websocket_send_reference */
+
+struct attachment_events {
+    void (*attached)(void *context, uint64_t cursor, bool resumed); /* again after each reconnect */
+    void (*message)(void *context, uint64_t seq, const struct link_payload *payload);
+    void (*granted)(void *context);                      /* attachment_may_send may be true again */
+    void (*detached)(void *context, const char *reason); /* by the launcher or link_close; gone after it */
+};
+/* session_id NULL: live only. window: bytes that may be under way to it. */
+int attachment_open(struct link *link, const char *session_id, size_t window, bool from_cursor,
+                    const struct attachment_events *events, void *context, struct attachment **ret,
+                    struct error *err);
+void attachment_close(struct attachment *attachment); /* no event after it */
+/* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our memory. Sent with the turn's batch. */
+void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed);
+bool attachment_may_send(const struct attachment *attachment); /* false: stop reading the client */
+/* One client message in the link's layout; kept until the launcher has taken it. */
+void attachment_send(struct attachment *attachment, const void *message, size_t length);

@@ -1,0 +1,106 @@
+#include "gateway/loop.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct loop {
+    struct event_base *base;
+    struct event *timer; /* for the first deadline */
+    struct heap deadlines;
+    struct list tasks;
+    bool stopping;
+};
+
+static void arm_timer(struct loop *loop) {
+    struct heap_node *first = heap_first(&loop->deadlines);
+    if (first == NULL) {
+        event_del(loop->timer);
+        return;
+    }
+    int64_t wait = first->when_ms - clock_monotonic_ms();
+    if (wait < 0)
+        wait = 0;
+    struct timeval after = {.tv_sec = wait / 1000, .tv_usec = (wait % 1000) * 1000};
+    event_add(loop->timer, &after);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct loop *loop = context;
+    int64_t now = clock_monotonic_ms();
+    struct heap_node *first;
+    while ((first = heap_first(&loop->deadlines)) != NULL && first->when_ms <= now) {
+        struct loop_deadline *deadline = list_entry(first, struct loop_deadline, node);
+        heap_remove(&loop->deadlines, first);
+        deadline->run(deadline->context);
+    }
+    arm_timer(loop);
+}
+
+struct loop *loop_create(void) {
+    struct loop *loop = memory_alloc(sizeof *loop);
+    list_init(&loop->tasks);
+    loop->base = event_base_new();
+    if (loop->base != NULL)
+        loop->timer = evtimer_new(loop->base, on_timer, loop);
+    if (loop->timer == NULL)
+        abort(); /* no epoll descriptor: nothing can run */
+    return loop;
+}
+
+void loop_destroy(struct loop *loop) {
+    if (loop == NULL)
+        return;
+    event_free(loop->timer);
+    event_base_free(loop->base);
+    heap_free(&loop->deadlines);
+    free(loop);
+}
+
+struct event_base *loop_base(struct loop *loop) {
+    return loop->base;
+}
+
+/* Tasks that tasks post run in the same sweep: the queue is empty when the loop sleeps. */
+static void run_tasks(struct loop *loop) {
+    while (!list_is_empty(&loop->tasks)) {
+        struct loop_task *task = list_entry(loop->tasks.head.next, struct loop_task, node);
+        list_remove(&task->node);
+        task->run(task->context);
+    }
+}
+
+void loop_run(struct loop *loop) {
+    run_tasks(loop);
+    while (!loop->stopping) {
+        event_base_loop(loop->base, EVLOOP_ONCE);
+        run_tasks(loop);
+    }
+}
+
+void loop_stop(struct loop *loop) {
+    loop->stopping = true;
+    event_base_loopbreak(loop->base);
+}
+
+void loop_post(struct loop *loop, struct loop_task *task) {
+    if (!list_node_is_linked(&task->node))
+        list_append(&loop->tasks, &task->node);
+}
+
+void loop_cancel(struct loop_task *task) {
+    list_remove(&task->node);
+}
+
+void loop_deadline_set(struct loop *loop, struct loop_deadline *deadline, int64_t in_ms) {
+    heap_set(&loop->deadlines, &deadline->node, clock_monotonic_ms() + in_ms);
+    if (heap_first(&loop->deadlines) == &deadline->node)
+        arm_timer(loop);
+}
+
+void loop_deadline_clear(struct loop *loop, struct loop_deadline *deadline) {
+    heap_remove(&loop->deadlines, &deadline->node); /* the timer may fire once for nothing */
+}

@@ -1,0 +1,51 @@
+/* The kernelspecs on this machine: found, validated, served and reloaded (Jupyter documentation, "Making kernels for
+ * Jupyter", kernel specs; search path as jupyter_core's jupyter_path). */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct kernelspecs;
+
+struct kernelspec {
+    const char *name;         /* directory name, lower case */
+    const char *directory;    /* resource_dir, absolute */
+    const char *display_name; /* never NULL */
+    const char *language;     /* "" when kernel.json has none */
+    json_t *json;             /* kernel.json as it stands, unknown fields included */
+    json_t *resources;        /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
+};
+
+struct kernelspecs_settings {
+    char *const *directories; /* replaces the search path when not empty; NULL-terminated; each holds kernel directories */
+    char *const *allowed;     /* globs; empty: all */
+    char *const *denied;      /* globs */
+    const char *default_name; /* NULL: python3 when there, else the first by name */
+    bool publish_env;         /* show env values in the model; else only the names with empty values */
+};
+
+/* Loads what is there. A broken kernel.json hides only itself. Fails only for bad settings. */
+int kernelspecs_create(const struct kernelspecs_settings *settings, struct kernelspecs **ret,
+                       struct error *err);
+void kernelspecs_destroy(struct kernelspecs *specs);
+
+/* Case-insensitive. NULL when there is none. Valid until the next reload: do not keep it over a turn. */
+const struct kernelspec *kernelspecs_find(const struct kernelspecs *specs, const char *name);
+const char *kernelspecs_default(const struct kernelspecs *specs); /* a name, or "" when there are none */
+
+/* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference. base_url ends with '/'. */
+json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url);
+/* One {"name", "spec", "resources"}; name as the client typed it. */
+json_t *kernelspec_model(const struct kernelspecs *specs, const struct kernelspec *spec, const char *name, const char *base_url);
+
+/* Descriptor to watch for reading (inotify on the search path, the kernel directories and their symlink targets); call kernelspecs_changed when it is
+ * readable. A burst of changes is one reload: it returns how many ms to wait before kernelspecs_reload, or -1 for nothing to do. */
+int kernelspecs_watch_fd(const struct kernelspecs *specs);
+int kernelspecs_changed(struct kernelspecs *specs);
+void kernelspecs_reload(struct kernelspecs *specs); /* logs what appeared, went, changed, broke */
+
+/* Problems of the last load, for `elara kernelspecs check`: array of {"file", "line", "field", "problem"}; line 0 = whole file. */
+const json_t *kernelspecs_problems(const struct kernelspecs *specs);

@@ -1,0 +1,50 @@
+/* launch.json and record.json: what passes between a provisioner and elara-launcher in the kernel directory
+ * (docs/link-protocol.md, "The kernel directory").
+ *
+ * launch.json
+ *   kernel_id, kernel_name      texts
+ *   argv                        array of texts; the launcher substitutes {connection_file}, {resource_dir}, {prefix}, {kernel_id}
+ *   env                         object of texts: the kernel's whole environment, already substituted
+ *   cwd                         directory the kernel starts in
+ *   resource_dir, prefix        values for argv
+ *   interrupt_mode              "signal" | "message"
+ *   interrupt_signal            signal number for "signal" (2, or what EG_ALTERNATE_SIGINT names)
+ *   transport                   "tcp" | "ipc"
+ *   shutdown_wait_ms, launch_timeout_ms
+ *   restart_limit, stable_after_ms     autorestart: limit of consecutive deaths (0 = off), age that resets the count
+ *   journal_bytes               cap of the journal
+ *   output_bytes                cap of kernel.log
+ *   session_retention_ms        how long an unseen session's cursor is kept
+ *   log_level                   "DEBUG" ...
+ * record.json
+ *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and, by the launcher: launcher_pid, kernel_pid, phase, reason */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct launch {
+    char *kernel_id;
+    char *kernel_name;
+    char **argv;
+    char **environment; /* "NAME=value" */
+    char *cwd;
+    char *resource_dir;
+    char *prefix;
+    char *transport;
+    int interrupt_signal; /* 0: interrupt by message */
+    int64_t shutdown_wait_ms;
+    int64_t launch_timeout_ms;
+    int64_t restart_limit;
+    int64_t stable_after_ms;
+    int64_t journal_bytes;
+    int64_t output_bytes;
+    int64_t session_retention_ms;
+    char *log_level;
+};
+
+/* Reads launch.json's tree; an error names the member. Free with launch_destroy. */
+int launch_create(const json_t *json, struct launch **ret, struct error *err);
+void launch_destroy(struct launch *launch);

@@ -1,0 +1,62 @@
+/* A provisioner brings a launcher to life somewhere and says how to reach it. The local one runs it as a process on this
+ * machine; Kubernetes will run it in a pod. It never talks to the kernel: that is the link's.
+ *
+ * All calls return at once; results come through the callbacks, always from the event loop, never from inside the call. */
+#pragma once
+
+#include "base/error.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct provisioner;
+struct provision; /* one kernel's place */
+
+struct provision_events {
+    /* What is going on, for the person who waits ("starting the process"). */
+    void (*stage)(void *context, const char *text);
+    /* The launcher is listening: connect the link. endpoint is a ZeroMQ address; server_key a Z85 CURVE key or NULL. */
+    void (*reachable)(void *context, const char *endpoint, const char *server_key);
+    /* It is over: it could not start, or the launcher has ended. The text is the true cause and what to do. Comes at most once; after it only provision_release may be called. */
+    void (*ended)(void *context, const struct error *cause);
+};
+
+/* A kernel that was there before this gateway. record is borrowed. */
+typedef void provisioner_found(void *context, const char *kernel_id, json_t *record);
+
+struct provisioner_ops {
+    const char *name; /* "local" */
+    /* launch and record: trees as launch.h describes; copied. The record is on disk before start returns 0. -1: refused, with the cause; nothing was left behind. */
+    int (*start)(struct provisioner *self, const char *kernel_id, json_t *launch, json_t *record,
+                 const struct provision_events *events, void *context, struct provision **ret,
+                 struct error *err);
+    /* Calls found() for each kernel of the place, then done. Broken entries are logged and cleaned up. */
+    int (*find)(struct provisioner *self, provisioner_found *found, void *context, struct error *err);
+    /* Takes over one that find() named: reachable or ended follows. */
+    int (*adopt)(struct provisioner *self, const char *kernel_id,
+                 const struct provision_events *events, void *context, struct provision **ret,
+                 struct error *err);
+    /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
+    int (*signal)(struct provision *provision, int signum, struct error *err);
+    /* Ends what is left of it (launcher and kernel killed if need be) and removes its files. Idempotent. No callback comes after it. */
+    void (*remove)(struct provision *provision);
+    /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes after it. */
+    void (*release)(struct provision *provision);
+    /* Last words of launcher and kernel for a failure's reason; malloc'ed text, never NULL. */
+    char *(*describe_failure)(struct provision *provision);
+    void (*destroy)(struct provisioner *self);
+};
+
+struct provisioner {
+    const struct provisioner_ops *ops;
+};
+
+struct provisioner_local_settings {
+    const char *runtime_directory; /* made 0700 if missing */
+    const char *launcher_path;     /* of elara-launcher */
+};
+
+int provisioner_local_create(struct event_base *loop, const struct provisioner_local_settings *settings,
+                             struct provisioner **ret, struct error *err);
