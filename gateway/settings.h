@@ -1,0 +1,78 @@
+/* The gateway's settings: one table (settings.c) for flags, variables, the YAML file, --help, --show-config and
+ * docs/configuration.md. Durations are milliseconds, sizes are bytes; texts are NULL when not set. */
+#pragma once
+
+#include "base/error.h"
+#include "base/option.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct settings {
+    /* network */
+    char *ip;
+    int64_t port, port_retries;
+    char *base_url; /* begins and ends with '/' */
+    char *certfile, *keyfile, *client_ca;
+    bool trust_xheaders;
+    char *allow_origin, *allow_credentials, *allow_headers, *allow_methods, *expose_headers,
+        *max_age;
+    int64_t ws_ping_interval_ms;
+
+    /* who may come in */
+    char *auth_token, *auth_token_file;
+    bool insecure;
+    char **authorized_users, **unauthorized_users;
+
+    /* kernelspecs */
+    char **kernelspec_dirs, **allowed_kernelspecs, **denied_kernelspecs;
+    char *default_kernel_name;
+    bool publish_kernelspec_env;
+
+    /* kernels */
+    char **client_envs, **inherited_envs;
+    char *python, *root_dir;
+    int64_t launch_timeout_ms, shutdown_wait_ms;
+    int64_t restart_limit, restart_stable_after_ms;
+    char *runtime_dir, *launcher; /* never NULL: the defaults are worked out at load */
+    char *kernel_transport;       /* tcp | ipc */
+    char *on_exit;                /* leave | shutdown */
+    bool list_kernels;
+
+    /* limits */
+    int64_t max_kernels, max_kernels_per_user; /* -1: none */
+    int64_t max_failed_kernels;
+    int64_t failed_retention_ms, tombstone_retention_ms, session_retention_ms;
+    char *refusal_style; /* auto | http | notebook */
+    int64_t body_limit, header_limit, message_limit;
+    int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+    int64_t client_window, gateway_client_frame_limit;
+    int64_t journal_size, kernel_log_size;
+
+    char *log_level;
+
+    struct settings_origin *origin; /* what they were read from, for reload and --show-config */
+};
+
+/* Ends with a row whose name is NULL. */
+const struct option_row *settings_table(void);
+
+/* From argv (argv[0] is the program), environ and the file that --config or ELARA_CONFIG names. Both arrays must outlive the settings.
+ * Warns about unknown EG_ and KG_ variables and about those that do nothing here. */
+int settings_create(int argc, char **argv, char *const *environment, struct settings **ret,
+                    struct error *err);
+void settings_destroy(struct settings *settings);
+
+/* Reads the sources again: rows with OPTION_RELOAD take effect, a change of another one is logged as waiting for a restart. On failure
+ * everything stays. */
+int settings_reload(struct settings *settings, struct error *err);
+
+/* The rule of who may listen where: without a token only on loopback, unless `insecure` says otherwise. */
+int settings_check_exposure(const struct settings *settings, struct error *err);
+bool settings_ip_is_loopback(const char *ip);
+
+void settings_print_config(const struct settings *settings, FILE *out); /* --show-config */
+void settings_print_help(FILE *out);
+void settings_print_reference(FILE *out); /* docs/configuration.md */
