@@ -16,15 +16,17 @@ struct kernelspec {
     const char *display_name; /* never NULL */
     const char *language;     /* "" when kernel.json has none */
     json_t *json;             /* kernel.json as it stands, unknown fields included */
-    json_t *resources;        /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
+    json_t *
+        resources; /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
 };
 
 struct kernelspecs_settings {
-    char *const *directories; /* replaces the search path when not empty; NULL-terminated; each holds kernel directories */
+    char *const *
+        directories; /* replaces the search path when not empty; NULL-terminated; each holds kernel directories */
     char *const *allowed;     /* globs; empty: all */
     char *const *denied;      /* globs */
     const char *default_name; /* NULL: python3 when there, else the first by name */
-    bool publish_env;         /* show env values in the model; else only the names with empty values */
+    bool publish_env; /* show env values in the model; else only the names with empty values */
 };
 
 /* Loads what is there. A broken kernel.json hides only itself. Fails only for bad settings. */
@@ -34,18 +36,37 @@ void kernelspecs_destroy(struct kernelspecs *specs);
 
 /* Case-insensitive. NULL when there is none. Valid until the next reload: do not keep it over a turn. */
 const struct kernelspec *kernelspecs_find(const struct kernelspecs *specs, const char *name);
-const char *kernelspecs_default(const struct kernelspecs *specs); /* a name, or "" when there are none */
+/* A name, or "" when there are none. One that the settings name counts even while it is not there. */
+const char *kernelspecs_default(const struct kernelspecs *specs);
+/* The index-th by name; NULL behind the last. As short-lived as kernelspecs_find's. */
+const struct kernelspec *kernelspecs_at(const struct kernelspecs *specs, size_t index);
 
-/* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference. base_url ends with '/'. */
-json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url);
-/* One {"name", "spec", "resources"}; name as the client typed it. */
-json_t *kernelspec_model(const struct kernelspecs *specs, const struct kernelspec *spec, const char *name, const char *base_url);
+/* Why this gateway cannot start it (a provisioner or process proxy it does not have), or NULL. A malloc'ed sentence. */
+char *kernelspec_unsupported(const struct kernelspec *spec);
+/* The lists that the spec itself carries (config.unauthorized_users and authorized_users of its process_proxy or
+ * kernel_provisioner): whole names, case counts, the first list wins. */
+bool kernelspec_allows_user(const struct kernelspec *spec, const char *user);
 
-/* Descriptor to watch for reading (inotify on the search path, the kernel directories and their symlink targets); call kernelspecs_changed when it is
- * readable. A burst of changes is one reload: it returns how many ms to wait before kernelspecs_reload, or -1 for nothing to do. */
+/* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference. base_url ends with '/'.
+ * Only those that `user` may use; NULL: all. */
+json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user);
+/* One {"name", "spec", "resources"}; name as the client typed it. argv, env, display_name, language, interrupt_mode and metadata
+ * are always there, since clients drop a spec without them. */
+json_t *kernelspec_model(const struct kernelspecs *specs, const struct kernelspec *spec,
+                         const char *name, const char *base_url);
+bool kernelspecs_publish_env(
+    const struct kernelspecs *specs); /* the setting: env values may be shown */
+
+/* Descriptor (or -1: no inotify here) to watch for reading (inotify on the search path, the kernel directories and their symlink targets); call kernelspecs_changed when it is
+ * readable. A burst of changes is one reload: it returns how many ms to wait before kernelspecs_reload (each answer replaces the one before), or -1
+ * when nothing came. */
 int kernelspecs_watch_fd(const struct kernelspecs *specs);
 int kernelspecs_changed(struct kernelspecs *specs);
 void kernelspecs_reload(struct kernelspecs *specs); /* logs what appeared, went, changed, broke */
 
 /* Problems of the last load, for `elara kernelspecs check`: array of {"file", "line", "field", "problem"}; line 0 = whole file. */
 const json_t *kernelspecs_problems(const struct kernelspecs *specs);
+
+/* What the last load saw: {"directories": [{"path", "state": read|missing|unreadable, "count"}], "shadowed": [{"name", "directory", "by"}],
+ * "hidden" (by the allow and deny lists): [{"name", "directory"}]}. */
+const json_t *kernelspecs_report(const struct kernelspecs *specs);

@@ -1,4 +1,5 @@
-/* Substitution in kernelspec values. */
+/* Substitution in kernelspec values. References are replaced once, from left to right; what a value brings in is never looked at
+ * again. An outcome above 1 MiB is not made: the text then stays as it is. */
 #pragma once
 
 #include "base/error.h"

@@ -1,0 +1,81 @@
+/* Who may use a kernelspec, and whether this gateway can start it. */
+#include "kernelspecs/kernelspecs.h"
+
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <string.h>
+
+/* The stanzas that name who starts the kernel: jupyter_client's, and Jupyter Enterprise Gateway's. */
+static const struct starter {
+    const char *object;
+    const char *name;
+    const char *local; /* the one that is ours to be */
+} starters[] = {
+    {"kernel_provisioner", "provisioner_name", "local-provisioner"},
+    {"process_proxy", "class_name", "LocalProcessProxy"},
+};
+
+enum { STARTERS = sizeof starters / sizeof *starters };
+
+static const json_t *starter_stanza(const struct kernelspec *spec, size_t which) {
+    return json_object_get(json_object_get(spec->json, "metadata"), starters[which].object);
+}
+
+char *kernelspec_unsupported(const struct kernelspec *spec) {
+    for (size_t i = 0; i < STARTERS; i++) {
+        const char *name =
+            json_string_value(json_object_get(starter_stanza(spec, i), starters[i].name));
+        const char *dot = name != NULL ? strrchr(name, '.') : NULL; /* a class's module */
+        const char *last = dot != NULL && i == 1 ? dot + 1 : name;
+        if (name != NULL && *name != '\0' && strcmp(last, starters[i].local) != 0)
+            return memory_printf(
+                "kernelspec %s wants metadata.%s.%s \"%.128s\"; this gateway starts "
+                "kernels as local processes only",
+                spec->name, starters[i].object, starters[i].name, name);
+    }
+    return NULL;
+}
+
+/* "ann, bob" */
+static bool is_in_text(const char *names, const char *user) {
+    while (*names != '\0') {
+        names += strspn(names, ", \t");
+        size_t length = strcspn(names, ",");
+        size_t trimmed = length;
+        while (trimmed > 0 && strchr(" \t", names[trimmed - 1]) != NULL)
+            trimmed--;
+        if (trimmed > 0 && text_equal_n(names, trimmed, user))
+            return true;
+        names += length;
+    }
+    return false;
+}
+
+static bool is_empty(const json_t *list) {
+    const char *names = json_string_value(list);
+    return names != NULL ? names[strspn(names, ", \t")] == '\0' : json_array_size(list) == 0;
+}
+
+static bool is_in(const json_t *list, const char *user) {
+    if (json_is_string(list))
+        return is_in_text(json_string_value(list), user);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name != NULL && strcmp(name, user) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool kernelspec_allows_user(const struct kernelspec *spec, const char *user) {
+    for (size_t i = 0; i < STARTERS; i++) {
+        const json_t *config = json_object_get(starter_stanza(spec, i), "config");
+        const json_t *authorized = json_object_get(config, "authorized_users");
+        if (is_in(json_object_get(config, "unauthorized_users"), user))
+            return false;
+        if (!is_empty(authorized) && !is_in(authorized, user))
+            return false;
+    }
+    return true;
+}
