@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/memory.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
@@ -78,6 +80,20 @@ bool text_is_utf8(const void *data, size_t length) {
         at += step;
     }
     return true;
+}
+
+char *text_repair(const char *text) {
+    char *copy = memory_strdup(text);
+    size_t length = strlen(copy);
+    for (size_t at = 0; at < length;) {
+        size_t step = sequence_length((const uint8_t *)copy + at, length - at);
+        if (step == 0) {
+            copy[at] = '?';
+            step = 1;
+        }
+        at += step;
+    }
+    return copy;
 }
 
 size_t text_utf8_floor(const char *data, size_t length, size_t max) {

@@ -20,6 +20,9 @@ int text_parse_int(const char *text, int64_t min, int64_t max, const char *what,
 /* RFC 3629: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
 bool text_is_utf8(const void *data, size_t length);
 
+/* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and cut-off messages. */
+char *text_repair(const char *text);
+
 /* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
 size_t text_utf8_floor(const char *data, size_t length, size_t max);
 

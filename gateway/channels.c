@@ -1,0 +1,309 @@
+#include "gateway/channels.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/client_dialect.h"
+#include "gateway/delivery.h"
+#include "gateway/message_format.h"
+#include "gateway/standin.h"
+#include "gateway/websocket.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/channels"
+
+enum { SESSION_ID_MAX = 255, CLOSE_COME_BACK = 1012, CLOSE_BAD_MESSAGE = 1007 };
+
+struct channels {
+    struct loop *loop;
+    struct channels_settings settings;
+    struct list clients;
+    size_t count;
+};
+
+/* One WebSocket. A session may have several of them (a notebook server opens two within 30 ms); each gets everything, and only those
+ * that have spoken move the session's cursor: an orphan's TCP acknowledges bytes that nobody reads. */
+struct client {
+    struct list_node node;
+    struct channels *channels;
+    struct websocket *ws;
+    struct kernel *kernel; /* NULL once it is gone */
+    struct kernel_watcher watcher;
+    struct attachment *attachment; /* NULL while the kernel has no link */
+    struct standin *standin;
+    char *session_id; /* NULL: live messages only */
+    struct client_dialect dialect;
+    struct delivery delivery;
+    struct buffer request;
+    bool paused;
+    struct loop_task free_task;
+};
+
+struct channels *channels_create(struct loop *loop, const struct channels_settings *settings) {
+    struct channels *channels = memory_alloc(sizeof *channels);
+    channels->loop = loop;
+    channels->settings = *settings;
+    list_init(&channels->clients);
+    return channels;
+}
+
+size_t channels_count(const struct channels *channels) {
+    return channels->count;
+}
+
+/* ---- the end of a client ---- */
+
+static void client_free(void *context) {
+    struct client *client = context;
+    standin_destroy(client->standin);
+    client_dialect_free(&client->dialect);
+    buffer_free(&client->request);
+    free(client->session_id);
+    free(client);
+}
+
+static void client_leave_kernel(struct client *client) {
+    if (client->kernel == NULL)
+        return;
+    if (client->attachment != NULL)
+        attachment_close(client->attachment);
+    client->attachment = NULL;
+    delivery_stop(&client->delivery);
+    kernel_unwatch(&client->watcher);
+    kernel_disconnected(client->kernel);
+    client->kernel = NULL;
+}
+
+/* The websocket is gone or about to be: nothing may reach it any more. */
+static void client_end(struct client *client) {
+    if (client->ws == NULL)
+        return;
+    client->ws = NULL;
+    client_leave_kernel(client);
+    list_remove(&client->node);
+    client->channels->count--;
+    loop_post(client->channels->loop, &client->free_task);
+}
+
+void channels_close_all(struct channels *channels) {
+    list_each (&channels->clients, struct client, node, client)
+        websocket_close(client->ws, CLOSE_COME_BACK, "the gateway is stopping");
+}
+
+void channels_destroy(struct channels *channels) {
+    if (channels == NULL)
+        return;
+    list_each (&channels->clients, struct client, node, client) {
+        websocket_drop(client->ws);
+        client->ws = NULL;
+        client_leave_kernel(client);
+        list_remove(&client->node);
+        client_free(client);
+    }
+    free(channels);
+}
+
+/* ---- to the client ---- */
+
+static void send_frame(void *context, bool binary, const void *data, size_t length) {
+    struct client *client = context;
+    if (client->ws != NULL)
+        websocket_send(client->ws, binary, data, length);
+}
+
+static void write_message(struct client *client, const void *data, size_t length) {
+    struct kernel_message message;
+    struct error err;
+    if (kernel_message_parse(data, length, &message, &err) < 0)
+        log_warning("kernel %s: a message is dropped: %s",
+                    client->kernel ? kernel_id(client->kernel) : "?", err.text);
+    else
+        client_dialect_write(&client->dialect, &message, send_frame, client);
+}
+
+static void standin_say(void *context, const void *message, size_t length) {
+    write_message(context, message, length);
+}
+
+static void on_kernel_message(void *context, uint64_t seq, const struct link_payload *payload) {
+    struct client *client = context;
+    if (client->ws == NULL)
+        return;
+    if (delivery_is_new(&client->delivery, seq)) {
+        if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
+            link_payload_retain(payload);
+            websocket_send_reference(client->ws, true, payload->data, payload->length,
+                                     link_payload_release, payload->owner);
+        } else {
+            write_message(client, payload->data, payload->length);
+        }
+    }
+    delivery_note(&client->delivery, seq, payload->length);
+}
+
+/* ---- the attachment ---- */
+
+static void client_update(struct client *client);
+
+static void on_attached(void *context, uint64_t cursor, bool resumed) {
+    struct client *client = context;
+    delivery_restart(&client->delivery, client->attachment, cursor, resumed);
+    client_update(client);
+}
+
+static void on_detached(void *context, const char *reason) {
+    struct client *client = context;
+    client->attachment = NULL;
+    delivery_stop(&client->delivery);
+    if (client->ws != NULL && client->kernel != NULL && kernel_link(client->kernel) != NULL) {
+        log_info("kernel %s: a client was detached: %s", kernel_id(client->kernel), reason);
+        websocket_close(client->ws, CLOSE_COME_BACK, reason);
+    }
+}
+
+static void on_granted(void *context) {
+    client_update(context);
+}
+
+static void client_attach(struct client *client) {
+    static const struct attachment_events events = {.attached = on_attached,
+                                                    .message = on_kernel_message,
+                                                    .granted = on_granted,
+                                                    .detached = on_detached};
+    struct link *link = client->kernel ? kernel_link(client->kernel) : NULL;
+    struct error err;
+    if (link == NULL || client->attachment != NULL)
+        return;
+    if (attachment_open(link, client->session_id, (size_t)client->channels->settings.window, true,
+                        &events, client, &client->attachment, &err) < 0) {
+        log_warning("kernel %s: %s", kernel_id(client->kernel), err.text);
+        websocket_close(client->ws, CLOSE_COME_BACK, err.text);
+    }
+}
+
+/* ---- from the client ---- */
+
+static void forward_request(void *context, const void *message, size_t length) {
+    struct client *client = context;
+    if (client->attachment != NULL)
+        attachment_send(client->attachment, message, length);
+}
+
+/* Backpressure: what the launcher does not take waits in the client's own TCP window. */
+static void client_throttle(struct client *client) {
+    bool full = client->kernel != NULL &&
+                (standin_is_needed(client->standin)
+                     ? standin_is_full(client->standin)
+                     : client->attachment != NULL && !attachment_may_send(client->attachment));
+    if (full == client->paused)
+        return;
+    client->paused = full;
+    if (full)
+        websocket_pause(client->ws);
+    else
+        websocket_resume(client->ws);
+}
+
+static void client_update(struct client *client) {
+    if (client->ws == NULL || client->kernel == NULL)
+        return;
+    client_attach(client);
+    if (client->attachment != NULL || kernel_status(client->kernel)->phase != KERNEL_READY)
+        standin_update(client->standin);
+    if (client->ws != NULL)
+        client_throttle(client);
+}
+
+static void on_client_message(void *context, bool binary, const uint8_t *data, size_t length) {
+    struct client *client = context;
+    struct error err;
+    if (client->kernel == NULL)
+        return;
+    buffer_clear(&client->request);
+    if (message_from_client(client->dialect.format, binary, data, length, &client->request, &err) <
+        0) {
+        if (err.code ==
+            ERROR_UNSUPPORTED) { /* an unknown channel is ignored, as every server does */
+            log_debug("kernel %s: %s", kernel_id(client->kernel), err.text);
+            return;
+        }
+        log_info("kernel %s: a client's message is refused: %s", kernel_id(client->kernel),
+                 err.text);
+        websocket_close(client->ws, CLOSE_BAD_MESSAGE, err.text);
+        return;
+    }
+    client->delivery.has_spoken = true;
+    if (standin_is_needed(client->standin) || client->attachment == NULL)
+        standin_take(client->standin, client->request.data, client->request.length);
+    else
+        forward_request(client, client->request.data, client->request.length);
+    if (client->ws != NULL)
+        client_throttle(client);
+}
+
+static void on_drained(void *context) {
+    struct client *client = context;
+    delivery_update(&client->delivery);
+}
+
+static void on_closed(void *context, const char *why) {
+    struct client *client = context;
+    if (client->kernel != NULL)
+        log_debug("kernel %s: a client left: %s", kernel_id(client->kernel), why);
+    client_end(client);
+}
+
+static void on_kernel_changed(void *context, struct kernel *kernel) {
+    struct client *client = context;
+    client_update(client);
+    /* The socket stays: a client that was cut off would come back for a kernel that is not there. */
+    if (kernel_status(kernel)->phase == KERNEL_GONE)
+        client_leave_kernel(client);
+}
+
+/* ---- the beginning ---- */
+
+static int check_session_id(struct http_request *request, const char **ret) {
+    const char *id = http_request_query(request, "session_id");
+    *ret = id != NULL && *id != '\0' ? id : NULL;
+    if (id == NULL || (strlen(id) <= SESSION_ID_MAX && text_is_utf8(id, strlen(id))))
+        return 0;
+    http_reply_error(request, 400, NULL, "session_id: must be UTF-8 of at most %d bytes",
+                     SESSION_ID_MAX);
+    return -1;
+}
+
+void channels_open(struct channels *channels, struct kernel *kernel, struct http_request *request) {
+    static const struct websocket_events events = {.message = on_client_message,
+                                                   .drained = on_drained,
+                                                   .ponged = on_drained,
+                                                   .closed = on_closed};
+    const char *session_id;
+    if (check_session_id(request, &session_id) < 0)
+        return;
+    struct client *client = memory_alloc(sizeof *client);
+    client->channels = channels;
+    client->session_id = session_id ? memory_strdup(session_id) : NULL;
+    client->request.limit = (size_t)channels->settings.message_max * 2 + 4096;
+    client->free_task = (struct loop_task){.run = client_free, .context = client};
+    client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
+    const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
+    struct websocket_settings settings = {.message_max = channels->settings.message_max,
+                                          .ping_interval_ms = channels->settings.ping_interval_ms};
+    if (websocket_accept(channels->loop, request, subprotocol, &settings, &events, client,
+                         &client->ws) < 0) {
+        client_free(client);
+        return;
+    }
+    client->kernel = kernel;
+    client->standin = standin_create(channels->loop, kernel, standin_say, forward_request, client);
+    client->watcher = (struct kernel_watcher){.changed = on_kernel_changed, .context = client};
+    delivery_init(&client->delivery, channels->loop, client->ws, (size_t)channels->settings.window);
+    list_append(&channels->clients, &client->node);
+    channels->count++;
+    kernel_watch(kernel, &client->watcher);
+    kernel_connected(kernel);
+    client_update(client);
+}

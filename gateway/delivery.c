@@ -1,0 +1,149 @@
+#include "gateway/delivery.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ACK_DELAY_MS =
+        200, /* a cursor may lag this much: what it misses is only repeated after a crash */
+    RECHECK_MS = 1000,    /* while the client's TCP has not acknowledged everything */
+    MARKS_KEPT = 16,      /* an idle client's ring shrinks to this */
+    MARK_BYTES = 8 << 10, /* messages closer together than this share a mark */
+};
+
+/* Where a message ends: in the websocket's byte stream, in the journal, in the attachment's count. */
+struct delivery_mark {
+    uint64_t stream_end; /* websocket_accepted behind it */
+    uint64_t seq;
+    uint64_t received;
+};
+
+static void ack_later(void *context);
+
+void delivery_init(struct delivery *delivery, struct loop *loop, struct websocket *ws,
+                   size_t window) {
+    *delivery = (struct delivery){.loop = loop, .ws = ws, .window = window};
+    delivery->later = (struct loop_deadline){.run = ack_later, .context = delivery};
+}
+
+static void free_marks(struct delivery *delivery) {
+    free(delivery->marks);
+    delivery->marks = NULL;
+    delivery->mark_first = delivery->mark_count = delivery->mark_capacity = 0;
+    delivery->marks_consumed = 0;
+}
+
+void delivery_stop(struct delivery *delivery) {
+    if (delivery->loop != NULL)
+        loop_deadline_clear(delivery->loop, &delivery->later);
+    free_marks(delivery);
+    delivery->attachment = NULL;
+}
+
+void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
+                      bool resumed) {
+    delivery_stop(delivery);
+    delivery->attachment = attachment;
+    delivery->received = delivery->consumed = delivery->acked_consumed = 0;
+    if (!resumed || delivery->last_seq < cursor)
+        delivery->last_seq = cursor;
+    delivery->delivered = delivery->acked_delivered = cursor;
+}
+
+bool delivery_is_new(const struct delivery *delivery, uint64_t seq) {
+    return seq > delivery->last_seq;
+}
+
+static struct delivery_mark *mark_at(const struct delivery *delivery, size_t index) {
+    return &delivery->marks[(delivery->mark_first + index) % delivery->mark_capacity];
+}
+
+static struct delivery_mark *add_mark(struct delivery *delivery) {
+    if (delivery->mark_count == delivery->mark_capacity) {
+        size_t capacity = delivery->mark_capacity ? delivery->mark_capacity * 2 : MARKS_KEPT;
+        struct delivery_mark *marks = memory_alloc(capacity * sizeof *marks);
+        for (size_t i = 0; i < delivery->mark_count; i++)
+            marks[i] = *mark_at(delivery, i);
+        free(delivery->marks);
+        delivery->marks = marks;
+        delivery->mark_capacity = capacity;
+        delivery->mark_first = 0;
+    }
+    return mark_at(delivery, delivery->mark_count++);
+}
+
+void delivery_note(struct delivery *delivery, uint64_t seq, size_t length) {
+    if (delivery->attachment == NULL)
+        return;
+    delivery->received += length;
+    if (seq > delivery->last_seq)
+        delivery->last_seq = seq;
+    uint64_t end = websocket_accepted(delivery->ws);
+    struct delivery_mark *last = delivery->mark_count > delivery->marks_consumed
+                                     ? mark_at(delivery, delivery->mark_count - 1)
+                                     : NULL;
+    struct delivery_mark *before =
+        delivery->mark_count > 1 ? mark_at(delivery, delivery->mark_count - 2) : NULL;
+    uint64_t start = before != NULL ? before->stream_end : 0;
+    if (last == NULL || end - start > MARK_BYTES)
+        last = add_mark(delivery);
+    *last = (struct delivery_mark){
+        .stream_end = end, .seq = delivery->last_seq, .received = delivery->received};
+    if (delivery->later.node.place == 0)
+        loop_deadline_set(delivery->loop, &delivery->later, ACK_DELAY_MS);
+}
+
+static void measure_consumed(struct delivery *delivery) {
+    uint64_t left = websocket_accepted(delivery->ws) - websocket_queued(delivery->ws);
+    while (delivery->marks_consumed < delivery->mark_count &&
+           mark_at(delivery, delivery->marks_consumed)->stream_end <= left)
+        delivery->consumed = mark_at(delivery, delivery->marks_consumed++)->received;
+}
+
+static void measure_delivered(struct delivery *delivery) {
+    uint64_t arrived = websocket_acknowledged(delivery->ws);
+    while (delivery->marks_consumed > 0 && mark_at(delivery, 0)->stream_end <= arrived) {
+        delivery->delivered = mark_at(delivery, 0)->seq;
+        delivery->mark_first = (delivery->mark_first + 1) % delivery->mark_capacity;
+        delivery->mark_count--;
+        delivery->marks_consumed--;
+    }
+    if (delivery->mark_count == 0 && delivery->mark_capacity > MARKS_KEPT)
+        free_marks(delivery);
+}
+
+static void send_ack(struct delivery *delivery) {
+    uint64_t cursor = delivery->has_spoken && delivery->delivered > delivery->acked_delivered
+                          ? delivery->delivered
+                          : 0;
+    if (cursor == 0 && delivery->consumed == delivery->acked_consumed)
+        return;
+    attachment_ack(delivery->attachment, cursor, delivery->consumed);
+    delivery->acked_consumed = delivery->consumed;
+    if (cursor != 0)
+        delivery->acked_delivered = cursor;
+}
+
+static void ack_later(void *context) {
+    struct delivery *delivery = context;
+    if (delivery->attachment == NULL)
+        return;
+    measure_consumed(delivery);
+    measure_delivered(delivery);
+    send_ack(delivery);
+    if (delivery->mark_count > 0)
+        loop_deadline_set(delivery->loop, &delivery->later, RECHECK_MS);
+}
+
+/* Credit goes back at once when a good part of the window is free; the rest can wait for the deadline. */
+void delivery_update(struct delivery *delivery) {
+    if (delivery->attachment == NULL)
+        return;
+    measure_consumed(delivery);
+    if (delivery->consumed - delivery->acked_consumed >= delivery->window / 4) {
+        measure_delivered(delivery);
+        send_ack(delivery);
+    }
+}

@@ -1,0 +1,45 @@
+/* What has arrived: turns the bytes that left for one WebSocket client into the acknowledgements of its attachment (docs/link-protocol.md, ACK). Consumed is what has
+ * left our memory: it returns credit. Delivered is what the client's TCP has acknowledged: it moves the session's cursor. Neither is said at write(). */
+#pragma once
+
+#include "gateway/links.h"
+#include "gateway/loop.h"
+#include "gateway/websocket.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct delivery_mark;
+
+struct delivery {
+    struct loop *loop;
+    struct websocket *ws;
+    struct attachment *attachment; /* NULL: nothing to acknowledge to */
+    size_t window;
+    bool has_spoken; /* only a client that has sent something is known to read */
+    uint64_t last_seq;  /* the highest handed on */
+    uint64_t received;  /* payload bytes since ATTACH */
+    uint64_t consumed;
+    uint64_t acked_consumed;
+    uint64_t delivered; /* seq */
+    uint64_t acked_delivered;
+    struct delivery_mark *marks; /* a ring, oldest first: where messages end in the byte stream */
+    size_t mark_first, mark_count, mark_capacity;
+    size_t marks_consumed; /* of the marks, how many have left our memory */
+    struct loop_deadline later;
+};
+
+void delivery_init(struct delivery *delivery, struct loop *loop, struct websocket *ws,
+                   size_t window);
+/* A new ATTACH: counting starts again; when the launcher does not know the session any more, so do the numbers. */
+void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
+                      bool resumed);
+void delivery_stop(struct delivery *delivery);
+
+/* False for a message that was handed on before the link broke. */
+bool delivery_is_new(const struct delivery *delivery, uint64_t seq);
+/* After the message was given to the websocket (or dropped). */
+void delivery_note(struct delivery *delivery, uint64_t seq, size_t length);
+/* The websocket's queue moved. */
+void delivery_update(struct delivery *delivery);

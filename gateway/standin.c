@@ -1,0 +1,199 @@
+#include "gateway/standin.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/message_make.h"
+#include "gateway/standin_answer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    HELD_MAX = 1000,          /* requests */
+    HELD_BYTES_MAX = 1 << 20, /* of one client */
+    SHOW_AFTER_MS = 700,      /* a start faster than this shows nothing: no flicker */
+    SHOW_EVERY_MS = 1000,
+};
+
+/* A request that waits for the kernel. */
+struct held {
+    struct list_node node;
+    size_t length;
+    uint8_t message[];
+};
+
+struct standin {
+    struct loop *loop;
+    struct kernel *kernel;
+    standin_message *say;
+    standin_message *forward;
+    void *context;
+    struct list held;
+    size_t held_count;
+    size_t held_bytes;
+    struct loop_deadline tick;
+    int64_t since_ms; /* when the waiting began */
+    bool shown;       /* the first held cell shows the stage under display_id */
+    char session[37];
+    char display_id[37];
+    struct buffer scratch;
+    struct standin_answerer answerer;
+};
+
+static void show_stage(void *context);
+
+static void say_made(void *context, const struct message_recipe *recipe) {
+    struct standin *standin = context;
+    message_make(&standin->scratch, recipe);
+    standin->say(standin->context, standin->scratch.data, standin->scratch.length);
+}
+
+struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
+                               standin_message *forward, void *context) {
+    struct standin *standin = memory_alloc(sizeof *standin);
+    standin->loop = loop;
+    standin->kernel = kernel;
+    standin->say = say;
+    standin->forward = forward;
+    standin->context = context;
+    standin->tick = (struct loop_deadline){.run = show_stage, .context = standin};
+    standin->answerer = (struct standin_answerer){.say = say_made, .context = standin};
+    list_init(&standin->held);
+    text_uuid4(standin->session);
+    text_uuid4(standin->display_id);
+    return standin;
+}
+
+static void drop_held(struct standin *standin, struct held *held) {
+    list_remove(&held->node);
+    standin->held_count--;
+    standin->held_bytes -= held->length;
+    free(held);
+}
+
+void standin_destroy(struct standin *standin) {
+    if (standin == NULL)
+        return;
+    loop_deadline_clear(standin->loop, &standin->tick);
+    list_each (&standin->held, struct held, node, held)
+        drop_held(standin, held);
+    buffer_free(&standin->scratch);
+    free(standin);
+}
+
+static bool is_ready(const struct standin *standin) {
+    return kernel_status(standin->kernel)->phase == KERNEL_READY;
+}
+
+static bool is_over(const struct standin *standin) {
+    enum kernel_phase phase = kernel_status(standin->kernel)->phase;
+    return phase == KERNEL_DEAD || phase == KERNEL_GONE;
+}
+
+bool standin_is_needed(const struct standin *standin) {
+    return !is_ready(standin) || standin->held_count > 0;
+}
+
+bool standin_is_full(const struct standin *standin) {
+    return standin->held_count >= HELD_MAX || standin->held_bytes >= HELD_BYTES_MAX;
+}
+
+/* The first held cell: an execute_request that a person looks at. */
+static struct held *find_visible_cell(struct standin *standin, struct kernel_message *ret) {
+    list_each (&standin->held, struct held, node, held) {
+        if (kernel_message_parse(held->message, held->length, ret, NULL) == 0 &&
+            standin_is_visible_cell(ret))
+            return held;
+    }
+    return NULL;
+}
+
+static json_t *stage_content(const struct standin *standin) {
+    const char *stage = kernel_status(standin->kernel)->stage;
+    cleanup_free char *plain =
+        memory_printf("Starting %s: %s ... %" PRId64 " s", kernel_display_name(standin->kernel),
+                      stage ? stage : "waiting", (clock_monotonic_ms() - standin->since_ms) / 1000);
+    return json_pack("{s:{s:s}, s:{}, s:{s:s}}", "data", "text/plain", plain, "metadata",
+                     "transient", "display_id", standin->display_id);
+}
+
+static void show_stage(void *context) {
+    struct standin *standin = context;
+    struct kernel_message cell;
+    if (find_visible_cell(standin, &cell) == NULL)
+        return;
+    if (!standin->shown)
+        standin_answer_begin(&standin->answerer, &cell, standin->session);
+    say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
+                                               .type = standin->shown ? "update_display_data"
+                                                                      : "display_data",
+                                               .session = standin->session,
+                                               .parent_header = cell.header,
+                                               .content = stage_content(standin)});
+    standin->shown = true;
+    loop_deadline_set(standin->loop, &standin->tick, SHOW_EVERY_MS);
+}
+
+/* The kernel's own outputs follow: the cell must be empty again. */
+static void clear_stage(struct standin *standin) {
+    struct kernel_message cell;
+    loop_deadline_clear(standin->loop, &standin->tick);
+    if (standin->shown && find_visible_cell(standin, &cell) != NULL)
+        say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
+                                                   .type = "clear_output",
+                                                   .session = standin->session,
+                                                   .parent_header = cell.header,
+                                                   .content = json_pack("{s:b}", "wait", 0)});
+    standin->shown = false;
+}
+
+static void answer(struct standin *standin, const uint8_t *message, size_t length) {
+    struct kernel_message request;
+    if (kernel_message_parse(message, length, &request, NULL) == 0)
+        standin_answer(&standin->answerer, &request, standin->session,
+                       kernel_status(standin->kernel)->reason,
+                       kernel_display_name(standin->kernel));
+}
+
+void standin_take(struct standin *standin, const void *message, size_t length) {
+    standin_update(standin); /* the status may have changed earlier in this turn */
+    if (is_over(standin)) {
+        answer(standin, message, length);
+        return;
+    }
+    if (is_ready(standin)) {
+        standin->forward(standin->context, message, length);
+        return;
+    }
+    struct held *held = memory_alloc(sizeof *held + length);
+    held->length = length;
+    memcpy(held->message, message, length);
+    list_append(&standin->held, &held->node);
+    if (standin->held_count++ == 0)
+        standin->since_ms = clock_monotonic_ms();
+    standin->held_bytes += length;
+    if (standin->tick.node.place == 0)
+        loop_deadline_set(standin->loop, &standin->tick, SHOW_AFTER_MS);
+}
+
+void standin_update(struct standin *standin) {
+    if (is_ready(standin)) {
+        clear_stage(standin);
+        list_each (&standin->held, struct held, node, held) {
+            standin->forward(standin->context, held->message, held->length);
+            drop_held(standin, held);
+        }
+    } else if (is_over(standin)) {
+        clear_stage(standin);
+        list_each (&standin->held, struct held, node, held) {
+            answer(standin, held->message, held->length);
+            drop_held(standin, held);
+        }
+    } else if (standin->shown) {
+        show_stage(standin);
+    }
+}

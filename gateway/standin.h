@@ -1,0 +1,29 @@
+/* The stand-in: speaks the Jupyter protocol to one client for a kernel that is not there yet, or not any more, since that is the
+ * only way a reason reaches the person at the notebook. While the kernel starts, requests are held and the first cell shows what is
+ * going on; when it is ready they are handed over in order; when it is dead each request is answered with an error that says why. */
+#pragma once
+
+#include "gateway/kernels.h"
+#include "gateway/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct standin;
+
+/* One message in the kernel link's layout. */
+typedef void standin_message(void *context, const void *message, size_t length);
+
+/* say: a message to the client. forward: a held request to the kernel. Neither may destroy the stand-in. */
+struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
+                               standin_message *forward, void *context);
+void standin_destroy(struct standin *standin);
+
+/* True while requests must come here: the kernel is not ready, or some are still held (order!). */
+bool standin_is_needed(const struct standin *standin);
+void standin_take(struct standin *standin, const void *message, size_t length);
+/* Too much is held already: stop reading the client until standin_update changed that. */
+bool standin_is_full(const struct standin *standin);
+
+/* The kernel's status changed: shows the stage, hands over, or answers with the reason. */
+void standin_update(struct standin *standin);

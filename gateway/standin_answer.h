@@ -1,0 +1,25 @@
+/* What the stand-in says: answers to requests for a kernel that is dead. */
+#pragma once
+
+#include "gateway/message_make.h"
+#include "launcher/kernel_message.h"
+
+#include <stdbool.h>
+
+struct standin_answerer {
+    void (*say)(void *context, const struct message_recipe *recipe);
+    void *context;
+    int cells; /* answered so far: the execution count */
+};
+
+/* An execute_request that is not silent: somebody looks at its cell. */
+bool standin_is_visible_cell(const struct kernel_message *request);
+
+/* busy and execute_input: the cell is being worked on. */
+void standin_answer_begin(struct standin_answerer *answerer, const struct kernel_message *request,
+                          const char *session);
+
+/* Busy, the answer of the request's kind, idle. A cell gets an error output with the reason; kernel_info an answer that lets the
+ * client go on and show the rest; messages that have no reply get none. */
+void standin_answer(struct standin_answerer *answerer, const struct kernel_message *request,
+                    const char *session, const char *reason, const char *kernel_name);
