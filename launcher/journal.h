@@ -35,5 +35,13 @@ uint64_t journal_append(struct journal *journal, enum kernel_channel channel, ui
 int journal_next(const struct journal *journal, uint64_t seq, struct journal_record *ret);
 uint64_t journal_oldest(const struct journal *journal); /* last + 1 when empty */
 uint64_t journal_last(const struct journal *journal);   /* 0 when nothing was ever written */
-/* What was lost of the numbers in (seq, oldest). */
+/* What was lost of the numbers between seq and the next one that is kept. Messages are exact; bytes are in proportion
+ * where seq lies inside a segment that is gone. */
 struct journal_lost journal_lost_since(const struct journal *journal, uint64_t seq);
+/* The largest session number in records of an earlier life: numbers of this one start above it. */
+uint32_t journal_max_session(const struct journal *journal);
+
+/* Keeps a record's bytes valid beyond the next append, also after the cap took it, until journal_hold_release(NULL, hold), which any thread
+ * may call (its form fits zmq_msg_init_data). The record must be fresh from journal_next. */
+void *journal_hold(const struct journal *journal, const struct journal_record *record);
+void journal_hold_release(void *data, void *hold);
