@@ -55,8 +55,7 @@ struct journal {
     bool told_disk, told_memory;
     struct point past[PAST_MAX]; /* starts of the segments that are gone, thinned out when full */
     size_t past_count;
-    struct place places
-        [PLACES]; /* by seq modulo PLACES: readers at different places do not disturb each other */
+    struct place *places; /* PLACES, by seq modulo: readers do not disturb each other */
 };
 
 static size_t round_up(uint64_t size, size_t page) {
