@@ -1,0 +1,205 @@
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/links_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/link_dispatch"
+
+/* A control frame's JSON object; NULL (and a log line) when it is none. A new reference. */
+static json_t *parse_object(const struct link *link, const struct link_frame *frame,
+                            const uint8_t *payload) {
+    json_error_t problem;
+    json_t *json = NULL;
+    if (frame->length <= LINK_CONTROL_MAX)
+        json = json_loadb((const char *)payload, frame->length, 0, &problem);
+    if (!json_is_object(json)) {
+        log_warning("kernel %s: a %s that is no JSON object was ignored", link->kernel_id,
+                    link_type_name(frame->type));
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+static void replace_text(char **text, const char *value) {
+    free(*text);
+    *text = value ? memory_strdup(value) : NULL;
+}
+
+static void on_welcome(struct link *link, const struct link_frame *frame, const uint8_t *payload) {
+    if (link->state != LINK_STATE_HELLO)
+        return; /* the answer to a HELLO that was said twice */
+    cleanup_json json_t *welcome = parse_object(link, frame, payload);
+    if (welcome == NULL)
+        return;
+    const char *kernel_id = json_string_value(json_object_get(welcome, "kernel_id"));
+    if (kernel_id == NULL || strcmp(kernel_id, link->kernel_id) != 0) {
+        log_error("kernel %s: the launcher at %s serves kernel %.130s", link->kernel_id,
+                  link->endpoint, kernel_id ? kernel_id : "(no kernel_id)");
+        link_refuse(link);
+        return;
+    }
+    json_int_t version = json_integer_value(json_object_get(welcome, "version"));
+    if (version < 1) {
+        log_error("kernel %s: its launcher's WELCOME has no version from 1 on", link->kernel_id);
+        link_refuse(link);
+        return;
+    }
+    const char *nonce = json_string_value(json_object_get(welcome, "launcher"));
+    bool anew =
+        nonce == NULL || link->launcher_nonce == NULL || strcmp(nonce, link->launcher_nonce) != 0;
+    if (anew && frame->seq < link->journal_last)
+        link_attachments_renumber(link); /* its journal begins again */
+    link->journal_last = frame->seq;
+    replace_text(&link->launcher_nonce, nonce);
+    link->state = LINK_STATE_UP;
+    link_wake(link);
+    link->events.welcomed(link->context, json_object_get(welcome, "record"),
+                          json_object_get(welcome, "status"));
+}
+
+/* To a RESET that answers what was said before HELLO, HELLO is on its way already. */
+static void on_reset(struct link *link) {
+    if (link->state == LINK_STATE_UP)
+        link_say_hello(link);
+}
+
+static void on_report(struct link *link, const struct link_frame *frame, const uint8_t *payload) {
+    cleanup_json json_t *report = parse_object(link, frame, payload);
+    if (report == NULL)
+        return;
+    link->journal_last = frame->seq;
+    if (frame->type == LINK_STATUS)
+        link->events.status(link->context, report);
+    else
+        link->events.exited(link->context, report);
+}
+
+static void on_attachment_frame(struct link *link, const struct link_frame *frame,
+                                const struct link_payload *payload) {
+    struct attachment *attachment = link_attachment_find(link, frame->attachment);
+    if (attachment == NULL)
+        return; /* detached meanwhile */
+    switch (frame->type) {
+    case LINK_ATTACHED:
+        attachment_on_attached(attachment, frame, payload->data);
+        break;
+    case LINK_DETACHED:
+        attachment_on_detached(attachment, payload->data, payload->length);
+        break;
+    case LINK_MESSAGE:
+        attachment_on_message(attachment, frame->seq, payload);
+        break;
+    default:
+        attachment_on_grant(attachment, frame, payload->data);
+        break;
+    }
+}
+
+static void on_frame(struct link *link, const struct link_frame *frame,
+                     const struct link_payload *payload) {
+    switch (frame->type) {
+    case LINK_WELCOME:
+        on_welcome(link, frame, payload->data);
+        break;
+    case LINK_RESET:
+        on_reset(link);
+        break;
+    case LINK_PING:
+        link->pong_due = true;
+        link->pong_seq = frame->seq;
+        link_wake(link);
+        break;
+    case LINK_RESULT:
+        link_on_result(link, frame->seq, payload->data, payload->length);
+        break;
+    case LINK_STATUS:
+    case LINK_EXIT:
+        if (link->state == LINK_STATE_UP)
+            on_report(link, frame, payload->data);
+        break;
+    case LINK_ATTACHED:
+    case LINK_DETACHED:
+    case LINK_MESSAGE:
+    case LINK_GRANT:
+        if (link->state == LINK_STATE_UP)
+            on_attachment_frame(link, frame, payload);
+        break;
+    default: /* PONG was heard by arriving; a later version's frames are not for us */
+        break;
+    }
+}
+
+/* All frames and parts belong together, or nothing of the message is used. */
+static int check_batch(zmq_msg_t *parts, unsigned count, struct error *err) {
+    if (count == 0)
+        return error_set(err, ERROR_INVALID, "an empty message");
+    if (count > LINK_EXTERNAL_MAX + 1)
+        return error_set(err, ERROR_LIMIT, "more than %d further parts", LINK_EXTERNAL_MAX);
+    const uint8_t *batch = zmq_msg_data(&parts[0]);
+    size_t length = zmq_msg_size(&parts[0]), at = 0;
+    struct link_frame frame;
+    unsigned part = 1;
+    int more;
+    while ((more = link_frame_next(batch, length, &at, &frame, err)) > 0) {
+        if (!(frame.flags & LINK_FLAG_EXTERNAL))
+            continue;
+        if (part >= count)
+            return error_set(err, ERROR_INVALID, "the payload of an EXTERNAL frame is missing");
+        if (zmq_msg_size(&parts[part]) != frame.length)
+            return error_set(err, ERROR_INVALID, "further part %u has %zu bytes, its frame says %u",
+                             part, zmq_msg_size(&parts[part]), frame.length);
+        part++;
+    }
+    if (more == 0 && part < count)
+        return error_set(err, ERROR_INVALID, "%u further parts belong to no frame", count - part);
+    return more;
+}
+
+static void on_malformed(struct link *link, const struct error *err) {
+    link->links->malformed++;
+    if (!link->malformed_logged)
+        log_error("kernel %s: a malformed message from its launcher was dropped: %s",
+                  link->kernel_id, err->text);
+    link->malformed_logged = true;
+    if (link->state == LINK_STATE_UP)
+        link_say_hello(link); /* what was dropped comes again, from the cursors */
+    link->reset_due = true;
+    link_wake(link);
+}
+
+static void dispatch_frames(struct link *link, struct link_batch *batch, zmq_msg_t *parts) {
+    const uint8_t *data = zmq_msg_data(&batch->message);
+    size_t length = zmq_msg_size(&batch->message), at = 0;
+    struct link_frame frame;
+    unsigned part = 1;
+    while (link->state != LINK_STATE_CLOSED && link->state != LINK_STATE_REFUSED &&
+           link_frame_next(data, length, &at, &frame, NULL) > 0) {
+        if (!(frame.flags & LINK_FLAG_EXTERNAL)) {
+            struct link_payload payload = {frame.payload, frame.length, batch};
+            on_frame(link, &frame, &payload);
+            continue;
+        }
+        struct link_batch *own = link_batch_take(&parts[part++]);
+        struct link_payload payload = {zmq_msg_data(&own->message), frame.length, own};
+        on_frame(link, &frame, &payload);
+        link_payload_release(own);
+    }
+}
+
+void link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count) {
+    struct error err;
+    unsigned held = count <= LINK_EXTERNAL_MAX + 1 ? count : LINK_EXTERNAL_MAX + 1;
+    if (check_batch(parts, count, &err) < 0) {
+        on_malformed(link, &err);
+    } else {
+        struct link_batch *batch = link_batch_take(&parts[0]);
+        dispatch_frames(link, batch, parts);
+        link_payload_release(batch);
+    }
+    for (unsigned i = 0; i < held; i++)
+        zmq_msg_close(&parts[i]);
+}
