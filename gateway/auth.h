@@ -10,7 +10,7 @@ struct auth;
 enum auth_role { AUTH_USER, AUTH_ADMIN };
 
 struct auth_identity {
-    const char *name; /* owner of what it starts; lives as long as the auth (not over a reload: copy it) */
+    const char *name; /* owner of what it starts; lives as long as the auth, over reloads too */
     enum auth_role role;
     bool verified; /* false: the one user of a gateway without named tokens */
 };
