@@ -160,16 +160,33 @@ int kernelspecs_create(const struct kernelspecs_settings *settings, struct kerne
     return 0;
 }
 
+static void free_settings(struct kernelspecs *specs) {
+    search_path_free(specs->directories);
+    search_path_free(specs->allowed);
+    search_path_free(specs->denied);
+    free(specs->default_name);
+}
+
 void kernelspecs_destroy(struct kernelspecs *specs) {
     if (specs == NULL)
         return;
     spec_watch_destroy(specs->watch);
     spec_list_free(&specs->list);
-    search_path_free(specs->directories);
-    search_path_free(specs->allowed);
-    search_path_free(specs->denied);
-    free(specs->default_name);
+    free_settings(specs);
     free(specs);
+}
+
+int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
+                          struct error *err) {
+    struct kernelspecs next = {.watch = specs->watch, .list = specs->list};
+    if (take_settings(&next, settings, err) < 0) {
+        free_settings(&next);
+        return -1;
+    }
+    free_settings(specs);
+    *specs = next;
+    load(specs);
+    return 0;
 }
 
 const struct kernelspec *kernelspecs_find(const struct kernelspecs *specs, const char *name) {

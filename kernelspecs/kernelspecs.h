@@ -33,6 +33,9 @@ struct kernelspecs_settings {
 int kernelspecs_create(const struct kernelspecs_settings *settings, struct kernelspecs **ret,
                        struct error *err);
 void kernelspecs_destroy(struct kernelspecs *specs);
+/* Other settings from now on; what is there is loaded again. On failure everything stays as it was. */
+int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
+                          struct error *err);
 
 /* Case-insensitive. NULL when there is none. Valid until the next reload: do not keep it over a turn. */
 const struct kernelspec *kernelspecs_find(const struct kernelspecs *specs, const char *name);

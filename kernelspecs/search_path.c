@@ -116,6 +116,10 @@ static const char *active_prefix(char *const *environment, bool *ret) {
     return prefix;
 }
 
+static struct path_list new_list(void) {
+    return (struct path_list){.directories = memory_alloc((DIRECTORIES_MAX + 1) * sizeof(char *))};
+}
+
 static void add_system(struct path_list *list, char *const *environment) {
     const char *platform = variable(environment, "JUPYTER_PLATFORM_DIRS");
     const char *shared = variable_text(environment, "XDG_DATA_DIRS");
@@ -123,29 +127,45 @@ static void add_system(struct path_list *list, char *const *environment) {
     add_each(list, from_xdg ? shared : "/usr/local/share:/usr/share", "jupyter/kernels");
 }
 
+/* The directory of the prefix; NULL when there is none, or it is one of the system's, which keep their place. */
+static char *prefix_directory(char *const *environment, const char *prefix) {
+    struct path_list system = new_list();
+    char *directory = prefix != NULL ? join(prefix, "share/jupyter/kernels") : NULL;
+    add_system(&system, environment);
+    for (size_t i = 0; directory != NULL && i < system.count; i++) {
+        if (strcmp(system.directories[i], directory) == 0) {
+            free(directory);
+            directory = NULL;
+        }
+    }
+    search_path_free(system.directories);
+    return directory;
+}
+
 char **search_path_create(char *const *environment) {
-    struct path_list list = {memory_alloc((DIRECTORIES_MAX + 1) * sizeof(char *)), 0};
+    struct path_list list = new_list();
     cleanup_free char *home = home_directory(environment);
     bool prefix_first = false;
     const char *prefix = active_prefix(environment, &prefix_first);
+    cleanup_free char *of_prefix = prefix_directory(environment, prefix);
     bool in_virtualenv = variable_text(environment, "VIRTUAL_ENV") != NULL;
     const char *extra = variable_text(environment, "JUPYTER_PATH");
     const char *ipython = variable_text(environment, "IPYTHONDIR");
 
     if (extra != NULL)
         add_each(&list, extra, "kernels");
-    if (prefix != NULL && prefix_first)
-        add(&list, join(prefix, "share/jupyter/kernels"));
+    if (of_prefix != NULL && prefix_first)
+        add(&list, memory_strdup(of_prefix));
     add_user(&list, environment, home, in_virtualenv);
-    if (prefix != NULL)
-        add(&list, join(prefix, "share/jupyter/kernels"));
+    if (of_prefix != NULL)
+        add(&list, memory_strdup(of_prefix));
     add_system(&list, environment);
     add(&list, ipython != NULL ? join(ipython, "kernels") : join(home, ".ipython/kernels"));
     return list.directories;
 }
 
 char **search_path_copy(char *const *directories) {
-    struct path_list list = {memory_alloc((DIRECTORIES_MAX + 1) * sizeof(char *)), 0};
+    struct path_list list = new_list();
     for (; *directories != NULL; directories++)
         if (**directories != '\0')
             add(&list, join(*directories, NULL));
