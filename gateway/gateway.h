@@ -13,7 +13,9 @@ struct gateway {
     struct provisioner *provisioner;
     struct kernels *kernels;
     struct sessions *sessions;
+    struct session_adoption *session_adoption;
     struct channels *channels;
+    int64_t started_us; /* clock_wall_us */
 };
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);

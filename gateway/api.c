@@ -1,0 +1,57 @@
+#include "gateway/api.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+void api_add_routes(struct gateway *gateway) {
+    http_add_routes(gateway->http, api_health_routes, gateway);
+    http_add_routes(gateway->http, api_root_routes, gateway);
+    http_add_routes(gateway->http, api_kernels_routes, gateway);
+    http_add_routes(gateway->http, api_kernelspecs_routes, gateway);
+    http_add_routes(gateway->http, api_sessions_routes, gateway);
+}
+
+bool api_reply_adopting(struct gateway *gateway, struct http_request *request) {
+    if (!kernels_is_adopting(gateway->kernels))
+        return false;
+    struct error err = {0};
+    error_set(&err, ERROR_UNAVAILABLE,
+              "The gateway has just started and is taking over the running kernels; try again");
+    http_reply_failure(request, &err);
+    return true;
+}
+
+struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
+                               const char *id) {
+    struct kernel *kernel = kernels_find(gateway->kernels, id);
+    if (kernel != NULL && auth_may_use(http_request_identity(request), kernel_owner(kernel)))
+        return kernel;
+    bool can_exist = text_is_kernel_id(id);
+    if (kernel == NULL && can_exist && api_reply_adopting(gateway, request))
+        return NULL;
+    const char *why = kernel == NULL && can_exist ? kernels_tombstone(gateway->kernels, id) : NULL;
+    http_reply_error(request, 404, why, "Kernel does not exist: %.128s", id);
+    return NULL;
+}
+
+bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_request *request) {
+    const char *style = gateway->settings->refusal_style;
+    if (strcmp(style, "auto") == 0)
+        return http_request_is_gateway_client(request);
+    return strcmp(style, "notebook") == 0;
+}
+
+int api_take_text(const json_t *object, const char *field, size_t max, const char **ret,
+                  struct error *err) {
+    const json_t *value = json_object_get(object, field);
+    *ret = NULL;
+    if (value == NULL || json_is_null(value))
+        return 0;
+    if (!json_is_string(value))
+        return error_set(err, ERROR_INVALID, "%s: must be a text", field);
+    if (json_string_length(value) > max)
+        return error_set(err, ERROR_INVALID, "%s: is longer than %zu bytes", field, max);
+    *ret = json_string_value(value);
+    return 0;
+}
