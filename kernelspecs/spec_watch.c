@@ -91,8 +91,8 @@ static void say_short(struct spec_watch *watch, const char *path, const char *wh
                 path, why);
 }
 
-static struct watched *add(struct spec_watch *watch, const char *path, enum interest interest) {
-    uint32_t events = entry_events | (interest != INTEREST_NAMES ? content_events : 0);
+static struct watched *add(struct spec_watch *watch, const char *path, enum interest interest,
+                           uint32_t events) {
     /* MASK_ADD: the same directory may be watched for several reasons. */
     int descriptor =
         watch->fd < 0 ? -1 : inotify_add_watch(watch->fd, path, events | IN_ONLYDIR | IN_MASK_ADD);
@@ -126,8 +126,9 @@ static struct watched *add(struct spec_watch *watch, const char *path, enum inte
     return watched;
 }
 
-static void add_name(struct spec_watch *watch, const char *directory, const char *name) {
-    struct watched *watched = add(watch, directory, INTEREST_NAMES);
+static void add_name(struct spec_watch *watch, const char *directory, const char *name,
+                     uint32_t events) {
+    struct watched *watched = add(watch, directory, INTEREST_NAMES, events);
     if (watched == NULL || watched->interest == INTEREST_ANY)
         return;
     for (size_t i = 0; i < watched->name_count; i++)
@@ -153,7 +154,7 @@ static void cut_last(char *path) {
 }
 
 /* Resolves `path` as the kernel does, step by step, and watches each directory on the way for the entry that leads on. What is not
- * there yet is watched for where the way ends. only_links: just the directories in which a symlink stands. */
+ * there yet is watched for where the way ends. only_links: just the directories in which a symlink, or what it leads to, stands. */
 static void follow(struct spec_watch *watch, const char *path, bool only_links) {
     char *here = memory_strdup("");
     char *rest = memory_strdup(path);
@@ -171,12 +172,12 @@ static void follow(struct spec_watch *watch, const char *path, bool only_links) 
         }
         const char *directory = *here != '\0' ? here : "/";
         if (!only_links)
-            add_name(watch, directory, name);
+            add_name(watch, directory, name, entry_events);
         cleanup_free char *next = memory_printf("%s/%s", here, name);
         cleanup_free char *target = read_link(next);
         if (target != NULL) {
             links++;
-            add_name(watch, directory, name);
+            add_name(watch, directory, name, entry_events);
             cleanup_free char *now =
                 read_link(next); /* it may have been swapped before the watch */
             char *longer = memory_printf("%s/%s", now != NULL ? now : target, rest);
@@ -187,9 +188,12 @@ static void follow(struct spec_watch *watch, const char *path, bool only_links) 
             continue;
         }
         if (access(next, F_OK) < 0 && errno == ENOENT) {
-            add_name(watch, directory, name);
+            add_name(watch, directory, name, entry_events);
             break;
         }
+        if (links > 0 &&
+            rest[strspn(rest, "/")] == '\0') /* what the links led to, perhaps a file */
+            add_name(watch, directory, name, entry_events | content_events);
         free(here);
         here = steal(&next);
     }
@@ -203,12 +207,12 @@ void spec_watch_begin(struct spec_watch *watch) {
 
 void spec_watch_search_directory(struct spec_watch *watch, const char *path) {
     follow(watch, path, false);
-    add(watch, path, INTEREST_ANY);
+    add(watch, path, INTEREST_ANY, entry_events | content_events);
 }
 
 void spec_watch_kernel_directory(struct spec_watch *watch, const char *path) {
     cleanup_free char *file = memory_printf("%s/kernel.json", path);
-    add(watch, path, INTEREST_KERNEL);
+    add(watch, path, INTEREST_KERNEL, entry_events | content_events);
     follow(watch, file, true);
 }
 

@@ -237,6 +237,24 @@ static void symlinks_that_lead_elsewhere(void **state) {
     assert_int_equal(symlink("../../elsewhere.json", "store/b/k/kernel.json"), 0);
     reload(place);
     assert_string_equal(display_name(place, "k"), "Good");
+    write_text("store/elsewhere.json", OTHER);
+    reload(place);
+    assert_string_equal(display_name(place, "k"), "Other");
+    /* And a link on the way of that link. */
+    mkdir("store/v1", 0755);
+    write_text("store/v1/kernel.json", GOOD);
+    assert_int_equal(symlink("v1", "store/version"), 0);
+    assert_int_equal(symlink("../../version/kernel.json", "store/next"), 0);
+    assert_int_equal(rename("store/next", "store/b/k/kernel.json"), 0);
+    reload(place);
+    assert_string_equal(display_name(place, "k"), "Good");
+    mkdir("store/v2", 0755);
+    write_text("store/v2/kernel.json", OTHER);
+    assert_int_equal(symlink("v2", "store/next"), 0);
+    assert_int_equal(kernelspecs_changed(place->specs), -1);
+    assert_int_equal(rename("store/next", "store/version"), 0);
+    reload(place);
+    assert_string_equal(display_name(place, "k"), "Other");
     assert_int_equal(symlink("kernels", "loop"), 0); /* a circle ends */
     unlink("kernels");
     assert_int_equal(symlink("loop", "kernels"), 0);
