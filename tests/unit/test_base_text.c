@@ -1,0 +1,201 @@
+#include "base/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void compares_with_lengths(void **state) {
+    (void)state;
+    assert_true(text_equal_n("token", 5, "token"));
+    assert_false(text_equal_n("token", 4, "token"));
+    assert_false(text_equal_n("tokens", 6, "token"));
+    assert_false(text_equal_n("token", 5, "toke"));
+    assert_false(text_equal_n("toke\0n", 6, "toke"));
+    assert_true(text_equal_n("", 0, ""));
+    assert_true(text_starts_with("EG_PORT", "EG_"));
+    assert_false(text_starts_with("EG", "EG_"));
+    assert_true(text_ends_with("kernel.json", ".json"));
+    assert_false(text_ends_with("json", ".json"));
+    char mixed[] = "AbZ-9\xC3\x84";
+    text_lower(mixed);
+    assert_string_equal(mixed, "abz-9\xC3\x84");
+}
+
+static void parses_whole_numbers_alone(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t min, max;
+        bool good;
+        int64_t want;
+    } rows[] = {
+        {"0", 0, 0, true, 0},
+        {"65535", 1, 65535, true, 65535},
+        {"65536", 1, 65535, false, 0},
+        {"-5", -5, 5, true, -5},
+        {"-6", -5, 5, false, 0},
+        {"007", 0, 9, true, 7},
+        {"9223372036854775807", 0, INT64_MAX, true, INT64_MAX},
+        {"9223372036854775808", 0, INT64_MAX, false, 0},
+        {"-9223372036854775809", INT64_MIN, 0, false, 0},
+        {"", 0, 9, false, 0},
+        {"-", -9, 9, false, 0},
+        {"- 1", -9, 9, false, 0},
+        {"+1", 0, 9, false, 0},
+        {" 1", 0, 9, false, 0},
+        {"1 ", 0, 9, false, 0},
+        {"1x", 0, 9, false, 0},
+        {"0x1", 0, 9, false, 0},
+        {"1.0", 0, 9, false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t got = 42;
+        struct error err = {0};
+        int failed = text_parse_int(rows[i].text, rows[i].min, rows[i].max, "uid", &got, &err);
+        if ((failed == 0) != rows[i].good)
+            fail_msg("\"%s\"", rows[i].text);
+        assert_int_equal(got, rows[i].good ? rows[i].want : 42);
+    }
+    struct error err = {0};
+    text_parse_int("x", 0, 9, "uid", &(int64_t){0}, &err);
+    assert_int_equal(err.code, ERROR_INVALID);
+    assert_string_equal(err.text, "uid: \"x\" is not a whole number from 0 to 9");
+}
+
+static void knows_utf8(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {
+        {"", true},
+        {"plain ASCII, longer than eight", true},
+        {"\x7F", true},
+        {"\xC2\x80", true},
+        {"\xDF\xBF", true},
+        {"\xE0\xA0\x80", true},
+        {"\xED\x9F\xBF", true},
+        {"\xEE\x80\x80", true},
+        {"\xEF\xBF\xBF", true},
+        {"\xF0\x90\x80\x80", true},
+        {"\xF4\x8F\xBF\xBF", true},
+        {"\x80", false},
+        {"\xBF", false},
+        {"\xC0\x80", false},
+        {"\xC1\xBF", false},
+        {"\xC2", false},
+        {"\xC2 ", false},
+        {"\xE0\x9F\xBF", false},
+        {"\xE2\x82", false},
+        {"\xE2\x82z", false},
+        {"\xED\xA0\x80", false},
+        {"\xED\xBF\xBF", false},
+        {"\xF0\x8F\xBF\xBF", false},
+        {"\xF0\x9F\x90", false},
+        {"\xF4\x90\x80\x80", false},
+        {"\xF5\x80\x80\x80", false},
+        {"\xFE", false},
+        {"\xFF", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        /* At each place within and across the words of eight that the check takes at once. */
+        for (size_t before = 0; before < 17; before++) {
+            char text[64] = "aaaaaaaaaaaaaaaaa";
+            strcpy(text + before, rows[i].text);
+            strcat(text, before % 2 ? "" : "bbbbbbbbb");
+            if (text_is_utf8(text, strlen(text)) != rows[i].good)
+                fail_msg("row %zu behind %zu bytes", i, before);
+        }
+    }
+    assert_true(text_is_utf8("a\0b", 3));
+}
+
+static void repairs_what_is_not_utf8(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"fine \xC3\xA9", "fine \xC3\xA9"},
+        {"\xFFx\x80", "?x?"},
+        {"cut \xE2\x82", "cut ??"},
+        {"\xED\xA0\x80", "???"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *got = text_repair(rows[i][0]);
+        assert_string_equal(got, rows[i][1]);
+        free(got);
+    }
+}
+
+static void cuts_between_characters(void **state) {
+    (void)state;
+    const char *text = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x90\x9F"; /* 1, 2, 3 and 4 bytes */
+    static const size_t want[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+    for (size_t max = 0; max < sizeof want / sizeof want[0]; max++)
+        assert_int_equal(text_utf8_floor(text, 10, max), want[max]);
+}
+
+static void writes_hex_and_ids(void **state) {
+    (void)state;
+    char hex[7];
+    text_hex((const uint8_t[]){0x00, 0x9F, 0xA0}, 3, hex);
+    assert_string_equal(hex, "009fa0");
+    char first[37];
+    char second[37];
+    for (int i = 0; i < 100; i++) {
+        text_uuid4(first);
+        assert_int_equal(strlen(first), 36);
+        assert_int_equal(first[14], '4');
+        assert_non_null(strchr("89ab", first[19]));
+        assert_true(text_is_kernel_id(first));
+    }
+    text_uuid4(second);
+    assert_string_not_equal(first, second);
+}
+
+static void knows_kernel_ids(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {
+        {"a-b-c-d-e", true},     {"ABC_1-2-3-4-x", true},     {"", false},
+        {"a-b-c-d", false},      {"a-b-c-d-e-f", false},      {"a-b--d-e", false},
+        {"-b-c-d-e", false},     {"a-b-c-d-", false},         {"a-b-c-d-e/", false},
+        {"a-b-c-../x-e", false}, {"a-b-c-d-\xC3\xA9", false}, {"a-b-c-d-e\n", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (text_is_kernel_id(rows[i].text) != rows[i].good)
+            fail_msg("\"%s\"", rows[i].text);
+    char longest[130] = "a-b-c-d-";
+    memset(longest + 8, 'e', 120);
+    assert_true(text_is_kernel_id(longest));
+    longest[128] = 'e';
+    assert_false(text_is_kernel_id(longest));
+}
+
+static void matches_globs(void **state) {
+    (void)state;
+    assert_true(text_glob("*", "anything"));
+    assert_true(text_glob("py*", "python3"));
+    assert_true(text_glob("r?", "r4"));
+    assert_false(text_glob("py", "python3"));
+    assert_false(text_glob("r?", "r"));
+    assert_true(text_glob("a\\b", "a\\b"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(compares_with_lengths),
+        cmocka_unit_test(parses_whole_numbers_alone),
+        cmocka_unit_test(knows_utf8),
+        cmocka_unit_test(repairs_what_is_not_utf8),
+        cmocka_unit_test(cuts_between_characters),
+        cmocka_unit_test(writes_hex_and_ids),
+        cmocka_unit_test(knows_kernel_ids),
+        cmocka_unit_test(matches_globs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
