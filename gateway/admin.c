@@ -1,0 +1,153 @@
+#include "gateway/admin.h"
+
+#include "base/memory.h"
+#include "base/option.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GATEWAY_FLAGS "[--url URL] [--token-file FILE]"
+
+const struct admin_verb admin_verbs[] = {
+    {"kernelspecs list", "[the gateway's flags]", "what a gateway with these settings offers",
+     admin_kernelspecs_list},
+    {"kernelspecs check", "[the gateway's flags]",
+     "where kernelspecs are looked for, and what is wrong with them (exit status 1)",
+     admin_kernelspecs_check},
+    {"token new", "NAME [--role user|admin]", "make a token, and its line for --auth-token-file",
+     admin_token_new},
+    {"kernels", GATEWAY_FLAGS, "the kernels that a running gateway serves", admin_kernels},
+    {"kernel interrupt", "ID " GATEWAY_FLAGS, "stop what it computes", admin_kernel_interrupt},
+    {"kernel restart", "ID " GATEWAY_FLAGS, "start it anew; what it held in memory is lost",
+     admin_kernel_restart},
+    {"kernel delete", "ID " GATEWAY_FLAGS, "end it", admin_kernel_delete},
+    {0},
+};
+
+static void print_help(FILE *out) {
+    fputs("elara: looks after an Elara kernel gateway.\n\n", out);
+    for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++)
+        fprintf(out, "  elara %s %s\n      %s\n", verb->words, verb->arguments, verb->help);
+    fputs("  elara help\n  elara --version\n\n"
+          "Settings of the gateway (elara-gateway --help) count for the kernelspecs verbs: flags, "
+          "ELARA_ and EG_\n"
+          "variables, --config. A running gateway is found by --url or ELARA_URL "
+          "(http://127.0.0.1:8888/); its\n"
+          "token is read from --token-file, or from ELARA_TOKEN, JUPYTER_GATEWAY_AUTH_TOKEN or "
+          "EG_AUTH_TOKEN.\n",
+          out);
+}
+
+/* How many of argv's words, from argv[1] on, are the verb's; 0 when it is another one. */
+static int count_words(const struct admin_verb *verb, int argc, char **argv) {
+    const char *rest = verb->words;
+    int count = 0;
+    while (*rest != '\0') {
+        size_t length = strcspn(rest, " ");
+        if (count + 1 >= argc || !text_equal_n(rest, length, argv[count + 1]))
+            return 0;
+        count++;
+        rest += length;
+        rest += *rest == ' ';
+    }
+    return count;
+}
+
+static char *printable(const char *text) {
+    char *copy = memory_strdup(text != NULL ? text : "");
+    for (char *c = copy; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    return copy;
+}
+
+static int run(const struct admin_verb *verb, int words, int argc, char **argv) {
+    struct error err = {0};
+    argv[words] = argv[0];
+    int status = verb->run(argc - words, argv + words, &err);
+    if (status >= 0)
+        return status;
+    char *text = printable(err.text);
+    fprintf(stderr, "elara %s: %s\n", verb->words, text);
+    free(text);
+    return err.code == ERROR_INVALID ? 2 : 1;
+}
+
+int admin_main(int argc, char **argv) {
+    bool wants_help = option_take_flag(&argc, argv, "help", NULL);
+    if (wants_help || (argc == 2 && strcmp(argv[1], "help") == 0)) {
+        print_help(stdout);
+        return 0;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("elara " ELARA_VERSION);
+        return 0;
+    }
+    for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++) {
+        int words = count_words(verb, argc, argv);
+        if (words > 0)
+            return run(verb, words, argc, argv);
+    }
+    if (argc > 1)
+        fprintf(stderr, "elara: there is no \"%s%s%s\"\n\n", argv[1], argc > 2 ? " " : "",
+                argc > 2 ? argv[2] : "");
+    print_help(stderr);
+    return 2;
+}
+
+char *admin_take_argument(int *argc, char **argv) {
+    if (*argc < 2 || argv[1][0] == '-')
+        return NULL;
+    char *argument = argv[1];
+    memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv); /* with the NULL at its end */
+    --*argc;
+    return argument;
+}
+
+struct admin_table {
+    size_t columns;
+    char **texts; /* rows of `columns` */
+    size_t count;
+    size_t capacity;
+};
+
+struct admin_table *admin_table_create(size_t columns) {
+    struct admin_table *table = memory_alloc(sizeof *table);
+    table->columns = columns < ADMIN_COLUMNS_MAX ? columns : ADMIN_COLUMNS_MAX;
+    return table;
+}
+
+void admin_table_add(struct admin_table *table, const char *const *texts) {
+    if (table->count + table->columns > table->capacity) {
+        table->capacity = table->capacity > 0 ? table->capacity * 2 : 8 * ADMIN_COLUMNS_MAX;
+        table->texts = memory_resize(table->texts, table->capacity * sizeof *table->texts);
+    }
+    for (size_t i = 0; i < table->columns; i++)
+        table->texts[table->count++] = printable(texts[i]);
+}
+
+/* Characters, as near as counting UTF-8's first bytes comes. */
+static size_t width(const char *text) {
+    size_t count = 0;
+    for (; *text != '\0'; text++)
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    return count;
+}
+
+void admin_table_print(struct admin_table *table) {
+    size_t widest[ADMIN_COLUMNS_MAX] = {0};
+    for (size_t i = 0; i < table->count; i++)
+        if (widest[i % table->columns] < width(table->texts[i]))
+            widest[i % table->columns] = width(table->texts[i]);
+    for (size_t i = 0; i < table->count; i++) {
+        size_t column = i % table->columns;
+        bool is_last = column + 1 == table->columns;
+        int padding = is_last ? 0 : (int)(widest[column] - width(table->texts[i]) + 2);
+        printf("%s%*s%s", table->texts[i], padding, "", is_last ? "\n" : "");
+        free(table->texts[i]);
+    }
+    free(table->texts);
+    free(table);
+}

@@ -1,0 +1,176 @@
+/* One request at a time to a running gateway, with libcurl. */
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/option.h"
+#include "gateway/admin.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ANSWER_MAX = 64 << 20, TOKEN_FILE_MAX = 8192 };
+
+struct admin_settings {
+    char *url;
+    char *token_file;
+    char *token;
+    char *ca_file;
+    int64_t timeout_ms;
+};
+
+struct admin_gateway {
+    struct admin_settings settings;
+    CURL *curl;
+    struct curl_slist *headers;
+    char curl_error[CURL_ERROR_SIZE];
+    struct buffer answer;
+};
+
+#define ROW(flag, variables, kind, field, otherwise, ...)                                          \
+    {                                                                                              \
+        .name = flag, .environment = variables, .type = kind,                                      \
+        .offset = offsetof(struct admin_settings, field), .fallback = otherwise, __VA_ARGS__       \
+    }
+
+static const struct option_row rows[] = {
+    ROW("url", "ELARA_URL,JUPYTER_GATEWAY_URL", OPTION_TEXT, url, "http://127.0.0.1:8888/",
+        .help = "The gateway, with its base URL."),
+    ROW("token-file", "ELARA_TOKEN_FILE", OPTION_TEXT, token_file, NULL,
+        .help = "A file that holds the token and nothing else."),
+    ROW("token", "ELARA_TOKEN,JUPYTER_GATEWAY_AUTH_TOKEN,ELARA_AUTH_TOKEN,EG_AUTH_TOKEN",
+        OPTION_TEXT, token, NULL, .flags = OPTION_SECRET, .help = "The token."),
+    ROW("ca-file", "ELARA_CA_FILE", OPTION_TEXT, ca_file, NULL,
+        .help = "Certificates that vouch for the gateway's, for https."),
+    ROW("timeout", "ELARA_TIMEOUT", OPTION_DURATION, timeout_ms, "90s", .min = 1, .max = 86400000,
+        .help = "How long to wait for an answer."),
+    {0},
+};
+
+static size_t take_answer(char *data, size_t size, size_t count, void *context) {
+    struct admin_gateway *gateway = context;
+    return buffer_append(&gateway->answer, data, size * count) < 0 ? 0 : size * count;
+}
+
+static int read_token(struct admin_gateway *gateway, struct error *err) {
+    const char *path = gateway->settings.token_file;
+    if (path == NULL)
+        return 0;
+    cleanup_buffer struct buffer text = {.limit = TOKEN_FILE_MAX + 1};
+    if (file_read(path, TOKEN_FILE_MAX, &text, err) < 0)
+        return error_wrap(err, "--token-file");
+    const char *start = buffer_text(&text);
+    start += strspn(start, " \t\r\n");
+    size_t length = strcspn(start, " \t\r\n");
+    if (length == 0 || start[length + strspn(start + length, " \t\r\n")] != '\0' ||
+        strlen(buffer_text(&text)) != text.length)
+        return error_set(
+            err, ERROR_INVALID,
+            "--token-file: %s must hold the token and nothing else (it is not the gateway's "
+            "file of hashed tokens)",
+            path);
+    free(gateway->settings.token);
+    gateway->settings.token = memory_strndup(start, length);
+    return 0;
+}
+
+static int add_headers(struct admin_gateway *gateway, struct error *err) {
+    const char *token = gateway->settings.token;
+    gateway->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    if (token == NULL || *token == '\0')
+        return 0;
+    if (strpbrk(token, "\r\n") != NULL)
+        return error_set(err, ERROR_INVALID, "the token holds a line break");
+    cleanup_free char *header = memory_printf("Authorization: token %s", token);
+    gateway->headers = curl_slist_append(gateway->headers, header);
+    return 0;
+}
+
+static void set_up_curl(struct admin_gateway *gateway) {
+    CURL *curl = gateway->curl;
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, gateway->curl_error);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, gateway);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, gateway->headers);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)gateway->settings.timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "elara/" ELARA_VERSION);
+    if (gateway->settings.ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, gateway->settings.ca_file);
+}
+
+int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err) {
+    struct admin_gateway *gateway = memory_alloc(sizeof *gateway);
+    gateway->answer.limit = ANSWER_MAX;
+    if (option_load(rows, argc, argv, environ, NULL, NULL, &gateway->settings, NULL, err) < 0 ||
+        read_token(gateway, err) < 0 || add_headers(gateway, err) < 0) {
+        admin_gateway_destroy(gateway);
+        return -1;
+    }
+    gateway->curl = curl_easy_init();
+    if (gateway->curl == NULL) {
+        admin_gateway_destroy(gateway);
+        return error_set(err, ERROR_SYSTEM, "libcurl cannot be set up");
+    }
+    set_up_curl(gateway);
+    *ret = gateway;
+    return 0;
+}
+
+void admin_gateway_destroy(struct admin_gateway *gateway) {
+    if (gateway == NULL)
+        return;
+    curl_easy_cleanup(gateway->curl);
+    curl_slist_free_all(gateway->headers);
+    buffer_free(&gateway->answer);
+    option_free(rows, &gateway->settings);
+    free(gateway);
+}
+
+/* {"reason", "message"} as one sentence: the message, or the reason when that says more. */
+static int refusal(long status, const json_t *answer, struct error *err) {
+    const char *reason = json_string_value(json_object_get(answer, "reason"));
+    const char *message = json_string_value(json_object_get(answer, "message"));
+    const char *text = message != NULL && *message != '\0' ? message : reason;
+    if (status == 401)
+        return error_set(
+            err, ERROR_DENIED,
+            "the gateway does not know this token; give it with --token-file FILE or ELARA_TOKEN");
+    enum error_code code = status == 404   ? ERROR_NOT_FOUND
+                           : status == 403 ? ERROR_DENIED
+                           : status >= 500 ? ERROR_UNAVAILABLE
+                                           : ERROR_SYSTEM;
+    return error_set(err, code, "the gateway answers %ld: %s%s%s", status,
+                     text != NULL ? text : "without a word",
+                     text == message && reason != NULL ? " - " : "",
+                     text == message && reason != NULL ? reason : "");
+}
+
+int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
+                       json_t **ret, struct error *err) {
+    const char *base = gateway->settings.url;
+    bool has_slash = *base != '\0' && base[strlen(base) - 1] == '/';
+    cleanup_free char *url = memory_printf("%s%s%s", base, has_slash ? "" : "/", path);
+    buffer_clear(&gateway->answer);
+    curl_easy_setopt(gateway->curl, CURLOPT_URL, url);
+    if (strcmp(method, "POST") == 0)
+        curl_easy_setopt(gateway->curl, CURLOPT_POSTFIELDS, "{}");
+    curl_easy_setopt(gateway->curl, CURLOPT_CUSTOMREQUEST, method);
+    CURLcode failed = curl_easy_perform(gateway->curl);
+    if (failed != CURLE_OK)
+        return error_set(
+            err, ERROR_UNAVAILABLE, "%s: %s; is the gateway running, and --url its address?", base,
+            *gateway->curl_error != '\0' ? gateway->curl_error : curl_easy_strerror(failed));
+    long status = 0;
+    curl_easy_getinfo(gateway->curl, CURLINFO_RESPONSE_CODE, &status);
+    cleanup_json json_t *answer = NULL;
+    if (gateway->answer.length > 0)
+        answer = json_loadb(buffer_text(&gateway->answer), gateway->answer.length, 0, NULL);
+    if (status < 200 || status > 299)
+        return refusal(status, answer, err);
+    if (ret != NULL)
+        *ret = steal(&answer);
+    return 0;
+}

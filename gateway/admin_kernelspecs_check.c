@@ -1,0 +1,111 @@
+/* elara kernelspecs check */
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/admin.h"
+#include "kernelspecs/kernelspecs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *text_at(const json_t *object, const char *name) {
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "?";
+}
+
+static void print_directories(const json_t *report) {
+    size_t i;
+    json_t *directory;
+    struct admin_table *table = admin_table_create(3);
+    puts("Searched, the first that has a name wins:");
+    json_array_foreach(json_object_get(report, "directories"), i, directory) {
+        const char *state = text_at(directory, "state");
+        json_int_t count = json_integer_value(json_object_get(directory, "count"));
+        cleanup_free char *found = strcmp(state, "read") == 0
+                                       ? memory_printf("%lld used", (long long)count)
+                                       : memory_strdup(state);
+        admin_table_add(table, (const char *[]){"", text_at(directory, "path"), found});
+    }
+    admin_table_print(table);
+}
+
+static void print_unused(const json_t *report) {
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(report, "shadowed"), i, entry) {
+        printf("%s: not used, %s has the name already\n", text_at(entry, "directory"),
+               text_at(entry, "by"));
+    }
+    json_array_foreach(json_object_get(report, "hidden"), i, entry) {
+        printf("%s: not offered, by the allowed and denied kernelspecs\n",
+               text_at(entry, "directory"));
+    }
+}
+
+static bool is_on_path(const char *program) {
+    const char *path = getenv("PATH");
+    cleanup_free char *copy = memory_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
+    char *rest = copy;
+    for (const char *directory; (directory = strsep(&rest, ":")) != NULL;) {
+        cleanup_free char *file = memory_printf("%s/%s", directory, program);
+        if (access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What is no mistake in the file, but will keep the kernel from starting on this machine. */
+static void print_notes(const struct kernelspecs *specs) {
+    const struct kernelspec *spec;
+    for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++) {
+        cleanup_free char *unsupported = kernelspec_unsupported(spec);
+        const char *program =
+            json_string_value(json_array_get(json_object_get(spec->json, "argv"), 0));
+        if (unsupported != NULL)
+            printf("%s: note: %s\n", spec->directory, unsupported);
+        else if (program != NULL && strpbrk(program, "{$") == NULL &&
+                 (strchr(program, '/') != NULL ? access(program, X_OK) < 0 : !is_on_path(program)))
+            printf("%s: note: argv[0]: there is no program %s for this user here\n",
+                   spec->directory, program);
+    }
+}
+
+static size_t print_problems(const json_t *problems) {
+    size_t i;
+    json_t *problem;
+    json_array_foreach(problems, i, problem) {
+        json_int_t line = json_integer_value(json_object_get(problem, "line"));
+        const char *field = text_at(problem, "field");
+        printf("%s:", text_at(problem, "file"));
+        if (line > 0)
+            printf("%lld:", (long long)line);
+        printf(" %s%s%s\n", field, *field != '\0' ? ": " : "", text_at(problem, "problem"));
+    }
+    return json_array_size(problems);
+}
+
+int admin_kernelspecs_check(int argc, char **argv, struct error *err) {
+    struct kernelspecs *specs = NULL;
+    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
+        return -1;
+    const char *fallback = kernelspecs_default(specs);
+    bool lacks_default = *fallback != '\0' && kernelspecs_find(specs, fallback) == NULL;
+    size_t count = 0;
+    while (kernelspecs_at(specs, count) != NULL)
+        count++;
+
+    print_directories(kernelspecs_report(specs));
+    print_unused(kernelspecs_report(specs));
+    print_notes(specs);
+    size_t problems = print_problems(kernelspecs_problems(specs));
+    if (lacks_default) {
+        printf("default-kernel-name: there is no kernelspec %s\n", fallback);
+        problems++;
+    }
+    printf("%zu kernelspec%s, %zu problem%s\n", count, count == 1 ? "" : "s", problems,
+           problems == 1 ? "" : "s");
+    kernelspecs_destroy(specs);
+    return problems > 0 ? 1 : 0;
+}

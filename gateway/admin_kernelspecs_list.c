@@ -1,0 +1,48 @@
+/* elara kernelspecs list */
+#include "base/log.h"
+#include "gateway/admin.h"
+#include "gateway/settings.h"
+#include "kernelspecs/kernelspecs.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err) {
+    struct settings *settings = NULL;
+    if (settings_create(argc, argv, environ, &settings, err) < 0)
+        return -1;
+    struct kernelspecs_settings wanted = {
+        .directories = settings->kernelspec_dirs,
+        .allowed = settings->allowed_kernelspecs,
+        .denied = settings->denied_kernelspecs,
+        .default_name = settings->default_kernel_name,
+        .publish_env = settings->publish_kernelspec_env,
+    };
+    log_set_level(LOG_ERROR); /* what is found is printed, not logged */
+    int failed = kernelspecs_create(&wanted, ret, err);
+    settings_destroy(settings);
+    return failed;
+}
+
+int admin_kernelspecs_list(int argc, char **argv, struct error *err) {
+    struct kernelspecs *specs = NULL;
+    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
+        return -1;
+    struct admin_table *table = admin_table_create(5);
+    admin_table_add(table, (const char *[]){"", "NAME", "DISPLAY NAME", "LANGUAGE", "DIRECTORY"});
+    const struct kernelspec *spec;
+    for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++) {
+        bool is_default = strcmp(spec->name, kernelspecs_default(specs)) == 0;
+        admin_table_add(table,
+                        (const char *[]){is_default ? "*" : "", spec->name, spec->display_name,
+                                         spec->language, spec->directory});
+    }
+    admin_table_print(table);
+    size_t problems = json_array_size(kernelspecs_problems(specs));
+    if (problems > 0)
+        fprintf(stderr, "%zu problem%s: `elara kernelspecs check` tells more\n", problems,
+                problems == 1 ? "" : "s");
+    kernelspecs_destroy(specs);
+    return 0;
+}
