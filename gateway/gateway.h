@@ -15,9 +15,15 @@ struct gateway {
     struct sessions *sessions;
     struct session_adoption *session_adoption;
     struct channels *channels;
+    struct gateway_run *run; /* NULL until gateway_run */
     int64_t started_us; /* clock_wall_us */
 };
+
+struct kernelspecs_settings;
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
 void gateway_run(struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads */
 void gateway_destroy(struct gateway *gateway);
+
+/* The settings as the kernelspecs take them; borrowed, until the next reload. */
+void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret);

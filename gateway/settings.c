@@ -166,11 +166,10 @@ static int check_tls(const struct settings *settings, struct error *err) {
     bool has_certificate = settings->certfile != NULL && settings->certfile[0] != '\0';
     bool has_key = settings->keyfile != NULL && settings->keyfile[0] != '\0';
     bool has_ca = settings->client_ca != NULL && settings->client_ca[0] != '\0';
-    if (has_certificate != has_key)
-        return error_set(err, ERROR_INVALID, "%s is set without %s: TLS needs both",
-                         has_key ? "keyfile" : "certfile", has_key ? "certfile" : "keyfile");
+    if (has_key && !has_certificate)
+        return error_set(err, ERROR_INVALID, "keyfile is set without certfile");
     if (has_ca && !has_certificate)
-        return error_set(err, ERROR_INVALID, "client-ca is set without certfile and keyfile");
+        return error_set(err, ERROR_INVALID, "client-ca is set without certfile: it needs TLS");
     return 0;
 }
 
@@ -262,31 +261,56 @@ static bool list_is_same(char *const *a, char *const *b) {
     return *a == NULL && *b == NULL;
 }
 
-static bool row_is_same(const struct option_row *row, const struct settings *a,
-                        const struct settings *b) {
-    const char *left = (const char *)a + row->offset, *right = (const char *)b + row->offset;
+/* A setting's field, whatever its type. */
+union value {
+    bool on;
+    int64_t number;
+    char *text;
+    char **list;
+};
+
+static size_t value_size(const struct option_row *row) {
     switch (row->type) {
     case OPTION_BOOL:
-        return *(const bool *)left == *(const bool *)right;
+        return sizeof(bool);
     case OPTION_INT:
     case OPTION_DURATION:
     case OPTION_BYTES:
-        return memcmp(left, right, sizeof(int64_t)) == 0;
+        return sizeof(int64_t);
     case OPTION_TEXT:
-    case OPTION_ENUM: {
-        char *first, *second;
-        memcpy(&first, left, sizeof first);
-        memcpy(&second, right, sizeof second);
-        return text_is_same(first, second);
+    case OPTION_ENUM:
+    case OPTION_LIST:
+        break;
     }
-    case OPTION_LIST: {
-        char **first, **second;
-        memcpy(&first, left, sizeof(first));
-        memcpy(&second, right, sizeof(second));
-        return list_is_same(first, second);
+    return sizeof(char *);
+}
+
+static bool value_is_same(const struct option_row *row, const union value *a,
+                          const union value *b) {
+    if (row->type == OPTION_LIST)
+        return list_is_same(a->list, b->list);
+    if (row->type == OPTION_TEXT || row->type == OPTION_ENUM)
+        return text_is_same(a->text, b->text);
+    return memcmp(a, b, value_size(row)) == 0;
+}
+
+static void take_changed(struct settings *settings, struct settings *fresh) {
+    for (const struct option_row *row = settings_table(); row->name != NULL; row++) {
+        char *mine = (char *)settings + row->offset, *new = (char *)fresh + row->offset;
+        size_t size = value_size(row);
+        union value before = {0}, after = {0};
+        memcpy(&before, mine, size);
+        memcpy(&after, new, size);
+        if (value_is_same(row, &before, &after))
+            continue;
+        if ((row->flags & OPTION_RELOAD) == 0) {
+            log_warning("%s has changed, which takes effect with the next start", row->name);
+            continue;
+        }
+        memcpy(mine, &after, size); /* swapped, so that the old value is freed with fresh */
+        memcpy(new, &before, size);
+        log_info("%s has changed", row->name);
     }
-    }
-    return true;
 }
 
 int settings_reload(struct settings *settings, struct error *err) {
@@ -297,13 +321,7 @@ int settings_reload(struct settings *settings, struct error *err) {
         settings_destroy(fresh);
         return -1;
     }
-    for (const struct option_row *row = settings_table(); row->name != NULL; row++)
-        if ((row->flags & OPTION_RELOAD) == 0 && !row_is_same(row, settings, fresh))
-            log_warning("%s has changed, which takes effect with the next start", row->name);
-    /* The one row that takes effect at once; the others that reload are files, read by their own parts. */
-    char *level = settings->log_level;
-    settings->log_level = fresh->log_level;
-    fresh->log_level = level;
+    take_changed(settings, fresh);
     settings_destroy(fresh);
     return 0;
 }

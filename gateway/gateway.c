@@ -1,0 +1,207 @@
+#include "gateway/gateway.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/api.h"
+#include "gateway/auth.h"
+#include "gateway/channels.h"
+#include "gateway/http.h"
+#include "gateway/kernels.h"
+#include "gateway/links.h"
+#include "gateway/loop.h"
+#include "gateway/session_adoption.h"
+#include "gateway/sessions.h"
+#include "kernelspecs/kernelspecs.h"
+#include "launcher/provisioner.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LOG_AREA "gateway"
+
+static const char *text_or_null(const char *text) {
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* A client is a descriptor, and a kernel another one. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("the limit of open files stays low: no more than %llu clients and kernels",
+                    (unsigned long long)before);
+}
+
+static int create_auth(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct auth_settings wanted = {
+        .token = settings->auth_token,
+        .token_file = settings->auth_token_file,
+    };
+    return auth_create(&wanted, &gateway->auth, err);
+}
+
+static int create_http(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct http_settings wanted = {
+        .ip = settings->ip,
+        .port = (int)settings->port,
+        .port_retries = (int)settings->port_retries,
+        .base_url = settings->base_url,
+        .body_max = settings->body_limit,
+        .header_max = settings->header_limit,
+        .header_timeout_ms = settings->header_timeout_ms,
+        .body_timeout_ms = settings->body_timeout_ms,
+        .idle_timeout_ms = settings->idle_timeout_ms,
+        .allow_origin = settings->allow_origin,
+        .allow_headers = settings->allow_headers,
+        .allow_methods = settings->allow_methods,
+        .allow_credentials = settings->allow_credentials,
+        .expose_headers = settings->expose_headers,
+        .max_age = settings->max_age,
+        .tls_certificate = text_or_null(settings->certfile),
+        .tls_key = text_or_null(settings->keyfile),
+        .tls_client_ca = text_or_null(settings->client_ca),
+        .trust_xheaders = settings->trust_xheaders,
+    };
+    return http_create(gateway->loop, &wanted, gateway->auth, &gateway->http, err);
+}
+
+static int create_kernels(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct kernels_settings wanted = {
+        .python = text_or_null(settings->python),
+        .root_directory = text_or_null(settings->root_dir),
+        .client_envs = settings->client_envs,
+        .inherited_envs = settings->inherited_envs,
+        .max_kernels = settings->max_kernels,
+        .max_kernels_per_user = settings->max_kernels_per_user,
+        .max_failed = settings->max_failed_kernels,
+        .failed_retention_ms = settings->failed_retention_ms,
+        .tombstone_retention_ms = settings->tombstone_retention_ms,
+        .launch_timeout_ms = settings->launch_timeout_ms,
+        .shutdown_wait_ms = settings->shutdown_wait_ms,
+        .restart_limit = settings->restart_limit,
+        .stable_after_ms = settings->restart_stable_after_ms,
+        .journal_bytes = settings->journal_size,
+        .output_bytes = settings->kernel_log_size,
+        .session_retention_ms = settings->session_retention_ms,
+        .transport = settings->kernel_transport,
+        .log_level = settings->log_level,
+        .authorized_users = settings->authorized_users,
+        .unauthorized_users = settings->unauthorized_users,
+    };
+    return kernels_create(gateway->loop, &wanted, gateway->links, gateway->provisioner,
+                          gateway->specs, &gateway->kernels, err);
+}
+
+void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret) {
+    const struct settings *settings = gateway->settings;
+    *ret = (struct kernelspecs_settings){
+        .directories = settings->kernelspec_dirs,
+        .allowed = settings->allowed_kernelspecs,
+        .denied = settings->denied_kernelspecs,
+        .default_name = text_or_null(settings->default_kernel_name),
+        .publish_env = settings->publish_kernelspec_env,
+    };
+}
+
+static int create_specs(struct gateway *gateway, struct error *err) {
+    struct kernelspecs_settings wanted;
+    gateway_specs_settings(gateway, &wanted);
+    return kernelspecs_create(&wanted, &gateway->specs, err);
+}
+
+static int create_provisioner(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct provisioner_local_settings wanted = {
+        .runtime_directory = settings->runtime_dir,
+        .launcher_path = settings->launcher,
+    };
+    if (access(settings->launcher, X_OK) < 0)
+        return error_set(
+            err, ERROR_NOT_FOUND,
+            "launcher: %s is not a program that can be run; say where elara-launcher is",
+            settings->launcher);
+    return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
+}
+
+static void create_channels(struct gateway *gateway) {
+    const struct settings *settings = gateway->settings;
+    struct channels_settings wanted = {
+        .message_max = settings->message_limit,
+        .ping_interval_ms = settings->ws_ping_interval_ms,
+        .window = settings->client_window,
+        .gateway_client_max = settings->gateway_client_frame_limit,
+    };
+    gateway->channels = channels_create(gateway->loop, &wanted);
+}
+
+static bool is_kernel_there(void *context, const char *kernel_id) {
+    const struct gateway *gateway = context;
+    return kernels_find(gateway->kernels, kernel_id) != NULL;
+}
+
+/* Each needs the ones before it. */
+static int build(struct gateway *gateway, struct error *err) {
+    gateway->loop = loop_create();
+    if (create_auth(gateway, err) < 0 || create_specs(gateway, err) < 0 ||
+        create_provisioner(gateway, err) < 0 ||
+        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0 ||
+        create_http(gateway, err) < 0)
+        return -1;
+    gateway->sessions = sessions_create(is_kernel_there, gateway);
+    create_channels(gateway);
+    api_add_routes(gateway);
+    if (http_listen(gateway->http, err) < 0)
+        return -1;
+    /* The port is ours, so no other gateway of this configuration runs: the kernels may be taken over. */
+    kernels_adopt(gateway->kernels);
+    gateway->session_adoption =
+        session_adoption_start(gateway->loop, gateway->kernels, gateway->sessions);
+    return 0;
+}
+
+int gateway_create(struct settings *settings, struct gateway **ret, struct error *err) {
+    enum log_level level;
+    if (log_level_parse(settings->log_level, &level) == 0)
+        log_set_level(level);
+    if (settings_check_exposure(settings, err) < 0)
+        return -1;
+    signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
+    raise_descriptor_limit();
+    struct gateway *gateway = memory_alloc(sizeof *gateway);
+    gateway->settings = settings;
+    gateway->started_us = clock_wall_us();
+    if (build(gateway, err) < 0) {
+        gateway_destroy(gateway);
+        return -1;
+    }
+    *ret = gateway;
+    return 0;
+}
+
+/* Requests outlive the HTTP server, so that whoever still has to answer one may do so; the kernels are let go of, not ended. */
+void gateway_destroy(struct gateway *gateway) {
+    if (gateway == NULL)
+        return;
+    channels_destroy(gateway->channels);
+    http_destroy(gateway->http);
+    kernels_destroy(gateway->kernels);
+    links_destroy(gateway->links);
+    session_adoption_destroy(gateway->session_adoption);
+    sessions_destroy(gateway->sessions);
+    if (gateway->provisioner != NULL)
+        gateway->provisioner->ops->destroy(gateway->provisioner);
+    kernelspecs_destroy(gateway->specs);
+    auth_destroy(gateway->auth);
+    loop_destroy(gateway->loop);
+    free(gateway->run);
+    free(gateway);
+}

@@ -1,0 +1,245 @@
+/* The gateway at work: signals, files that change, and the way out. */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/auth.h"
+#include "gateway/channels.h"
+#include "gateway/file_watch.h"
+#include "gateway/gateway.h"
+#include "gateway/http.h"
+#include "gateway/kernels.h"
+#include "gateway/loop.h"
+#include "kernelspecs/kernelspecs.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define LOG_AREA "gateway"
+
+enum {
+    FAREWELL_POLL_MS = 20,
+    FAREWELL_MS = 2000,         /* for clients to take their closing frame */
+    SHUTDOWN_MARGIN_MS = 15000, /* beyond shutdown-wait, for kernels that do not want to end */
+    FILES_MAX = 4,
+};
+
+/* Freed with the gateway: a kernel that ends late still counts itself off here. */
+struct gateway_run {
+    struct gateway *gateway;
+    struct event *terminate, *interrupt, *hangup, *specs_changed;
+    struct loop_deadline specs_settled, farewell, patience;
+    struct file_watch *files[FILES_MAX];
+    size_t file_count;
+    size_t kernels_ending;
+    int farewell_left_ms;
+    bool is_stopping;
+};
+
+static void reload_tokens(struct gateway *gateway) {
+    struct error err = {0};
+    if (auth_reload(gateway->auth, &err) < 0)
+        log_error("the tokens stay as they were: %s", err.text);
+}
+
+static void reload_tls(struct gateway *gateway) {
+    struct error err = {0};
+    if (http_reload_tls(gateway->http, &err) < 0)
+        log_error("certificate and key stay as they were: %s", err.text);
+}
+
+static void reload_settings(struct gateway *gateway) {
+    struct error err = {0};
+    if (settings_reload(gateway->settings, &err) < 0) {
+        log_error("the settings stay as they were: %s", err.text);
+        return;
+    }
+    enum log_level level;
+    if (log_level_parse(gateway->settings->log_level, &level) == 0)
+        log_set_level(level);
+}
+
+static void reload_specs(struct gateway *gateway) {
+    struct kernelspecs_settings wanted;
+    gateway_specs_settings(gateway, &wanted);
+    struct error err = {0};
+    if (kernelspecs_configure(gateway->specs, &wanted, &err) < 0)
+        log_error("the kernelspecs stay as they were: %s", err.text);
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *context) {
+    (void)number, (void)what;
+    struct gateway_run *run = context;
+    log_info("SIGHUP: reading settings, tokens, certificates and kernelspecs again");
+    reload_settings(run->gateway);
+    reload_tokens(run->gateway);
+    reload_tls(run->gateway);
+    reload_specs(run->gateway);
+}
+
+static void on_token_file(void *context) {
+    const struct gateway_run *run = context;
+    reload_tokens(run->gateway);
+}
+
+static void on_tls_file(void *context) {
+    const struct gateway_run *run = context;
+    reload_tls(run->gateway);
+}
+
+static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct gateway_run *run = context;
+    int wait_ms = kernelspecs_changed(run->gateway->specs);
+    if (wait_ms >= 0)
+        loop_deadline_set(run->gateway->loop, &run->specs_settled, wait_ms);
+}
+
+static void on_specs_settled(void *context) {
+    const struct gateway_run *run = context;
+    kernelspecs_reload(run->gateway->specs);
+}
+
+static void watch_file(struct gateway_run *run, const char *path, void (*changed)(void *context)) {
+    if (path == NULL || path[0] == '\0')
+        return;
+    struct error err = {0};
+    struct file_watch **place = &run->files[run->file_count];
+    if (file_watch_create(run->gateway->loop, path, changed, run, place, &err) < 0)
+        log_warning("%s", err.text);
+    else
+        run->file_count++;
+}
+
+/* Clients have had their chance to hear that they should come back. */
+static void on_farewell(void *context) {
+    struct gateway_run *run = context;
+    run->farewell_left_ms -= FAREWELL_POLL_MS;
+    if (run->kernels_ending == 0 &&
+        (channels_count(run->gateway->channels) == 0 || run->farewell_left_ms <= 0))
+        loop_stop(run->gateway->loop);
+    else
+        loop_deadline_set(run->gateway->loop, &run->farewell, FAREWELL_POLL_MS);
+}
+
+static void on_patience(void *context) {
+    struct gateway_run *run = context;
+    log_warning("kernels that did not end in time: %zu", run->kernels_ending);
+    loop_stop(run->gateway->loop);
+}
+
+static void on_kernel_ended(void *context, const struct error *err) {
+    struct gateway_run *run = context;
+    if (err != NULL)
+        log_warning("a kernel did not end: %s", err->text);
+    run->kernels_ending--;
+}
+
+static void shutdown_kernels(struct gateway_run *run) {
+    static const struct auth_identity everybody = {.name = "", .role = AUTH_ADMIN};
+    struct gateway *gateway = run->gateway;
+    cleanup_json json_t *models = kernels_list(gateway->kernels, &everybody);
+    size_t index;
+    json_t *model;
+    json_array_foreach(models, index, model) {
+        const char *id = json_string_value(json_object_get(model, "id"));
+        struct kernel *kernel = id != NULL ? kernels_find(gateway->kernels, id) : NULL;
+        if (kernel == NULL)
+            continue;
+        run->kernels_ending++;
+        kernel_shutdown(kernel, "the gateway was shut down", on_kernel_ended, run);
+    }
+    loop_deadline_set(gateway->loop, &run->patience,
+                      gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
+}
+
+static void on_terminate(evutil_socket_t number, short what, void *context) {
+    (void)what;
+    struct gateway_run *run = context;
+    struct gateway *gateway = run->gateway;
+    const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+    if (run->is_stopping) {
+        log_info("%s again: ending at once", name);
+        loop_stop(gateway->loop);
+        return;
+    }
+    run->is_stopping = true;
+    bool ends_kernels = strcmp(gateway->settings->on_exit, "shutdown") == 0;
+    log_info("%s: ending; %zu kernel%s %s", name, kernels_count(gateway->kernels),
+             kernels_count(gateway->kernels) == 1 ? "" : "s",
+             ends_kernels ? "will be shut down" : "left running for the next gateway");
+    http_stop_accepting(gateway->http);
+    if (ends_kernels)
+        shutdown_kernels(run);
+    channels_close_all(gateway->channels);
+    run->farewell_left_ms = FAREWELL_MS;
+    loop_deadline_set(gateway->loop, &run->farewell, FAREWELL_POLL_MS);
+}
+
+static void say_hello(const struct gateway *gateway) {
+    const struct settings *settings = gateway->settings;
+    const char *ip = settings->ip;
+    bool is_any = ip == NULL || strcmp(ip, "") == 0 || strcmp(ip, "*") == 0 ||
+                  strcmp(ip, "0.0.0.0") == 0 || strcmp(ip, "::") == 0;
+    bool is_ipv6 = !is_any && strchr(ip, ':') != NULL;
+    char url[256];
+    snprintf(url, sizeof url, "%s://%s%s%s:%d%s",
+             settings->certfile != NULL && settings->certfile[0] != '\0' ? "https" : "http",
+             is_ipv6 ? "[" : "", is_any ? "127.0.0.1" : ip, is_ipv6 ? "]" : "",
+             http_port(gateway->http), settings->base_url);
+    log_info("elara-gateway " ELARA_VERSION " listens on %s%s; notebook servers use it with "
+             "JUPYTER_GATEWAY_URL=%s",
+             url, is_any ? " and all other addresses" : "", url);
+    if (kernelspecs_at(gateway->specs, 0) == NULL)
+        log_warning("there is no kernelspec yet: install a kernel (such as ipykernel) or set "
+                    "kernelspec-dirs; it is seen without a restart");
+    if (!auth_is_required(gateway->auth) && !settings_ip_is_loopback(ip != NULL ? ip : "") &&
+        settings->insecure)
+        log_warning("--insecure: whoever reaches this port can run code as us");
+}
+
+static struct event *on_signal(struct gateway_run *run, int number, event_callback_fn handler) {
+    struct event *event = evsignal_new(loop_base(run->gateway->loop), number, handler, run);
+    event_add(event, NULL);
+    return event;
+}
+
+static void start(struct gateway_run *run) {
+    struct gateway *gateway = run->gateway;
+    const struct settings *settings = gateway->settings;
+    run->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = run};
+    run->farewell = (struct loop_deadline){.run = on_farewell, .context = run};
+    run->patience = (struct loop_deadline){.run = on_patience, .context = run};
+    run->terminate = on_signal(run, SIGTERM, on_terminate);
+    run->interrupt = on_signal(run, SIGINT, on_terminate);
+    run->hangup = on_signal(run, SIGHUP, on_hangup);
+    int fd = kernelspecs_watch_fd(gateway->specs);
+    if (fd >= 0) {
+        run->specs_changed =
+            event_new(loop_base(gateway->loop), fd, EV_READ | EV_PERSIST, on_specs_changed, run);
+        event_add(run->specs_changed, NULL);
+    }
+    watch_file(run, settings->auth_token_file, on_token_file);
+    watch_file(run, settings->certfile, on_tls_file);
+    watch_file(run, settings->keyfile, on_tls_file);
+    watch_file(run, settings->client_ca, on_tls_file);
+}
+
+void gateway_run(struct gateway *gateway) {
+    struct gateway_run *run = memory_alloc(sizeof *run);
+    run->gateway = gateway;
+    gateway->run = run;
+    start(run);
+    say_hello(gateway);
+    loop_run(gateway->loop);
+    struct event *const events[] = {run->terminate, run->interrupt, run->hangup,
+                                    run->specs_changed};
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
+    for (size_t i = 0; i < run->file_count; i++)
+        file_watch_destroy(run->files[i]);
+    loop_deadline_clear(gateway->loop, &run->specs_settled);
+    loop_deadline_clear(gateway->loop, &run->farewell);
+    loop_deadline_clear(gateway->loop, &run->patience);
+    log_info("ended");
+}
