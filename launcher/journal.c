@@ -72,14 +72,20 @@ static void remember_point(struct journal *journal, const struct segment *segmen
         (struct point){segment->first_seq, segment->bytes_before};
 }
 
-static void remove_oldest(struct journal *journal) {
+/* The oldest one leaves the list; its file is still there. */
+static struct segment *take_oldest(struct journal *journal) {
     struct segment *segment = journal->segments[0];
     remember_point(journal, segment);
-    segment_unlink(segment, journal->directory);
     journal->total -= segment->size;
     journal->count--;
     memmove(journal->segments, journal->segments + 1, journal->count * sizeof(struct segment *));
     memset(journal->places, 0, PLACES * sizeof *journal->places);
+    return segment;
+}
+
+static void remove_oldest(struct journal *journal) {
+    struct segment *segment = take_oldest(journal);
+    segment_unlink(segment, journal->directory);
     segment_release(segment);
 }
 
@@ -192,6 +198,22 @@ static void tell_disk(struct journal *journal, int disk_errno, size_t size) {
               size, journal->directory, strerror(disk_errno));
 }
 
+/* Brings the total down so that `size` more fit the cap. Returns a segment when one of that size could be used again. */
+static struct segment *make_room(struct journal *journal, size_t size) {
+    while (journal->count > 0 && journal->total + size > journal->cap) {
+        struct segment *segment = take_oldest(journal);
+        if (segment->size == size && journal->total + size <= journal->cap &&
+            segment_recycle(segment, journal->directory, journal->next_seq, journal->next_bytes) ==
+                0) {
+            add_segment(journal, segment);
+            return segment;
+        }
+        segment_unlink(segment, journal->directory);
+        segment_release(segment);
+    }
+    return NULL;
+}
+
 /* A new segment in which a payload of `length` has room. NULL: not even memory. */
 static struct segment *roll(struct journal *journal, size_t length) {
     uint64_t largest = journal->cap / SIZE_MAX_SHARE;
@@ -205,13 +227,12 @@ static struct segment *roll(struct journal *journal, size_t length) {
     if (journal->next_size < largest)
         journal->next_size *= 2;
 
-    while (journal->count > 0 && journal->total + size > journal->cap)
-        remove_oldest(journal);
-    if (journal->count >= 2)
-        segment_cool(journal->segments[journal->count - 2]); /* the last one is still being read */
+    struct segment *segment = make_room(journal, size);
+    if (segment != NULL)
+        return segment;
     int disk_errno;
-    struct segment *segment = segment_create(journal->directory, journal->next_seq,
-                                             journal->next_bytes, size, &disk_errno);
+    segment = segment_create(journal->directory, journal->next_seq, journal->next_bytes, size,
+                             &disk_errno);
     tell_disk(journal, disk_errno, size);
     if (segment != NULL) {
         add_segment(journal, segment);
@@ -369,6 +390,11 @@ struct journal_lost journal_lost_since(const struct journal *journal, uint64_t s
     uint64_t from = bytes_before(journal, seq + 1);
     uint64_t to = bytes_before(journal, next);
     return (struct journal_lost){next - seq - 1, to > from ? to - from : 0};
+}
+
+void journal_rest(struct journal *journal) {
+    for (size_t i = 0; i < journal->count; i++)
+        segment_cool(journal->segments[i]);
 }
 
 void *journal_hold(const struct journal *journal, const struct journal_record *record) {

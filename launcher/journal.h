@@ -41,6 +41,9 @@ struct journal_lost journal_lost_since(const struct journal *journal, uint64_t s
 /* The largest session number in records of an earlier life: numbers of this one start above it. */
 uint32_t journal_max_session(const struct journal *journal);
 
+/* Gives the memory of what was written and read back to the page cache. For quiet times: coming back costs page faults. */
+void journal_rest(struct journal *journal);
+
 /* Keeps a record's bytes valid beyond the next append, also after the cap took it, until journal_hold_release(NULL, hold), which any thread
  * may call (its form fits zmq_msg_init_data). The record must be fresh from journal_next. */
 void *journal_hold(const struct journal *journal, const struct journal_record *record);

@@ -45,6 +45,7 @@ struct segment {
     uint64_t bytes_before; /* as in the header */
     uint64_t bytes;        /* of the messages in here, lost ones too */
     size_t used;
+    size_t populated; /* pages up to here were faulted in */
     size_t size;
     uint8_t *map;
     bool anonymous;
@@ -58,6 +59,9 @@ struct segment {
 /* A new file <directory>/<first seq>.segment of `size` bytes; when the disk says no, anonymous memory (*disk_errno tells why). NULL: no memory either. */
 struct segment *segment_create(const char *directory, uint64_t first_seq, uint64_t bytes_before,
                                size_t size, int *disk_errno);
+/* Gives the file and the mapping of the oldest segment to a new one, which saves the page faults. -1, and nothing changed, when somebody still holds it. */
+int segment_recycle(struct segment *segment, const char *directory, uint64_t first_seq,
+                    uint64_t bytes_before);
 /* A file of an earlier life, with its valid records; sealed. NULL with the reason when the header is not valid. max_session grows to the largest session seen. */
 struct segment *segment_open(const char *directory, const char *name, uint32_t *max_session,
                              struct error *err);
@@ -76,4 +80,4 @@ uint64_t segment_message_bytes(const struct segment_record *record);
 /* Offset of record `seq`, which must be in it, and the bytes of the messages before it in this segment. */
 size_t segment_find(const struct segment *segment, uint64_t seq, uint64_t *bytes);
 /* Lets the pages go from our memory; the page cache keeps them. */
-void segment_cool(const struct segment *segment);
+void segment_cool(struct segment *segment);
