@@ -19,7 +19,8 @@ static void sift(struct heap *heap, size_t at) {
         size_t child = 2 * at + 1;
         if (child >= heap->count)
             break;
-        if (child + 1 < heap->count && heap->nodes[child + 1]->when_ms < heap->nodes[child]->when_ms)
+        if (child + 1 < heap->count &&
+            heap->nodes[child + 1]->when_ms < heap->nodes[child]->when_ms)
             child++;
         if (heap->nodes[child]->when_ms >= node->when_ms)
             break;

@@ -36,7 +36,7 @@ static inline void list_remove(struct list_node *node) {
     node->next = node->previous = NULL;
 }
 
-#define list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* The body may remove (and free) the entry it was given. */
 #define list_each(list, type, member, item)                                                        \

@@ -6,7 +6,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
-int log_level_parse(const char *name, enum log_level *ret); /* any case; also 10, 20, 30, 40; -1 if unknown */
+/* Any case; also 10, 20, 30, 40; -1 when it is none. */
+int log_level_parse(const char *name, enum log_level *ret);
 
 void log_write(enum log_level level, const char *area, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

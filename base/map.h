@@ -9,9 +9,10 @@ struct map;
 struct map *map_create(void);
 void map_destroy(struct map *map); /* NULL is fine */
 
-void *map_get(const struct map *map, const char *key); /* NULL when absent */
-void *map_put(struct map *map, const char *key, void *value); /* returns the value it replaced, or NULL */
-void *map_remove(struct map *map, const char *key); /* returns the value, or NULL */
+/* Each returns the value that was there, or NULL. map_put replaces it. */
+void *map_get(const struct map *map, const char *key);
+void *map_put(struct map *map, const char *key, void *value);
+void *map_remove(struct map *map, const char *key);
 size_t map_count(const struct map *map);
 
 /* Walks all entries in no order: size_t at = 0; while (map_next(map, &at, &key, &value)) ...

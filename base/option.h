@@ -17,8 +17,8 @@
 #include <stdio.h>
 
 enum option_type {
-    OPTION_BOOL,     /* bool: true/false, yes/no, on/off, 1/0 in any case ("True" as JEG's variables have it) */
-    OPTION_INT,      /* int64_t within [min, max] */
+    OPTION_BOOL, /* bool: true/false, yes/no, on/off, 1/0 in any case, as JEG's variables have it */
+    OPTION_INT,  /* int64_t within [min, max] */
     OPTION_DURATION, /* int64_t milliseconds; plain numbers are seconds; also 500ms, 30s, 5m, 4h, 2d */
     OPTION_BYTES,    /* int64_t bytes; also 64k, 10M, 1G (powers of 1024) */
     OPTION_TEXT,     /* char *, owned by the settings struct; NULL when the default is NULL */
@@ -69,6 +69,10 @@ const char *option_next_unknown(const struct option_row *table, char *const *env
                                 const char *prefix, size_t *at);
 
 void option_print_help(const struct option_row *table, FILE *out);
+
+/* YAML that loads again, each line with its source behind it; secrets are left out. */
 void option_print_config(const struct option_row *table, const void *settings,
-                         const struct option_source *sources, FILE *out); /* YAML, each line with its source */
-void option_print_markdown(const struct option_row *table, FILE *out);    /* docs/configuration.md's table */
+                         const struct option_source *sources, FILE *out);
+
+/* The tables of docs/configuration.md. */
+void option_print_markdown(const struct option_row *table, FILE *out);
