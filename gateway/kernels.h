@@ -77,6 +77,8 @@ struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* N
 const char *kernels_tombstone(const struct kernels *kernels, const char *id);
 json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity); /* array of models */
 size_t kernels_count(const struct kernels *kernels);
+/* Walks all kernels in the order of their start: struct kernel *at = NULL; while ((at = kernels_next(kernels, at))) ... */
+struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous);
 
 json_t *kernel_model(const struct kernel *kernel); /* {"id","name","last_activity","execution_state","connections"[,"reason"]} */
 const char *kernel_id(const struct kernel *kernel);
@@ -84,6 +86,10 @@ const char *kernel_owner(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);
 const struct kernel_status *kernel_status(const struct kernel *kernel);
 struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
+/* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or NULL. Borrowed, until the next turn. */
+const json_t *kernel_session(const struct kernel *kernel);
+/* Stolen; NULL for none. Also written to the record, as soon as the launcher is there. */
+void kernel_set_session(struct kernel *kernel, json_t *session);
 
 typedef void kernel_done(void *context, const struct error *err); /* err NULL: done; never from inside the call */
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);

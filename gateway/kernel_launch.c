@@ -1,0 +1,239 @@
+#include "gateway/kernel_launch.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "kernelspecs/substitute.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *member) {
+    return json_string_value(json_object_get(object, member));
+}
+
+/* A variable that would tell a kernel what only the gateway may know. */
+static bool is_secret(const char *name) {
+    static const char *const marks[] = {"TOKEN",      "SECRET",      "PASSWORD", "PASSWD",
+                                        "CREDENTIAL", "PRIVATE_KEY", "API_KEY"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (strcasestr(name, marks[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* Never given on, whoever asks: our tokens, and what describes the gateway's own process. ipykernel with a JPY_PARENT_PID ends when its
+ * parent changes, and kernels outlive gateways. */
+static bool is_ours(const char *name) {
+    static const char *const names[] = {
+        "EG_AUTH_TOKEN",    "KG_AUTH_TOKEN",  "ELARA_AUTH_TOKEN", "EG_REMOTE_PWD", "LS_COLORS",
+        "PYTHONEXECUTABLE", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET", "LISTEN_PID",
+        "LISTEN_FDS",       "LISTEN_FDNAMES", "WATCHDOG_PID",     "WATCHDOG_USEC"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_inherited(const struct kernels_settings *settings, const char *name) {
+    bool all = false;
+    for (char *const *at = settings->inherited_envs; at != NULL && *at != NULL; at++) {
+        if (strcmp(*at, name) == 0)
+            return true; /* named: the administrator means it */
+        all |= strcmp(*at, "*") == 0;
+    }
+    return all && !text_starts_with(name, "ELARA_") && !text_starts_with(name, "EG_") &&
+           !text_starts_with(name, "KG_") && !is_secret(name);
+}
+
+static void add_inherited(json_t *env, const struct kernel_plan *plan) {
+    for (char *const *at = plan->environment; *at != NULL; at++) {
+        size_t length = strcspn(*at, "=");
+        if (length == 0 || (*at)[length] != '=')
+            continue;
+        cleanup_free char *name = memory_strndup(*at, length);
+        if (is_inherited(plan->settings, name) && !is_ours(name))
+            json_object_set_new(env, name, json_string(*at + length + 1)); /* not UTF-8: left out */
+    }
+}
+
+static void add_spec(json_t *env, const struct kernel_plan *plan) {
+    cleanup_json json_t *values =
+        json_copy(env); /* ${VAR} means what stood there before the spec */
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(plan->spec->json, "env"), name, value) {
+        if (!json_is_string(value) || *name == '\0' || strchr(name, '=') != NULL)
+            continue;
+        cleanup_free char *text = substitute_variables(json_string_value(value), values);
+        json_object_set_new(env, name, json_string(text));
+    }
+}
+
+/* Client values beat the spec's; those that only a "*" let in do not. */
+static void add_client_again(json_t *env, const struct kernel_plan *plan) {
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)plan->env, name, value) {
+        bool named = text_starts_with(name, "KERNEL_");
+        for (char *const *at = plan->settings->client_envs; !named && at != NULL && *at; at++)
+            named = strcmp(*at, name) == 0;
+        if (named)
+            json_object_set(env, name, value);
+    }
+}
+
+static void set_default(json_t *env, const char *name, const char *value) {
+    if (json_object_get(env, name) == NULL && value != NULL)
+        json_object_set_new(env, name, json_string(value));
+}
+
+static void force(json_t *env, const struct kernel_plan *plan) {
+    const char *name;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(env, next, name, value) {
+        if (is_ours(name))
+            json_object_del(env, name);
+    }
+    json_object_set_new(env, "KERNEL_GATEWAY", json_string("1"));
+    json_object_set_new(env, "KERNEL_ID", json_string(plan->kernel_id));
+    cleanup_free char *language = memory_strdup(plan->spec->language);
+    text_lower(language);
+    set_default(env, "KERNEL_LANGUAGE", language);
+    set_default(env, "KERNEL_USERNAME", plan->username);
+}
+
+json_t *kernel_launch_environment(const struct kernel_plan *plan) {
+    json_t *env = json_object();
+    add_inherited(env, plan);
+    json_object_update(env, (json_t *)(uintptr_t)plan->env);
+    add_spec(env, plan);
+    add_client_again(env, plan);
+    force(env, plan);
+    return env;
+}
+
+/* python, python3, python3.N: what jupyter_client replaces by the interpreter it runs in. */
+static bool is_python(const char *name) {
+    if (!text_starts_with(name, "python"))
+        return false;
+    name += 6;
+    if (*name == '\0' || strcmp(name, "3") == 0)
+        return true;
+    if (!text_starts_with(name, "3.") || name[2] == '\0')
+        return false;
+    return name[2 + strspn(name + 2, "0123456789")] == '\0';
+}
+
+static char *find_on_path(const char *path, const char *name) {
+    while (path != NULL && *path != '\0') {
+        size_t length = strcspn(path, ":");
+        if (length > 0 && path[0] == '/') { /* relative entries would mean the kernel's directory */
+            char *file = memory_printf("%.*s/%s", (int)length, path, name);
+            if (access(file, X_OK) == 0)
+                return file;
+            free(file);
+        }
+        path += length;
+        path += *path == ':';
+    }
+    return NULL;
+}
+
+/* The program of argv[0]. One that is not found stays as it is: the launcher says what is missing. */
+static char *resolve_program(const struct kernel_plan *plan, const json_t *env, const char *name) {
+    if (!is_python(name))
+        return memory_strdup(name);
+    if (plan->settings->python != NULL && *plan->settings->python != '\0')
+        return memory_strdup(plan->settings->python);
+    const char *path = text_of(env, "PATH") ? text_of(env, "PATH") : getenv("PATH");
+    char *found = find_on_path(path, name);
+    if (found == NULL)
+        found = find_on_path(path, "python3");
+    return found ? found : memory_strdup(name);
+}
+
+static char *expand_home(const json_t *env, const char *argument) {
+    const char *home = text_of(env, "HOME");
+    if (home != NULL && text_starts_with(argument, "~/"))
+        return memory_printf("%s%s", home, argument + 1);
+    return memory_strdup(argument);
+}
+
+static int make_argv(const struct kernel_plan *plan, const json_t *env, json_t **ret,
+                     struct error *err) {
+    const json_t *source = json_object_get(plan->spec->json, "argv");
+    if (!json_is_array(source) || json_array_size(source) == 0)
+        return error_set(err, ERROR_INVALID, "kernel spec %.100s: argv must name a program",
+                         plan->spec->name);
+    cleanup_json json_t *argv = json_array();
+    size_t at;
+    json_t *value;
+    json_array_foreach(source, at, value) {
+        if (!json_is_string(value))
+            return error_set(err, ERROR_INVALID, "kernel spec %.100s: argv[%zu] must be a text",
+                             plan->spec->name, at);
+        cleanup_free char *argument = at == 0 ? resolve_program(plan, env, json_string_value(value))
+                                              : expand_home(env, json_string_value(value));
+        json_array_append_new(argv, json_string(argument));
+    }
+    *ret = steal(&argv);
+    return 0;
+}
+
+/* The signal that EG_ALTERNATE_SIGINT names ("SIGUSR2", "USR2" or a number), else SIGINT. */
+static int interrupt_signal(const json_t *env) {
+    const char *name = text_of(env, "EG_ALTERNATE_SIGINT");
+    if (name == NULL)
+        return SIGINT;
+    int64_t number;
+    if (isdigit((unsigned char)*name) &&
+        text_parse_int(name, 1, SIGRTMAX, "EG_ALTERNATE_SIGINT", &number, NULL) == 0)
+        return (int)number;
+    if (strncasecmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (int signum = 1; signum < NSIG; signum++) {
+        const char *short_name = sigabbrev_np(signum);
+        if (short_name != NULL && strcasecmp(short_name, name) == 0)
+            return signum;
+    }
+    return SIGINT;
+}
+
+/* The prefix a spec was installed below: <prefix>/share/jupyter/kernels/<name>. */
+static char *find_prefix(const char *directory) {
+    const char *share = strstr(directory, "/share/jupyter/kernels/");
+    return share ? memory_strndup(directory, (size_t)(share - directory)) : memory_strdup("/usr");
+}
+
+int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct error *err) {
+    const struct kernels_settings *settings = plan->settings;
+    cleanup_json json_t *env = kernel_launch_environment(plan);
+    cleanup_json json_t *argv = NULL;
+    if (make_argv(plan, env, &argv, err) < 0)
+        return -1;
+    const char *mode = text_of(plan->spec->json, "interrupt_mode");
+    bool by_message = mode != NULL && strcmp(mode, "message") == 0;
+    cleanup_free char *prefix = find_prefix(plan->spec->directory);
+    json_t *launch = json_pack(
+        "{s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:s}",
+        "kernel_id", plan->kernel_id, "kernel_name", plan->spec->name, "argv", argv, "env", env,
+        "cwd", plan->directory, "resource_dir", plan->spec->directory, "prefix", prefix,
+        "interrupt_mode", by_message ? "message" : "signal", "interrupt_signal",
+        interrupt_signal(env), "transport", settings->transport ? settings->transport : "tcp",
+        "shutdown_wait_ms", (json_int_t)settings->shutdown_wait_ms, "launch_timeout_ms",
+        (json_int_t)plan->launch_timeout_ms, "restart_limit", (json_int_t)settings->restart_limit,
+        "stable_after_ms", (json_int_t)settings->stable_after_ms, "journal_bytes",
+        (json_int_t)settings->journal_bytes, "output_bytes", (json_int_t)settings->output_bytes,
+        "session_retention_ms", (json_int_t)settings->session_retention_ms, "log_level",
+        settings->log_level ? settings->log_level : "INFO");
+    if (launch == NULL)
+        return error_set(err, ERROR_INVALID,
+                         "kernel spec %.100s: a path or text in it is not UTF-8", plan->spec->name);
+    *ret = launch;
+    return 0;
+}

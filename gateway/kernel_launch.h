@@ -1,0 +1,50 @@
+/* From a client's request and a kernelspec to what the launcher starts: the checks of what a client may say, the environment, argv, and the trees of
+ * launcher/launch.h. Nothing here keeps state. */
+#pragma once
+
+#include "gateway/kernels.h"
+
+#include <jansson.h>
+
+enum {
+    REQUEST_ENV_VALUE_MAX = 4096, /* characters */
+    REQUEST_ENV_NAME_MAX = 255,
+    REQUEST_PATH_MAX = 4096,
+};
+
+/* The variables of a client that count (KERNEL_*, client_envs), checked; all others are dropped without a word, since old notebook
+ * servers send their whole environment. env may be NULL. *ret is a new reference, never NULL on success. */
+int kernel_request_env(const struct kernels_settings *settings, const json_t *env, json_t **ret,
+                       struct error *err);
+
+/* KERNEL_LAUNCH_TIMEOUT (seconds) of the kept variables, or the setting. */
+int kernel_request_timeout(const struct kernels_settings *settings, const json_t *kept,
+                           int64_t *ret_ms, struct error *err);
+
+/* Where the kernel starts: path below the root directory (or its nearest parent that is there), else KERNEL_WORKING_DIR, else the root
+ * directory. *ret is malloc'ed. */
+int kernel_request_directory(const struct kernels_settings *settings, const char *path,
+                             const json_t *kept, char **ret, struct error *err);
+
+/* May who calls itself KERNEL_USERNAME start this kernelspec? The spec's own authorized_users replace the setting, its unauthorized_users add to it. */
+int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
+                        const json_t *kept, struct error *err);
+
+/* Does this gateway have what the kernelspec wants to be started by? */
+int kernel_request_provisioner(const struct kernelspec *spec, struct error *err);
+
+struct kernel_plan {
+    const struct kernels_settings *settings;
+    const struct kernelspec *spec;
+    const char *kernel_id;
+    const json_t *env; /* kept variables */
+    const char *directory;
+    const char *username;     /* for KERNEL_USERNAME when the client sent none */
+    char *const *environment; /* the gateway's own */
+    int64_t launch_timeout_ms;
+};
+
+/* The kernel's whole environment; a new reference. */
+json_t *kernel_launch_environment(const struct kernel_plan *plan);
+/* launch.json's tree; a new reference. */
+int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct error *err);

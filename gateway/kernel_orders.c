@@ -1,0 +1,276 @@
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/kernels_internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/kernel_orders"
+
+/* A command under way. The kernel may be freed before it is answered. */
+struct order {
+    struct list_node node;
+    struct kernel *kernel; /* NULL: gone */
+    kernel_ordered *answered;
+    kernel_done *done;
+    void *context;
+};
+
+/* Somebody who waits for an outcome; in kernels.answers it is known. */
+struct waiter {
+    struct list_node node;
+    kernel_done *done;
+    void *context;
+    bool failed;
+    struct error err;
+};
+
+static void on_result(void *context, const json_t *result, const struct error *err) {
+    struct order *order = context;
+    list_remove(&order->node);
+    order->answered(order->kernel, order->done, order->context, result, err);
+    free(order);
+}
+
+void kernel_order(struct kernel *kernel, const char *command, json_t *members, int64_t timeout_ms,
+                  kernel_ordered *answered, kernel_done *done, void *context) {
+    struct order *order = memory_alloc(sizeof *order);
+    order->kernel = kernel;
+    order->answered = answered;
+    order->done = done;
+    order->context = context;
+    list_append(&kernel->orders, &order->node);
+    link_command(kernel->link, command, members, timeout_ms, on_result, order);
+}
+
+void kernel_orders_orphan(struct kernel *kernel, bool silently) {
+    list_each (&kernel->orders, struct order, node, order) {
+        list_remove(&order->node);
+        order->kernel = NULL;
+        if (silently)
+            order->done = NULL;
+    }
+}
+
+/* Waiters. */
+
+static void wait_in(struct list *list, kernel_done *done, void *context) {
+    if (done == NULL)
+        return;
+    struct waiter *waiter = memory_alloc(sizeof *waiter);
+    waiter->done = done;
+    waiter->context = context;
+    list_append(list, &waiter->node);
+}
+
+void kernel_answer_all(struct kernels *kernels, struct list *waiters, const struct error *err) {
+    list_each (waiters, struct waiter, node, waiter) {
+        list_remove(&waiter->node);
+        waiter->failed = err != NULL;
+        if (err != NULL)
+            waiter->err = *err;
+        list_append(&kernels->answers, &waiter->node);
+    }
+    loop_post(kernels->loop, &kernels->answer);
+}
+
+void kernel_answer(struct kernels *kernels, kernel_done *done, void *context,
+                   const struct error *err) {
+    struct list one;
+    list_init(&one);
+    wait_in(&one, done, context);
+    kernel_answer_all(kernels, &one, err);
+}
+
+void kernels_run_answers(void *context) {
+    struct kernels *kernels = context;
+    while (!list_is_empty(&kernels->answers)) {
+        struct waiter *waiter = list_entry(kernels->answers.head.next, struct waiter, node);
+        list_remove(&waiter->node);
+        waiter->done(waiter->context, waiter->failed ? &waiter->err : NULL);
+        free(waiter);
+    }
+}
+
+void kernels_drop_waiters(struct list *waiters) {
+    list_each (waiters, struct waiter, node, waiter) {
+        list_remove(&waiter->node);
+        free(waiter);
+    }
+}
+
+/* Interrupt. */
+
+static void on_interrupted(struct kernel *kernel, kernel_done *done, void *context,
+                           const json_t *result, const struct error *err) {
+    (void)kernel, (void)result;
+    if (done != NULL)
+        done(context, err);
+}
+
+/* Where nothing runs there is nothing to interrupt: that is no failure. */
+void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context) {
+    if (kernel->link == NULL || kernel->status.phase == KERNEL_DEAD)
+        kernel_answer(kernel->kernels, done, context, NULL);
+    else
+        kernel_order(kernel, "interrupt", NULL, KERNEL_INTERRUPT_TIMEOUT_MS, on_interrupted, done,
+                     context);
+}
+
+/* Restart. */
+
+static void finish_restart(struct kernel *kernel, const struct error *err) {
+    kernel->is_restarting = false;
+    kernel_answer_all(kernel->kernels, &kernel->restart_waiters, err);
+}
+
+/* From its request, in a new place: what the old launcher kept (its journal) goes with it. */
+static int start_again(struct kernel *kernel, struct error *err) {
+    if (kernel->request == NULL)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "This kernel was started by an earlier gateway that did not note how: "
+                         "start a new one");
+    if (kernel_check_limits(kernel, err) < 0)
+        return -1;
+    kernel_drop_link(kernel);
+    kernel_drop_provision(kernel);
+    return kernel_provision(kernel, err);
+}
+
+static void restart_from_request(struct kernel *kernel) {
+    struct error err;
+    if (start_again(kernel, &err) < 0) {
+        kernel_set_reason(kernel, err.text, NULL);
+        kernel_post(kernel, KERNEL_EVENT_FAILED);
+        finish_restart(kernel, &err);
+        return;
+    }
+    kernel_post(kernel, KERNEL_EVENT_START);
+    finish_restart(kernel, NULL);
+}
+
+static void on_restarted(struct kernel *kernel, kernel_done *done, void *context,
+                         const json_t *result, const struct error *err) {
+    (void)done, (void)context, (void)result;
+    if (kernel == NULL || !kernel->is_restarting)
+        return; /* ended meanwhile, and its waiters were answered */
+    if (err != NULL && err->code == ERROR_TIMEOUT && !link_is_up(kernel->link)) {
+        log_warning("kernel %s: its launcher hangs, starting another one", kernel->id);
+        restart_from_request(kernel);
+        return;
+    }
+    if (err != NULL) {
+        log_warning("kernel %s: restart: %s", kernel->id, err->text);
+        if (kernel->status.phase == KERNEL_RESTARTING) {
+            kernel_set_reason(kernel, err->text, kernel->last_words);
+            kernel_post(kernel,
+                        KERNEL_EVENT_SAYS_DEAD); /* the launcher's next status says better */
+        }
+    }
+    finish_restart(kernel, err);
+}
+
+void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
+    struct kernels *kernels = kernel->kernels;
+    enum kernel_phase phase = kernel->status.phase;
+    struct error err;
+    if (phase == KERNEL_STOPPING || phase == KERNEL_GONE) {
+        error_set(&err, ERROR_NOT_FOUND, "Kernel does not exist: %s (it is being ended)",
+                  kernel->id);
+        kernel_answer(kernels, done, context, &err);
+    } else if (phase == KERNEL_LAUNCHING) {
+        kernel_answer(kernels, done, context, NULL); /* a new process is on its way anyhow */
+    } else {
+        wait_in(&kernel->restart_waiters, done, context);
+        if (kernel->is_restarting)
+            return; /* one restart serves all who ask meanwhile */
+        kernel->is_restarting = true;
+        if (kernel->link == NULL) {
+            restart_from_request(kernel);
+            return;
+        }
+        kernel_post(kernel, KERNEL_EVENT_RESTART);
+        kernel_order(kernel, "restart", NULL,
+                     kernels->settings.shutdown_wait_ms + kernels->settings.launch_timeout_ms +
+                         KERNEL_ANSWER_MARGIN_MS,
+                     on_restarted, NULL, NULL);
+    }
+}
+
+/* Shutdown. */
+
+/* Nothing answers any more, or nothing is left: what there is is removed by force. */
+void kernel_finish_stop(struct kernel *kernel) {
+    kernel_drop_link(kernel);
+    kernel_drop_provision(kernel);
+    kernel_post(kernel, KERNEL_EVENT_REMOVED);
+    kernel_answer_all(kernel->kernels, &kernel->stop_waiters, NULL);
+    kernel_forget(kernel, kernel->stop_reason);
+}
+
+static void on_patience_ended(void *context) {
+    struct kernel *kernel = context;
+    log_warning("kernel %s: its launcher did not end, removing it", kernel->id);
+    kernel_finish_stop(kernel);
+}
+
+static void wait_for_end(struct kernel *kernel, int64_t in_ms) {
+    kernel->deadline = (struct loop_deadline){.run = on_patience_ended, .context = kernel};
+    loop_deadline_set(kernel->kernels->loop, &kernel->deadline, in_ms);
+}
+
+/* The launcher ends now by itself, and the provisioner tells so. */
+static void on_stopped(struct kernel *kernel, kernel_done *done, void *context,
+                       const json_t *result, const struct error *err) {
+    (void)done, (void)context, (void)result;
+    if (kernel == NULL || kernel->status.phase != KERNEL_STOPPING)
+        return;
+    if (err != NULL) {
+        log_warning("kernel %s: shutdown: %s", kernel->id, err->text);
+        kernel_finish_stop(kernel);
+    } else {
+        wait_for_end(kernel, KERNEL_END_WAIT_MS);
+    }
+}
+
+static void stop_without_link(struct kernel *kernel) {
+    struct error err;
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
+    if (kernel->provision == NULL || ops->signal(kernel->provision, SIGTERM, &err) < 0)
+        kernel_finish_stop(kernel);
+    else
+        wait_for_end(kernel, KERNEL_END_WAIT_MS);
+}
+
+void kernel_stop(struct kernel *kernel, const char *reason) {
+    if (kernel->is_stopping || kernel->status.phase == KERNEL_GONE)
+        return;
+    struct kernels *kernels = kernel->kernels;
+    bool was_dead = kernel->status.phase == KERNEL_DEAD;
+    kernel->is_stopping = true;
+    kernel_replace(&kernel->stop_reason, reason);
+    kernel_post(kernel, KERNEL_EVENT_STOP);
+    struct error err;
+    error_set(&err, ERROR_UNAVAILABLE, "The kernel is being ended");
+    kernel->is_restarting = false;
+    kernel_answer_all(kernels, &kernel->restart_waiters, &err);
+    if (kernel->link != NULL && link_is_up(kernel->link))
+        kernel_order(kernel, "shutdown", json_pack("{s:b, s:s?}", "now", 0, "reason", reason),
+                     kernels->settings.shutdown_wait_ms + KERNEL_ANSWER_MARGIN_MS, on_stopped, NULL,
+                     NULL);
+    else if (was_dead && kernel->link == NULL)
+        kernel_finish_stop(kernel);
+    else
+        stop_without_link(kernel);
+}
+
+void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *done, void *context) {
+    if (kernel->status.phase == KERNEL_GONE) {
+        kernel_answer(kernel->kernels, done, context, NULL);
+        return;
+    }
+    wait_in(&kernel->stop_waiters, done, context);
+    kernel_stop(kernel, reason);
+}

@@ -1,0 +1,74 @@
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/kernels_internal.h"
+
+#include <string.h>
+
+#define LOG_AREA "gateway/kernel_record"
+
+/* record.json, as launcher/launch.h describes it. user and request are the gateway's own: whose limit the kernel counts in, and what any gateway
+ * starts it from again. */
+json_t *kernel_record(const struct kernel *kernel) {
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:{}, s:O}", "kernel_id", kernel->id,
+                     "name", kernel->name, "display_name", kernel->display_name, "owner",
+                     kernel->owner, "user", kernel->user, "created", kernel->created, "session",
+                     kernel->session, "marks", "request", kernel->request);
+}
+
+static void take_text(char **text, const json_t *record, const char *member) {
+    const char *value = json_string_value(json_object_get(record, member));
+    if (value != NULL)
+        kernel_replace(text, value);
+}
+
+/* Texts that are there replace ours; the session does unless ours is newer. The owner of a kernel that somebody was told about never changes. */
+void kernel_take_record(struct kernel *kernel, const json_t *record) {
+    if (!json_is_object(record))
+        return;
+    if (kernel->owner == NULL)
+        take_text(&kernel->owner, record, "owner");
+    if (kernel->user == NULL)
+        take_text(&kernel->user, record, "user");
+    take_text(&kernel->name, record, "name");
+    take_text(&kernel->display_name, record, "display_name");
+    const char *created = json_string_value(json_object_get(record, "created"));
+    if (created != NULL && strlen(created) == CLOCK_TEXT_SIZE - 1)
+        memcpy(kernel->created, created, CLOCK_TEXT_SIZE);
+    json_t *request = json_object_get(record, "request");
+    if (kernel->request == NULL && json_is_object(request))
+        kernel->request = json_deep_copy(request);
+    json_t *session = json_object_get(record, "session");
+    if (kernel->session_unsaid)
+        return;
+    json_decref(kernel->session);
+    kernel->session = json_is_object(session) ? json_deep_copy(session) : NULL;
+}
+
+static void on_said(struct kernel *kernel, kernel_done *done, void *context, const json_t *result,
+                    const struct error *err) {
+    (void)done, (void)context, (void)result;
+    if (kernel == NULL || err == NULL)
+        return;
+    log_warning("kernel %s: its session could not be written to its record: %s", kernel->id,
+                err->text);
+}
+
+void kernel_say_session(struct kernel *kernel) {
+    if (!kernel->session_unsaid || kernel->link == NULL)
+        return;
+    kernel->session_unsaid = false; /* the command itself is repeated over breaks */
+    kernel_order(kernel, "record_set", json_pack("{s:{s:O?}}", "set", "session", kernel->session),
+                 KERNEL_RECORD_TIMEOUT_MS, on_said, NULL, NULL);
+}
+
+const json_t *kernel_session(const struct kernel *kernel) {
+    return kernel->session;
+}
+
+void kernel_set_session(struct kernel *kernel, json_t *session) {
+    json_decref(kernel->session);
+    kernel->session = session;
+    kernel->session_unsaid = true;
+    kernel_say_session(kernel);
+}

@@ -1,0 +1,204 @@
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/kernel_launch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool list_has(char *const *list, const char *name) {
+    for (; list != NULL && *list != NULL; list++)
+        if (strcmp(*list, name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_kept(const struct kernels_settings *settings, const char *name) {
+    return text_starts_with(name, "KERNEL_") || list_has(settings->client_envs, "*") ||
+           list_has(settings->client_envs, name);
+}
+
+/* Names are told back, so only what can be a name is. */
+static int check_name(const char *name, struct error *err) {
+    size_t length = strlen(name);
+    if (length == 0 || length > REQUEST_ENV_NAME_MAX || strchr(name, '=') != NULL)
+        return error_set(err, ERROR_INVALID,
+                         "env: \"%.60s\" cannot be a variable's name: 1 to %d characters without "
+                         "\"=\"",
+                         name, REQUEST_ENV_NAME_MAX);
+    return 0;
+}
+
+static size_t count_characters(const char *text) {
+    size_t count = 0;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    return count;
+}
+
+/* Shell syntax and lines: kernelspecs of JEG paste values into scripts and YAML, so such values never get far enough to matter. */
+static int check_value(const char *name, const json_t *value, struct error *err) {
+    if (!json_is_string(value))
+        return error_set(err, ERROR_INVALID, "env: the value of %s must be a text", name);
+    const char *text = json_string_value(value);
+    if (strlen(text) != json_string_length(value))
+        return error_set(err, ERROR_INVALID, "env: the value of %s contains a NUL", name);
+    if (count_characters(text) > REQUEST_ENV_VALUE_MAX)
+        return error_set(err, ERROR_INVALID, "env: the value of %s is longer than %d characters",
+                         name, REQUEST_ENV_VALUE_MAX);
+    const char *bad = strpbrk(text, "$`\n\r");
+    if (bad == NULL)
+        return 0;
+    const char *what = *bad == '$' ? "a $" : *bad == '`' ? "a backtick" : "a line break";
+    return error_set(err, ERROR_INVALID, "env: the value of %s contains %s, which is not allowed",
+                     name, what);
+}
+
+int kernel_request_env(const struct kernels_settings *settings, const json_t *env, json_t **ret,
+                       struct error *err) {
+    cleanup_json json_t *kept = json_object();
+    if (env != NULL && !json_is_null(env) && !json_is_object(env))
+        return error_set(err, ERROR_INVALID,
+                         "env must be an object of texts: {\"KERNEL_USERNAME\": \"...\"}");
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)env, name, value) {
+        if (!is_kept(settings, name))
+            continue;
+        if (check_name(name, err) < 0 || check_value(name, value, err) < 0)
+            return -1;
+        json_object_set(kept, name, value);
+    }
+    *ret = steal(&kept);
+    return 0;
+}
+
+int kernel_request_timeout(const struct kernels_settings *settings, const json_t *kept,
+                           int64_t *ret_ms, struct error *err) {
+    const char *text = json_string_value(json_object_get(kept, "KERNEL_LAUNCH_TIMEOUT"));
+    *ret_ms = settings->launch_timeout_ms;
+    if (text == NULL || *text == '\0')
+        return 0;
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(seconds) || seconds <= 0 || seconds > 86400)
+        return error_set(err, ERROR_INVALID,
+                         "env: KERNEL_LAUNCH_TIMEOUT must be a number of seconds up to 86400, not "
+                         "\"%.60s\"",
+                         text);
+    *ret_ms = (int64_t)(seconds * 1000);
+    if (*ret_ms < 1000)
+        *ret_ms = 1000;
+    return 0;
+}
+
+/* The path without empty and "." elements; ".." is refused where it leads out. The result begins with '/' or is empty. */
+static int normalise(const char *path, char **ret, struct error *err) {
+    if (strlen(path) > REQUEST_PATH_MAX)
+        return error_set(err, ERROR_INVALID, "path is longer than %d bytes", REQUEST_PATH_MAX);
+    cleanup_free char *out = memory_alloc(strlen(path) + 2);
+    size_t length = 0;
+    for (const char *at = path; *at != '\0';) {
+        size_t part = strcspn(at, "/");
+        if (text_equal_n(at, part, "..")) {
+            if (length == 0)
+                return error_set(err, ERROR_INVALID,
+                                 "path: \"%.200s\" leads out of the root directory", path);
+            while (out[--length] != '/')
+                ;
+        } else if (part > 0 && !text_equal_n(at, part, ".")) {
+            out[length++] = '/';
+            memcpy(out + length, at, part);
+            length += part;
+        }
+        at += part;
+        at += *at == '/';
+    }
+    out[length] = '\0';
+    *ret = steal(&out);
+    return 0;
+}
+
+static bool is_directory(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A path that is not there (a notebook's own path, or one of another file system) gives its nearest parent that is. */
+static char *nearest_directory(const char *root, char *below) {
+    for (;;) {
+        char *path = memory_printf("%s%s", strcmp(root, "/") == 0 && *below ? "" : root, below);
+        if (*below == '\0' || is_directory(path))
+            return path;
+        free(path);
+        *strrchr(below, '/') = '\0';
+    }
+}
+
+static char *root_directory(const struct kernels_settings *settings) {
+    if (settings->root_directory != NULL && *settings->root_directory == '/')
+        return memory_strdup(settings->root_directory);
+    cleanup_free char *here = getcwd(NULL, 0);
+    const char *base = here ? here : "/";
+    if (settings->root_directory == NULL || *settings->root_directory == '\0')
+        return memory_strdup(base);
+    return memory_printf("%s/%s", base, settings->root_directory);
+}
+
+int kernel_request_directory(const struct kernels_settings *settings, const char *path,
+                             const json_t *kept, char **ret, struct error *err) {
+    cleanup_free char *root = root_directory(settings);
+    if (path != NULL && *path != '\0') {
+        cleanup_free char *below = NULL;
+        if (normalise(path, &below, err) < 0)
+            return -1;
+        *ret = nearest_directory(root, below);
+        return 0;
+    }
+    const char *wanted = json_string_value(json_object_get(kept, "KERNEL_WORKING_DIR"));
+    bool usable = wanted != NULL && *wanted == '/' && is_directory(wanted);
+    *ret = usable ? memory_strdup(wanted) : steal(&root);
+    return 0;
+}
+
+/* metadata.process_proxy.config of JEG, or metadata.kernel_provisioner.config of jupyter_client. */
+static const json_t *spec_config(const struct kernelspec *spec) {
+    const json_t *metadata = json_object_get(spec->json, "metadata");
+    const json_t *config = json_object_get(json_object_get(metadata, "process_proxy"), "config");
+    if (config == NULL)
+        config = json_object_get(json_object_get(metadata, "kernel_provisioner"), "config");
+    return config;
+}
+
+int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
+                        const json_t *kept, struct error *err) {
+    const char *user = json_string_value(json_object_get(kept, "KERNEL_USERNAME"));
+    if (user == NULL)
+        return 0;
+    if (list_has(settings->unauthorized_users, user))
+        return error_set(err, ERROR_DENIED,
+                         "User '%.100s' (KERNEL_USERNAME) may not start kernels: the administrator "
+                         "lists the name as unauthorized",
+                         user);
+    if (!kernelspec_allows_user(spec, user))
+        return error_set(err, ERROR_DENIED,
+                         "User '%.100s' (KERNEL_USERNAME) may not start kernel spec '%.100s': its "
+                         "own list of users says so",
+                         user, spec->name);
+    const char *own = json_string_value(json_object_get(spec_config(spec), "authorized_users"));
+    bool replaced = own != NULL && *own != '\0';
+    bool everybody = settings->authorized_users == NULL || *settings->authorized_users == NULL;
+    if (!replaced && !everybody && !list_has(settings->authorized_users, user))
+        return error_set(err, ERROR_DENIED,
+                         "User '%.100s' (KERNEL_USERNAME) may not start kernels: the administrator "
+                         "lists other users as authorized",
+                         user);
+    return 0;
+}
+
+int kernel_request_provisioner(const struct kernelspec *spec, struct error *err) {
+    cleanup_free char *why = kernelspec_unsupported(spec);
+    return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
+}

@@ -1,0 +1,370 @@
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/kernels_internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA    "gateway/kernel_state"
+
+#define FROM(phase) (1u << KERNEL_##phase)
+#define ALIVE       (FROM(LAUNCHING) | FROM(STARTING) | FROM(READY) | FROM(RESTARTING))
+
+/* A kernel's whole life. What is in no row cannot happen, or comes too late to matter: a kernel that is being ended listens
+ * to nothing but its end. */
+static const struct {
+    enum kernel_event event;
+    unsigned from;
+    enum kernel_phase to;
+} table[] = {
+    {KERNEL_EVENT_START, ALIVE | FROM(DEAD), KERNEL_LAUNCHING},
+    {KERNEL_EVENT_SAYS_STARTING, ALIVE | FROM(DEAD), KERNEL_STARTING},
+    {KERNEL_EVENT_SAYS_READY, ALIVE | FROM(DEAD), KERNEL_READY},
+    {KERNEL_EVENT_SAYS_RESTARTING, ALIVE | FROM(DEAD), KERNEL_RESTARTING},
+    {KERNEL_EVENT_SAYS_STOPPING, ALIVE, KERNEL_STOPPING},
+    {KERNEL_EVENT_SAYS_DEAD, ALIVE | FROM(DEAD), KERNEL_DEAD},
+    {KERNEL_EVENT_RESTART, ALIVE | FROM(DEAD), KERNEL_RESTARTING},
+    {KERNEL_EVENT_STOP, ALIVE | FROM(DEAD) | FROM(STOPPING), KERNEL_STOPPING},
+    {KERNEL_EVENT_FAILED, ALIVE | FROM(DEAD), KERNEL_DEAD},
+    {KERNEL_EVENT_REMOVED, ALIVE | FROM(DEAD) | FROM(STOPPING), KERNEL_GONE},
+};
+
+static const char *const default_stages[] = {
+    [KERNEL_LAUNCHING] = "starting the kernel's launcher",
+    [KERNEL_STARTING] = "waiting for the kernel to answer",
+    [KERNEL_READY] = "ready",
+    [KERNEL_RESTARTING] = "restarting the kernel",
+    [KERNEL_STOPPING] = "ending the kernel",
+    [KERNEL_DEAD] = "dead",
+    [KERNEL_GONE] = "gone",
+};
+
+/* What clients may be told: JupyterLab throws at any other state. */
+static const char *state_of(const struct kernel *kernel) {
+    const char *reported = kernel->reported_state;
+    switch (kernel->status.phase) {
+    case KERNEL_LAUNCHING:
+    case KERNEL_STARTING:
+        return "starting";
+    case KERNEL_RESTARTING:
+        return "restarting";
+    case KERNEL_DEAD:
+    case KERNEL_GONE:
+        return "dead";
+    case KERNEL_READY:
+    case KERNEL_STOPPING:
+        break;
+    }
+    return reported != NULL && strcmp(reported, "dead") != 0 ? reported : "idle";
+}
+
+static const char *known_state(const char *state) {
+    static const char *const known[] = {"starting", "idle", "busy", "restarting", "dead"};
+    for (size_t i = 0; state != NULL && i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i], state) == 0)
+            return known[i];
+    return NULL;
+}
+
+/* Watchers. */
+
+/* Those that were told wait in a list of their own, so that any of them may come and go meanwhile. */
+void kernel_notify(void *context) {
+    struct kernel *kernel = context;
+    while (!list_is_empty(&kernel->watchers)) {
+        struct kernel_watcher *watcher =
+            list_entry(kernel->watchers.head.next, struct kernel_watcher, node);
+        list_remove(&watcher->node);
+        list_append(&kernel->told, &watcher->node);
+        watcher->changed(watcher->context, kernel);
+    }
+    while (!list_is_empty(&kernel->told)) {
+        struct list_node *node = kernel->told.head.next;
+        list_remove(node);
+        if (kernel->status.phase != KERNEL_GONE)
+            list_append(&kernel->watchers, node);
+    }
+}
+
+void kernel_changed(struct kernel *kernel) {
+    loop_post(kernel->kernels->loop, &kernel->notify);
+}
+
+void kernel_watch(struct kernel *kernel, struct kernel_watcher *watcher) {
+    list_append(&kernel->watchers, &watcher->node);
+}
+
+void kernel_unwatch(struct kernel_watcher *watcher) {
+    list_remove(&watcher->node);
+}
+
+/* Texts of the status. */
+
+/* Replaces a text; true when it is another one. Cut at `max` bytes, never inside a character. */
+static bool set_text(char **text, const char *value, size_t max) {
+    if (value != NULL && *text != NULL && strncmp(*text, value, max) == 0 && strlen(value) <= max)
+        return false;
+    if (value == NULL && *text == NULL)
+        return false;
+    char *copy = value ? memory_strndup(value, text_utf8_floor(value, strlen(value), max)) : NULL;
+    free(*text);
+    *text = copy;
+    return true;
+}
+
+void kernel_set_stage(struct kernel *kernel, const char *text) {
+    if (!set_text(&kernel->stage, text, KERNEL_STAGE_MAX))
+        return;
+    kernel->status.stage = kernel->stage;
+    kernel_changed(kernel);
+}
+
+/* The end of a long output says more than its beginning. */
+static const char *last_bytes(const char *text, size_t max) {
+    size_t length = strlen(text);
+    if (length <= max)
+        return text;
+    text += length - max;
+    while (((unsigned char)*text & 0xC0) == 0x80)
+        text++;
+    return text;
+}
+
+void kernel_set_reason(struct kernel *kernel, const char *reason, const char *output) {
+    cleanup_free char *whole = NULL;
+    bool more =
+        reason != NULL && output != NULL && *output != '\0' && strstr(reason, output) == NULL;
+    if (more) {
+        output = last_bytes(output, KERNEL_REASON_MAX / 2);
+        whole = memory_printf("%.*s\nThe last output was:\n%s", KERNEL_REASON_MAX / 2 - 64, reason,
+                              output);
+    }
+    set_text(&kernel->reason, more ? whole : reason, KERNEL_REASON_MAX);
+    kernel->status.reason = kernel->reason;
+    kernel_changed(kernel);
+}
+
+/* The door. */
+
+static void on_retention(void *context) {
+    struct kernel *kernel = context;
+    cleanup_free char *reason =
+        memory_printf("it was dead for too long to be kept; it died because: %s",
+                      kernel->reason ? kernel->reason : "of a reason nobody knows");
+    kernel_stop(kernel, reason);
+}
+
+/* The oldest dead kernels make room: their number is bounded, however often kernels die. */
+static void keep_few_dead(struct kernels *kernels) {
+    int64_t dead = 0;
+    struct kernel *oldest = NULL;
+    list_each (&kernels->all, struct kernel, node, kernel) {
+        if (kernel->status.phase != KERNEL_DEAD)
+            continue;
+        dead++;
+        if (oldest == NULL && kernel->connections == 0)
+            oldest = kernel;
+    }
+    if (dead > kernels->settings.max_failed && oldest != NULL)
+        kernel_stop(oldest, "it was dead, and newer dead kernels needed its place");
+}
+
+static void enter(struct kernel *kernel, enum kernel_phase phase) {
+    struct kernels *kernels = kernel->kernels;
+    loop_deadline_clear(kernels->loop, &kernel->deadline);
+    kernel->status.phase = phase;
+    if (phase != KERNEL_DEAD && phase != KERNEL_GONE && kernel->reason != NULL)
+        kernel_set_reason(kernel, NULL, NULL);
+    if (phase == KERNEL_LAUNCHING)
+        kernel->reported_state = NULL;
+    kernel_set_stage(kernel, default_stages[phase]);
+    if (phase != KERNEL_DEAD)
+        return;
+    log_warning("kernel %s: dead: %s", kernel->id, kernel->reason ? kernel->reason : "no reason");
+    kernel->deadline = (struct loop_deadline){.run = on_retention, .context = kernel};
+    loop_deadline_set(kernels->loop, &kernel->deadline, kernels->settings.failed_retention_ms);
+    keep_few_dead(kernels);
+}
+
+bool kernel_post(struct kernel *kernel, enum kernel_event event) {
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (table[i].event != event || !(table[i].from & 1u << kernel->status.phase))
+            continue;
+        if (kernel->status.phase != table[i].to)
+            enter(kernel, table[i].to);
+        const char *state = state_of(kernel);
+        if (state != kernel->status.execution_state) {
+            kernel->status.execution_state = state;
+            kernel_changed(kernel);
+        }
+        return true;
+    }
+    log_debug("kernel %s: event %d is nothing to phase %d", kernel->id, (int)event,
+              (int)kernel->status.phase);
+    return false;
+}
+
+/* What the launcher says. */
+
+static bool is_activity_text(const char *text) { /* 2026-01-31T12:00:00.000000Z */
+    static const char form[] = "dddd-dd-ddTdd:dd:dd.ddddddZ";
+    for (size_t i = 0; i < sizeof form; i++) {
+        bool digit = text[i] >= '0' && text[i] <= '9';
+        if (form[i] == 'd' ? !digit : text[i] != form[i])
+            return false;
+    }
+    return true;
+}
+
+static bool event_of(const char *phase, enum kernel_event *ret) {
+    static const struct {
+        const char *name;
+        enum kernel_event event;
+    } phases[] = {
+        {"starting", KERNEL_EVENT_SAYS_STARTING},
+        {"ready", KERNEL_EVENT_SAYS_READY},
+        {"restarting", KERNEL_EVENT_SAYS_RESTARTING},
+        {"stopping", KERNEL_EVENT_SAYS_STOPPING},
+        {"dead", KERNEL_EVENT_SAYS_DEAD},
+    };
+    for (size_t i = 0; phase != NULL && i < sizeof phases / sizeof *phases; i++) {
+        if (strcmp(phases[i].name, phase) != 0)
+            continue;
+        *ret = phases[i].event;
+        return true;
+    }
+    return false;
+}
+
+static void take_status(struct kernel *kernel, const json_t *status) {
+    const char *activity = json_string_value(json_object_get(status, "last_activity"));
+    const char *state = known_state(json_string_value(json_object_get(status, "execution_state")));
+    const char *stage = json_string_value(json_object_get(status, "stage"));
+    const char *reason = json_string_value(json_object_get(status, "reason"));
+    if (activity != NULL && is_activity_text(activity))
+        memcpy(kernel->last_activity, activity, CLOCK_TEXT_SIZE);
+    if (state != NULL)
+        kernel->reported_state = state;
+    enum kernel_event event = KERNEL_EVENT_SAYS_STARTING;
+    if (!event_of(json_string_value(json_object_get(status, "phase")), &event) && status != NULL)
+        log_warning("kernel %s: its launcher is in a phase nobody knows", kernel->id);
+    if (event == KERNEL_EVENT_SAYS_DEAD && kernel->status.phase != KERNEL_DEAD)
+        kernel_set_reason(kernel, reason ? reason : "the kernel died", kernel->last_words);
+    if (kernel_post(kernel, event) && stage != NULL && *stage != '\0' &&
+        kernel->status.phase != KERNEL_DEAD)
+        kernel_set_stage(kernel, stage);
+}
+
+static void on_welcomed(void *context, const json_t *record, const json_t *status) {
+    struct kernel *kernel = context;
+    loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    kernel_take_record(kernel, record);
+    take_status(kernel, status);
+    kernel_say_session(kernel);
+    kernel_adoption_settled(kernel);
+    kernel_changed(kernel); /* the link is up: those who wait for it look */
+}
+
+static void on_lost(void *context) {
+    struct kernel *kernel = context;
+    kernel_set_stage(kernel, "the kernel's launcher does not answer; connecting again");
+}
+
+static void on_status(void *context, const json_t *status) {
+    take_status(context, status);
+}
+
+/* A kernel that is started again by itself is no more than a phase; the launcher tells the notebook. */
+static void on_exited(void *context, const json_t *report) {
+    struct kernel *kernel = context;
+    const char *reason = json_string_value(json_object_get(report, "reason"));
+    const char *output = json_string_value(json_object_get(report, "output"));
+    bool again = json_is_true(json_object_get(report, "restarting"));
+    log_info("kernel %s: its process ended: %s%s", kernel->id, reason ? reason : "unknown",
+             again ? " (starting it again)" : "");
+    set_text(&kernel->last_words, again ? NULL : output, KERNEL_REASON_MAX / 2);
+    if (again || kernel->status.phase == KERNEL_STOPPING || kernel->is_restarting)
+        return;
+    kernel_set_reason(kernel, reason ? reason : "the kernel ended", output);
+    kernel_post(kernel, KERNEL_EVENT_SAYS_DEAD);
+}
+
+static const struct link_events link_events = {
+    .welcomed = on_welcomed, .lost = on_lost, .status = on_status, .exited = on_exited};
+
+void kernel_drop_link(struct kernel *kernel) {
+    if (kernel->link == NULL)
+        return;
+    link_close(steal(&kernel->link));
+    kernel_changed(kernel);
+}
+
+/* What the provisioner says. */
+
+void kernel_drop_provision(struct kernel *kernel) {
+    if (kernel->provision != NULL)
+        kernel->kernels->provisioner->ops->remove(steal(&kernel->provision));
+}
+
+static void on_stage(void *context, const char *text) {
+    struct kernel *kernel = context;
+    if (kernel->status.phase == KERNEL_LAUNCHING)
+        kernel_set_stage(kernel, text);
+}
+
+static void fail(struct kernel *kernel, const char *reason) {
+    cleanup_free char *words = NULL;
+    if (kernel->provision != NULL)
+        words = kernel->kernels->provisioner->ops->describe_failure(kernel->provision);
+    kernel_drop_link(kernel);
+    kernel_set_reason(kernel, reason, words);
+    kernel_post(kernel, KERNEL_EVENT_FAILED);
+    kernel_adoption_settled(kernel);
+    if (kernel->is_restarting) {
+        struct error err;
+        error_set(&err, ERROR_UNAVAILABLE, "%.900s", reason);
+        kernel->is_restarting = false;
+        kernel_answer_all(kernel->kernels, &kernel->restart_waiters, &err);
+    }
+}
+
+static void on_unwelcome(void *context) {
+    fail(context,
+         "The kernel's launcher was started but did not answer in time. The "
+         "gateway's log and the launcher's log say more; restart the kernel to try again.");
+}
+
+static void on_reachable(void *context, const char *endpoint, const char *server_key) {
+    struct kernel *kernel = context;
+    struct kernels *kernels = kernel->kernels;
+    struct error err;
+    if (kernel->link != NULL || kernel->status.phase != KERNEL_LAUNCHING)
+        return; /* libzmq finds a launcher that came back by itself; one that is to end gets no link */
+    if (link_open(kernels->links, kernel->id, endpoint, server_key, &link_events, kernel,
+                  &kernel->link, &err) < 0) {
+        fail(kernel, err.text);
+        return;
+    }
+    kernel_changed(kernel);
+    kernel->deadline = (struct loop_deadline){.run = on_unwelcome, .context = kernel};
+    loop_deadline_set(kernels->loop, &kernel->deadline,
+                      kernels->settings.launch_timeout_ms + KERNEL_ANSWER_MARGIN_MS);
+}
+
+static void on_ended(void *context, const struct error *cause) {
+    struct kernel *kernel = context;
+    if (kernel->status.phase == KERNEL_STOPPING) {
+        kernel_finish_stop(kernel);
+    } else if (kernel->status.phase == KERNEL_DEAD) {
+        kernel_drop_link(kernel); /* its reason is known already */
+        kernel_adoption_settled(kernel);
+    } else {
+        fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
+    }
+}
+
+const struct provision_events kernel_provision_events = {
+    .stage = on_stage, .reachable = on_reachable, .ended = on_ended};

@@ -1,0 +1,452 @@
+#include "gateway/kernels.h"
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/kernels_internal.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/kernels"
+
+extern char **environ;
+
+struct tombstone {
+    struct list_node node;
+    char id[129];
+    char *reason;
+    int64_t buried_ms;
+};
+
+void kernel_replace(char **text, const char *value) {
+    char *copy = value ? memory_strdup(value) : NULL;
+    free(*text);
+    *text = copy;
+}
+
+/* One kernel's memory. */
+
+struct kernel *kernel_create(struct kernels *kernels, const char *id) {
+    struct kernel *kernel = memory_alloc(sizeof *kernel);
+    kernel->kernels = kernels;
+    snprintf(kernel->id, sizeof kernel->id, "%s", id);
+    clock_format(clock_wall_us(), kernel->created);
+    memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
+    kernel->status.phase = KERNEL_LAUNCHING;
+    kernel->status.execution_state = "starting";
+    kernel_replace(&kernel->stage, "starting the kernel's launcher");
+    kernel->status.stage = kernel->stage;
+    list_init(&kernel->watchers);
+    list_init(&kernel->told);
+    list_init(&kernel->orders);
+    list_init(&kernel->restart_waiters);
+    list_init(&kernel->stop_waiters);
+    kernel->notify = (struct loop_task){.run = kernel_notify, .context = kernel};
+    list_append(&kernels->all, &kernel->node);
+    map_put(kernels->by_id, kernel->id, kernel);
+    return kernel;
+}
+
+static void free_kernel(struct kernel *kernel) {
+    loop_cancel(&kernel->notify);
+    loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    kernels_drop_waiters(&kernel->restart_waiters);
+    kernels_drop_waiters(&kernel->stop_waiters);
+    free(kernel->owner);
+    free(kernel->user);
+    free(kernel->name);
+    free(kernel->display_name);
+    json_decref(kernel->request);
+    json_decref(kernel->session);
+    free(kernel->stage);
+    free(kernel->reason);
+    free(kernel->last_words);
+    free(kernel->stop_reason);
+    free(kernel);
+}
+
+/* Watchers hear of KERNEL_GONE first: their task was posted before this one. */
+static void on_reap(void *context) {
+    struct kernels *kernels = context;
+    list_each (&kernels->ended, struct kernel, node, kernel) {
+        list_remove(&kernel->node);
+        if (list_node_is_linked(&kernel->notify.node))
+            kernel_notify(kernel);
+        free_kernel(kernel);
+    }
+}
+
+/* Tombstones. */
+
+static void free_tombstone(struct kernels *kernels, struct tombstone *tombstone) {
+    list_remove(&tombstone->node);
+    map_remove(kernels->tombstones, tombstone->id);
+    kernels->tombstone_count--;
+    free(tombstone->reason);
+    free(tombstone);
+}
+
+static void clear_tombstone(struct kernels *kernels, const char *id) {
+    struct tombstone *tombstone = map_get(kernels->tombstones, id);
+    if (tombstone != NULL)
+        free_tombstone(kernels, tombstone);
+}
+
+/* The ring is bounded in number and age; the oldest go first. */
+static void bury(struct kernels *kernels, const char *id, const char *reason) {
+    int64_t now = clock_monotonic_ms();
+    clear_tombstone(kernels, id);
+    list_each (&kernels->tombstone_ring, struct tombstone, node, old) {
+        if (kernels->tombstone_count >= KERNELS_TOMBSTONES_MAX ||
+            now - old->buried_ms > kernels->settings.tombstone_retention_ms)
+            free_tombstone(kernels, old);
+    }
+    struct tombstone *tombstone = memory_alloc(sizeof *tombstone);
+    snprintf(tombstone->id, sizeof tombstone->id, "%s", id);
+    tombstone->reason = memory_strndup(reason, text_utf8_floor(reason, strlen(reason), 1024));
+    tombstone->buried_ms = now;
+    list_append(&kernels->tombstone_ring, &tombstone->node);
+    map_put(kernels->tombstones, id, tombstone);
+    kernels->tombstone_count++;
+}
+
+const char *kernels_tombstone(const struct kernels *kernels, const char *id) {
+    const struct tombstone *tombstone = map_get(kernels->tombstones, id);
+    if (tombstone == NULL ||
+        clock_monotonic_ms() - tombstone->buried_ms > kernels->settings.tombstone_retention_ms)
+        return NULL;
+    return tombstone->reason;
+}
+
+void kernel_forget(struct kernel *kernel, const char *reason) {
+    struct kernels *kernels = kernel->kernels;
+    kernel_adoption_settled(kernel);
+    kernel_orders_orphan(kernel, false);
+    map_remove(kernels->by_id, kernel->id);
+    list_remove(&kernel->node);
+    list_append(&kernels->ended, &kernel->node);
+    loop_deadline_clear(kernels->loop, &kernel->deadline);
+    bury(kernels, kernel->id, reason ? reason : "it was shut down");
+    loop_post(kernels->loop, &kernels->reap);
+}
+
+/* Starting one. */
+
+int kernel_check_limits(const struct kernel *self, struct error *err) {
+    const struct kernels *kernels = self->kernels;
+    const struct kernels_settings *settings = &kernels->settings;
+    int64_t all = 0, own = 0;
+    list_each (&kernels->all, struct kernel, node, kernel) {
+        if (kernel == self || kernel->status.phase >= KERNEL_DEAD)
+            continue;
+        all++;
+        own += kernel->user != NULL && self->user != NULL && strcmp(kernel->user, self->user) == 0;
+    }
+    if (settings->max_kernels >= 0 && all >= settings->max_kernels)
+        return error_set(err, ERROR_LIMIT,
+                         "Resource Limit: %" PRId64 " kernels are running, which is all this "
+                         "gateway may have (max-kernels). Shut one down, then start again",
+                         all);
+    if (settings->max_kernels_per_user >= 0 && own >= settings->max_kernels_per_user)
+        return error_set(err, ERROR_LIMIT,
+                         "Resource Limit: user '%.100s' has %" PRId64 " kernels, which is all one "
+                         "user may have (max-kernels-per-user). Shut one down, then start again",
+                         self->user, own);
+    return 0;
+}
+
+static int find_spec(const struct kernels *kernels, const char *name, const struct kernelspec **ret,
+                     struct error *err) {
+    *ret = *name ? kernelspecs_find(kernels->specs, name) : NULL;
+    if (*ret != NULL)
+        return 0;
+    if (*name == '\0')
+        return error_set(err, ERROR_NOT_FOUND,
+                         "Kernel spec not found: this gateway has no kernel specs at all");
+    struct buffer known = {.limit = 512};
+    const struct kernelspec *other;
+    for (size_t i = 0; (other = kernelspecs_at(kernels->specs, i)) != NULL; i++)
+        if (buffer_printf(&known, "%s%s", known.length > 0 ? ", " : "", other->name) < 0)
+            break;
+    error_set(err, ERROR_NOT_FOUND, "Kernel spec %.200s not found: known are %s", name,
+              known.length > 0 ? buffer_text(&known) : "none");
+    buffer_free(&known);
+    return -1;
+}
+
+static const char *request_text(const struct kernel *kernel, const char *member) {
+    return json_string_value(json_object_get(kernel->request, member));
+}
+
+/* What the administrator's rules say about it; a refusal, not a mistake of the client's. */
+static int check_policy(const struct kernel *kernel, const struct kernelspec *spec,
+                        struct error *err) {
+    const json_t *env = json_object_get(kernel->request, "env");
+    if (kernel_request_user(&kernel->kernels->settings, spec, env, err) < 0 ||
+        kernel_request_provisioner(spec, err) < 0)
+        return -1;
+    return kernel_check_limits(kernel, err);
+}
+
+int kernel_provision(struct kernel *kernel, struct error *err) {
+    struct kernels *kernels = kernel->kernels;
+    const struct kernelspec *spec;
+    cleanup_free char *directory = NULL;
+    cleanup_json json_t *launch = NULL;
+    struct kernel_plan plan = {.settings = &kernels->settings,
+                               .kernel_id = kernel->id,
+                               .env = json_object_get(kernel->request, "env"),
+                               .username = request_text(kernel, "username"),
+                               .environment = environ};
+    if (find_spec(kernels, request_text(kernel, "name"), &spec, err) < 0 ||
+        check_policy(kernel, spec, err) < 0 ||
+        kernel_request_timeout(&kernels->settings, plan.env, &plan.launch_timeout_ms, err) < 0 ||
+        kernel_request_directory(&kernels->settings, request_text(kernel, "path"), plan.env,
+                                 &directory, err) < 0)
+        return -1;
+    plan.spec = spec;
+    plan.directory = directory;
+    if (kernel_launch_create(&plan, &launch, err) < 0)
+        return -1;
+    cleanup_json json_t *record = kernel_record(kernel);
+    return kernels->provisioner->ops->start(kernels->provisioner, kernel->id, launch, record,
+                                            &kernel_provision_events, kernel, &kernel->provision,
+                                            err);
+}
+
+static int choose_id(const struct kernels *kernels, const struct kernel_request *request,
+                     const json_t *env, char id[129], struct error *err) {
+    const char *wish = request->kernel_id;
+    const char *what = "kernel_id";
+    if (wish == NULL) {
+        wish = json_string_value(json_object_get(env, "KERNEL_ID"));
+        what = "env: KERNEL_ID";
+    }
+    if (wish == NULL) {
+        text_uuid4(id);
+        return 0;
+    }
+    if (!text_is_kernel_id(wish))
+        return error_set(err, ERROR_INVALID,
+                         "%s must be five groups of letters, digits and _ joined by -, like a "
+                         "UUID, at most 128 characters; not \"%.140s\"",
+                         what, wish);
+    if (map_get(kernels->by_id, wish) != NULL)
+        return error_set(err, ERROR_EXISTS, "%s: there is a kernel %s already", what, wish);
+    snprintf(id, 129, "%s", wish);
+    return 0;
+}
+
+/* All that can be wrong with the client's own words; makes the request that the kernel is started from, now or again. */
+static int check_request(const struct kernels *kernels, const struct kernel_request *request,
+                         const struct kernelspec **spec, json_t **ret, struct error *err) {
+    const char *name =
+        request->name && *request->name ? request->name : kernelspecs_default(kernels->specs);
+    cleanup_json json_t *env = NULL;
+    cleanup_free char *directory = NULL;
+    int64_t timeout_ms;
+    if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
+        kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
+        kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
+        find_spec(kernels, name, spec, err) < 0)
+        return -1;
+    const struct auth_identity *identity = request->identity;
+    *ret = json_pack("{s:s, s:O, s:s?, s:s}", "name", (*spec)->name, "env", env, "path",
+                     request->path, "username",
+                     identity->verified && identity->role == AUTH_USER ? identity->name
+                                                                       : kernels->user);
+    if (*ret == NULL)
+        return error_set(err, ERROR_INVALID, "path is not UTF-8");
+    return 0;
+}
+
+/* A refusal that the notebook is to show, while there is room for such kernels. */
+static bool may_stand_in(const struct kernels *kernels, const struct error *err) {
+    if (err->code == ERROR_INVALID || err->code == ERROR_NOT_FOUND || err->code == ERROR_EXISTS)
+        return false;
+    int64_t dead = 0;
+    list_each (&kernels->all, struct kernel, node, kernel)
+        dead += kernel->status.phase == KERNEL_DEAD;
+    return dead < kernels->settings.max_failed;
+}
+
+static void fill_kernel(struct kernel *kernel, const struct kernel_request *request,
+                        const struct kernelspec *spec) {
+    const struct auth_identity *identity = request->identity;
+    const char *claimed = json_string_value(
+        json_object_get(json_object_get(kernel->request, "env"), "KERNEL_USERNAME"));
+    bool own = identity->verified && identity->role == AUTH_USER;
+    kernel_replace(&kernel->owner, identity->name);
+    kernel_replace(&kernel->user, own || claimed == NULL ? identity->name : claimed);
+    kernel_replace(&kernel->name, spec->name);
+    kernel_replace(&kernel->display_name, spec->display_name);
+    kernel->session = json_is_object(request->session) ? json_deep_copy(request->session) : NULL;
+}
+
+/* Takes back one that nobody heard of. */
+static void unmake(struct kernel *kernel) {
+    map_remove(kernel->kernels->by_id, kernel->id);
+    list_remove(&kernel->node);
+    free_kernel(kernel);
+}
+
+int kernels_start(struct kernels *kernels, const struct kernel_request *request,
+                  struct kernel **ret, struct error *err) {
+    const struct kernelspec *spec;
+    cleanup_json json_t *stored = NULL;
+    char id[129];
+    struct error refusal = {0};
+    if (check_request(kernels, request, &spec, &stored, err) < 0 ||
+        choose_id(kernels, request, json_object_get(stored, "env"), id, err) < 0)
+        return -1;
+    struct kernel *kernel = kernel_create(kernels, id);
+    kernel->request = steal(&stored);
+    fill_kernel(kernel, request, spec);
+    if (kernel_provision(kernel, &refusal) < 0) {
+        if (!request->refuse_in_notebook || !may_stand_in(kernels, &refusal)) {
+            unmake(kernel);
+            return error_set(err, refusal.code, "%s", refusal.text);
+        }
+        kernel_set_reason(kernel, refusal.text, NULL);
+        kernel_post(kernel, KERNEL_EVENT_FAILED);
+    }
+    clear_tombstone(kernels, id);
+    log_info("kernel %s: %s for %s", kernel->id, kernel->name, kernel->owner);
+    *ret = kernel;
+    return 0;
+}
+
+/* Finding. */
+
+struct kernel *kernels_find(const struct kernels *kernels, const char *id) {
+    return map_get(kernels->by_id, id);
+}
+
+struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous) {
+    const struct list_node *next =
+        previous ? previous->node.next : ((const struct list *)&kernels->all)->head.next;
+    return next == &kernels->all.head
+               ? NULL
+               : list_entry((struct list_node *)(uintptr_t)next, struct kernel, node);
+}
+
+size_t kernels_count(const struct kernels *kernels) {
+    return map_count(kernels->by_id);
+}
+
+json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity) {
+    json_t *list = json_array();
+    list_each (&kernels->all, struct kernel, node, kernel) {
+        if (auth_may_use(identity, kernel->owner))
+            json_array_append_new(list, kernel_model(kernel));
+    }
+    return list;
+}
+
+json_t *kernel_model(const struct kernel *kernel) {
+    json_t *model =
+        json_pack("{s:s, s:s, s:s, s:s, s:i}", "id", kernel->id, "name", kernel->name,
+                  "last_activity", kernel->last_activity, "execution_state",
+                  kernel->status.execution_state, "connections", (int)kernel->connections);
+    if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL)
+        json_object_set_new(model, "reason", json_string(kernel->reason));
+    return model;
+}
+
+const char *kernel_id(const struct kernel *kernel) {
+    return kernel->id;
+}
+
+const char *kernel_owner(const struct kernel *kernel) {
+    return kernel->owner;
+}
+
+const char *kernel_display_name(const struct kernel *kernel) {
+    return kernel->display_name;
+}
+
+const struct kernel_status *kernel_status(const struct kernel *kernel) {
+    return &kernel->status;
+}
+
+struct link *kernel_link(const struct kernel *kernel) {
+    return kernel->link;
+}
+
+void kernel_connected(struct kernel *kernel) {
+    kernel->connections++;
+}
+
+void kernel_disconnected(struct kernel *kernel) {
+    if (kernel->connections > 0)
+        kernel->connections--;
+}
+
+/* All of them. */
+
+static void find_user(struct kernels *kernels) {
+    struct passwd entry, *found = NULL;
+    char space[4096];
+    if (getpwuid_r(geteuid(), &entry, space, sizeof space, &found) == 0 && found != NULL)
+        snprintf(kernels->user, sizeof kernels->user, "%s", found->pw_name);
+    else
+        snprintf(kernels->user, sizeof kernels->user, "%u", (unsigned)geteuid());
+}
+
+int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,
+                   struct provisioner *provisioner, struct kernelspecs *specs, struct kernels **ret,
+                   struct error *err) {
+    (void)err;
+    struct kernels *kernels = memory_alloc(sizeof *kernels);
+    kernels->loop = loop;
+    kernels->settings = *settings;
+    kernels->links = links;
+    kernels->provisioner = provisioner;
+    kernels->specs = specs;
+    kernels->by_id = map_create();
+    kernels->tombstones = map_create();
+    list_init(&kernels->all);
+    list_init(&kernels->ended);
+    list_init(&kernels->answers);
+    list_init(&kernels->tombstone_ring);
+    kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
+    kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
+    kernels->log_level = memory_strdup(settings->log_level ? settings->log_level : "INFO");
+    kernels->settings.log_level = kernels->log_level; /* a reload frees the setting's own text */
+    find_user(kernels);
+    *ret = kernels;
+    return 0;
+}
+
+/* The gateway goes, the kernels stay. Nobody is told any more: who waited is gone, or goes too. */
+void kernels_destroy(struct kernels *kernels) {
+    if (kernels == NULL)
+        return;
+    loop_cancel(&kernels->answer);
+    loop_cancel(&kernels->reap);
+    loop_deadline_clear(kernels->loop, &kernels->adoption);
+    kernels_drop_waiters(&kernels->answers);
+    list_each (&kernels->all, struct kernel, node, kernel) {
+        list_remove(&kernel->node);
+        list_append(&kernels->ended, &kernel->node);
+    }
+    list_each (&kernels->ended, struct kernel, node, kernel) {
+        list_remove(&kernel->node);
+        kernel_orders_orphan(kernel, true);
+        link_close(kernel->link);
+        if (kernel->provision != NULL)
+            kernels->provisioner->ops->release(kernel->provision);
+        free_kernel(kernel);
+    }
+    list_each (&kernels->tombstone_ring, struct tombstone, node, tombstone)
+        free_tombstone(kernels, tombstone);
+    map_destroy(kernels->tombstones);
+    map_destroy(kernels->by_id);
+    free(kernels->log_level);
+    free(kernels);
+}

@@ -1,0 +1,134 @@
+/* What the files of the kernels share. kernels.c: who is there, start, list, tombstones. kernel_state.c: the one table a kernel's life
+ * follows, and what provisioner and link say. kernel_orders.c: interrupt, restart, shutdown. kernel_adoption.c: kernels of an earlier
+ * gateway. kernel_launch.c, kernel_request.c: from a request to launch.json. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "gateway/kernel_launch.h"
+#include "gateway/kernels.h"
+
+enum {
+    KERNEL_REASON_MAX = 4096, /* bytes, last output included */
+    KERNEL_STAGE_MAX = 256,
+    KERNEL_ANSWER_MARGIN_MS = 10000, /* beyond what the launcher itself may take */
+    KERNEL_INTERRUPT_TIMEOUT_MS = 15000,
+    KERNEL_RECORD_TIMEOUT_MS = 30000,
+    KERNEL_END_WAIT_MS = 3000, /* for a launcher that was told to end */
+    KERNELS_TOMBSTONES_MAX = 4096,
+    KERNELS_ADOPTION_MS = 5000,
+    KERNELS_FIND_AGAIN_MS = 2000,
+};
+
+struct kernels {
+    struct loop *loop;
+    struct kernels_settings settings;
+    char *log_level;
+    struct links *links;
+    struct provisioner *provisioner;
+    struct kernelspecs *specs;
+    struct map *by_id;
+    struct list all;     /* in the order of their start */
+    struct list ended;   /* freed after the turn */
+    struct list answers; /* whose done is to be told */
+    struct loop_task answer;
+    struct loop_task reap;
+    struct map *tombstones;
+    struct list tombstone_ring; /* oldest first */
+    size_t tombstone_count;
+    char user[64];   /* the gateway's own, for KERNEL_USERNAME */
+    size_t adopting; /* kernels that were found and have not answered */
+    bool searching;  /* the provisioner's places were not read yet */
+    struct loop_deadline adoption;
+};
+
+enum kernel_event {
+    KERNEL_EVENT_START,         /* the provisioner was told to start it */
+    KERNEL_EVENT_SAYS_STARTING, /* the launcher's phases */
+    KERNEL_EVENT_SAYS_READY,
+    KERNEL_EVENT_SAYS_RESTARTING,
+    KERNEL_EVENT_SAYS_STOPPING,
+    KERNEL_EVENT_SAYS_DEAD,
+    KERNEL_EVENT_RESTART, /* somebody wants it restarted */
+    KERNEL_EVENT_STOP,    /* somebody wants it ended */
+    KERNEL_EVENT_FAILED,  /* it could not start, or its launcher is gone */
+    KERNEL_EVENT_REMOVED, /* nothing is left of it */
+};
+
+struct kernel {
+    struct kernels *kernels;
+    struct list_node node; /* kernels.all, later kernels.ended */
+    char id[129];
+    char *owner;
+    char *user; /* whose limit it counts in: the verified owner, else KERNEL_USERNAME */
+    char *name; /* of the kernelspec */
+    char *display_name;
+    json_t *request; /* {"name", "env", "path"}: what it is started from again */
+    json_t *session;
+    bool session_unsaid; /* the record has an older one */
+    char created[CLOCK_TEXT_SIZE];
+    char last_activity[CLOCK_TEXT_SIZE];
+    unsigned connections;
+
+    struct provision *provision;
+    struct link *link;
+
+    struct kernel_status status; /* texts below */
+    char *stage, *reason;
+    const char *reported_state; /* by the launcher, one of the five */
+    char *last_words;           /* reason and output of the last EXIT */
+
+    struct list watchers, told; /* told: those that know the latest change */
+    struct loop_task notify;
+    struct loop_deadline deadline; /* of the current phase */
+
+    struct list orders;          /* commands under way; they may outlive the kernel */
+    struct list restart_waiters; /* share one restart */
+    struct list stop_waiters;
+    bool is_restarting, is_stopping, is_adopting;
+    char *stop_reason;
+};
+
+/* kernels.c */
+struct kernel *kernel_create(struct kernels *kernels, const char *id);
+void kernel_forget(struct kernel *kernel,
+                   const char *reason); /* no longer found; freed after the turn */
+int kernel_provision(struct kernel *kernel, struct error *err); /* starts it from its request */
+int kernel_check_limits(const struct kernel *kernel, struct error *err);
+void kernel_replace(char **text, const char *value); /* frees and copies */
+
+/* kernel_state.c */
+extern const struct provision_events kernel_provision_events;
+/* The one door: false when the table has no such row, and nothing changed. */
+bool kernel_post(struct kernel *kernel, enum kernel_event event);
+void kernel_set_stage(struct kernel *kernel, const char *text);
+/* reason and last words into one bounded text, before KERNEL_EVENT_FAILED or _SAYS_DEAD. */
+void kernel_set_reason(struct kernel *kernel, const char *reason, const char *output);
+void kernel_drop_link(struct kernel *kernel);
+void kernel_drop_provision(struct kernel *kernel); /* with its files */
+void kernel_changed(struct kernel *kernel);        /* watchers are told after the turn */
+void kernel_notify(void *context);                 /* tells them: the task */
+
+/* kernel_record.c */
+json_t *kernel_record(const struct kernel *kernel); /* what the gateway writes; a new reference */
+void kernel_take_record(struct kernel *kernel, const json_t *record);
+void kernel_say_session(struct kernel *kernel); /* to the launcher, when it is there */
+
+/* kernel_orders.c */
+/* One command under way for a kernel that may be gone before it is answered. */
+typedef void kernel_ordered(struct kernel *kernel, kernel_done *done, void *context,
+                            const json_t *result, const struct error *err);
+void kernel_order(struct kernel *kernel, const char *command, json_t *members /* stolen */,
+                  int64_t timeout_ms, kernel_ordered *answered, kernel_done *done, void *context);
+/* The kernel goes: its orders are answered without it, or (when the gateway goes) to nobody. */
+void kernel_orders_orphan(struct kernel *kernel, bool silently);
+void kernel_answer(struct kernels *kernels, kernel_done *done, void *context,
+                   const struct error *err); /* after the turn; err may be NULL */
+void kernel_answer_all(struct kernels *kernels, struct list *waiters, const struct error *err);
+void kernels_run_answers(void *context);
+void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes on with, its end */
+void kernel_finish_stop(struct kernel *kernel);
+void kernels_drop_waiters(struct list *waiters);
+
+/* kernel_adoption.c */
+void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */
