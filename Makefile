@@ -1,0 +1,57 @@
+# The front door. `make` shows what there is; `make run` and `make test` do everything on a fresh Debian 12.
+
+ARGS ?=
+FUZZ_SECONDS ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test asan fuzz lint format docs bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make run ARGS="--port 9999"          pass flags to the gateway (see build/elara-gateway --help)'
+	@echo '  make test ARGS="unit integration"    only these stages (see tests/run --help)'
+
+run: ## install what is missing, build, and start a gateway on 127.0.0.1:8888
+	@tools/packages build run
+	@$(MAKE) --no-print-directory build
+	@tools/run $(ARGS)
+
+demo: ## JupyterLab from PyPI in build/demo, pointed at a gateway
+	@tools/packages build run demo
+	@$(MAKE) --no-print-directory build
+	@tools/demo $(ARGS)
+
+build: ## build/elara-gateway, build/elara-launcher, build/elara
+	@tools/build build
+
+test: ## everything: linters, unit, fuzz, integration and browser tests, with sanitizers too
+	@tools/packages build run test browser
+	@tests/run $(ARGS)
+
+asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan
+	@tools/packages build
+	@tests/run unit-asan
+
+fuzz: ## fuzz each target for FUZZ_SECONDS (300), from the stored corpora
+	@tools/packages build test
+	@tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
+
+lint: ## format, static analysis, sizes, includes, links, generated pages
+	@tools/packages build test
+	@tests/run lint
+
+format: ## clang-format all C files
+	@tools/packages test
+	@git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 clang-format -i
+
+docs: build ## write docs/configuration.md from the option table
+	@build/elara-gateway --print-configuration-reference >docs/configuration.md
+
+bench: ## measure, with JEG beside us
+	@tools/packages build test
+	@$(MAKE) --no-print-directory build
+	@tests/bench/run $(ARGS)
+
+clean: ## remove the build directories
+	rm -rf build build-asan build-fuzz
