@@ -20,6 +20,7 @@ static struct pending *pending_create(struct gateway *gateway, struct http_reque
                                       const struct kernel *kernel) {
     struct pending *pending = memory_alloc(sizeof *pending);
     pending->gateway = gateway;
+    gateway->answers_owed++;
     pending->request = request;
     snprintf(pending->kernel_id, sizeof pending->kernel_id, "%s", kernel_id(kernel));
     return pending;
@@ -27,6 +28,7 @@ static struct pending *pending_create(struct gateway *gateway, struct http_reque
 
 static void reply_done(void *context, const struct error *err) {
     struct pending *pending = context;
+    pending->gateway->answers_owed--;
     if (err != NULL)
         http_reply_failure(pending->request, err);
     else
@@ -36,6 +38,7 @@ static void reply_done(void *context, const struct error *err) {
 
 static void reply_model(void *context, const struct error *err) {
     struct pending *pending = context;
+    pending->gateway->answers_owed--;
     struct kernel *kernel = NULL;
     if (err != NULL)
         http_reply_failure(pending->request, err);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KERNEL_NAME_MAX = 255, KERNEL_ID_MAX = 128, RECORD_TIMEOUT_MS = 10000 };
+enum { KERNEL_NAME_MAX = 255, KERNEL_ID_MAX = 128 };
 
 /* What POST and PATCH may say; texts live as long as the request. */
 struct wish {
@@ -127,18 +127,11 @@ static void get_session(struct http_request *request, void *context) {
         reply_session(gateway, request, 200, session);
 }
 
-static void on_recorded(void *context, const json_t *result, const struct error *err) {
-    (void)context, (void)result, (void)err; /* then the next gateway does not know it */
-}
-
 /* Leaves the session with its kernel, for the gateway after this one. */
 static void record_session(struct gateway *gateway, const struct session *session) {
-    const struct kernel *kernel = kernels_find(gateway->kernels, session->kernel_id);
-    struct link *link = kernel != NULL ? kernel_link(kernel) : NULL;
-    if (link != NULL)
-        link_command(link, "record_set",
-                     json_pack("{s:{s:o}}", "set", "session", session_record(session)),
-                     RECORD_TIMEOUT_MS, on_recorded, NULL);
+    struct kernel *kernel = kernels_find(gateway->kernels, session->kernel_id);
+    if (kernel != NULL)
+        kernel_set_session(kernel, session_record(session));
 }
 
 /* A kernel for the session: the client's own running one, or a new one in the directory of its file. */
@@ -263,8 +256,10 @@ static void on_left_behind(void *context, const struct error *err) {
 /* The kernel that a session had before it got another. */
 static void end_unused_kernel(struct gateway *gateway, const char *id) {
     struct kernel *kernel = kernels_find(gateway->kernels, id);
-    if (kernel != NULL && !is_kernel_in_use(gateway, id))
-        kernel_shutdown(kernel, "its notebook was given another kernel", on_left_behind, NULL);
+    if (kernel == NULL || is_kernel_in_use(gateway, id))
+        return;
+    kernel_set_session(kernel, NULL);
+    kernel_shutdown(kernel, "its notebook was given another kernel", on_left_behind, NULL);
 }
 
 /* The kernel that PATCH asks for; *ret NULL when it asks for none. The id goes before the name, as with jupyter_server. */
@@ -341,6 +336,7 @@ struct ending {
 
 static void on_ended(void *context, const struct error *err) {
     struct ending *ending = context;
+    ending->gateway->answers_owed--;
     if (err != NULL) {
         http_reply_failure(ending->request, err);
     } else {
@@ -365,6 +361,7 @@ static void delete_session(struct http_request *request, void *context) {
     struct ending *ending = memory_alloc(sizeof *ending);
     ending->gateway = gateway;
     ending->request = request;
+    gateway->answers_owed++;
     snprintf(ending->session_id, sizeof ending->session_id, "%s", session->id);
     kernel_shutdown(kernels_find(gateway->kernels, session->kernel_id), NULL, on_ended, ending);
 }

@@ -3,6 +3,9 @@
 
 #include "gateway/settings.h"
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct gateway {
     struct settings *settings;
     struct loop *loop;
@@ -16,6 +19,7 @@ struct gateway {
     struct session_adoption *session_adoption;
     struct channels *channels;
     struct gateway_run *run; /* NULL until gateway_run */
+    size_t answers_owed; /* requests that wait for their kernel: the way out waits for them */
     int64_t started_us; /* clock_wall_us */
 };
 

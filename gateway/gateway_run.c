@@ -1,5 +1,4 @@
 /* The gateway at work: signals, files that change, and the way out. */
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth.h"
@@ -114,7 +113,7 @@ static void watch_file(struct gateway_run *run, const char *path, void (*changed
 static void on_farewell(void *context) {
     struct gateway_run *run = context;
     run->farewell_left_ms -= FAREWELL_POLL_MS;
-    if (run->kernels_ending == 0 &&
+    if (run->kernels_ending == 0 && run->gateway->answers_owed == 0 &&
         (channels_count(run->gateway->channels) == 0 || run->farewell_left_ms <= 0))
         loop_stop(run->gateway->loop);
     else
@@ -123,7 +122,8 @@ static void on_farewell(void *context) {
 
 static void on_patience(void *context) {
     struct gateway_run *run = context;
-    log_warning("kernels that did not end in time: %zu", run->kernels_ending);
+    log_warning("ending while %zu kernels and %zu answers are still waited for",
+                run->kernels_ending, run->gateway->answers_owed);
     loop_stop(run->gateway->loop);
 }
 
@@ -135,21 +135,13 @@ static void on_kernel_ended(void *context, const struct error *err) {
 }
 
 static void shutdown_kernels(struct gateway_run *run) {
-    static const struct auth_identity everybody = {.name = "", .role = AUTH_ADMIN};
-    struct gateway *gateway = run->gateway;
-    cleanup_json json_t *models = kernels_list(gateway->kernels, &everybody);
-    size_t index;
-    json_t *model;
-    json_array_foreach(models, index, model) {
-        const char *id = json_string_value(json_object_get(model, "id"));
-        struct kernel *kernel = id != NULL ? kernels_find(gateway->kernels, id) : NULL;
-        if (kernel == NULL)
-            continue;
+    struct kernels *kernels = run->gateway->kernels;
+    struct kernel *next;
+    for (struct kernel *kernel = kernels_next(kernels, NULL); kernel != NULL; kernel = next) {
+        next = kernels_next(kernels, kernel); /* one that is dead already goes at once */
         run->kernels_ending++;
         kernel_shutdown(kernel, "the gateway was shut down", on_kernel_ended, run);
     }
-    loop_deadline_set(gateway->loop, &run->patience,
-                      gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *context) {
@@ -170,6 +162,8 @@ static void on_terminate(evutil_socket_t number, short what, void *context) {
     http_stop_accepting(gateway->http);
     if (ends_kernels)
         shutdown_kernels(run);
+    loop_deadline_set(gateway->loop, &run->patience,
+                      gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
     channels_close_all(gateway->channels);
     run->farewell_left_ms = FAREWELL_MS;
     loop_deadline_set(gateway->loop, &run->farewell, FAREWELL_POLL_MS);

@@ -1,4 +1,4 @@
-/* Brings the sessions of an earlier gateway back: each kernel's record holds the session it was started for, and the launcher has the record. */
+/* Brings the sessions of an earlier gateway back: each kernel's record holds the session that it belongs to. */
 #pragma once
 
 #include "base/list.h"
@@ -10,10 +10,10 @@
 
 struct session_adoption;
 
-/* Waits for the kernels' own adoption, then asks each launcher. */
+/* Waits for the kernels' own adoption, then looks through them once. */
 struct session_adoption *session_adoption_start(struct loop *loop, struct kernels *kernels,
                                                 struct sessions *sessions);
-/* After links and kernels are gone. Waiters are let go of without a call. */
+/* Waiters are let go of without a call. */
 void session_adoption_destroy(struct session_adoption *adoption);
 bool session_adoption_is_done(const struct session_adoption *adoption);
 
