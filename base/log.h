@@ -2,6 +2,12 @@
  * replaced, so that bytes from outside cannot forge a line. Only a module's edge logs; tokens and keys never get here. */
 #pragma once
 
+/* czmq.h brings syslog.h in, whose macros have these names: taken away here, whichever comes first. */
+#include <syslog.h>
+#undef LOG_DEBUG
+#undef LOG_INFO
+#undef LOG_WARNING
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 void log_set_level(enum log_level level);
