@@ -1,0 +1,175 @@
+"""Tokens, named tokens and ownership."""
+import hashlib
+import os
+import socket
+import subprocess
+
+import pytest
+import websocket
+
+from support.client import Client
+from support.processes import wait_until
+
+TOKEN = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def guarded(start_gateway):
+    return start_gateway(token=TOKEN)
+
+
+def status(gateway, path="/api/kernels", **headers):
+    return gateway.get(path, headers={"Authorization": "", **headers}).status_code
+
+
+@pytest.mark.parametrize("value", [f"token {TOKEN}", f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Token {TOKEN}"])
+def test_right_token_in_any_usual_spelling(guarded, value):
+    assert status(guarded, Authorization=value) == 200
+
+
+@pytest.mark.parametrize("value", ["", "token ", "token wrong", f"token {TOKEN}x", f"token {TOKEN[:-1]}", TOKEN,
+                                   "Basic dXNlcjpwYXNz"])
+def test_wrong_token_is_401_with_json(guarded, value):
+    answer = guarded.get("/api/kernels", headers={"Authorization": value})
+    assert answer.status_code == 401
+    assert set(answer.json()) >= {"reason", "message"}
+
+
+def test_token_in_the_query_counts_and_wins(guarded):
+    assert status(guarded, f"/api/kernels?token={TOKEN}") == 200
+    assert status(guarded, f"/api/kernels?token=wrong", Authorization=f"token {TOKEN}") == 401
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/kernels", "/api/kernelspecs", "/api/sessions", "/api/me",
+                                  "/kernelspecs/stub/logo-64x64.png", "/api/status"])
+def test_every_route_asks_for_the_token(guarded, path):
+    assert status(guarded, path) == 401
+    assert status(guarded, path, Authorization=f"token {TOKEN}") == 200
+
+
+def test_probes_options_and_swagger_are_public(guarded):
+    for path in ("/healthz", "/readyz", "/api/swagger.json"):
+        assert status(guarded, path) == 200
+    assert guarded.request("OPTIONS", "/api/kernels", headers={"Authorization": ""}).status_code in (200, 204)
+
+
+def test_websocket_without_the_token_is_401_and_says_why(guarded):
+    with guarded.kernel() as kernel_id:
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            Client(guarded, kernel_id, headers=["Authorization: token wrong"])
+        assert refused.value.status_code == 401
+        with Client(guarded, kernel_id) as client:
+            assert client.run_cell("print in").text() == "in\n"
+        with Client(guarded, kernel_id, headers=["Authorization: "], query=f"token={TOKEN}") as client:
+            assert client.run_cell("print in").text() == "in\n"
+
+
+def test_refusal_of_a_websocket_without_any_token_names_the_way_out(guarded):
+    """nbclient and papermill send none: whoever reads the answer learns what to do."""
+    with guarded.kernel() as kernel_id:
+        answer = guarded.get(f"/api/kernels/{kernel_id}/channels",
+                             headers={"Authorization": "", "Connection": "Upgrade", "Upgrade": "websocket",
+                                      "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw=="})
+        assert answer.status_code == 401
+        assert "token" in answer.json()["message"].lower()
+
+
+def test_empty_token_header_is_fine_when_none_is_configured(gateway):
+    assert gateway.get("/api/kernels", headers={"Authorization": "token "}).status_code == 200
+
+
+def test_jeg_variables_set_the_token(start_gateway):
+    gateway = start_gateway(environment={"EG_AUTH_TOKEN": TOKEN})
+    assert status(gateway) == 401
+    assert status(gateway, Authorization=f"token {TOKEN}") == 200
+
+
+def token_file(path, *entries):
+    lines = [f"{name}:{role}:sha256:{hashlib.sha256(token.encode()).hexdigest()}" for name, role, token in entries]
+    path.write_text("\n".join(["# names, roles, hashes", *lines]) + "\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def named(start_gateway, tmp_path):
+    path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"),
+                      ("ops", "admin", "ops-token"))
+    gateway = start_gateway("--auth-token-file", str(path))
+    gateway.token = "anna-token"
+    return gateway
+
+
+def as_user(name):
+    return {"Authorization": f"token {name}-token"}
+
+
+def test_named_token_is_the_identity(named):
+    assert named.get("/api/me").json()["identity"]["username"] == "anna"
+    assert named.get("/api/me", headers=as_user("nobody")).status_code == 401
+
+
+def test_kernel_of_another_user_does_not_exist(named):
+    with named.kernel() as kernel_id:
+        bert = as_user("bert")
+        path = f"/api/kernels/{kernel_id}"
+        assert kernel_id not in [model["id"] for model in named.get("/api/kernels", headers=bert).json()]
+        assert named.get(path, headers=bert).status_code == 404
+        assert named.delete(path, headers=bert).status_code == 404
+        assert named.post(path + "/interrupt", headers=bert).status_code == 404
+        assert named.post(path + "/restart", headers=bert).status_code == 404
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            Client(named, kernel_id, headers=["Authorization: token bert-token"])
+        assert refused.value.status_code == 404
+        assert named.get(path).status_code == 200
+
+
+def test_session_of_another_user_does_not_exist(named):
+    answer = named.post("/api/sessions", json={"path": "mine.ipynb", "type": "notebook", "kernel": {"name": "stub"}})
+    session_id, bert = answer.json()["id"], as_user("bert")
+    assert named.get("/api/sessions", headers=bert).json() == []
+    assert named.get(f"/api/sessions/{session_id}", headers=bert).status_code == 404
+    assert named.delete(f"/api/sessions/{session_id}", headers=bert).status_code in (404, 410)
+    theirs = named.post("/api/sessions", headers=bert,
+                        json={"path": "mine.ipynb", "type": "notebook", "kernel": {"name": "stub"}})
+    assert theirs.status_code == 201 and theirs.json()["id"] != session_id, "the same path of two users is two sessions"
+
+
+def test_admin_sees_and_uses_all_kernels(named):
+    with named.kernel() as kernel_id:
+        ops = as_user("ops")
+        assert kernel_id in [model["id"] for model in named.get("/api/kernels", headers=ops).json()]
+        assert named.post(f"/api/kernels/{kernel_id}/interrupt", headers=ops).status_code == 204
+
+
+def test_token_file_is_read_again_when_it_changes(start_gateway, tmp_path):
+    path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"))
+    gateway = start_gateway("--auth-token-file", str(path))
+    assert status(gateway, Authorization="token new-token") == 401
+    token_file(tmp_path / "tokens.new", ("anna", "user", "new-token"))
+    os.replace(tmp_path / "tokens.new", path)
+    wait_until(lambda: status(gateway, Authorization="token new-token") == 200, what="the new token")
+    assert status(gateway, Authorization="token anna-token") == 401
+
+
+def run_gateway(build, *arguments, **environment):
+    return subprocess.run([build / "elara-gateway", "--port", "0", *arguments], capture_output=True, text=True,
+                          timeout=10, env={"PATH": os.environ["PATH"], **environment})
+
+
+def test_refuses_to_listen_beyond_loopback_without_a_token(build, tmp_path):
+    refused = run_gateway(build, "--ip", "0.0.0.0", "--runtime-dir", str(tmp_path / "run"))
+    assert refused.returncode != 0
+    assert "token" in refused.stderr and "--insecure" in refused.stderr
+
+
+def test_insecure_or_a_token_allows_it(start_gateway):
+    start_gateway("--ip", "0.0.0.0", "--insecure")
+    start_gateway("--ip", "0.0.0.0", token=TOKEN)
+
+
+def test_loopback_is_where_it_listens_by_default(gateway):
+    addresses = {line.split()[1].split(":")[0] for line in open("/proc/net/tcp")
+                 if line.split()[3] == "0A" and line.split()[1].endswith(f":{gateway.port:04X}")}
+    assert addresses == {"0100007F"}
+    assert socket.gethostbyname("localhost").startswith("127.")

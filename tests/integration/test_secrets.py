@@ -1,0 +1,112 @@
+"""What is on disk, in command lines and in logs."""
+import json
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_connection_file_is_private_and_so_are_the_directories(gateway, kernel, client):
+    client.kernel_info()
+    folder = gateway.kernel_directory(kernel)
+    files = list(folder.glob("connection*.json"))
+    assert files and all(mode(path) == 0o600 for path in files)
+    assert mode(folder) == 0o700 and mode(folder.parent) == 0o700 and mode(gateway.runtime) == 0o700
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            assert mode(path) & 0o077 == 0, f"{path} is open to others"
+    info = json.loads(files[0].read_text())
+    assert {"shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "ip", "key", "transport",
+            "signature_scheme"} <= set(info)
+    assert info["signature_scheme"] == "hmac-sha256" and len(info["key"]) >= 32
+    assert info["transport"] == "ipc" or info["ip"] == "127.0.0.1"
+
+
+def test_runtime_directory_open_to_others_is_refused(build, tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    refused = subprocess.run([build / "elara-gateway", "--port", "0", "--runtime-dir", folder], capture_output=True,
+                             text=True, timeout=10)
+    assert refused.returncode != 0 and str(folder) in refused.stderr
+
+
+def texts_of(gateway):
+    """All log files, and the command lines and environments of all processes."""
+    texts = {"gateway.log": gateway.log()}
+    for path in gateway.runtime.rglob("*.log"):
+        texts[str(path)] = path.read_text(errors="replace")
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if str(gateway.home) in command:
+                    texts[f"{entry.name} cmdline"] = command
+                    if int(entry.name) != gateway.process.pid:
+                        texts[f"{entry.name} environ"] = (entry / "environ").read_bytes().decode(errors="replace")
+            except OSError:
+                pass
+    return texts
+
+
+def test_no_token_and_no_key_in_logs_command_lines_or_environments(start_gateway, connect):
+    token = "tok-3f9a77c1e5"
+    gateway = start_gateway("--log-level", "DEBUG", token=token)
+    with gateway.kernel() as kernel_id:
+        client = connect(gateway, kernel_id)
+        assert client.run_cell("env ELARA_AUTH_TOKEN\nenv EG_AUTH_TOKEN\nenv KG_AUTH_TOKEN").text() == "(unset)\n" * 3
+        assert gateway.get(f"/api/kernels?token={token}").status_code == 200
+        gateway.get(f"/api/kernels?token={token}-wrong", headers={"Authorization": ""})
+        gateway.get(f"/api/kernels?a=1&%74oken={token}", headers={"Authorization": ""})
+        key = json.loads(next(gateway.kernel_directory(kernel_id).glob("connection*.json")).read_text())["key"]
+        for where, text in texts_of(gateway).items():
+            assert token not in text, where
+            assert key not in text, where
+
+
+def test_show_config_masks_secrets_and_names_sources(build):
+    shown = subprocess.run([build / "elara-gateway", "--show-config", "--port", "1234"], capture_output=True, text=True,
+                           timeout=10, env={"EG_AUTH_TOKEN": "hunter2", "EG_MAX_KERNELS": "5"})
+    assert shown.returncode == 0, shown.stderr
+    assert "hunter2" not in shown.stdout
+    assert re.search(r"port: 1234.*--port", shown.stdout) and re.search(r"max_kernels: 5.*EG_MAX_KERNELS", shown.stdout)
+
+
+def test_help_and_version(build):
+    helped = subprocess.run([build / "elara-gateway", "--help"], capture_output=True, text=True, timeout=10)
+    assert helped.returncode == 0
+    for flag in ("--ip", "--port", "--base-url", "--runtime-dir", "--auth-token-file", "--kernelspec-dirs"):
+        assert flag in helped.stdout
+    version = subprocess.run([build / "elara-gateway", "--version"], capture_output=True, text=True, timeout=10)
+    assert re.fullmatch(r"elara-gateway \d+\.\d+\.\d+\n", version.stdout)
+
+
+def test_unknown_eg_variable_is_warned_about(start_gateway):
+    gateway = start_gateway(environment={"EG_NO_SUCH_SETTING": "1"})
+    assert "EG_NO_SUCH_SETTING" in gateway.log()
+
+
+@pytest.mark.parametrize("arguments, words", [(["--no-such-flag"], ["--no-such-flag"]), (["--port", "99999"], ["port", "65535"]),
+                                              (["--port", "x"], ["port"]), (["stray"], ["stray"])])
+def test_bad_flags_end_it_with_the_reason(build, arguments, words):
+    refused = subprocess.run([build / "elara-gateway", *arguments], capture_output=True, text=True, timeout=10)
+    assert refused.returncode != 0
+    for word in words:
+        assert word in refused.stderr
+
+
+def test_port_that_is_taken_is_said(build, gateway, tmp_path):
+    refused = subprocess.run([build / "elara-gateway", "--port", str(gateway.port), "--runtime-dir", tmp_path / "run"],
+                             capture_output=True, text=True, timeout=10)
+    assert refused.returncode != 0 and str(gateway.port) in refused.stderr
+
+
+def test_request_cannot_forge_a_log_line(gateway):
+    gateway.get("/api/x%0a2026-01-01T00:00:00.000000Z%20ERROR%20forged: line")
+    assert not any(line.startswith("2026-01-01") for line in gateway.log().splitlines())

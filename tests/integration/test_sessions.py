@@ -1,0 +1,111 @@
+"""/api/sessions: notebooks and the kernels that belong to them."""
+import uuid
+
+import pytest
+
+from test_rest import check_error, check_kernel_model
+
+
+@pytest.fixture
+def session(gateway):
+    answer = gateway.post("/api/sessions", json={"path": f"a/{uuid.uuid4()}.ipynb", "type": "notebook", "name": "one",
+                                                 "kernel": {"name": "stub"}})
+    assert answer.status_code == 201, answer.text
+    yield answer.json()
+    gateway.delete(f"/api/sessions/{answer.json()['id']}")
+
+
+def check_session_model(session):
+    assert {"id", "path", "name", "type", "kernel"} <= set(session)
+    check_kernel_model(session["kernel"])
+
+
+def test_post_answers_201_with_model_and_location(gateway):
+    answer = gateway.post("/api/sessions", json={"path": "p.ipynb", "type": "notebook", "name": "p",
+                                                 "kernel": {"name": "stub"}})
+    assert answer.status_code == 201
+    session = answer.json()
+    check_session_model(session)
+    assert answer.headers["Location"] == f"/api/sessions/{session['id']}"
+    assert (session["path"], session["name"], session["type"]) == ("p.ipynb", "p", "notebook")
+    assert gateway.delete(f"/api/sessions/{session['id']}").status_code == 204
+
+
+def test_session_is_listed_and_found_by_id(gateway, session):
+    assert session["id"] in [one["id"] for one in gateway.get("/api/sessions").json()]
+    answer = gateway.get(f"/api/sessions/{session['id']}")
+    assert answer.status_code == 200
+    check_session_model(answer.json())
+    assert answer.json()["path"] == session["path"]
+
+
+def test_post_of_an_existing_path_returns_the_existing_session(gateway, session):
+    answer = gateway.post("/api/sessions", json={"path": session["path"], "type": "notebook", "name": "two",
+                                                 "kernel": {"name": "stub"}})
+    assert answer.status_code == 201
+    assert answer.json()["id"] == session["id"] and answer.json()["kernel"]["id"] == session["kernel"]["id"]
+
+
+def test_patch_changes_path_name_and_type(gateway, session):
+    answer = gateway.request("PATCH", f"/api/sessions/{session['id']}",
+                             json={"path": "new/path.ipynb", "name": "renamed", "type": "console"})
+    assert answer.status_code == 200
+    found = gateway.get(f"/api/sessions/{session['id']}").json()
+    assert (found["path"], found["name"], found["type"]) == ("new/path.ipynb", "renamed", "console")
+    assert found["kernel"]["id"] == session["kernel"]["id"]
+
+
+def test_patch_to_another_kernelspec_changes_the_kernel(gateway, session):
+    answer = gateway.request("PATCH", f"/api/sessions/{session['id']}", json={"kernel": {"name": "stub-message"}})
+    assert answer.status_code == 200
+    kernel = answer.json()["kernel"]
+    assert kernel["name"] == "stub-message" and kernel["id"] != session["kernel"]["id"]
+    assert gateway.get(f"/api/kernels/{session['kernel']['id']}").status_code == 404
+
+
+def test_session_with_an_existing_kernel_takes_that_kernel(gateway, kernel):
+    answer = gateway.post("/api/sessions", json={"path": "k.ipynb", "type": "notebook", "name": "k",
+                                                 "kernel": {"id": kernel}})
+    assert answer.status_code == 201 and answer.json()["kernel"]["id"] == kernel
+    assert gateway.delete(f"/api/sessions/{answer.json()['id']}").status_code == 204
+
+
+def test_legacy_notebook_form_is_accepted(gateway):
+    answer = gateway.post("/api/sessions", json={"notebook": {"path": "old.ipynb"}, "type": "notebook",
+                                                 "kernel": {"name": "stub"}})
+    assert answer.status_code == 201
+    assert answer.json()["path"] == "old.ipynb"
+    assert answer.json()["notebook"]["path"] == "old.ipynb"
+    gateway.delete(f"/api/sessions/{answer.json()['id']}")
+
+
+def test_delete_ends_the_kernel_too(gateway, session):
+    assert gateway.delete(f"/api/sessions/{session['id']}").status_code == 204
+    assert gateway.get(f"/api/kernels/{session['kernel']['id']}").status_code == 404
+    assert gateway.get(f"/api/sessions/{session['id']}").status_code == 404
+    assert gateway.delete(f"/api/sessions/{session['id']}").status_code in (404, 410)
+
+
+def test_session_of_a_deleted_kernel_is_gone_and_the_list_still_works(gateway, session):
+    gateway.delete(f"/api/kernels/{session['kernel']['id']}")
+    answer = gateway.get("/api/sessions")
+    assert answer.status_code == 200
+    assert session["id"] not in [one["id"] for one in answer.json()]
+
+
+@pytest.mark.parametrize("body, field", [({"type": "notebook", "kernel": {"name": "stub"}}, "path"),
+                                         ({"path": "x", "type": "notebook", "kernel": "stub"}, "kernel"),
+                                         ({"path": 7, "type": "notebook", "kernel": {"name": "stub"}}, "path")])
+def test_post_with_a_bad_member_is_400_and_names_it(gateway, body, field):
+    check_error(gateway.post("/api/sessions", json=body), 400, field)
+
+
+def test_post_with_an_unknown_kernelspec_says_so(gateway):
+    answer = gateway.post("/api/sessions", json={"path": "u", "type": "notebook", "kernel": {"name": "cobol"}})
+    assert answer.status_code in (404, 501) and "cobol" in answer.text
+
+
+def test_unknown_session_is_404(gateway):
+    unknown = str(uuid.uuid4())
+    check_error(gateway.get(f"/api/sessions/{unknown}"), 404)
+    check_error(gateway.request("PATCH", f"/api/sessions/{unknown}", json={"name": "x"}), 404)

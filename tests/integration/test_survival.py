@@ -1,0 +1,139 @@
+"""Kernels outlive the gateway; the next one finds and serves them."""
+import os
+import signal
+import time
+
+import pytest
+
+from support.processes import Gateway, is_alive, wait_until
+
+
+def test_kernel_survives_kill_9_and_the_next_gateway_serves_it(start_gateway, connect):
+    first = start_gateway()
+    kernel_id = first.start_kernel(env={"KERNEL_MARK": "still me"})["id"]
+    client = connect(first, kernel_id)
+    pid = int(client.run_cell("pid").text())
+    first.kill()
+    assert is_alive(pid)
+    second = start_gateway(home=first.home)
+    assert is_alive(pid)
+    listed = {model["id"]: model for model in second.get("/api/kernels").json()}
+    assert listed[kernel_id]["name"] == "stub" and listed[kernel_id]["execution_state"] == "idle"
+    cell = connect(second, kernel_id).run_cell("pid\nenv KERNEL_MARK")
+    assert cell.text() == f"{pid}\nstill me\n"
+    assert second.post(f"/api/kernels/{kernel_id}/interrupt").status_code == 204
+    assert second.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+    assert connect(second, kernel_id).run_cell("env KERNEL_MARK").text() == "still me\n"
+    assert second.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    assert not is_alive(pid)
+
+
+def test_sigterm_leaves_kernels_running_by_default(start_gateway):
+    first = start_gateway()
+    kernel_id = first.start_kernel()["id"]
+    first.wait_for_state(kernel_id, "idle")
+    pid = first.kernel_pids(kernel_id)[0]
+    assert first.stop() == 0
+    assert is_alive(pid)
+    second = start_gateway(home=first.home)
+    assert kernel_id in [model["id"] for model in second.get("/api/kernels").json()]
+
+
+def test_on_exit_shutdown_takes_them_along(start_gateway):
+    gateway = start_gateway("--on-exit", "shutdown")
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    pid = gateway.kernel_pids(kernel_id)[0]
+    assert gateway.stop() == 0
+    wait_until(lambda: not is_alive(pid), what="the kernel's end")
+
+
+def test_cell_that_ran_over_the_gateways_death_ends_for_the_client(start_gateway, connect):
+    """The client comes back with its session, and gets the rest: reply and idle."""
+    first = start_gateway()
+    kernel_id = first.start_kernel()["id"]
+    client = connect(first, kernel_id, session_id="user")
+    msg_id = client.send_execute("count 20 50\nprint end")
+    client.receive_until(lambda m: m["header"]["msg_type"] == "stream")
+    first.kill()
+    second = start_gateway(home=first.home)
+    back = connect(second, kernel_id, session_id="user")
+    cell = back.collect(msg_id, timeout=20)
+    assert cell.reply["status"] == "ok" and cell.text().endswith("line 19\nend\n")
+
+
+def test_dead_kernel_is_still_explained_by_the_next_gateway(start_gateway, connect):
+    first = start_gateway("--restart-limit", "0")
+    kernel_id = first.start_kernel()["id"]
+    connect(first, kernel_id).send_execute("exit 42")
+    first.wait_for_state(kernel_id, "dead")
+    first.kill()
+    second = start_gateway("--restart-limit", "0", home=first.home)
+    model = second.wait_for_state(kernel_id, "dead")
+    assert "42" in model["reason"]
+    assert second.delete(f"/api/kernels/{kernel_id}").status_code == 204
+
+
+def test_kernel_that_died_between_two_gateways_is_no_ghost(start_gateway):
+    first = start_gateway("--restart-limit", "0")
+    kernel_id = first.start_kernel()["id"]
+    first.wait_for_state(kernel_id, "idle")
+    launchers, kernels = first.launcher_pids(kernel_id), first.kernel_pids(kernel_id)
+    first.kill()
+    for pid in [*launchers, *kernels]:
+        os.kill(pid, signal.SIGKILL)
+    second = start_gateway(home=first.home)
+    answer = second.get(f"/api/kernels/{kernel_id}")
+    assert answer.status_code == 404 or answer.json()["execution_state"] == "dead" and answer.json()["reason"]
+
+
+def test_launcher_that_is_killed_takes_its_kernel_along_and_is_reported(start_gateway):
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    pid = gateway.kernel_pids(kernel_id)[0]
+    for launcher in gateway.launcher_pids(kernel_id):
+        os.kill(launcher, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), 10, "the kernel's end with its launcher")
+    model = gateway.wait_for_state(kernel_id, "dead", timeout=40)
+    assert model["reason"]
+    assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+    gateway.wait_for_state(kernel_id, "idle", "starting")
+
+
+def test_owner_is_kept_over_the_gateways_death(start_gateway, tmp_path):
+    from test_auth import as_user, token_file
+    path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"))
+    first = start_gateway("--auth-token-file", str(path))
+    first.token = "anna-token"
+    kernel_id = first.start_kernel()["id"]
+    first.wait_for_state(kernel_id, "idle", "starting")
+    first.kill()
+    second = start_gateway("--auth-token-file", str(path), home=first.home)
+    second.token = "anna-token"
+    assert second.get(f"/api/kernels/{kernel_id}").status_code == 200
+    assert second.get(f"/api/kernels/{kernel_id}", headers=as_user("bert")).status_code == 404
+
+
+def test_reads_answer_503_until_all_kernels_are_found(start_gateway):
+    """Never an early empty list: clients would forget their kernels."""
+    first = start_gateway()
+    kernels = {first.start_kernel()["id"] for _ in range(3)}
+    for kernel_id in kernels:
+        first.wait_for_state(kernel_id, "idle")
+    first.kill()
+    second = start_gateway(home=first.home, ready=False)
+    import requests
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            answer = requests.get(second.base + "/api/kernels", timeout=5)
+        except requests.ConnectionError:
+            continue
+        if answer.status_code == 503:
+            continue
+        assert answer.status_code == 200
+        assert {model["id"] for model in answer.json()} == kernels
+        break
+    else:
+        raise AssertionError("no list within 20 s")
