@@ -1,0 +1,154 @@
+"""Every time and rate that Elara promises, as a ratio within one run: the floor, Elara and Jupyter Enterprise Gateway take turns on
+the same machine, the same stub kernel and the same client."""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from servers import Elara, Jeg, cpu_us, kernel_start_ms, pss_kib, rss_kib  # noqa: E402
+
+FLOOD = 200_000
+JEG_FLOOD = 10_000
+
+
+class Table:
+    """Rows of (what, measured, beside it, ratio, goal)."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, value, beside="", ratio="", goal=""):
+        row = (what, value, beside, ratio, goal)
+        self.rows.append(row)
+        print("  " + "  ".join(str(cell) for cell in row if cell), file=sys.stderr)
+
+    def print(self):
+        head = ("measure", "Elara", "beside it", "ratio", "goal")
+        widths = [max(len(str(row[i])) for row in [head, *self.rows]) for i in range(5)]
+        for row in [head, tuple("-" * width for width in widths), *self.rows]:
+            print("| " + " | ".join(str(cell).ljust(width) for cell, width in zip(row, widths)) + " |")
+
+
+def client(options, server, bench, kernel_id, *arguments):
+    program = Path(options.build) / "tests" / "wire_client"
+    path = f"/api/kernels/{kernel_id}/channels?session_id=wire"
+    done = subprocess.run([program, bench, "127.0.0.1", str(server.port), path, *map(str, arguments)],
+                          capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        raise SystemExit(f"wire_client {bench}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def bench_latency(options, elara, jeg, table):
+    kernel = elara.start_kernel()
+    found = client(options, elara, "latency", kernel, 200, elara.connection_file(kernel))
+    table.add("kernel_info round trip, p50", f"{found['gateway_us']:.0f} us",
+              f"WebSocket echo + direct ZeroMQ: {found['floor_us']:.0f} us", f"{found['ratio']:.2f} x", "<= 2.0 x")
+    if jeg:
+        theirs = client(options, jeg, "latency", jeg.start_kernel(), 20)
+        table.add("", "", f"JEG: {theirs['gateway_us']:.0f} us",
+                  f"{theirs['gateway_us'] / found['gateway_us']:.0f} x faster")
+
+
+def bench_flood(options, elara, jeg, table):
+    for form in ("v1", "legacy"):
+        kernel = elara.start_kernel()
+        client(options, elara, "flood", kernel, 1000, 20, form)
+        gateway, launcher = elara.process.pid, elara.launcher(kernel)
+        before = cpu_us(gateway), cpu_us(launcher)
+        found = client(options, elara, "flood", kernel, FLOOD, 20, form)
+        used = cpu_us(gateway) - before[0], cpu_us(launcher) - before[1]
+        rate = found["messages_per_s"]
+        table.add(f"flood of {FLOOD:,} outputs of 20 bytes, {form}", f"{rate:,.0f} /s", "", "", ">= 90,000 /s")
+        table.add("  CPU a message, gateway", f"{used[0] / FLOOD:.2f} us", "", "", "<= 3 us")
+        table.add("  CPU a message, launcher", f"{used[1] / FLOOD:.2f} us", "", "", "<= 5 us")
+        if jeg:
+            theirs = client(options, jeg, "flood", jeg.start_kernel(), JEG_FLOOD, 20, form)["messages_per_s"]
+            table.add("", "", f"JEG: {theirs:,.0f} /s", f"{rate / theirs:.0f} x", ">= 30 x")
+        elara.end_kernel(kernel)
+
+
+def bench_big(options, elara, jeg, table):
+    for form in ("v1", "legacy"):
+        kernel = elara.start_kernel()
+        runs = [client(options, elara, "flood", kernel, 200, 1 << 20, form) for _ in range(5)]
+        found = statistics.median(run["mb_per_s"] for run in runs)
+        ratio = statistics.median(run["mb_per_s"] / run["raw_mb_per_s"] for run in runs)
+        raw = statistics.median(run["raw_mb_per_s"] for run in runs)
+        table.add(f"outputs of 1 MiB, {form}", f"{found:.0f} MB/s", f"raw WebSocket: {raw:.0f} MB/s",
+                  f"{ratio:.2f} x", ">= 0.5 x" if form == "v1" else "")
+        if jeg:
+            theirs = client(options, jeg, "flood", jeg.start_kernel(), 50, 1 << 20, form)["mb_per_s"]
+            table.add("", "", f"JEG: {theirs:.0f} MB/s", f"{found / theirs:.1f} x", ">= 2 x")
+        elara.end_kernel(kernel)
+
+
+def bench_memory(options, elara, jeg, table):
+    with Elara(options.build) as fresh:
+        start = rss_kib(fresh.process.pid)
+        table.add("gateway RSS at start", f"{start / 1024:.1f} MiB", "", "", "<= 8 MiB")
+        first = fresh.start_idle(10)
+        launchers = [pss_kib(fresh.launcher(kernel)) for kernel in first]
+        table.add("launcher PSS, ten running", f"{statistics.mean(launchers) / 1024:.2f} MiB", "", "", "<= 3 MiB")
+        before = rss_kib(fresh.process.pid)
+        count = 100
+        more = fresh.start_idle(count)
+        idle = (rss_kib(fresh.process.pid) - before) / count
+        table.add("gateway a kernel with one client, idle", f"{idle:.0f} KiB", "", "", "<= 64 KiB")
+        for kernel in more:
+            client(options, fresh, "flood", kernel, 2000, 200, "v1")
+        heavy = (rss_kib(fresh.process.pid) - before) / count
+        table.add("  after heavy traffic", f"{heavy:.0f} KiB", "", "", "<= 100 KiB")
+
+
+def bench_start(options, elara, jeg, table):
+    direct, through, theirs = [], [], []
+    for _ in range(15):
+        direct.append(kernel_start_ms(options.build))
+        through.append(elara.time_start(options))
+        if jeg:
+            theirs.append(jeg.time_start(options))
+    found, floor = statistics.median(through), statistics.median(direct)
+    table.add("POST to kernel_info_reply", f"{found:.1f} ms", f"bare kernel start: {floor:.1f} ms",
+              f"+{found - floor:.1f} ms", "<= +15 ms")
+    if jeg:
+        table.add("", "", f"JEG: {statistics.median(theirs):.0f} ms",
+                  f"{statistics.median(theirs) / found:.0f} x faster")
+
+
+def bench_scale(options, elara, jeg, table):
+    from scale import measure_scale
+    measure_scale(options, table)
+
+
+BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
+           "start": bench_start, "scale": bench_scale}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default=ROOT / "build", type=Path)
+    parser.add_argument("--skip-jeg", action="store_true")
+    parser.add_argument("benches", nargs="*", choices=[[], *BENCHES])
+    options = parser.parse_args()
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder, Elara(options.build) as elara:
+        jeg = None if options.skip_jeg else Jeg(options.build, Path(folder))
+        try:
+            for name in options.benches or BENCHES:
+                print(f"{name}:", file=sys.stderr)
+                BENCHES[name](options, elara, jeg, table)
+        finally:
+            if jeg:
+                jeg.stop()
+    table.print()
+
+
+if __name__ == "__main__":
+    main()

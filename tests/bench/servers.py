@@ -1,0 +1,150 @@
+"""The servers that are measured: a gateway of ours, and Jupyter Enterprise Gateway with the same stub kernel."""
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+import websocket
+import zmq
+from jupyter_client.session import Session
+from support.kernelspecs import Specs
+from support.processes import Gateway, free_port, wait_until
+
+BENCH = Path(__file__).resolve().parent
+
+
+def cpu_us(pid):
+    """CPU time of all threads so far, to the nanosecond as the scheduler counts it."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1000
+
+
+def rss_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise LookupError(pid)
+
+
+def pss_kib(pid):
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise LookupError(pid)
+
+
+def kernel_info_over(connection):
+    """Waits for the kernel's first answer, over ZeroMQ."""
+    session = Session(key=connection["key"].encode(), signature_scheme=connection["signature_scheme"])
+    context = zmq.Context()
+    shell = context.socket(zmq.DEALER)
+    shell.linger = 0
+    shell.setsockopt(zmq.RECONNECT_IVL, 1)
+    shell.connect(f"tcp://{connection['ip']}:{connection['shell_port']}")
+    session.send(shell, "kernel_info_request", {})
+    assert shell.poll(20_000), "the bare kernel does not answer"
+    shell.close()
+    context.term()
+
+
+def kernel_start_ms(build):
+    """Exec of a bare stub kernel to its first kernel_info_reply."""
+    connection = {"ip": "127.0.0.1", "transport": "tcp", "key": "k" * 32, "signature_scheme": "hmac-sha256"}
+    connection |= {f"{channel}_port": free_port() for channel in ("shell", "iopub", "stdin", "control", "hb")}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(connection, file)
+        file.flush()
+        start = time.monotonic()
+        kernel = subprocess.Popen([Path(build) / "tests" / "stub_kernel", "-f", file.name])
+        kernel_info_over(connection)
+        took = time.monotonic() - start
+        kernel.kill()
+        kernel.wait()
+    return took * 1000
+
+
+class Server:
+    """What both servers can do over REST."""
+
+    def start_kernel(self):
+        answer = requests.post(self.base + "/api/kernels", json={"name": "stub"}, timeout=60)
+        answer.raise_for_status()
+        return answer.json()["id"]
+
+    def end_kernel(self, kernel):
+        requests.delete(f"{self.base}/api/kernels/{kernel}", timeout=60)
+
+    def time_start(self, options):
+        start = time.monotonic_ns()
+        kernel = self.start_kernel()
+        done = subprocess.run([Path(options.build) / "tests" / "wire_client", "start", "127.0.0.1", str(self.port),
+                               f"/api/kernels/{kernel}/channels?session_id=start"],
+                              capture_output=True, text=True, check=True, timeout=60)
+        took = json.loads(done.stdout)["replied_at_ns"] - start
+        self.end_kernel(kernel)
+        return took / 1e6
+
+
+class Elara(Gateway, Server):
+    def __init__(self, build, *arguments):
+        self.folder = tempfile.TemporaryDirectory(prefix="bench-specs-", dir="/tmp")
+        specs = Specs(self.folder.name, build)
+        specs.stub()
+        super().__init__(build, specs, "--log-level", "WARNING", *arguments)
+        self.sockets = []
+
+    start_kernel = Server.start_kernel
+
+    def clean(self):
+        for socket in self.sockets:
+            socket.close()
+        super().clean()
+
+    def connection_file(self, kernel):
+        return next(self.kernel_directory(kernel).glob("connection*.json"))
+
+    def launcher(self, kernel):
+        return wait_until(lambda: self.launcher_pids(kernel), what="a launcher")[0]
+
+    def start_idle(self, count):
+        """Kernels with one client each that has had one answer."""
+        kernels = [self.start_kernel() for _ in range(count)]
+        for kernel in kernels:
+            socket = websocket.create_connection(
+                f"ws://127.0.0.1:{self.port}/api/kernels/{kernel}/channels?session_id={kernel}",
+                subprotocols=["v1.kernel.websocket.jupyter.org"], timeout=30)
+            self.sockets.append(socket)
+        for kernel in kernels:
+            self.wait_for_state(kernel, "idle")
+        return kernels
+
+
+class Jeg(Server):
+    def __init__(self, build, folder):
+        venv = subprocess.run([BENCH.parent / "venv", BENCH / "requirements-jeg.txt"], check=True,
+                              capture_output=True, text=True).stdout.split()[-1]
+        data = folder / "jeg" / "kernels"
+        Specs(data, build).stub()
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        # Its own interpreter runs it, whatever is active here; root must be allowed to ask for kernels.
+        environment = {"PATH": f"{venv}/bin:{os.environ['PATH']}", "HOME": str(folder), "JUPYTER_PATH": str(data.parent),
+                       "EG_UNAUTHORIZED_USERS": "nobody"}
+        self.log = open(folder / "jeg.log", "wb")
+        self.process = subprocess.Popen(
+            [f"{venv}/bin/jupyter-enterprisegateway", f"--port={self.port}", "--EnterpriseGatewayApp.list_kernels=True",
+             "--log-level=ERROR"], env=environment, cwd=folder, stdout=self.log, stderr=self.log)
+        wait_until(self.answers, 60, "Jupyter Enterprise Gateway")
+
+    def answers(self):
+        try:
+            return requests.get(self.base + "/api", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(120)
+        self.log.close()

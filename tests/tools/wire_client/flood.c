@@ -1,0 +1,95 @@
+/* Many small outputs, or few large ones, until the cell's reply and all outputs are there. */
+#include "wire.h"
+
+#include "base/memory.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct raw {
+    struct wire *server;
+    long count;
+    size_t bytes;
+};
+
+static void *send_raw(void *context) {
+    const struct raw *raw = context;
+    uint8_t *payload = memory_alloc(raw->bytes);
+    for (long i = 0; i < raw->count; i++)
+        wire_send(raw->server, true, payload, raw->bytes);
+    free(payload);
+    return NULL;
+}
+
+/* The same bytes over a bare WebSocket on loopback: the floor of large outputs. */
+static double time_raw(long count, size_t bytes) {
+    struct wire client, server;
+    pthread_t thread;
+    size_t length;
+    wire_pair(&client, &server);
+    struct raw raw = {.server = &server, .count = count, .bytes = bytes};
+    int64_t start = wire_now_ns();
+    pthread_create(&thread, NULL, send_raw, &raw);
+    for (long i = 0; i < count; i++)
+        wire_receive(&client, &length);
+    int64_t end = wire_now_ns();
+    pthread_join(thread, NULL);
+    wire_close(&client);
+    wire_close(&server);
+    return (double)(end - start) / 1e9;
+}
+
+int bench_flood(int argc, char **argv) {
+    if (argc < 6)
+        wire_fail("flood HOST PORT PATH MESSAGES BYTES v1|legacy");
+    long count = atol(argv[3]);
+    size_t bytes = (size_t)atol(argv[4]);
+    struct wire *wire =
+        wire_connect(argv[0], argv[1], argv[2], strcmp(argv[5], "v1") == 0 ? WIRE_V1 : WIRE_LEGACY);
+    double raw = bytes >= 65536 ? time_raw(count, bytes) : 0;
+    char content[256];
+    snprintf(content, sizeof content,
+             "{\"code\":\"flood %ld %zu\",\"silent\":false,\"store_history\":true,"
+             "\"user_expressions\":{},\"allow_stdin\":false,\"stop_on_error\":true}",
+             count, bytes);
+    long streams = 0;
+    size_t total = 0;
+    bool replied = false;
+    int64_t start = wire_now_ns();
+    wire_request(wire, "execute_request", content);
+    while (!replied || streams < count) {
+        size_t length;
+        const uint8_t *message = wire_receive(wire, &length);
+        if (wire_is_stream(wire, message, length)) {
+            streams++;
+            total += length;
+        } else if (wire_is_type(wire, message, length, "execute_reply")) {
+            replied = true;
+        }
+    }
+    double seconds = (double)(wire_now_ns() - start) / 1e9;
+    printf("{\"messages\": %ld, \"seconds\": %.4f, \"messages_per_s\": %.0f, \"mb_per_s\": %.1f, "
+           "\"raw_mb_per_s\": %.1f}\n",
+           streams, seconds, (double)streams / seconds, (double)total / seconds / 1e6,
+           raw > 0 ? (double)(bytes * (size_t)count) / raw / 1e6 : 0);
+    wire_close(wire);
+    return 0;
+}
+
+/* How long until a kernel that was just asked for answers: the caller adds the time of its POST. */
+int bench_start(int argc, char **argv) {
+    if (argc < 3)
+        wire_fail("start HOST PORT PATH");
+    size_t length;
+    const uint8_t *message;
+    struct wire *wire = wire_connect(argv[0], argv[1], argv[2], WIRE_V1);
+    wire_request(wire, "kernel_info_request", "{}");
+    do
+        message = wire_receive(wire, &length);
+    while (!wire_is_type(wire, message, length, "kernel_info_reply"));
+    printf("{\"replied_at_ns\": %lld}\n", (long long)wire_now_ns());
+    wire_close(wire);
+    return 0;
+}

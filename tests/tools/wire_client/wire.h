@@ -1,0 +1,47 @@
+/* A WebSocket client for the benches that costs next to nothing itself: blocking sockets, one thread.
+ *
+ *     wire_client latency HOST PORT PATH ROUNDS [CONNECTION_FILE]
+ *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT
+ *     wire_client start   HOST PORT PATH
+ *
+ * FORMAT is v1 or legacy. Each prints one JSON object. The kernel behind PATH is a stub_kernel. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum wire_format { WIRE_LEGACY, WIRE_V1 };
+
+struct wire {
+    int fd;
+    enum wire_format format;
+    uint8_t *buffer; /* what was read: [start, end) is not yet consumed */
+    size_t start, end, capacity;
+};
+
+/* websocket.c: everything ends the program with a message when it fails. */
+struct wire *wire_connect(const char *host, const char *port, const char *path,
+                          enum wire_format format);
+/* Both ends over one socket pair of TCP on loopback, without HTTP: the baseline. */
+void wire_pair(struct wire *client, struct wire *server);
+void wire_close(struct wire *wire);
+void wire_send(struct wire *wire, bool binary, const void *data, size_t length);
+/* A whole message; the bytes are valid until the next call. Answers pings. */
+const uint8_t *wire_receive(struct wire *wire, size_t *length);
+
+/* jupyter.c */
+/* Sends a request of the type with the content, in the connection's format. */
+void wire_request(struct wire *wire, const char *type, const char *content);
+/* True when the message, in the connection's format, is of the type. */
+bool wire_is_type(const struct wire *wire, const uint8_t *message, size_t length, const char *type);
+/* A stream message, or the reply that ends the cell. */
+bool wire_is_stream(const struct wire *wire, const uint8_t *message, size_t length);
+
+/* Each bench takes the words behind its own. */
+int bench_latency(int argc, char **argv);
+int bench_flood(int argc, char **argv);
+int bench_start(int argc, char **argv);
+
+int64_t wire_now_ns(void);
+void wire_fail(const char *what) __attribute__((noreturn));
