@@ -1,0 +1,117 @@
+#include "launcher/connection_file.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+static const char *const port_members[PORT_COUNT] = {"shell_port", "iopub_port", "stdin_port",
+                                                     "control_port", "hb_port"};
+
+/* A socket bound to a port of 127.0.0.1; 0 lets the system pick one. */
+static int bind_port(int port, int *ret) {
+    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    /* As libzmq does, so that connections in TIME_WAIT do not look like a port in use. */
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return -1;
+    *ret = ntohs(address.sin_port);
+    return steal_fd(&fd);
+}
+
+int connection_renew_ports(struct connection *connection, struct error *err) {
+    if (connection->is_ipc) {
+        for (int i = 0; i < PORT_COUNT; i++)
+            connection->ports[i] = i + 1;
+        return 0;
+    }
+    /* All five are held until the last one is picked: else the system may hand out one twice. */
+    int fds[PORT_COUNT];
+    int count = 0;
+    while (count < PORT_COUNT) {
+        int fd = bind_port(0, &connection->ports[count]);
+        if (fd < 0)
+            break;
+        fds[count++] = fd;
+    }
+    int problem = errno;
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
+    if (count < PORT_COUNT)
+        return error_system(err, problem, "no free port on 127.0.0.1 for the kernel");
+    return 0;
+}
+
+bool connection_is_taken(const struct connection *connection) {
+    for (int i = 0; i < PORT_COUNT && !connection->is_ipc; i++) {
+        int port;
+        cleanup_close int fd = bind_port(connection->ports[i], &port);
+        if (fd < 0 && errno == EADDRINUSE)
+            return true;
+    }
+    return false;
+}
+
+int connection_create(const char *transport, const char *directory, const char *kernel_name,
+                      struct connection *ret, struct error *err) {
+    struct connection connection = {.is_ipc = strcmp(transport, "ipc") == 0,
+                                    .kernel_name = kernel_name};
+    /* A socket's path has at most 107 bytes; "-5" is put behind this one. */
+    int length = connection.is_ipc
+                     ? snprintf(connection.ip, sizeof connection.ip, "%s/k", directory)
+                     : snprintf(connection.ip, sizeof connection.ip, "127.0.0.1");
+    if (length < 0 || (size_t)length + 3 > sizeof connection.ip)
+        return error_set(err, ERROR_LIMIT,
+                         "%s is too long for transport ipc (socket paths end at 107 bytes); use a "
+                         "shorter runtime directory or transport tcp",
+                         directory);
+    uint8_t random[32];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return error_system(err, errno, "no random bytes for the kernel's key");
+    text_hex(random, sizeof random, connection.key);
+    if (connection_renew_ports(&connection, err) < 0)
+        return -1;
+    *ret = connection;
+    return 0;
+}
+
+int connection_write(const struct connection *connection, const char *path, struct error *err) {
+    cleanup_json json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s}", "ip", connection->ip, "key", connection->key,
+                  "transport", connection->is_ipc ? "ipc" : "tcp", "signature_scheme",
+                  "hmac-sha256", "kernel_name", connection->kernel_name);
+    if (json == NULL)
+        return error_set(err, ERROR_INVALID, "kernel_name is not UTF-8");
+    for (int i = 0; i < PORT_COUNT; i++)
+        json_object_set_new(json, port_members[i], json_integer(connection->ports[i]));
+    return file_write_json(path, json, 0600, err);
+}
+
+void connection_address(const struct connection *connection, enum connection_port port,
+                        char address[CONNECTION_ADDRESS_SIZE]) {
+    snprintf(address, CONNECTION_ADDRESS_SIZE, "%s://%s%c%d", connection->is_ipc ? "ipc" : "tcp",
+             connection->ip, connection->is_ipc ? '-' : ':', connection->ports[port]);
+}
+
+void connection_remove_sockets(const struct connection *connection) {
+    for (int i = 0; i < PORT_COUNT && connection->is_ipc; i++) {
+        char path[CONNECTION_ADDRESS_SIZE];
+        snprintf(path, sizeof path, "%s-%d", connection->ip, connection->ports[i]);
+        unlink(path);
+    }
+}

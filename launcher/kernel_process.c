@@ -1,0 +1,327 @@
+/* fork and exec by hand, since posix_spawn has neither PR_SET_PDEATHSIG nor a way to tell which step failed. libzmq has threads, so the
+ * child only makes async-signal-safe calls: everything is prepared before the fork. What fails in the child is told through a pipe that
+ * exec closes; nobody waits for it, because a working directory on a dead NFS server would hold up the whole launcher. */
+#include "launcher/kernel_process.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#define LOG_AREA "launcher/kernel_process"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { PATH_ENTRIES_MAX = 256 };
+
+enum report_what { REPORT_CWD, REPORT_CHDIR, REPORT_EXEC };
+
+struct report {
+    enum report_what what;
+    int problem;
+    size_t length; /* of the directory that was used instead */
+};
+
+struct kernel_process {
+    pid_t pid;
+    int output_fd;
+    int report_fd;
+    char *program; /* argv[0] */
+    char *path;    /* PATH of the kernel's environment */
+    char *cwd;
+    char *kernel_name;
+};
+
+/* Everything the child needs. */
+struct spawn {
+    pid_t parent;
+    int null_fd, output_fd, report_fd;
+    char *const *argv;
+    char *const *environment;
+    char *cwd;
+    char **candidates; /* paths to try, in order */
+};
+
+static const char *path_of(char *const *environment) {
+    for (; *environment != NULL; environment++)
+        if (text_starts_with(*environment, "PATH="))
+            return *environment + 5;
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* The kernel's own PATH counts, not the launcher's. */
+static char **list_candidates(const char *program, const char *path) {
+    char **candidates = memory_alloc((PATH_ENTRIES_MAX + 1) * sizeof *candidates);
+    if (strchr(program, '/') != NULL) {
+        candidates[0] = memory_strdup(program);
+        return candidates;
+    }
+    size_t count = 0;
+    for (const char *at = path; count < PATH_ENTRIES_MAX;) {
+        size_t length = strcspn(at, ":");
+        candidates[count++] = length == 0 ? memory_strdup(program)
+                                          : memory_printf("%.*s/%s", (int)length, at, program);
+        if (at[length] == '\0')
+            break;
+        at += length + 1;
+    }
+    return candidates;
+}
+
+static void free_candidates(char **candidates) {
+    for (char **at = candidates; *at != NULL; at++)
+        free(*at);
+    free(candidates);
+}
+
+/* --- in the child: async-signal-safe calls only --- */
+
+static void child_report(const struct spawn *spawn, enum report_what what, int problem,
+                         size_t length) {
+    struct report report = {.what = what, .problem = problem, .length = length};
+    ssize_t ignored = write(spawn->report_fd, &report, sizeof report);
+    (void)ignored;
+}
+
+static void child_reset_signals(void) {
+    for (int signum = 1; signum < NSIG; signum++)
+        signal(signum, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Marked, not closed: the report pipe must live until exec. */
+static void child_close_others(void) {
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) == 0)
+        return;
+#endif
+    struct rlimit limit;
+    int last = 65536;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)last)
+        last = (int)limit.rlim_cur;
+    for (int fd = 3; fd < last; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* A notebook's directory may be gone: its nearest parent that is there does, as in Jupyter Server. */
+static bool child_enter_directory(const struct spawn *spawn) {
+    char *cwd = spawn->cwd;
+    int problem = 0;
+    while (chdir(cwd) < 0) {
+        if (problem == 0)
+            problem = errno;
+        char *slash = strrchr(cwd, '/');
+        if (slash == NULL || (slash == cwd && cwd[1] == '\0')) {
+            child_report(spawn, REPORT_CHDIR, problem, 0);
+            return false;
+        }
+        slash[slash == cwd ? 1 : 0] = '\0';
+    }
+    if (problem != 0)
+        child_report(spawn, REPORT_CWD, problem, strlen(cwd));
+    return true;
+}
+
+__attribute__((noreturn)) static void child_run(const struct spawn *spawn) {
+    setsid();
+    /* A kernel without its launcher is of no use to anybody: its output pipe and its parent are gone and nobody can adopt it. So it
+     * ends with the launcher, even when that was killed, instead of holding memory and a GPU for ever. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != spawn->parent)
+        _exit(127);
+    child_reset_signals();
+    if (dup2(spawn->null_fd, 0) < 0 || dup2(spawn->output_fd, 1) < 0 ||
+        dup2(spawn->output_fd, 2) < 0)
+        _exit(127);
+    child_close_others();
+    if (spawn->cwd != NULL && !child_enter_directory(spawn))
+        _exit(127);
+    int problem = ENOENT;
+    for (char **candidate = spawn->candidates; *candidate != NULL; candidate++) {
+        execve(*candidate, spawn->argv, spawn->environment);
+        if (errno == EACCES)
+            problem = EACCES; /* a later one may do; else this is the news */
+        else if (errno != ENOENT && errno != ENOTDIR) {
+            problem = errno;
+            break;
+        }
+    }
+    child_report(spawn, REPORT_EXEC, problem, 0);
+    _exit(127);
+}
+
+/* --- in the launcher --- */
+
+static int start_error(int problem, struct error *err) {
+    if (problem == EAGAIN || problem == ENOMEM)
+        return error_set(err, ERROR_LIMIT,
+                         "The kernel process could not be started: %s. The machine or container is "
+                         "out of memory or at its limit of processes; end other kernels or raise "
+                         "the limit.",
+                         strerror(problem));
+    return error_system(err, problem, "The kernel process could not be started");
+}
+
+int kernel_process_start(const struct launch *launch, char *const *argv,
+                         struct kernel_process **ret, struct error *err) {
+    int output[2] = {-1, -1}, report[2] = {-1, -1};
+    cleanup_close int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0 || pipe2(output, O_CLOEXEC) < 0)
+        return start_error(errno, err);
+    cleanup_close int output_in = output[0], output_out = output[1];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return start_error(errno, err);
+    cleanup_close int report_in = report[0], report_out = report[1];
+    const char *path = path_of(launch->environment);
+    char **candidates = list_candidates(argv[0], path);
+    cleanup_free char *cwd =
+        launch->cwd != NULL && launch->cwd[0] != '\0' ? memory_strdup(launch->cwd) : NULL;
+    struct spawn spawn = {.parent = getpid(),
+                          .null_fd = null_fd,
+                          .output_fd = output_out,
+                          .report_fd = report_out,
+                          .argv = argv,
+                          .environment = launch->environment,
+                          .cwd = cwd,
+                          .candidates = candidates};
+    pid_t pid = fork();
+    if (pid == 0)
+        child_run(&spawn);
+    int problem = errno;
+    free_candidates(candidates);
+    if (pid < 0)
+        return start_error(problem, err);
+    fcntl(output_in, F_SETFL, O_NONBLOCK);
+    fcntl(report_in, F_SETFL, O_NONBLOCK);
+    struct kernel_process *process = memory_alloc(sizeof *process);
+    process->pid = pid;
+    process->output_fd = steal_fd(&output_in);
+    process->report_fd = steal_fd(&report_in);
+    process->program = memory_strdup(argv[0]);
+    process->path = memory_strdup(path);
+    process->cwd = cwd != NULL ? memory_strdup(cwd) : NULL;
+    process->kernel_name = memory_strdup(launch->kernel_name);
+    *ret = process;
+    return 0;
+}
+
+void kernel_process_destroy(struct kernel_process **place) {
+    struct kernel_process *process = *place;
+    *place = NULL;
+    if (process == NULL)
+        return;
+    close(process->output_fd);
+    if (process->report_fd >= 0)
+        close(process->report_fd);
+    free(process->program);
+    free(process->path);
+    free(process->cwd);
+    free(process->kernel_name);
+    free(process);
+}
+
+pid_t kernel_process_pid(const struct kernel_process *process) {
+    return process->pid;
+}
+
+int kernel_process_output_fd(const struct kernel_process *process) {
+    return process->output_fd;
+}
+
+int kernel_process_report_fd(const struct kernel_process *process) {
+    return process->report_fd;
+}
+
+static int explain_exec(const struct kernel_process *process, int problem, struct error *err) {
+    const char *program = process->program;
+    const char *spec = process->kernel_name;
+    bool is_path = strchr(program, '/') != NULL;
+    if (problem == ENOENT && !is_path)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "The kernel's interpreter '%.200s' was not found on PATH=%.400s. Install "
+                         "it, or correct argv or env of the kernelspec '%.100s'.",
+                         program, process->path, spec);
+    if (problem == ENOENT && access(program, F_OK) == 0)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "The kernel's program '%.200s' is there, but not the interpreter or "
+                         "loader that it names (its #! line, or another libc).",
+                         program);
+    if (problem == ENOENT || problem == ENOTDIR)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "The kernel's interpreter '%.200s' does not exist. Install it, or correct "
+                         "argv of the kernelspec '%.100s'.",
+                         program, spec);
+    if (problem == EACCES)
+        return error_set(err, ERROR_DENIED,
+                         "The kernel's interpreter '%.200s' may not be executed (permission "
+                         "denied). Check its mode, and that its file system is not mounted noexec.",
+                         program);
+    if (problem == ENOEXEC)
+        return error_set(err, ERROR_INVALID,
+                         "The kernel's program '%.200s' is no executable for this machine, or a "
+                         "script without a #! line.",
+                         program);
+    if (problem == E2BIG)
+        return error_set(err, ERROR_LIMIT,
+                         "argv and env of the kernelspec '%.100s' are larger than this system "
+                         "allows.",
+                         spec);
+    if (problem == ENOMEM || problem == EAGAIN)
+        return start_error(problem, err);
+    return error_system(err, problem, "The kernel's program '%.200s' could not be run", program);
+}
+
+static int take_report(const struct kernel_process *process, const struct report *report,
+                       struct error *err) {
+    switch (report->what) {
+    case REPORT_CWD:
+        log_warning("working directory %s: %s; the kernel starts in %.*s instead", process->cwd,
+                    strerror(report->problem), (int)report->length, process->cwd);
+        return 0;
+    case REPORT_CHDIR:
+        return error_system(err, report->problem,
+                            "The kernel's working directory %.300s cannot be entered",
+                            process->cwd);
+    case REPORT_EXEC:
+        break;
+    }
+    return explain_exec(process, report->problem, err);
+}
+
+int kernel_process_check(struct kernel_process *process, struct error *err) {
+    if (process->report_fd < 0)
+        return 1;
+    for (;;) {
+        struct report report; /* smaller than PIPE_BUF: comes whole or not at all */
+        ssize_t got = read(process->report_fd, &report, sizeof report);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return 0;
+        if (got == (ssize_t)sizeof report && take_report(process, &report, err) == 0)
+            continue;
+        close(process->report_fd);
+        process->report_fd = -1;
+        return got == (ssize_t)sizeof report ? -1 : 1;
+    }
+}
+
+int kernel_process_signal(const struct kernel_process *process, int signum, struct error *err) {
+    /* The child becomes a group leader only after the fork: until then the group does not exist. */
+    if (kill(-process->pid, signum) == 0 || (errno == ESRCH && kill(process->pid, signum) == 0))
+        return 0;
+    if (errno == ESRCH)
+        return error_set(err, ERROR_UNAVAILABLE, "The kernel process has ended.");
+    return error_system(err, errno, "signal %d to the kernel", signum);
+}

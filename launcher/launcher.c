@@ -1,0 +1,390 @@
+#include "launcher/launcher.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "launcher/launcher_state.h"
+
+#define LOG_AREA "launcher"
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+enum { LAUNCH_FILE_MAX = 4 << 20, RECORD_FILE_MAX = 1 << 20, ACTIVITY_PUSH_MS = 1000 };
+enum { LINGER_MS = 1000 }; /* for what the link still has to say once the kernel is gone */
+
+static const char *const phase_names[] = {"starting", "ready", "restarting", "stopping", "dead"};
+
+enum { ANY_PHASE = -1 };
+
+static const struct {
+    enum phase_event event;
+    int from;
+    enum phase to;
+} phase_rows[] = {
+    {EVENT_READY, PHASE_STARTING, PHASE_READY},
+    {EVENT_READY, PHASE_RESTARTING, PHASE_READY},
+    {EVENT_RESTART, PHASE_STARTING, PHASE_RESTARTING},
+    {EVENT_RESTART, PHASE_READY, PHASE_RESTARTING},
+    {EVENT_RESTART, PHASE_RESTARTING, PHASE_RESTARTING},
+    {EVENT_RESTART, PHASE_DEAD, PHASE_RESTARTING},
+    {EVENT_FAILED, PHASE_STARTING, PHASE_DEAD},
+    {EVENT_FAILED, PHASE_READY, PHASE_DEAD},
+    {EVENT_FAILED, PHASE_RESTARTING, PHASE_DEAD},
+    {EVENT_STOP, ANY_PHASE, PHASE_STOPPING},
+    {EVENT_STOPPED, PHASE_STOPPING, PHASE_DEAD},
+};
+
+/* --- timers: 0 is "not set" --- */
+
+void launcher_timer_clear(struct launcher *launcher, int *timer) {
+    if (*timer != 0)
+        zloop_timer_end(launcher->loop, *timer);
+    *timer = 0;
+}
+
+void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zloop_timer_fn *run) {
+    launcher_timer_clear(launcher, timer);
+    *timer = zloop_timer(launcher->loop, (size_t)(in_ms > 0 ? in_ms : 1), 1, run, launcher);
+}
+
+/* --- status --- */
+
+bool launcher_is_ready(const struct launcher *launcher) {
+    return launcher->phase == PHASE_READY;
+}
+
+const char *launcher_execution_state(const struct launcher *launcher) {
+    switch (launcher->phase) {
+    case PHASE_STARTING:
+        return "starting";
+    case PHASE_RESTARTING:
+        return "restarting";
+    case PHASE_DEAD:
+        return "dead";
+    case PHASE_READY:
+    case PHASE_STOPPING:
+        break;
+    }
+    return launcher->busy_count > 0 ? "busy" : "idle";
+}
+
+static json_t *make_status(void *context) {
+    struct launcher *launcher = context;
+    char activity[CLOCK_TEXT_SIZE];
+    clock_format(launcher->last_activity_us, activity);
+    json_int_t idle_ms =
+        launcher->busy_count > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b}", "phase",
+                     phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
+                     launcher_execution_state(launcher), "last_activity", activity, "idle_ms",
+                     idle_ms, "restarts", (json_int_t)launcher->restarts, "reason",
+                     launcher->reason, "kernel_info", launcher_is_ready(launcher));
+}
+
+static json_t *give_record(void *context) {
+    struct launcher *launcher = context;
+    return json_incref(launcher->record);
+}
+
+static int on_activity_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop, (void)timer;
+    struct launcher *launcher = context;
+    launcher->activity_timer = 0;
+    launcher->is_status_dirty |= launcher->has_activity;
+    launcher_push_status(launcher);
+    link_server_flush(launcher->link);
+    return 0;
+}
+
+void launcher_push_status(struct launcher *launcher) {
+    if (!launcher->is_status_dirty) {
+        /* Activity alone goes out once a second; the timer runs only while there is some. */
+        if (launcher->has_activity && launcher->activity_timer == 0)
+            launcher_timer_set(launcher, &launcher->activity_timer, ACTIVITY_PUSH_MS,
+                               on_activity_timer);
+        return;
+    }
+    launcher->is_status_dirty = launcher->has_activity = false;
+    cleanup_json json_t *status = make_status(launcher);
+    if (status != NULL)
+        link_server_status(launcher->link, status);
+}
+
+void launcher_save_record(struct launcher *launcher) {
+    struct error err;
+    json_t *record = launcher->record;
+    json_object_set_new(record, "launcher_pid", json_integer(getpid()));
+    json_object_set_new(record, "kernel_pid",
+                        launcher->process != NULL && !launcher->has_exited
+                            ? json_integer(kernel_process_pid(launcher->process))
+                            : json_null());
+    json_object_set_new(record, "phase", json_string(phase_names[launcher->phase]));
+    json_object_set_new(record, "reason",
+                        launcher->reason != NULL ? json_string(launcher->reason) : json_null());
+    if (file_write_json(launcher->record_path, record, 0600, &err) < 0)
+        log_error("the record could not be written: %s", err.text);
+}
+
+void launcher_phase(struct launcher *launcher, enum phase_event event, const char *stage,
+                    const char *reason) {
+    for (size_t i = 0; i < sizeof phase_rows / sizeof phase_rows[0]; i++) {
+        if (phase_rows[i].event != event ||
+            (phase_rows[i].from != ANY_PHASE && phase_rows[i].from != (int)launcher->phase))
+            continue;
+        log_info("%s -> %s (%s)%s%s", phase_names[launcher->phase], phase_names[phase_rows[i].to],
+                 stage, reason != NULL ? ": " : "", reason != NULL ? reason : "");
+        launcher->phase = phase_rows[i].to;
+        launcher->stage = stage;
+        char *clean = reason != NULL ? text_repair(reason) : NULL;
+        free(launcher->reason);
+        launcher->reason = clean;
+        launcher->is_status_dirty = true;
+        launcher_push_status(launcher);
+        launcher_save_record(launcher);
+        return;
+    }
+    assert(!"an event that its phase does not know");
+}
+
+void launcher_stage(struct launcher *launcher, const char *stage) {
+    launcher->stage = stage;
+    launcher->is_status_dirty = true;
+    launcher_push_status(launcher);
+}
+
+static int on_finish_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop, (void)timer, (void)context;
+    return -1; /* ends the loop */
+}
+
+void launcher_finish(struct launcher *launcher) {
+    if (!launcher->is_finished)
+        zloop_timer(launcher->loop, 1, 1, on_finish_timer, launcher);
+    launcher->is_finished = true;
+}
+
+/* --- signals --- */
+
+static sigset_t taken_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+}
+
+void launcher_become(void) {
+    zsys_handler_set(NULL); /* first: czmq's signal handlers would take our signals */
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1); /* libzmq's thread shares the heap: a launcher has to be small */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20); /* large messages come again and again: */
+    mallopt(M_TRIM_THRESHOLD, 4 << 20); /* do not give their memory back each time */
+#endif
+    int fd;
+    do { /* so that 0 to 2 are open */
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd < 3);
+    if (fd >= 0)
+        close(fd);
+    setsid();                         /* fails when it leads a session already, which is as good */
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the kernel come to us and are reaped */
+    sigset_t set = taken_signals();
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* the terminal of the gateway's admin is no business of a kernel */
+    zsys_set_linger(LINGER_MS);
+}
+
+static void reap(struct launcher *launcher) {
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+            return;
+        bool is_kernel = launcher->process != NULL && !launcher->has_exited &&
+                         info.si_pid == kernel_process_pid(launcher->process);
+        /* What the kernel started in its own process group ends with it, as after a shutdown: left alone it would hold memory and
+         * devices that the next process needs. Before the reaping, since afterwards the number may be somebody else's. */
+        if (is_kernel)
+            kill(-info.si_pid, SIGKILL);
+        int status;
+        struct rusage usage;
+        if (wait4(info.si_pid, &status, WNOHANG, &usage) <= 0)
+            return;
+        launcher->reaped_cpu_ms += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+                                   (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+        if (is_kernel)
+            launcher_kernel_exited(launcher, status);
+    }
+}
+
+static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *context) {
+    (void)loop;
+    struct launcher *launcher = context;
+    struct signalfd_siginfo info;
+    while (read(item->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD) {
+            reap(launcher);
+            continue;
+        }
+        log_info("signal %u from process %u: shutting down", info.ssi_signo, info.ssi_pid);
+        launcher_end(launcher, ENDING_SHUTDOWN, launcher->ending == ENDING_SHUTDOWN);
+    }
+    link_server_flush(launcher->link);
+    return 0;
+}
+
+/* --- creation --- */
+
+/* A lock that was handed over is already held: asking for it again changes nothing. */
+static int lock_directory(struct launcher *launcher, const char *directory, int lock_fd,
+                          struct error *err) {
+    launcher->directory = realpath(directory, NULL);
+    if (launcher->directory == NULL)
+        return error_system(err, errno, "%s", directory);
+    if (file_make_private_directory(launcher->directory, err) < 0)
+        return -1;
+    if (lock_fd >= 0)
+        fcntl(lock_fd, F_SETFD, FD_CLOEXEC);
+    launcher->directory_fd =
+        lock_fd >= 0 ? lock_fd : open(launcher->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (launcher->directory_fd < 0)
+        return error_system(err, errno, "%s", directory);
+    if (flock(launcher->directory_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, ERROR_EXISTS, "%s: another launcher is at work here", directory);
+    launcher->connection_path = memory_printf("%s/connection.json", launcher->directory);
+    launcher->output_path = memory_printf("%s/kernel.log", launcher->directory);
+    launcher->record_path = memory_printf("%s/record.json", launcher->directory);
+    return 0;
+}
+
+static int read_files(struct launcher *launcher, struct error *err) {
+    cleanup_free char *launch_path = memory_printf("%s/launch.json", launcher->directory);
+    cleanup_json json_t *json = NULL;
+    if (file_read_json(launch_path, LAUNCH_FILE_MAX, &json, err) < 0 ||
+        launch_create(json, &launcher->launch, err) < 0)
+        return -1;
+    enum log_level level;
+    if (launcher->launch->log_level != NULL &&
+        log_level_parse(launcher->launch->log_level, &level) == 0)
+        log_set_level(level);
+    struct error record_err;
+    if (file_read_json(launcher->record_path, RECORD_FILE_MAX, &launcher->record, &record_err) <
+            0 ||
+        !json_is_object(launcher->record)) {
+        json_decref(launcher->record);
+        launcher->record = json_pack("{s:s, s:s}", "kernel_id", launcher->launch->kernel_id, "name",
+                                     launcher->launch->kernel_name);
+    }
+    return 0;
+}
+
+static int bind_link(struct launcher *launcher, struct error *err) {
+    static const struct link_server_events events = {.request = launcher_take_request,
+                                                     .command = launcher_take_command,
+                                                     .record = give_record,
+                                                     .status = make_status};
+    cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
+    cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
+    if (strlen(endpoint) - strlen("ipc://") > 107)
+        return error_set(err, ERROR_LIMIT,
+                         "%s is too long: the path of the link's socket may have 107 bytes; use a "
+                         "shorter runtime directory",
+                         launcher->directory);
+    const struct link_server_settings settings = {
+        .kernel_id = launcher->launch->kernel_id,
+        .endpoint = endpoint,
+        .journal_directory = journal,
+        .journal_bytes = launcher->launch->journal_bytes,
+        .session_retention_ms = launcher->launch->session_retention_ms,
+        .payload_max = PAYLOAD_MAX,
+    };
+    return link_server_create(launcher->loop, &settings, &events, launcher, &launcher->link, err);
+}
+
+static int watch_signals(struct launcher *launcher, struct error *err) {
+    sigset_t set = taken_signals();
+    launcher->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (launcher->signal_fd < 0)
+        return error_system(err, errno, "signalfd");
+    zmq_pollitem_t item = {.fd = launcher->signal_fd, .events = ZMQ_POLLIN};
+    zloop_poller(launcher->loop, &item, on_signal, launcher);
+    return 0;
+}
+
+static void make_token(char token[TOKEN_SIZE]) {
+    uint8_t random[(TOKEN_SIZE - 1) / 2];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        abort(); /* cannot happen for so few bytes */
+    text_hex(random, sizeof random, token);
+}
+
+int launcher_create(const char *directory, int lock_fd, struct launcher **ret, struct error *err) {
+    struct launcher *launcher = memory_alloc(sizeof *launcher);
+    launcher->directory_fd = launcher->signal_fd = -1;
+    launcher->stage = "starting the process";
+    launcher->last_activity_us = clock_wall_us();
+    launcher->idle_since_ms = clock_monotonic_ms();
+    launcher->scratch.limit = launcher->held.limit = PAYLOAD_MAX + (1 << 20);
+    launcher->cell.header.limit = CELL_HEADER_MAX;
+    make_token(launcher->own_session);
+    make_token(launcher->notice_session);
+    launcher->requests = request_table_create();
+    launcher->loop = zloop_new();
+    zloop_set_nonstop(launcher->loop, true); /* it ends when it is told to, not by a stray EINTR */
+    if (lock_directory(launcher, directory, lock_fd, err) < 0 || read_files(launcher, err) < 0 ||
+        launcher_kernel_prepare(launcher, err) < 0 || bind_link(launcher, err) < 0 ||
+        watch_signals(launcher, err) < 0) {
+        launcher_destroy(launcher);
+        return -1;
+    }
+    launcher_save_record(launcher);
+    *ret = launcher;
+    return 0;
+}
+
+void launcher_run(struct launcher *launcher) {
+    launcher_kernel_start(launcher);
+    link_server_flush(launcher->link);
+    while (!launcher->is_finished)
+        zloop_start(launcher->loop);
+}
+
+void launcher_destroy(struct launcher *launcher) {
+    if (launcher == NULL)
+        return;
+    launcher_kernel_release(launcher);
+    link_server_destroy(&launcher->link);
+    zloop_destroy(&launcher->loop);
+    if (launcher->signal_fd >= 0)
+        close(launcher->signal_fd);
+    request_table_destroy(launcher->requests);
+    kernel_output_destroy(launcher->output);
+    launch_destroy(launcher->launch);
+    json_decref(launcher->record);
+    if (launcher->directory_fd >= 0)
+        close(launcher->directory_fd);
+    buffer_free(&launcher->scratch);
+    buffer_free(&launcher->held);
+    buffer_free(&launcher->cell.header);
+    free(launcher->reason);
+    free(launcher->connection_path);
+    free(launcher->output_path);
+    free(launcher->record_path);
+    free(launcher->directory);
+    free(launcher);
+}

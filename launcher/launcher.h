@@ -1,0 +1,19 @@
+/* elara-launcher: the process beside one kernel. It starts the kernel that launch.json describes, joins its five sockets with the kernel
+ * link (docs/link-protocol.md), and stays until it is told to end or the kernel's end is final and fetched. Gateways come and go. */
+#pragma once
+
+#include "base/error.h"
+
+struct launcher;
+
+/* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The directory must be private and
+ * have no other launcher: lock_fd is a descriptor of it whose lock (flock) is handed over, or -1. */
+int launcher_create(const char *directory, int lock_fd, struct launcher **ret, struct error *err);
+
+/* Starts the kernel and serves it until it was shut down. */
+void launcher_run(struct launcher *launcher);
+void launcher_destroy(struct launcher *launcher); /* NULL is fine */
+
+/* Makes this process one that can be a launcher: a session of its own, subreaper, small, its signals kept for launcher_run. The first
+ * thing in main, before any thread exists. */
+void launcher_become(void);

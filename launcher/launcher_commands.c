@@ -1,0 +1,172 @@
+/* COMMANDs of gateways (docs/link-protocol.md, "Commands"). */
+#include "launcher/launcher_state.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "launcher/log_tail.h"
+#include "launcher/process_tree.h"
+
+#include <string.h>
+
+enum { LOGS_MAX_BYTES = 1 << 20, RECORD_MAX_BYTES = 256 << 10 };
+
+typedef void command_run(struct launcher *launcher, const json_t *members,
+                         struct link_command *command);
+
+static void refuse(struct link_command *command, enum error_code code, const char *text) {
+    struct error err;
+    error_set(&err, code, "%s", text);
+    link_server_result(command, NULL, &err);
+}
+
+int launcher_interrupt(struct launcher *launcher, struct error *err) {
+    if (launcher->process == NULL || launcher->has_exited)
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "The kernel is not running; there is nothing to interrupt.");
+    if (launcher->launch->interrupt_signal != 0)
+        return kernel_process_signal(launcher->process, launcher->launch->interrupt_signal, err);
+    if (launcher_ask(launcher, CHANNEL_CONTROL, "interrupt_request", json_object()))
+        return 0;
+    return error_set(err, ERROR_UNAVAILABLE,
+                     "The kernel takes no messages on its control channel.");
+}
+
+static void run_interrupt(struct launcher *launcher, const json_t *members,
+                          struct link_command *command) {
+    (void)members;
+    struct error err;
+    /* A signal would end an interpreter that is still loading. */
+    if (launcher->phase == PHASE_STARTING || launcher->phase == PHASE_RESTARTING)
+        refuse(command, ERROR_UNAVAILABLE,
+               "The kernel is still starting; there is nothing to interrupt yet.");
+    else if (launcher_interrupt(launcher, &err) < 0)
+        link_server_result(command, NULL, &err);
+    else
+        link_server_result(command, NULL, NULL);
+}
+
+static void run_restart(struct launcher *launcher, const json_t *members,
+                        struct link_command *command) {
+    (void)members;
+    if (launcher->phase == PHASE_STOPPING) {
+        refuse(command, ERROR_UNAVAILABLE, "The kernel is being shut down.");
+        return;
+    }
+    if (!launcher_wait(&launcher->restart_waiters, command)) {
+        refuse(command, ERROR_LIMIT, "Too many restarts wait for this kernel already.");
+        return;
+    }
+    /* One that is under way, or whose process is just being started, answers this one too. */
+    if (launcher->ending != ENDING_RESTART && launcher->restart_waiters.count == 1)
+        launcher_end(launcher, ENDING_RESTART, false);
+}
+
+static void run_shutdown(struct launcher *launcher, const json_t *members,
+                         struct link_command *command) {
+    const char *reason = json_string_value(json_object_get(members, "reason"));
+    if (!launcher_wait(&launcher->shutdown_waiters, command)) {
+        refuse(command, ERROR_LIMIT, "Too many shutdowns wait for this kernel already.");
+        return;
+    }
+    if (reason != NULL && reason[0] != '\0' && launcher->phase != PHASE_STOPPING) {
+        cleanup_free char *text = memory_printf("\n%s\n", reason);
+        launcher_say(launcher, text);
+    }
+    launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(json_object_get(members, "now")));
+}
+
+static void run_signal(struct launcher *launcher, const json_t *members,
+                       struct link_command *command) {
+    struct error err;
+    const json_t *signum = json_object_get(members, "signum");
+    if (!json_is_integer(signum) || json_integer_value(signum) < 0 ||
+        json_integer_value(signum) > 64)
+        refuse(command, ERROR_INVALID, "signum must be a number from 0 to 64");
+    else if (launcher->process == NULL || launcher->has_exited)
+        refuse(command, ERROR_UNAVAILABLE, "The kernel is not running.");
+    else if (kernel_process_signal(launcher->process, (int)json_integer_value(signum), &err) < 0)
+        link_server_result(command, NULL, &err);
+    else
+        link_server_result(command, NULL, NULL);
+}
+
+static void run_record_get(struct launcher *launcher, const json_t *members,
+                           struct link_command *command) {
+    (void)members;
+    link_server_result(command, json_pack("{s:O}", "record", launcher->record), NULL);
+}
+
+static void run_record_set(struct launcher *launcher, const json_t *members,
+                           struct link_command *command) {
+    json_t *set = json_object_get(members, "set");
+    if (!json_is_object(set)) {
+        refuse(command, ERROR_INVALID, "set must be an object of record members");
+        return;
+    }
+    json_t *merged = json_copy(launcher->record);
+    const char *name;
+    json_t *value;
+    json_object_foreach(set, name, value) {
+        if (json_is_null(value))
+            json_object_del(merged, name);
+        else
+            json_object_set(merged, name, value);
+    }
+    if (json_dumpb(merged, NULL, 0, 0) > RECORD_MAX_BYTES) {
+        json_decref(merged);
+        refuse(command, ERROR_LIMIT, "the record would be larger than 256 KiB; nothing was set");
+        return;
+    }
+    json_decref(launcher->record);
+    launcher->record = merged;
+    launcher_save_record(launcher);
+    run_record_get(launcher, members, command);
+}
+
+static void run_logs(struct launcher *launcher, const json_t *members,
+                     struct link_command *command) {
+    json_int_t max_bytes = json_integer_value(json_object_get(members, "max_bytes"));
+    if (max_bytes <= 0 || max_bytes > LOGS_MAX_BYTES)
+        max_bytes = LOGS_MAX_BYTES;
+    cleanup_free char *text = log_tail_read(launcher->output_path, (size_t)max_bytes, 0);
+    link_server_result(command, json_pack("{s:s}", "text", text), NULL);
+}
+
+static void run_resources(struct launcher *launcher, const json_t *members,
+                          struct link_command *command) {
+    (void)members;
+    struct process_usage usage;
+    process_tree_usage(&usage);
+    json_int_t uptime_ms = launcher->process == NULL || launcher->has_exited
+                               ? 0
+                               : clock_monotonic_ms() - launcher->process_started_ms;
+    link_server_result(command,
+                       json_pack("{s:I, s:I, s:I, s:I}", "cpu_ms",
+                                 (json_int_t)(usage.cpu_ms + launcher->reaped_cpu_ms), "rss_bytes",
+                                 (json_int_t)usage.rss_bytes, "processes",
+                                 (json_int_t)usage.processes, "uptime_ms", uptime_ms),
+                       NULL);
+}
+
+static const struct {
+    const char *name;
+    command_run *run;
+} rows[] = {
+    {"interrupt", run_interrupt}, {"restart", run_restart},       {"shutdown", run_shutdown},
+    {"signal", run_signal},       {"record_get", run_record_get}, {"record_set", run_record_set},
+    {"logs", run_logs},           {"resources", run_resources},
+};
+
+void launcher_take_command(void *context, const char *name, const json_t *members,
+                           struct link_command *command) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            rows[i].run(context, members, command);
+            return;
+        }
+    }
+    struct error err;
+    error_set(&err, ERROR_UNSUPPORTED, "this launcher does not know the command '%.100s'", name);
+    link_server_result(command, NULL, &err);
+}

@@ -1,0 +1,328 @@
+/* Messages from and to the kernel, and what the launcher says itself. */
+#include "launcher/launcher_state.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "launcher/notice.h"
+
+#define LOG_AREA "launcher/traffic"
+#include "base/log.h"
+
+#include <string.h>
+
+/* --- what goes to the clients --- */
+
+/* In front of each held message. */
+struct held_header {
+    uint32_t channel;
+    session_number session;
+    uint64_t length;
+};
+
+static void release_scratch(struct launcher *launcher) {
+    if (launcher->scratch.capacity > SCRATCH_KEEP_BYTES)
+        buffer_free(&launcher->scratch);
+}
+
+static void publish_message(struct launcher *launcher, enum kernel_channel channel,
+                            session_number session, const struct wire_message *message) {
+    bool is_held = launcher->phase == PHASE_STARTING || launcher->phase == PHASE_RESTARTING;
+    buffer_clear(&launcher->scratch);
+    if (kernel_message_write(&launcher->scratch, channel, message->header, message->parent_header,
+                             message->metadata, message->content, message->buffers,
+                             message->buffer_count) < 0) {
+        log_warning("dropped a message from the kernel on %s: it is too large",
+                    kernel_channel_name(channel));
+        return;
+    }
+    struct held_header held = {
+        .channel = channel, .session = session, .length = launcher->scratch.length};
+    /* Gateways are promised that `ready` comes before the first message of a process. */
+    if (is_held && launcher->held.length + launcher->scratch.length < HELD_MAX_BYTES) {
+        buffer_append(&launcher->held, &held, sizeof held);
+        buffer_append(&launcher->held, launcher->scratch.data, launcher->scratch.length);
+    } else {
+        launcher_publish_held(
+            launcher); /* a flood before it is ready: nothing is lost, but it comes early */
+        link_server_publish(launcher->link, channel, session, launcher->scratch.data,
+                            launcher->scratch.length);
+    }
+    release_scratch(launcher);
+}
+
+void launcher_publish_held(struct launcher *launcher) {
+    for (size_t at = 0; at < launcher->held.length;) {
+        struct held_header held;
+        memcpy(&held, launcher->held.data + at, sizeof held);
+        at += sizeof held;
+        link_server_publish(launcher->link, held.channel, held.session, launcher->held.data + at,
+                            held.length);
+        at += held.length;
+    }
+    if (launcher->held.capacity > 0)
+        buffer_free(&launcher->held);
+}
+
+/* --- states --- */
+
+static uint64_t hash_text(const char *text) {
+    uint64_t value = UINT64_C(0xCBF29CE484222325);
+    for (; *text; text++)
+        value = (value ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
+    return value;
+}
+
+/* 0 when there is no msg_id. */
+static uint64_t hash_of_parent(struct bytes parent_header) {
+    char id[REQUEST_ID_MAX + 1];
+    return json_scan_text(parent_header, "msg_id", id, sizeof id) > 0 ? hash_text(id) : 0;
+}
+
+static void remove_busy(struct launcher *launcher, uint64_t id) {
+    for (size_t i = 0; i < launcher->busy_count; i++) {
+        if (launcher->busy[i] == id) {
+            memmove(&launcher->busy[i], &launcher->busy[i + 1],
+                    (launcher->busy_count - i - 1) * sizeof launcher->busy[0]);
+            launcher->busy_count--;
+            return;
+        }
+    }
+    /* idle for something that was not busy: this kernel does not pair them, so its last word counts. */
+    launcher->busy_count = 0;
+}
+
+static void became_busy(struct launcher *launcher, struct bytes parent_header, uint64_t id) {
+    if (launcher->busy_count == BUSY_MAX)
+        remove_busy(launcher, launcher->busy[0]);
+    launcher->busy[launcher->busy_count++] = id;
+    char type[32];
+    struct cell *cell = &launcher->cell;
+    if (cell->is_running || json_scan_text(parent_header, "msg_type", type, sizeof type) < 0 ||
+        strcmp(type, "execute_request") != 0)
+        return;
+    buffer_clear(&cell->header);
+    if (buffer_append(&cell->header, parent_header.data, parent_header.length) == 0) {
+        cell->id = id;
+        cell->is_running = true;
+    }
+}
+
+static void became_idle(struct launcher *launcher, uint64_t id) {
+    remove_busy(launcher, id);
+    if (launcher->busy_count == 0 || id == launcher->cell.id)
+        launcher->cell.is_running = false;
+    launcher->idle_since_ms = clock_monotonic_ms();
+}
+
+/* busy and idle of different requests overlap (control beside shell, subshells): the kernel is idle when none is left. */
+static void take_status(struct launcher *launcher, const struct wire_message *message) {
+    char state[32];
+    if (json_scan_text(message->content, "execution_state", state, sizeof state) < 0)
+        return;
+    bool was_busy = launcher->busy_count > 0;
+    uint64_t id = hash_of_parent(message->parent_header);
+    if (strcmp(state, "busy") == 0)
+        became_busy(launcher, message->parent_header, id);
+    else if (strcmp(state, "idle") == 0)
+        became_idle(launcher, id);
+    if (was_busy != (launcher->busy_count > 0))
+        launcher->is_status_dirty = true;
+}
+
+void launcher_forget_cells(struct launcher *launcher) {
+    launcher->busy_count = 0;
+    launcher->cell.is_running = false;
+    buffer_clear(&launcher->cell.header);
+}
+
+/* --- from the kernel --- */
+
+static bool is_ours(const struct launcher *launcher, const struct wire_message *message) {
+    return memmem(message->parent_header.data, message->parent_header.length, launcher->own_session,
+                  TOKEN_SIZE - 1) != NULL;
+}
+
+/* What answers our own requests is not for clients, but for a shutdown_reply on iopub, from which consoles learn that the kernel ends. */
+static void take_own(struct launcher *launcher, enum kernel_channel channel,
+                     const struct wire_message *message) {
+    char type[64];
+    if (json_scan_text(message->header, "msg_type", type, sizeof type) < 0)
+        return;
+    if (channel == CHANNEL_IOPUB) {
+        launcher->readiness.has_iopub = true;
+        if (strcmp(type, "shutdown_reply") == 0)
+            publish_message(launcher, channel, 0, message);
+        return;
+    }
+    if (strcmp(type, "kernel_info_reply") != 0)
+        return;
+    launcher->readiness.has_reply = true;
+    if (json_scan_text(message->header, "session", launcher->kernel_session,
+                       sizeof launcher->kernel_session) < 0)
+        launcher->kernel_session[0] = '\0';
+}
+
+/* False: not for clients. */
+static bool take_iopub(struct launcher *launcher, const struct wire_message *message) {
+    char type[64];
+    launcher->readiness.has_iopub = true;
+    if (json_scan_text(message->header, "msg_type", type, sizeof type) < 0)
+        return true;
+    if (strcmp(type, "status") == 0)
+        take_status(launcher, message);
+    return strcmp(type, "iopub_welcome") != 0; /* it greets our subscription */
+}
+
+static bool find_session(struct launcher *launcher, enum kernel_channel channel,
+                         const struct wire_message *message, session_number *ret) {
+    bool is_known = channel == CHANNEL_STDIN
+                        ? request_table_find(launcher->requests, message->parent_header, ret)
+                        : request_table_replied(launcher->requests, message->parent_header, ret);
+    if (!is_known && launcher->unrouted++ == 0)
+        log_info("an answer on %s to a request that nobody here made was dropped (said once)",
+                 kernel_channel_name(channel));
+    return is_known;
+}
+
+void launcher_take_message(void *context, enum kernel_channel channel,
+                           const struct wire_message *message) {
+    struct launcher *launcher = context;
+    session_number session = 0;
+    if (is_ours(launcher, message)) {
+        take_own(launcher, channel, message);
+        return;
+    }
+    if (channel == CHANNEL_IOPUB ? !take_iopub(launcher, message)
+                                 : !find_session(launcher, channel, message, &session))
+        return;
+    launcher->last_activity_us = clock_wall_us();
+    launcher->has_activity = true;
+    publish_message(launcher, channel, session, message);
+}
+
+/* --- what the launcher says --- */
+
+static void make_id(struct launcher *launcher, const char *session, char id[TOKEN_SIZE + 24]) {
+    snprintf(id, TOKEN_SIZE + 24, "%s_%llu", session, (unsigned long long)++launcher->next_id);
+}
+
+/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear the kernel's. */
+static const char *notice_session(const struct launcher *launcher) {
+    return launcher->kernel_session[0] != '\0' ? launcher->kernel_session
+                                               : launcher->notice_session;
+}
+
+static void publish_notice(struct launcher *launcher, enum kernel_channel channel,
+                           session_number session, int written) {
+    if (written == 0)
+        link_server_publish(launcher->link, channel, session, launcher->scratch.data,
+                            launcher->scratch.length);
+    release_scratch(launcher);
+}
+
+void launcher_say(struct launcher *launcher, const char *text) {
+    char id[TOKEN_SIZE + 24];
+    make_id(launcher, launcher->notice_session, id);
+    struct bytes parent = {launcher->cell.header.data, launcher->cell.header.length};
+    buffer_clear(&launcher->scratch);
+    publish_notice(
+        launcher, CHANNEL_IOPUB, 0,
+        notice_write_stderr(&launcher->scratch, notice_session(launcher), id, parent, text));
+}
+
+static void say_status(struct launcher *launcher, struct bytes parent, const char *state) {
+    char id[TOKEN_SIZE + 24];
+    make_id(launcher, launcher->notice_session, id);
+    buffer_clear(&launcher->scratch);
+    publish_notice(
+        launcher, CHANNEL_IOPUB, 0,
+        notice_write_status(&launcher->scratch, notice_session(launcher), id, parent, state));
+}
+
+void launcher_say_status(struct launcher *launcher, const char *execution_state) {
+    say_status(launcher, (struct bytes){NULL, 0}, execution_state);
+}
+
+struct ended_requests {
+    struct launcher *launcher;
+    const char *error_name, *text;
+};
+
+/* The one that ran failed; those behind it were never begun, as when a cell before them fails. */
+static void end_request(void *context, session_number session, struct bytes header) {
+    const struct ended_requests *ended = context;
+    struct launcher *launcher = ended->launcher;
+    const struct cell *cell = &launcher->cell;
+    bool is_running = cell->is_running && hash_of_parent(header) == cell->id;
+    char id[TOKEN_SIZE + 24];
+    make_id(launcher, launcher->notice_session, id);
+    buffer_clear(&launcher->scratch);
+    int written =
+        is_running
+            ? notice_write_error_reply(&launcher->scratch, notice_session(launcher), id, header,
+                                       ended->error_name, ended->text)
+            : notice_write_aborted_reply(&launcher->scratch, notice_session(launcher), id, header);
+    publish_notice(launcher, CHANNEL_SHELL, session, written);
+    say_status(launcher, header, "idle");
+}
+
+void launcher_end_requests(struct launcher *launcher, const char *error_name, const char *text) {
+    struct ended_requests ended = {launcher, error_name, text};
+    request_table_end(launcher->requests, end_request, &ended);
+}
+
+/* --- to the kernel --- */
+
+bool launcher_ask(struct launcher *launcher, enum kernel_channel channel, const char *type,
+                  json_t *content) {
+    char id[TOKEN_SIZE + 24];
+    struct kernel_message message;
+    struct bytes none = {NULL, 0};
+    cleanup_json json_t *owned = content;
+    make_id(launcher, launcher->own_session, id);
+    cleanup_buffer struct buffer out = {.limit = 4096};
+    return launcher->channels != NULL &&
+           notice_write(&out, channel, type, launcher->own_session, id, none, owned) == 0 &&
+           kernel_message_parse(out.data, out.length, &message, NULL) == 0 &&
+           kernel_channels_send(launcher->channels, &message);
+}
+
+/* A dead kernel's launcher answers what still comes, so that no cell waits for ever; other requests have nobody to answer them. */
+static void answer_for_dead(struct launcher *launcher, session_number session,
+                            struct bytes header) {
+    char type[32], id[TOKEN_SIZE + 24];
+    if (json_scan_text(header, "msg_type", type, sizeof type) < 0 ||
+        strcmp(type, "execute_request") != 0)
+        return;
+    make_id(launcher, launcher->notice_session, id);
+    const char *reason = launcher->reason != NULL ? launcher->reason : "The kernel is dead.";
+    say_status(launcher, header, "busy");
+    buffer_clear(&launcher->scratch);
+    publish_notice(launcher, CHANNEL_SHELL, session,
+                   notice_write_error_reply(&launcher->scratch, launcher->notice_session, id,
+                                            header, "KernelDead", reason));
+    say_status(launcher, header, "idle");
+}
+
+bool launcher_take_request(void *context, session_number session, const void *data, size_t length) {
+    struct launcher *launcher = context;
+    struct kernel_message message;
+    struct error err;
+    bool is_final = launcher->phase == PHASE_DEAD || launcher->phase == PHASE_STOPPING;
+    if (!is_final && (launcher->phase != PHASE_READY || launcher->channels == NULL))
+        return false;
+    if (kernel_message_parse(data, length, &message, &err) < 0) {
+        log_warning("a message from a client was dropped: %s", err.text);
+        return true;
+    }
+    if (is_final) {
+        answer_for_dead(launcher, session, message.header);
+        return true;
+    }
+    if (!kernel_channels_send(launcher->channels, &message))
+        return false;
+    if (message.channel != CHANNEL_STDIN)
+        request_table_add(launcher->requests, message.header, session);
+    return true;
+}

@@ -1,0 +1,222 @@
+#include "launcher/local_process.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { READY_FD = 3, LOCK_FD = 4, ENVIRONMENT_MAX = 16, COMMAND_LINE_MAX = 64 << 10 };
+
+int local_process_lock(const char *directory, struct error *err) {
+    cleanup_close int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_system(err, errno, "%s", directory);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return steal_fd(&fd);
+    if (errno == EWOULDBLOCK)
+        return error_set(err, ERROR_EXISTS, "%s: a launcher is at work there", directory);
+    return error_system(err, errno, "%s: lock", directory);
+}
+
+/* A launcher needs no more than to find its libraries; the gateway's variables hold tokens. The kernel's are in launch.json. */
+static void pick_environment(char **ret) {
+    static const char *const prefixes[] = {
+        "PATH=", "LD_LIBRARY_PATH=", "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
+    size_t count = 0;
+    for (char **item = environ; *item != NULL && count < ENVIRONMENT_MAX; item++)
+        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+            if (text_starts_with(*item, prefixes[i]) && count < ENVIRONMENT_MAX)
+                ret[count++] = *item;
+    ret[count] = NULL;
+}
+
+static int plan_files(posix_spawn_file_actions_t *plan, const char *log_path, int ready_fd,
+                      int lock_fd) {
+    int problem = posix_spawn_file_actions_addopen(plan, 0, "/dev/null", O_RDONLY, 0);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_addopen(plan, 2, log_path, O_WRONLY | O_CREAT | O_APPEND,
+                                                   0600);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_adddup2(plan, 2, 1);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_adddup2(plan, ready_fd, READY_FD);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_adddup2(plan, lock_fd, LOCK_FD);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_addclosefrom_np(plan, LOCK_FD + 1);
+    if (problem == 0)
+        problem = posix_spawn_file_actions_addchdir_np(plan, "/");
+    return problem;
+}
+
+static int plan_signals(posix_spawnattr_t *attributes) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int problem = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+                                                           POSIX_SPAWN_SETSIGDEF);
+    if (problem == 0)
+        problem = posix_spawnattr_setsigmask(attributes, &none);
+    if (problem == 0)
+        problem = posix_spawnattr_setsigdefault(attributes, &all);
+    return problem;
+}
+
+static int spawn(const char *launcher_path, const char *directory, int ready_fd, int lock_fd,
+                 pid_t *ret) {
+    char *environment[ENVIRONMENT_MAX + 1];
+    cleanup_free char *log_path = memory_printf("%s/launcher.log", directory);
+    cleanup_free char *program = memory_strdup(launcher_path);
+    cleanup_free char *place = memory_printf("--directory=%s", directory);
+    char ready[] = "--ready-fd=3", lock[] = "--lock-fd=4";
+    char *argv[] = {program, place, ready, lock, NULL};
+    posix_spawn_file_actions_t plan;
+    posix_spawnattr_t attributes;
+    pick_environment(environment);
+    posix_spawn_file_actions_init(&plan);
+    posix_spawnattr_init(&attributes);
+    int problem = plan_files(&plan, log_path, ready_fd, lock_fd);
+    if (problem == 0)
+        problem = plan_signals(&attributes);
+    if (problem == 0)
+        problem = posix_spawn(ret, program, &plan, &attributes, argv, environment);
+    posix_spawn_file_actions_destroy(&plan);
+    posix_spawnattr_destroy(&attributes);
+    return problem;
+}
+
+/* Above the numbers that the plan dups to, so that none of its steps overwrites what a later one needs. */
+static int raise_fd(int fd) {
+    return fcntl(fd, F_DUPFD_CLOEXEC, 16);
+}
+
+int local_process_spawn(const char *launcher_path, const char *directory, int lock_fd,
+                        struct local_process *ret, struct error *err) {
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return error_system(err, errno, "a pipe to the launcher");
+    cleanup_close int ready_in = ready[0], ready_out = ready[1];
+    cleanup_close int high_ready = raise_fd(ready_out);
+    cleanup_close int high_lock = raise_fd(lock_fd);
+    if (high_ready < 0 || high_lock < 0)
+        return error_system(err, errno, "a pipe to the launcher");
+    struct local_process process = LOCAL_PROCESS_NONE;
+    process.is_child = true;
+    int problem = spawn(launcher_path, directory, high_ready, high_lock, &process.pid);
+    if (problem == EAGAIN || problem == ENOMEM)
+        return error_set(err, ERROR_LIMIT,
+                         "The kernel's launcher could not be started: %s. The machine is out of "
+                         "memory or at its limit of processes.",
+                         strerror(problem));
+    if (problem != 0)
+        return error_system(err, problem, "%s", launcher_path);
+    process.pidfd = (int)syscall(SYS_pidfd_open, process.pid, 0);
+    if (process.pidfd < 0) {
+        error_system(err, errno, "pidfd_open (Linux 5.3 or later is needed)");
+        kill(process.pid, SIGKILL);
+        waitpid(process.pid, NULL, 0);
+        return -1;
+    }
+    fcntl(ready_in, F_SETFL, O_NONBLOCK);
+    process.ready_fd = steal_fd(&ready_in);
+    *ret = process;
+    return 0;
+}
+
+/* Whether the command line of a process names a path below the directory: kernels are told their connection file, launchers
+ * their directory. */
+static bool is_of_directory(pid_t pid, const char *directory) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    cleanup_free char *line = memory_alloc(COMMAND_LINE_MAX);
+    ssize_t got = read(fd, line, COMMAND_LINE_MAX);
+    return got > 0 && memmem(line, (size_t)got, directory, strlen(directory)) != NULL;
+}
+
+int local_process_open(pid_t pid, const char *directory, struct local_process *ret) {
+    if (pid <= 0)
+        return -1;
+    cleanup_close int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    /* In this order: what the descriptor holds cannot become another process while we look. */
+    if (pidfd < 0 || !is_of_directory(pid, directory))
+        return -1;
+    *ret = (struct local_process){.pid = pid, .pidfd = steal_fd(&pidfd), .ready_fd = -1};
+    return 0;
+}
+
+void local_process_close_ready(struct local_process *process) {
+    if (process->ready_fd >= 0)
+        close(process->ready_fd);
+    process->ready_fd = -1;
+}
+
+void local_process_close(struct local_process *process) {
+    local_process_close_ready(process);
+    if (process->pidfd >= 0)
+        close(process->pidfd);
+    *process = LOCAL_PROCESS_NONE;
+}
+
+int local_process_signal(const struct local_process *process, int signum, struct error *err) {
+    if (process->pidfd < 0)
+        return error_set(err, ERROR_UNAVAILABLE, "the kernel's launcher is not running");
+    if (syscall(SYS_pidfd_send_signal, process->pidfd, signum, NULL, 0) == 0)
+        return 0;
+    return errno == ESRCH ? error_set(err, ERROR_UNAVAILABLE, "the kernel's launcher has ended")
+                          : error_system(err, errno, "signal %d to the launcher", signum);
+}
+
+void local_process_kill(const struct local_process *process) {
+    local_process_signal(process, SIGKILL, NULL);
+}
+
+void local_process_reap(struct local_process *process, struct error *cause) {
+    int status;
+    bool is_known = process->is_child && waitpid(process->pid, &status, WNOHANG) == process->pid;
+    if (is_known && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        error_set(cause, ERROR_UNAVAILABLE, "The kernel has ended.");
+    else if (is_known && WIFEXITED(status))
+        error_set(cause, ERROR_SYSTEM, "The kernel's launcher exited with code %d.",
+                  WEXITSTATUS(status));
+    else if (is_known && WIFSIGNALED(status))
+        error_set(cause, ERROR_SYSTEM,
+                  "The kernel's launcher was killed by signal %d, and the kernel with it%s.",
+                  WTERMSIG(status),
+                  WTERMSIG(status) == SIGKILL ? "; running out of memory is a common cause" : "");
+    else
+        error_set(cause, ERROR_UNAVAILABLE, "The kernel's launcher has ended.");
+    local_process_close(process);
+}
+
+void local_process_kill_group(pid_t pid, const char *directory) {
+    if (pid > 1 && is_of_directory(pid, directory) && getpgid(pid) == pid)
+        kill(-pid, SIGKILL);
+}
+
+pid_t local_process_find_launcher(const char *directory) {
+    DIR *proc = opendir("/proc");
+    pid_t found = 0;
+    const struct dirent *item;
+    while (found == 0 && proc != NULL && (item = readdir(proc)) != NULL) {
+        pid_t pid = isdigit((unsigned char)item->d_name[0]) ? (pid_t)atoi(item->d_name) : 0;
+        cleanup_free char *argument = memory_printf("--directory=%s", directory);
+        if (pid > 1 && is_of_directory(pid, argument))
+            found = pid;
+    }
+    if (proc != NULL)
+        closedir(proc);
+    return found;
+}

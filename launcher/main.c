@@ -1,0 +1,45 @@
+#include "base/error.h"
+#include "base/log.h"
+#include "base/option.h"
+#include "base/text.h"
+#include "launcher/launcher.h"
+
+#include <czmq.h>
+#include <unistd.h>
+
+static void report(int64_t fd, const char *prefix, const char *text) {
+    if (fd >= 0 && dprintf((int)fd, "%s%s\n", prefix, text) >= 0)
+        close((int)fd);
+}
+
+static bool take_fd(int *argc, char **argv, const char *name, int64_t *ret) {
+    const char *text = NULL;
+    return !option_take_flag(argc, argv, name, &text) ||
+           (text != NULL && text_parse_int(text, 3, 1 << 20, name, ret, NULL) == 0);
+}
+
+int main(int argc, char **argv) {
+    const char *directory = NULL;
+    struct error err;
+    int64_t ready_fd = -1, lock_fd = -1;
+    if (!option_take_flag(&argc, argv, "directory", &directory) || directory == NULL ||
+        !take_fd(&argc, argv, "ready-fd", &ready_fd) ||
+        !take_fd(&argc, argv, "lock-fd", &lock_fd) || argc != 1)
+        return fprintf(stderr, "elara-launcher " ELARA_VERSION ", started by elara-gateway\n"
+                               "usage: elara-launcher --directory <kernel directory> "
+                               "[--ready-fd <n>] [--lock-fd <n>]\n") < 0
+                   ? 1
+                   : 2;
+    launcher_become();
+    struct launcher *launcher;
+    if (launcher_create(directory, (int)lock_fd, &launcher, &err) < 0) {
+        log_write(LOG_ERROR, "launcher", "%s", err.text);
+        report(ready_fd, "error: ", err.text);
+        return 1;
+    }
+    report(ready_fd, "ready", "");
+    launcher_run(launcher);
+    launcher_destroy(launcher);
+    zsys_shutdown(); /* waits for what lingers */
+    return 0;
+}

@@ -1,0 +1,457 @@
+/* Kernels as processes of this machine. Each has a directory (docs/link-protocol.md, "The kernel directory") and an
+ * elara-launcher that is a session of its own and outlives the gateway.
+ *
+ * Whether a directory has a living launcher is told by a lock on it (flock): the gateway takes it before anything is written and hands it
+ * over to the launcher, so that a gateway that looks at a directory at any moment sees either a lock or something that is over. Process ids
+ * are only used after a look at /proc showed whose they are. */
+#include "launcher/provisioner.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "launcher/local_process.h"
+#include "launcher/log_tail.h"
+
+#define LOG_AREA "launcher/provisioner_local"
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    READY_TEXT_MAX = 2048,
+    RECORD_FILE_MAX = 1 << 20,
+    SEARCH_MS = 50, /* a launcher that is just starting has not yet written its pid */
+    SEARCH_ROUNDS_MAX = 200,
+    TAIL_BYTES = 4096,
+    TAIL_LINES = 20,
+};
+
+struct local {
+    struct provisioner base;
+    struct event_base *loop;
+    char *directory; /* <runtime>/kernels */
+    char *launcher_path;
+    struct list provisions;
+};
+
+struct provision {
+    struct list_node node;
+    struct local *local;
+    char *id;
+    char *directory;
+    struct provision_events events;
+    void *context;
+    struct local_process process;
+    struct event *exit_event;  /* the launcher's pidfd */
+    struct event *ready_event; /* the pipe on which it says "ready" */
+    struct event *later; /* what a call may not do itself; the search for an adopted launcher */
+    struct buffer ready_text;
+    int search_rounds;
+    bool is_ended;
+    bool is_removed; /* only waits for the launcher to be gone */
+};
+
+static void drop_event(struct event **event) {
+    if (*event != NULL)
+        event_free(*event);
+    *event = NULL;
+}
+
+static void free_provision(struct provision *provision) {
+    drop_event(&provision->exit_event);
+    drop_event(&provision->ready_event);
+    drop_event(&provision->later);
+    local_process_close(&provision->process);
+    list_remove(&provision->node);
+    buffer_free(&provision->ready_text);
+    free(provision->id);
+    free(provision->directory);
+    free(provision);
+}
+
+static struct provision *new_provision(struct local *local, const char *id,
+                                       const struct provision_events *events, void *context) {
+    struct provision *provision = memory_alloc(sizeof *provision);
+    provision->local = local;
+    provision->id = memory_strdup(id);
+    provision->directory = memory_printf("%s/%s", local->directory, id);
+    provision->events = *events;
+    provision->context = context;
+    provision->process = LOCAL_PROCESS_NONE;
+    provision->ready_text.limit = READY_TEXT_MAX;
+    list_append(&local->provisions, &provision->node);
+    return provision;
+}
+
+static char *path_in(const struct provision *provision, const char *name) {
+    return memory_printf("%s/%s", provision->directory, name);
+}
+
+static void call_ended(struct provision *provision, const struct error *cause) {
+    provision->is_ended = true;
+    drop_event(&provision->ready_event);
+    drop_event(&provision->later);
+    provision->events.ended(provision->context, cause); /* may remove it: the last use */
+}
+
+static void call_reachable(struct provision *provision) {
+    cleanup_free char *endpoint = memory_printf("ipc://%s/link", provision->directory);
+    provision->events.reachable(provision->context, endpoint, NULL);
+}
+
+/* --- the launcher's end --- */
+
+static void remove_files(const struct provision *provision) {
+    struct error err;
+    if (file_remove_tree(provision->directory, &err) < 0)
+        log_error("kernel %s: its directory could not be removed: %s", provision->id, err.text);
+}
+
+/* What it said before it ended stands in the pipe, read or not. */
+static void take_last_words(struct provision *provision) {
+    struct buffer *text = &provision->ready_text;
+    if (provision->ready_event == NULL || buffer_reserve(text, 1024) < 0)
+        return;
+    ssize_t got = read(provision->process.ready_fd, text->data + text->length, 1024);
+    text->length += got > 0 ? (size_t)got : 0;
+    drop_event(&provision->ready_event);
+}
+
+/* Its own word is better than what can be seen from outside; the log's last line is the next best (the loader writes there). */
+static void explain_end(struct provision *provision, struct error *cause) {
+    cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
+    said[strcspn(said, "\n")] = '\0';
+    if (text_starts_with(said, "error: ")) {
+        error_set(cause, ERROR_SYSTEM, "%.1000s", said + strlen("error: "));
+    } else if (cause->code == ERROR_SYSTEM) {
+        cleanup_free char *path = path_in(provision, "launcher.log");
+        cleanup_free char *line = log_tail_read(path, 512, 1);
+        cleanup_free char *text = memory_strdup(cause->text);
+        if (line[0] != '\0')
+            error_set(cause, ERROR_SYSTEM, "%s Its log ends with: %s", text, line);
+    }
+}
+
+static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct provision *provision = context;
+    struct error cause;
+    take_last_words(provision);
+    local_process_reap(&provision->process, &cause);
+    drop_event(&provision->exit_event);
+    if (provision->is_removed) {
+        remove_files(provision); /* again: it may have written until it was gone */
+        free_provision(provision);
+        return;
+    }
+    explain_end(provision, &cause);
+    if (!provision->is_ended)
+        call_ended(provision, &cause);
+}
+
+static int watch_exit(struct provision *provision) {
+    provision->exit_event = event_new(provision->local->loop, provision->process.pidfd, EV_READ,
+                                      on_launcher_exit, provision);
+    return provision->exit_event != NULL && event_add(provision->exit_event, NULL) == 0 ? 0 : -1;
+}
+
+/* --- start --- */
+
+static void on_ready(evutil_socket_t fd, short what, void *context) {
+    (void)what;
+    struct provision *provision = context;
+    struct buffer *text = &provision->ready_text;
+    if (buffer_reserve(text, 512) < 0) {
+        drop_event(&provision->ready_event); /* it talks nonsense; its exit tells more */
+        return;
+    }
+    ssize_t got = read(fd, text->data + text->length, 512);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    text->length += got > 0 ? (size_t)got : 0;
+    if (text_starts_with(buffer_text(text), "ready\n")) {
+        local_process_close_ready(&provision->process);
+        drop_event(&provision->ready_event);
+        call_reachable(provision);
+    } else if (got <= 0 || memchr(text->data, '\n', text->length) != NULL) {
+        event_del(provision->ready_event); /* on_launcher_exit reads what it said */
+    }
+}
+
+static void on_started(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct provision *provision = context;
+    drop_event(&provision->later);
+    if (!provision->is_ended)
+        provision->events.stage(provision->context, "starting the launcher");
+}
+
+static void run_later(struct provision *provision, event_callback_fn run, int in_ms) {
+    struct timeval wait = {.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
+    drop_event(&provision->later);
+    provision->later = event_new(provision->local->loop, -1, 0, run, provision);
+    event_add(provision->later, &wait);
+}
+
+static int write_files(const struct provision *provision, json_t *launch, json_t *record,
+                       struct error *err) {
+    cleanup_free char *launch_path = path_in(provision, "launch.json");
+    cleanup_free char *record_path = path_in(provision, "record.json");
+    if (file_write_json(launch_path, launch, 0600, err) < 0)
+        return -1;
+    return file_write_json(record_path, record, 0600, err);
+}
+
+static int start_launcher(struct provision *provision, int lock_fd, struct error *err) {
+    if (local_process_spawn(provision->local->launcher_path, provision->directory, lock_fd,
+                            &provision->process, err) < 0)
+        return -1;
+    provision->ready_event = event_new(provision->local->loop, provision->process.ready_fd,
+                                       EV_READ | EV_PERSIST, on_ready, provision);
+    if (provision->ready_event == NULL || event_add(provision->ready_event, NULL) < 0 ||
+        watch_exit(provision) < 0) {
+        local_process_kill(&provision->process);
+        return error_set(err, ERROR_SYSTEM, "the event loop did not take the launcher");
+    }
+    return 0;
+}
+
+static int local_start(struct provisioner *self, const char *kernel_id, json_t *launch,
+                       json_t *record, const struct provision_events *events, void *context,
+                       struct provision **ret, struct error *err) {
+    struct local *local = (struct local *)self;
+    if (!text_is_kernel_id(kernel_id))
+        return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", kernel_id);
+    struct provision *provision = new_provision(local, kernel_id, events, context);
+    if (mkdir(provision->directory, 0700) < 0) {
+        int problem = errno;
+        if (problem == EEXIST)
+            error_set(err, ERROR_EXISTS, "kernel %s exists already", kernel_id);
+        else
+            error_system(err, problem, "%s", provision->directory);
+        free_provision(provision);
+        return -1;
+    }
+    cleanup_close int lock_fd = local_process_lock(provision->directory, err);
+    if (lock_fd < 0 || write_files(provision, launch, record, err) < 0 ||
+        start_launcher(provision, lock_fd, err) < 0) {
+        remove_files(provision);
+        free_provision(provision);
+        return -1;
+    }
+    run_later(provision, on_started, 0);
+    *ret = provision;
+    return 0;
+}
+
+/* --- find and adopt --- */
+
+static int read_record(const char *directory, json_t **ret, struct error *err) {
+    cleanup_free char *path = memory_printf("%s/record.json", directory);
+    json_t *record = NULL;
+    if (file_read_json(path, RECORD_FILE_MAX, &record, err) < 0)
+        return -1;
+    if (json_is_object(record)) {
+        *ret = record;
+        return 0;
+    }
+    json_decref(record);
+    return error_set(err, ERROR_INVALID, "%s: must be an object", path);
+}
+
+static pid_t pid_of(const json_t *record, const char *member) {
+    json_int_t pid = json_integer_value(json_object_get(record, member));
+    return pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
+}
+
+/* Nobody holds the lock: the launcher is gone, and its kernel ended with it unless the system is slow about it. */
+static void clean_up(const char *id, const char *directory, const char *why) {
+    cleanup_json json_t *record = NULL;
+    struct error err;
+    log_warning("kernel %s: %s; what is left of it is removed", id, why);
+    if (read_record(directory, &record, &err) == 0)
+        local_process_kill_group(pid_of(record, "kernel_pid"), directory);
+    if (file_remove_tree(directory, &err) < 0)
+        log_error("kernel %s: %s", id, err.text);
+}
+
+static void look_at(struct local *local, const char *id, provisioner_found *found, void *context) {
+    cleanup_free char *directory = memory_printf("%s/%s", local->directory, id);
+    cleanup_json json_t *record = NULL;
+    struct error err;
+    struct stat what;
+    if (!text_is_kernel_id(id) || lstat(directory, &what) < 0 || !S_ISDIR(what.st_mode)) {
+        log_warning("%s: not a kernel's directory; left alone", directory);
+        return;
+    }
+    cleanup_close int lock_fd = local_process_lock(directory, &err);
+    if (lock_fd >= 0) {
+        clean_up(id, directory, "its launcher has ended");
+        return;
+    }
+    if (read_record(directory, &record, &err) < 0) {
+        /* A living launcher whose record nobody can read serves nobody. */
+        pid_t pid = local_process_find_launcher(directory);
+        if (pid > 0)
+            kill(pid, SIGTERM);
+        log_error("kernel %s: %s; its launcher was told to end", id, err.text);
+        return;
+    }
+    found(context, id, record);
+}
+
+static int local_find(struct provisioner *self, provisioner_found *found, void *context,
+                      struct error *err) {
+    struct local *local = (struct local *)self;
+    DIR *directory = opendir(local->directory);
+    if (directory == NULL)
+        return error_system(err, errno, "%s", local->directory);
+    const struct dirent *item;
+    while ((item = readdir(directory)) != NULL)
+        if (item->d_name[0] != '.')
+            look_at(local, item->d_name, found, context);
+    closedir(directory);
+    return 0;
+}
+
+/* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got it. */
+static void on_search(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct provision *provision = context;
+    cleanup_json json_t *record = NULL;
+    struct error err;
+    drop_event(&provision->later);
+    cleanup_close int lock_fd = local_process_lock(provision->directory, &err);
+    if (lock_fd >= 0) {
+        error_set(&err, ERROR_UNAVAILABLE, "The kernel's launcher has ended.");
+        call_ended(provision, &err);
+        return;
+    }
+    if (read_record(provision->directory, &record, &err) == 0 &&
+        local_process_open(pid_of(record, "launcher_pid"), provision->directory,
+                           &provision->process) == 0 &&
+        watch_exit(provision) == 0) {
+        call_reachable(provision);
+    } else if (provision->search_rounds++ < SEARCH_ROUNDS_MAX) {
+        run_later(provision, on_search, SEARCH_MS);
+    } else {
+        error_set(&err, ERROR_TIMEOUT,
+                  "The kernel's launcher holds its directory, but its process "
+                  "was not found.");
+        call_ended(provision, &err);
+    }
+}
+
+static int local_adopt(struct provisioner *self, const char *kernel_id,
+                       const struct provision_events *events, void *context, struct provision **ret,
+                       struct error *err) {
+    struct local *local = (struct local *)self;
+    cleanup_free char *directory = memory_printf("%s/%s", local->directory, kernel_id);
+    if (!text_is_kernel_id(kernel_id) || access(directory, F_OK) < 0)
+        return error_set(err, ERROR_NOT_FOUND, "there is no kernel %.100s", kernel_id);
+    struct provision *provision = new_provision(local, kernel_id, events, context);
+    run_later(provision, on_search, 0);
+    *ret = provision;
+    return 0;
+}
+
+/* --- the rest --- */
+
+static int local_signal(struct provision *provision, int signum, struct error *err) {
+    return local_process_signal(&provision->process, signum, err);
+}
+
+static void local_remove(struct provision *provision) {
+    cleanup_json json_t *record = NULL;
+    if (provision->is_removed)
+        return;
+    provision->is_removed = true;
+    drop_event(&provision->ready_event);
+    drop_event(&provision->later);
+    if (read_record(provision->directory, &record, NULL) == 0)
+        local_process_kill_group(pid_of(record, "kernel_pid"), provision->directory);
+    remove_files(provision);
+    if (provision->exit_event == NULL) {
+        free_provision(provision);
+        return;
+    }
+    local_process_kill(&provision->process); /* on_launcher_exit frees it */
+}
+
+static void local_release(struct provision *provision) {
+    free_provision(provision);
+}
+
+static char *local_describe_failure(struct provision *provision) {
+    cleanup_free char *launcher_path = path_in(provision, "launcher.log");
+    cleanup_free char *kernel_path = path_in(provision, "kernel.log");
+    cleanup_free char *launcher_log = log_tail_read(launcher_path, TAIL_BYTES, TAIL_LINES);
+    cleanup_free char *kernel_log = log_tail_read(kernel_path, TAIL_BYTES, TAIL_LINES);
+    return memory_printf("%s%s%s%s%s", kernel_log[0] != '\0' ? "Last output of the kernel:\n" : "",
+                         kernel_log, kernel_log[0] != '\0' && launcher_log[0] != '\0' ? "\n" : "",
+                         launcher_log[0] != '\0' ? "Last lines of its launcher:\n" : "",
+                         launcher_log);
+}
+
+static void local_destroy(struct provisioner *self) {
+    if (self == NULL)
+        return;
+    struct local *local = (struct local *)self;
+    while (!list_is_empty(&local->provisions))
+        free_provision(list_entry(local->provisions.head.next, struct provision, node));
+    free(local->directory);
+    free(local->launcher_path);
+    free(local);
+}
+
+static const struct provisioner_ops local_ops = {
+    .name = "local",
+    .start = local_start,
+    .find = local_find,
+    .adopt = local_adopt,
+    .signal = local_signal,
+    .remove = local_remove,
+    .release = local_release,
+    .describe_failure = local_describe_failure,
+    .destroy = local_destroy,
+};
+
+static int find_places(struct local *local, const struct provisioner_local_settings *settings,
+                       struct error *err) {
+    if (file_make_private_directory(settings->runtime_directory, err) < 0)
+        return -1;
+    cleanup_free char *runtime = realpath(settings->runtime_directory, NULL);
+    if (runtime == NULL)
+        return error_system(err, errno, "%s", settings->runtime_directory);
+    local->directory = memory_printf("%s/kernels", runtime);
+    if (file_make_private_directory(local->directory, err) < 0)
+        return -1;
+    /* A launcher starts in another directory. */
+    local->launcher_path = realpath(settings->launcher_path, NULL);
+    if (local->launcher_path == NULL || access(local->launcher_path, X_OK) < 0)
+        return error_system(err, errno,
+                            "the launcher %s (it belongs beside elara-gateway; see --launcher)",
+                            settings->launcher_path);
+    return 0;
+}
+
+int provisioner_local_create(struct event_base *loop,
+                             const struct provisioner_local_settings *settings,
+                             struct provisioner **ret, struct error *err) {
+    struct local *local = memory_alloc(sizeof *local);
+    local->base.ops = &local_ops;
+    local->loop = loop;
+    list_init(&local->provisions);
+    if (find_places(local, settings, err) < 0) {
+        local_destroy(&local->base);
+        return -1;
+    }
+    *ret = &local->base;
+    return 0;
+}
