@@ -51,12 +51,15 @@ static char *home_directory(char *const *environment) {
 
 /* base + "/" + tail (NULL: nothing), absolute and without slashes at its end. */
 static char *join(const char *base, const char *tail) {
+    while (base[0] == '.' && (base[1] == '/' || base[1] == '\0')) /* "./specs", "." */
+        base += base[1] == '/' ? 2 : 1;
     cleanup_free char *stem = memory_strdup(base);
     for (size_t length = strlen(stem); length > 0 && stem[length - 1] == '/'; length--)
         stem[length - 1] = '\0';
     cleanup_free char *here = *base != '/' ? getcwd(NULL, 0) : NULL;
-    char *joined = memory_printf("%s%s%s%s%s", here != NULL ? here : "", here != NULL ? "/" : "",
-                                 stem, tail != NULL ? "/" : "", tail != NULL ? tail : "");
+    char *joined = memory_printf("%s%s%s%s%s", here != NULL ? here : "",
+                                 here != NULL && *stem != '\0' ? "/" : "", stem,
+                                 tail != NULL ? "/" : "", tail != NULL ? tail : "");
     if (*joined != '\0')
         return joined;
     free(joined);

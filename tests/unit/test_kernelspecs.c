@@ -393,6 +393,26 @@ static void who_may_use_it(void **state) {
     }
 }
 
+/* The examples that come with Elara. */
+static void shipped_ones_are_sound(void **state) {
+    struct place *place = *state;
+    char path[512];
+    const char *slash = strrchr(__FILE__, '/');
+    assert_non_null(slash);
+    snprintf(path, sizeof path, "%.*s/../../kernelspecs/specs", (int)(slash - __FILE__), __FILE__);
+    char *directories[] = {path, NULL};
+    struct kernelspecs_settings settings = {.directories = directories};
+    assert_int_equal(kernelspecs_create(&settings, &place->specs, NULL), 0);
+    assert_int_equal(json_array_size(kernelspecs_problems(place->specs)), 0);
+    assert_non_null(kernelspecs_find(place->specs, "python3"));
+    const struct kernelspec *spec;
+    for (size_t i = 0; (spec = kernelspecs_at(place->specs, i)) != NULL; i++) {
+        assert_string_not_equal(spec->language, "");
+        assert_non_null(json_object_get(spec->resources, "logo-64x64"));
+        assert_non_null(json_object_get(spec->resources, "logo-svg"));
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -408,6 +428,7 @@ int main(void) {
         TEST(lists_of_names),
         TEST(who_starts_it),
         TEST(who_may_use_it),
+        TEST(shipped_ones_are_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,9 @@ static void named_directories_are_made_absolute(void **state) {
     char other[] = "relative/x";
     char empty[] = "";
     char root[] = "/";
-    char *named[] = {one, empty, other, one, root, NULL};
+    char dot[] = ".";
+    char dotted[] = "./relative/x";
+    char *named[] = {one, empty, other, one, root, dot, dotted, NULL};
     char expected[PATH_MAX + 16];
     char here[PATH_MAX];
     assert_non_null(getcwd(here, sizeof here));
@@ -127,7 +129,8 @@ static void named_directories_are_made_absolute(void **state) {
     assert_string_equal(path[0], "/a/b");
     assert_string_equal(path[1], expected);
     assert_string_equal(path[2], "/");
-    assert_null(path[3]);
+    assert_string_equal(path[3], here);
+    assert_null(path[4]);
     search_path_free(path);
 }
 
