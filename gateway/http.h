@@ -1,4 +1,4 @@
-/* The HTTP server: evhttp, plus the checks it leaves out, routes, authentication, JSON answers, CORS and the access log. */
+/* The HTTP/1.1 server on libevent's bufferevents: connections, routes, authentication, JSON answers, CORS, TLS and the access log. Every refusal is JSON {"reason", "message"}. */
 #pragma once
 
 #include "base/error.h"
@@ -11,7 +11,8 @@
 #include <stddef.h>
 
 struct http;
-struct http_request; /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
+struct
+    http_request; /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
 
 typedef void http_handler(struct http_request *request, void *context);
 
@@ -20,8 +21,9 @@ enum http_route_flags {
 };
 
 struct http_route {
-    const char *method;  /* "GET"; HEAD falls back to GET, OPTIONS is answered for every path */
-    const char *pattern; /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
+    const char *method; /* "GET"; HEAD falls back to GET, OPTIONS is answered for every path */
+    const char *
+        pattern; /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
     http_handler *handler;
     unsigned flags;
 };
@@ -29,31 +31,46 @@ struct http_route {
 struct http_settings {
     const char *ip;
     int port;
-    int port_retries; /* further ports to try when taken */
-    const char *base_url; /* "/" or "/prefix/" */
-    int64_t body_max, header_max;
-    int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+    int port_retries;             /* further ports to try when taken */
+    const char *base_url;         /* "/" or "/prefix/" */
+    int64_t body_max, header_max; /* bytes; above: 413, 431 */
+    int64_t
+        header_timeout_ms; /* for the whole head, from its first byte (TLS handshake included) */
+    int64_t
+        body_timeout_ms; /* for each 64 KiB of a body, and for a client that does not read its answer */
+    int64_t idle_timeout_ms; /* between requests */
     const char *allow_origin, *allow_headers, *allow_methods, *allow_credentials, *expose_headers,
-        *max_age; /* NULL or "" = not sent */
+        *max_age;                                          /* NULL or "" = not sent */
     const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
     bool trust_xheaders;
 };
 
+/* Copies the settings. auth NULL: everybody may do everything and has no identity. */
 int http_create(struct loop *loop, const struct http_settings *settings, struct auth *auth,
                 struct http **ret, struct error *err);
+/* Requests that are not answered yet are told that their client went away; they may still be answered. */
 void http_destroy(struct http *http);
 /* routes ends with a NULL method; it and context must outlive the server. */
 void http_add_routes(struct http *http, const struct http_route *routes, void *context);
 int http_listen(struct http *http, struct error *err);
-int http_port(const struct http *http);             /* the one it listens on */
-void http_stop_accepting(struct http *http);
+int http_port(const struct http *http);      /* the one it listens on */
+void http_stop_accepting(struct http *http); /* what is under way is answered, then closed */
+/* Reads certificate, key and client CA again; on failure the old ones stay. Does nothing without TLS. */
+int http_reload_tls(struct http *http, struct error *err);
 
 /* What the client sent. Texts live as long as the request; NULL = not there. */
 const char *http_request_method(const struct http_request *request);
-const char *http_request_path(const struct http_request *request);                   /* decoded, for logs and messages */
-const char *http_request_param(const struct http_request *request, const char *name); /* {name}, decoded */
-const char *http_request_query(const struct http_request *request, const char *name); /* decoded; "" for a bare key */
+const char *
+http_request_path(const struct http_request *request); /* decoded, for logs and messages */
+const char *http_request_param(const struct http_request *request,
+                               const char *name); /* {name}, decoded */
+const char *http_request_query(const struct http_request *request,
+                               const char *name); /* decoded; "" for a bare key */
 const char *http_request_header(const struct http_request *request, const char *name);
+/* True when a header of that name has `token` in its comma-separated list; exact: case matters. */
+bool http_request_header_lists(const struct http_request *request, const char *name,
+                               const char *token, bool exact);
+const char *http_request_address(const struct http_request *request); /* of the client, for logs */
 const struct auth_identity *http_request_identity(const struct http_request *request);
 const char *http_base_url(const struct http_request *request);
 /* True for a notebook server's gateway client (User-Agent "Tornado/..."). */
@@ -66,7 +83,8 @@ int http_request_json(struct http_request *request, json_t **ret, struct error *
 void http_request_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
 
 /* Answers; the request is gone afterwards. */
-void http_reply_header(struct http_request *request, const char *name, const char *value); /* before the answer */
+void http_reply_header(struct http_request *request, const char *name,
+                       const char *value); /* before the answer */
 void http_reply_json(struct http_request *request, int status, json_t *body /* stolen */);
 void http_reply_empty(struct http_request *request, int status);
 void http_reply_bytes(struct http_request *request, int status, const char *content_type,
@@ -80,10 +98,6 @@ void http_reply_error(struct http_request *request, int status, const char *reas
  * UNSUPPORTED 501, SYSTEM 500. */
 void http_reply_failure(struct http_request *request, const struct error *err);
 
-/* For an upgrade: hands over the connection; the request is gone afterwards. End it with http_connection_end. */
-struct http_connection {
-    struct bufferevent *io;
-    void *handle;
-};
-struct http_connection http_request_take(struct http_request *request);
-void http_connection_end(struct http_connection *connection);
+/* Answers 101 with the headers given so far and hands over the connection, disabled and without callbacks; what the client sent behind its request is in the
+ * input. The request is gone afterwards. NULL when the client is gone. End it with bufferevent_free. */
+struct bufferevent *http_request_take(struct http_request *request);

@@ -1,0 +1,167 @@
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "gateway/http_internal.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define LOG_AREA "gateway/http"
+
+enum { BACKLOG = 4096, ACCEPT_PAUSE_MS = 500, CONSECUTIVE_TRIES = 5 };
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+                      int length, void *context) {
+    (void)listener, (void)length;
+    int on = 1; /* without it Nagle and delayed ACKs hold small messages back for 40 ms */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    http_connection_open(context, fd, peer);
+}
+
+static void accept_again(void *context) {
+    struct http *http = context;
+    for (size_t i = 0; i < http->listener_count; i++)
+        evconnlistener_enable(http->listeners[i]);
+}
+
+/* The waiting connection would wake us for ever: look away for a moment. */
+static void on_accept_error(struct evconnlistener *listener, void *context) {
+    (void)listener;
+    struct http *http = context;
+    log_warning("cannot accept a connection: %s; trying again in %d ms", strerror(errno),
+                ACCEPT_PAUSE_MS);
+    for (size_t i = 0; i < http->listener_count; i++)
+        evconnlistener_disable(http->listeners[i]);
+    loop_deadline_set(http->loop, &http->accept_again, ACCEPT_PAUSE_MS);
+}
+
+static int bound_port(int fd) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return 0;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+/* A bound socket, or -1 with errno. */
+static int bind_address(const struct addrinfo *address, bool alone) {
+    cleanup_close int fd =
+        socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int only = !alone; /* "::" by itself takes IPv4 as well */
+    if (address->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0)
+        return -1;
+    return steal_fd(&fd);
+}
+
+static int add_listener(struct http *http, int fd, struct error *err) {
+    struct evconnlistener *listener =
+        evconnlistener_new(loop_base(http->loop), on_accept, http,
+                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
+    if (listener == NULL) {
+        error_system(err, errno, "listen");
+        close(fd);
+        return -1;
+    }
+    evconnlistener_set_error_cb(listener, on_accept_error);
+    http->listeners[http->listener_count++] = listener;
+    return 0;
+}
+
+static void set_port(struct sockaddr *address, int port) {
+    if (address->sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)address)->sin6_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in *)(void *)address)->sin_port = htons((uint16_t)port);
+}
+
+/* All addresses of the name on one port; a family this machine has not is skipped. -1 with ERROR_EXISTS when the port is taken. */
+static int listen_on_port(struct http *http, const struct addrinfo *all, int port,
+                          struct error *err) {
+    int failure = EADDRNOTAVAIL;
+    for (const struct addrinfo *at = all; at && http->listener_count < HTTP_LISTENERS_MAX;
+         at = at->ai_next) {
+        set_port(at->ai_addr, port);
+        int fd = bind_address(at, all->ai_next == NULL);
+        if (fd < 0) {
+            failure = errno;
+            if (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)
+                continue;
+            break;
+        }
+        if (add_listener(http, fd, err) < 0)
+            return -1;
+        port = http->port = bound_port(fd);
+        failure = 0;
+    }
+    if (http->listener_count > 0 &&
+        (failure == 0 || failure == EAFNOSUPPORT || failure == EADDRNOTAVAIL))
+        return 0;
+    http_listen_close(http);
+    error_system(err, failure, "cannot listen on %s port %d",
+                 *http->settings.ip ? http->settings.ip : "all addresses,", port);
+    if (err != NULL && (failure == EADDRINUSE || failure == EACCES))
+        err->code = ERROR_EXISTS;
+    return -1;
+}
+
+/* JEG's order: the port, four that follow it, then random ones near it. */
+static int port_to_try(const struct http *http, int attempt) {
+    int port = http->settings.port;
+    if (attempt < CONSECUTIVE_TRIES)
+        return port + attempt;
+    int spread = 2 * (http->settings.port_retries + 1);
+    unsigned random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = (unsigned)attempt;
+    return port - spread + (int)(random % (unsigned)(2 * spread + 1));
+}
+
+static int try_ports(struct http *http, const struct addrinfo *all, struct error *err) {
+    struct error first = {0};
+    for (int attempt = 0; attempt <= http->settings.port_retries; attempt++) {
+        int port = port_to_try(http, attempt);
+        struct error why = {0};
+        if (port > 65535 || (port < 1 && attempt > 0))
+            continue;
+        if (listen_on_port(http, all, port, &why) == 0)
+            return 0;
+        if (attempt == 0)
+            first = why;
+        if (why.code != ERROR_EXISTS)
+            return error_set(err, why.code, "%s", why.text);
+        if (attempt < http->settings.port_retries)
+            log_info("port %d is not to be had, trying another one", port);
+    }
+    return error_set(err, first.code ? first.code : ERROR_INVALID, "%s",
+                     first.code ? first.text : "port: must be at most 65535");
+}
+
+int http_listen(struct http *http, struct error *err) {
+    const char *ip = http->settings.ip;
+    const char *name = *ip == '\0' || strcmp(ip, "*") == 0 ? NULL : ip;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *all = NULL;
+    int failure = getaddrinfo(name, "0", &hints, &all);
+    if (failure != 0)
+        return error_set(err, ERROR_INVALID, "ip: \"%s\": %s", ip, gai_strerror(failure));
+    http->accept_again = (struct loop_deadline){.run = accept_again, .context = http};
+    int result = try_ports(http, all, err);
+    freeaddrinfo(all);
+    return result;
+}
+
+void http_listen_close(struct http *http) {
+    loop_deadline_clear(http->loop, &http->accept_again);
+    while (http->listener_count > 0)
+        evconnlistener_free(http->listeners[--http->listener_count]);
+}

@@ -1,0 +1,154 @@
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/http_internal.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An address that a proxy names is believed only when it is one: it goes into logs. */
+static bool take_address(const char *text, size_t length, char address[HTTP_ADDRESS_SIZE]) {
+    char copy[HTTP_ADDRESS_SIZE];
+    struct in6_addr raw;
+    if (length >= sizeof copy)
+        return false;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    if (inet_pton(AF_INET, copy, &raw) != 1 && inet_pton(AF_INET6, copy, &raw) != 1)
+        return false;
+    strcpy(address, copy);
+    return true;
+}
+
+void http_request_trust_proxy(struct http_request *request) {
+    const char *real = http_head_field(&request->head, "X-Real-Ip");
+    const char *via = http_head_field(&request->head, "X-Forwarded-For");
+    if (real != NULL && take_address(real, strlen(real), request->address))
+        return;
+    if (via == NULL)
+        return;
+    const char *last = strrchr(via, ','); /* the one that our own proxy added */
+    last = last ? last + 1 : via;
+    last += strspn(last, " \t");
+    take_address(last, strlen(last), request->address);
+}
+
+static void run_gone(void *context) {
+    http_request_tell_gone(context);
+}
+
+struct http_request *http_request_create(struct http_connection *connection) {
+    struct http_request *request = memory_alloc(sizeof *request);
+    request->http = connection->http;
+    request->connection = connection;
+    request->head.method = request->head.target = "-";
+    request->head.host = "";
+    request->body = evbuffer_new();
+    request->started_ms = clock_monotonic_ms();
+    request->gone_task = (struct loop_task){.run = run_gone, .context = request};
+    strcpy(request->address, connection->address);
+    if (request->body == NULL)
+        abort();
+    return request;
+}
+
+void http_request_free(struct http_request *request) {
+    loop_cancel(&request->gone_task);
+    for (size_t i = 0; i < request->param_count; i++)
+        free(request->params[i].value);
+    evbuffer_free(request->body);
+    json_decref(request->json);
+    http_target_free(&request->target);
+    buffer_free(&request->headers);
+    free(request->text);
+    free(request);
+}
+
+void http_request_tell_gone(struct http_request *request) {
+    void (*gone)(void *context) = request->gone;
+    request->gone = NULL;
+    if (gone != NULL)
+        gone(request->gone_context);
+}
+
+void http_request_on_gone(struct http_request *request, void (*gone)(void *context),
+                          void *context) {
+    request->gone = gone;
+    request->gone_context = context;
+    if (request->connection == NULL && gone != NULL)
+        loop_post(request->http->loop, &request->gone_task);
+}
+
+const char *http_request_method(const struct http_request *request) {
+    return request->head.method;
+}
+
+const char *http_request_path(const struct http_request *request) {
+    return request->target.path ? request->target.path : "-";
+}
+
+const char *http_request_param(const struct http_request *request, const char *name) {
+    for (size_t i = 0; i < request->param_count; i++)
+        if (text_equal_n(request->params[i].name, request->params[i].name_length, name))
+            return request->params[i].value;
+    return NULL;
+}
+
+const char *http_request_query(const struct http_request *request, const char *name) {
+    for (size_t i = 0; i < request->target.query_count; i++)
+        if (strcmp(request->target.query[i].name, name) == 0)
+            return request->target.query[i].value;
+    return NULL;
+}
+
+const char *http_request_header(const struct http_request *request, const char *name) {
+    return http_head_field(&request->head, name);
+}
+
+bool http_request_header_lists(const struct http_request *request, const char *name,
+                               const char *token, bool exact) {
+    return http_head_lists(&request->head, name, token, exact);
+}
+
+const struct auth_identity *http_request_identity(const struct http_request *request) {
+    return request->identity;
+}
+
+const char *http_request_address(const struct http_request *request) {
+    return request->address;
+}
+
+const char *http_base_url(const struct http_request *request) {
+    return request->http->settings.base_url;
+}
+
+bool http_request_is_gateway_client(const struct http_request *request) {
+    const char *agent = http_head_field(&request->head, "User-Agent");
+    return agent != NULL && text_starts_with(agent, "Tornado/");
+}
+
+int http_request_json(struct http_request *request, json_t **ret, struct error *err) {
+    *ret = request->json;
+    if (request->json_is_read)
+        return 0;
+    size_t length = evbuffer_get_length(request->body);
+    const char *text = (const char *)evbuffer_pullup(request->body, -1);
+    while (length > 0 && memchr(" \t\r\n", *text, 4)) {
+        text++;
+        length--;
+    }
+    if (length == 0)
+        return 0;
+    static const char complaint[] = "Invalid JSON in body of request";
+    if (!text_is_utf8(text, length))
+        return error_set(err, ERROR_INVALID, "%s: it is not UTF-8", complaint);
+    json_error_t why;
+    request->json = json_loadb(text, length, JSON_DECODE_ANY, &why);
+    if (request->json == NULL)
+        return error_set(err, ERROR_INVALID, "%s: line %d, column %d: %s", complaint, why.line,
+                         why.column, why.text);
+    request->json_is_read = true;
+    *ret = request->json;
+    return 0;
+}
