@@ -1,5 +1,5 @@
-/* WebSocket connections (RFC 6455) on an evhttp connection taken over at the upgrade: wslay's frame API for what comes in, our own frame headers for
- * what goes out, so that large payloads go by reference. */
+/* WebSocket connections (RFC 6455) on an HTTP connection taken over at the upgrade: wslay's frame API for what comes in, our own frame headers for
+ * what goes out, so that large payloads go by reference. No extensions. Frames given within one turn of the loop leave as one write at its end. */
 #pragma once
 
 #include "gateway/http.h"
@@ -15,12 +15,17 @@ struct websocket_events {
     void (*message)(void *context, bool binary, const uint8_t *data, size_t length);
     void (*drained)(void *context); /* the send queue got shorter: ask websocket_queued again */
     void (*ponged)(void *context);
-    void (*closed)(void *context, const char *why); /* by the peer, an error or a time-out; the websocket is gone after it */
+    void (*closed)(
+        void *context,
+        const char *why); /* by the peer, an error or a time-out; the websocket is gone after it */
 };
 
 struct websocket_settings {
-    int64_t message_max;      /* of one incoming message; above: close 1009 */
-    int64_t ping_interval_ms; /* 0 = none; a peer silent for three intervals (at least 30 s) is dropped */
+    int64_t message_max; /* of one incoming message; above: close 1009 */
+    int64_t
+        ping_interval_ms; /* 0 = none; a peer that neither says nor takes anything for three intervals (at least 30 s) is dropped */
+    int64_t
+        queue_max; /* bytes; more waiting to be sent than that ends the connection. 0 = 64 MiB. One message may be larger when nothing waits */
 };
 
 /* Answers 101 and takes the request over; or answers 400/426 and returns -1 when it is no valid upgrade. subprotocol may be NULL. No event comes from inside the call. */
@@ -30,14 +35,17 @@ int websocket_accept(struct loop *loop, struct http_request *request, const char
 /* True when the client's Sec-WebSocket-Protocol list offers it. */
 bool websocket_is_offered(const struct http_request *request, const char *subprotocol);
 
-void websocket_send(struct websocket *ws, bool binary, const void *data, size_t length); /* copies */
+void websocket_send(struct websocket *ws, bool binary, const void *data,
+                    size_t length); /* copies */
 /* By reference: release(argument) once the bytes are no longer needed. */
 void websocket_send_reference(struct websocket *ws, bool binary, const void *data, size_t length,
                               void (*release)(void *argument), void *argument);
 
-size_t websocket_queued(const struct websocket *ws);    /* bytes still in our memory, frame headers included */
-uint64_t websocket_accepted(const struct websocket *ws); /* running total of bytes given to send, frame headers included */
-/* Running total of those the peer's TCP has acknowledged (accepted - queued - SIOCOUTQ). With TLS: what a pong has proved. */
+size_t websocket_queued(
+    const struct websocket *ws); /* bytes still in our memory, frame headers included */
+/* Running total of all bytes written for the peer so far: read it behind a send to know where that message ends. */
+uint64_t websocket_accepted(const struct websocket *ws);
+/* Running total of those the peer's TCP has acknowledged (accepted - queued - SIOCOUTQ). With TLS: what a pong has proved; asking sends the ping. */
 uint64_t websocket_acknowledged(struct websocket *ws);
 
 void websocket_pause(struct websocket *ws); /* stop reading: the client's TCP window fills */
