@@ -1,0 +1,192 @@
+/* What the files of the link server share. link_server.c: the socket, what comes in, deadlines. link_peers.c: connections
+ * and what goes out. link_sessions.c: sessions, attachments, cursors and windows. link_requests.c: client messages
+ * and their credit. link_commands.c: commands and their results.
+ *
+ * Messages are never queued: an attachment is a place in the journal, and sending goes on from there when there is credit and the pipe takes
+ * it. Only control frames wait in memory, up to a limit. What is gone is freed at the end of the turn, so that a callback
+ * may end anything. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "launcher/journal.h"
+#include "launcher/link.h"
+#include "launcher/link_server.h"
+
+#include <zmq.h>
+
+enum {
+    SERVER_PEERS_MAX = 64,
+    SERVER_ROUTE_MAX = 255,
+    SERVER_NONCE_MAX = 128,
+    SERVER_CONTROL_QUEUE_MAX = 32 << 20, /* control frames that wait for one full pipe */
+    SERVER_CONTROL_JSON_MAX = 64 << 20,  /* payload of a COMMAND */
+    SERVER_SMALL_JSON_MAX = 64 << 10,    /* of HELLO and ATTACH */
+    SERVER_ATTACHMENTS_MAX = 16384,
+    SERVER_SESSIONS_MAX = 1000,
+    SERVER_WINDOW_MAX = 64 << 20,
+    SERVER_QUEUE_MAX =
+        64 << 20, /* bytes of client messages that wait for the kernel, of all clients */
+    SERVER_COMMANDS_MAX = 64,
+    SERVER_RESULTS_BYTES_MAX = 1 << 20, /* remembered */
+    SERVER_COMMAND_ID_MAX = 128,
+    SERVER_WAITERS_MAX = 8,
+    SERVER_JOURNAL_BYTES_MAX = 16 << 20, /* of one answer to `journal` */
+    SERVER_RETRY_MS = 10,
+    SERVER_GRANT_DELAY_MS = 20,
+    SERVER_REST_MS = 5000,
+};
+
+struct server_deadline {
+    struct heap_node node;
+    void (*due)(void *owner, int64_t now_ms);
+    void *owner;
+};
+
+struct link_attachment;
+
+/* A connection that has said HELLO. */
+struct link_peer {
+    struct list_node node; /* server.peers, later server.peers_gone */
+    struct link_server *server;
+    uint8_t route[SERVER_ROUTE_MAX];
+    size_t route_length;
+    char gateway[SERVER_NONCE_MAX + 1];
+    int version;
+    bool is_gone;
+    bool is_blocked; /* batch and parts wait until the pipe takes them */
+    bool grants_due; /* an attachment has a GRANT to send, with the next batch or soon */
+    bool grants_urgent;
+    int64_t heard_ms;
+    struct server_deadline silence;
+    struct buffer batch;
+    zmq_msg_t parts[LINK_EXTERNAL_MAX];
+    unsigned part_count;
+    struct list control; /* struct control_frame, behind a blocked batch */
+    size_t control_bytes;
+    struct link_attachment **attachments; /* by number */
+    size_t attachment_count, attachment_capacity;
+};
+
+struct link_session {
+    session_number number;
+    char *id; /* NULL: one attachment's own */
+    uint64_t cursor;
+    uint64_t sent_max;           /* highest seq that went to any of its attachments */
+    uint64_t received, accepted; /* numbers of requests */
+    unsigned queued;             /* requests that wait for the kernel */
+    struct link_server *server;
+    struct list attachments;
+    struct list_node idle; /* server.idle_sessions while nobody is attached, longest first */
+    struct server_deadline forget;
+};
+
+struct link_attachment {
+    struct list_node node; /* session.attachments, later server.attachments_gone */
+    struct link_peer *peer;
+    struct link_session *session;
+    uint16_t number;
+    bool is_gone, grant_due, ack_refused;
+    uint64_t position; /* everything in the journal up to it was sent or is not for it */
+    uint64_t last_sent;
+    uint64_t sent, consumed, window; /* payload bytes */
+    uint64_t received, accepted;     /* payload bytes of requests */
+    uint64_t granted;                /* last GRANT, without the initial one */
+};
+
+struct link_server {
+    zloop_t *loop;
+    zsock_t *socket;
+    void *router; /* the same for zmq_* calls */
+    struct link_server_events events;
+    void *context;
+    char *kernel_id;
+    char nonce[37];
+    int64_t session_retention_ms;
+    uint64_t payload_max;
+    struct journal *journal;
+    unsigned depth; /* of entries from the loop: what is gone is freed when it is 0 again */
+
+    struct list peers, peers_gone;
+    size_t peer_count;
+    struct list attachments_gone;
+    size_t attachment_count;
+    struct map *sessions; /* by id */
+    struct list idle_sessions;
+    session_number last_session;
+
+    struct list queue; /* requests that the kernel does not take yet */
+    size_t queue_bytes;
+    bool is_draining;
+
+    struct list commands; /* oldest first */
+    unsigned command_count;
+    size_t result_bytes;
+
+    struct heap deadlines;
+    int timer;
+    int64_t timer_when_ms;
+    struct server_deadline retry, grants, rest;
+    uint64_t rest_seen; /* journal_last when rest was set */
+    size_t unflushed;
+    size_t unflushed_max;
+    uint64_t malformed;
+    struct buffer scratch; /* notices */
+};
+
+/* link_server.c */
+void link_server_set_deadline(struct link_server *server, struct server_deadline *deadline,
+                              int64_t when_ms);
+void link_server_clear_deadline(struct link_server *server, struct server_deadline *deadline);
+/* Carries out what is due at now_ms; the timer's work, and the tests' way through time. */
+void link_server_run_deadlines(struct link_server *server, int64_t now_ms);
+/* A payload as a JSON object (NUL bytes in texts allowed), a new reference; NULL with the reason. */
+json_t *link_server_parse(const uint8_t *payload, size_t length, size_t max, struct error *err);
+
+/* link_peers.c */
+struct link_peer *link_peer_find(struct link_server *server, const void *route, size_t length);
+struct link_peer *link_peer_add(struct link_server *server, const void *route, size_t length);
+void link_peer_forget(struct link_peer *peer, const char *why);
+void link_peers_reap(struct link_server *server);
+/* A frame to a connection without HELLO; lost when its pipe is full. */
+void link_peer_send_stray(struct link_server *server, const void *route, size_t length,
+                          enum link_type type, uint64_t seq);
+/* A control frame: copied, in order, waits if it must. */
+void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attachment, uint64_t seq,
+                    const void *payload, size_t length);
+void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t attachment,
+                         uint64_t seq, const json_t *json);
+/* A MESSAGE, if it can go now; false when it has to wait or the peer is gone. record NULL: the bytes are copied, else large ones are lent by the journal. */
+bool link_peer_emit_message(struct link_peer *peer, uint16_t attachment, uint64_t seq,
+                            const void *payload, size_t length,
+                            const struct journal_record *record);
+void link_peer_flush(struct link_peer *peer);
+
+/* link_sessions.c */
+struct link_attachment *link_attachment_of(const struct link_peer *peer, uint16_t number);
+void link_session_attach(struct link_peer *peer, const struct link_frame *frame,
+                         const uint8_t *payload);
+void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
+                      const uint8_t *payload);
+/* reason NULL: the gateway wanted it, else it is told. */
+void link_session_detach(struct link_attachment *attachment, const char *reason);
+void link_sessions_reap(struct link_server *server);
+/* Sends what the journal has for the peer's attachments; false when the pipe is full or the peer gone. */
+bool link_sessions_pump(struct link_peer *peer);
+void link_sessions_free(struct link_server *server);
+
+/* link_requests.c */
+void link_request_take(struct link_attachment *attachment, const struct link_frame *frame,
+                       const uint8_t *payload);
+void link_requests_drain(struct link_server *server);
+void link_requests_orphan(struct link_attachment *attachment); /* it goes, its requests stay */
+void link_requests_emit_grants(struct link_peer *peer);
+void link_requests_free(struct link_server *server);
+
+/* link_commands.c */
+void link_command_take(struct link_peer *peer, const struct link_frame *frame,
+                       const uint8_t *payload);
+void link_commands_forget_peer(struct link_server *server, const struct link_peer *peer);
+void link_commands_free(struct link_server *server);

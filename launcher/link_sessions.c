@@ -1,0 +1,398 @@
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "launcher/link_server_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "launcher/link_sessions"
+
+/* --- attachments of a peer, by number --- */
+
+/* Where the number is, or where it would be. */
+static size_t place_of(const struct link_peer *peer, uint16_t number) {
+    size_t low = 0, high = peer->attachment_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (peer->attachments[middle]->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct link_attachment *link_attachment_of(const struct link_peer *peer, uint16_t number) {
+    size_t place = place_of(peer, number);
+    if (place == peer->attachment_count || peer->attachments[place]->number != number)
+        return NULL;
+    return peer->attachments[place];
+}
+
+static void add_to_peer(struct link_peer *peer, struct link_attachment *attachment) {
+    if (peer->attachment_count == peer->attachment_capacity) {
+        peer->attachment_capacity = peer->attachment_capacity ? 2 * peer->attachment_capacity : 4;
+        peer->attachments = memory_resize(peer->attachments, peer->attachment_capacity *
+                                                                 sizeof(struct link_attachment *));
+    }
+    size_t place = place_of(peer, attachment->number);
+    struct link_attachment **at = peer->attachments + place;
+    memmove(at + 1, at, (peer->attachment_count - place) * sizeof *at);
+    *at = attachment;
+    peer->attachment_count++;
+}
+
+static void remove_from_peer(struct link_peer *peer, const struct link_attachment *attachment) {
+    size_t place = place_of(peer, attachment->number);
+    struct link_attachment **at = peer->attachments + place;
+    peer->attachment_count--;
+    memmove(at, at + 1, (peer->attachment_count - place) * sizeof *at);
+}
+
+/* --- sessions --- */
+
+static void free_session(struct link_session *session) {
+    link_server_clear_deadline(session->server, &session->forget);
+    list_remove(&session->idle);
+    if (session->id != NULL)
+        map_remove(session->server->sessions, session->id);
+    free(session->id);
+    free(session);
+}
+
+static void on_forget(void *owner, int64_t now_ms) {
+    struct link_session *session = owner;
+    if (session->queued > 0) { /* the kernel has yet to take what it sent */
+        link_server_set_deadline(session->server, &session->forget,
+                                 now_ms + session->server->session_retention_ms);
+        return;
+    }
+    log_info("session %u was not seen for %" PRId64 " s and is forgotten", session->number,
+             session->server->session_retention_ms / 1000);
+    free_session(session);
+}
+
+/* Makes room for one more; false when all are in use. */
+static bool forget_oldest_idle(struct link_server *server) {
+    list_each (&server->idle_sessions, struct link_session, idle, session) {
+        if (session->queued > 0)
+            continue;
+        log_warning("more than %d sessions: number %u is forgotten", SERVER_SESSIONS_MAX,
+                    session->number);
+        free_session(session);
+        return true;
+    }
+    return false;
+}
+
+/* id NULL: a session of its own, which nothing can come back to. NULL: there are too many. */
+static struct link_session *create_session(struct link_server *server, const char *id) {
+    if (id != NULL && map_count(server->sessions) >= SERVER_SESSIONS_MAX &&
+        !forget_oldest_idle(server))
+        return NULL;
+    struct link_session *session = memory_alloc(sizeof *session);
+    session->server = server;
+    session->number = ++server->last_session;
+    session->cursor = session->sent_max = journal_last(server->journal); /* it starts live */
+    session->forget = (struct server_deadline){.due = on_forget, .owner = session};
+    list_init(&session->attachments);
+    if (id != NULL) {
+        session->id = memory_strdup(id);
+        map_put(server->sessions, id, session);
+    }
+    return session;
+}
+
+/* --- ATTACH --- */
+
+struct attach_wish {
+    const char *session_id; /* in json */
+    bool from_cursor;
+    uint64_t window;
+};
+
+static int check_session_id(const json_t *id, const char **ret, struct error *err) {
+    *ret = NULL;
+    if (json_is_null(id))
+        return 0;
+    size_t length = json_string_length(id);
+    const char *text = json_string_value(id);
+    if (text == NULL)
+        return error_set(err, ERROR_INVALID, "session_id: must be a text or null");
+    if (length == 0 || length > LINK_SESSION_ID_MAX)
+        return error_set(err, ERROR_LIMIT, "session_id: %zu bytes are not within 1 to %d", length,
+                         LINK_SESSION_ID_MAX);
+    if (memchr(text, '\0', length) != NULL)
+        return error_set(err, ERROR_INVALID, "session_id: must not hold a NUL");
+    *ret = text;
+    return 0;
+}
+
+static int check_attach(const json_t *json, struct attach_wish *ret, struct error *err) {
+    const json_t *window = json_object_get(json, "window");
+    const char *from = json_string_value(json_object_get(json, "from"));
+    const json_t *id = json_object_get(json, "session_id");
+    if (id == NULL)
+        return error_set(err, ERROR_INVALID, "session_id: is missing; null is for none");
+    if (check_session_id(id, &ret->session_id, err) < 0)
+        return -1;
+    if (!json_is_integer(window) || json_integer_value(window) < 1)
+        return error_set(err, ERROR_INVALID, "window: must be a number of bytes from 1 on");
+    if (from == NULL || (strcmp(from, "cursor") != 0 && strcmp(from, "live") != 0))
+        return error_set(err, ERROR_INVALID, "from: must be \"cursor\" or \"live\"");
+    ret->window = (uint64_t)json_integer_value(window);
+    if (ret->window > SERVER_WINDOW_MAX)
+        ret->window = SERVER_WINDOW_MAX;
+    ret->from_cursor = ret->session_id != NULL && strcmp(from, "cursor") == 0;
+    return 0;
+}
+
+static void emit_detached(struct link_peer *peer, uint16_t number, const char *reason) {
+    cleanup_free char *clean = text_repair(reason);
+    cleanup_json json_t *json = json_pack("{s:s}", "reason", clean);
+    link_peer_emit_json(peer, LINK_DETACHED, number, 0, json);
+}
+
+static void emit_attached(const struct link_attachment *attachment, bool resumed) {
+    const struct link_session *session = attachment->session;
+    cleanup_json json_t *json =
+        json_pack("{s:s?, s:b, s:I}", "session_id", session->id, "resumed", resumed, "next_request",
+                  (json_int_t)(session->received + 1));
+    link_peer_emit_json(attachment->peer, LINK_ATTACHED, attachment->number, attachment->position,
+                        json);
+}
+
+static void attach(struct link_peer *peer, uint16_t number, const struct attach_wish *wish) {
+    struct link_server *server = peer->server;
+    if (server->attachment_count >= SERVER_ATTACHMENTS_MAX) {
+        emit_detached(peer, number, "too many clients are attached to this kernel");
+        return;
+    }
+    struct link_session *session =
+        wish->session_id ? map_get(server->sessions, wish->session_id) : NULL;
+    bool resumed = session != NULL && wish->from_cursor;
+    if (session == NULL)
+        session = create_session(server, wish->session_id);
+    if (session == NULL) {
+        emit_detached(peer, number, "too many sessions are attached to this kernel");
+        return;
+    }
+    struct link_attachment *attachment = memory_alloc(sizeof *attachment);
+    attachment->peer = peer;
+    attachment->session = session;
+    attachment->number = number;
+    attachment->window = wish->window;
+    attachment->position = attachment->last_sent =
+        resumed ? session->cursor : journal_last(server->journal);
+    add_to_peer(peer, attachment);
+    list_append(&session->attachments, &attachment->node);
+    server->attachment_count++;
+    list_remove(&session->idle);
+    link_server_clear_deadline(server, &session->forget);
+    emit_attached(attachment, resumed);
+}
+
+void link_session_attach(struct link_peer *peer, const struct link_frame *frame,
+                         const uint8_t *payload) {
+    struct link_attachment *old = link_attachment_of(peer, frame->attachment);
+    if (old != NULL) {
+        log_warning("gateway %.36s: attachment %u was attached again", peer->gateway,
+                    frame->attachment);
+        link_session_detach(old, NULL);
+    }
+    struct error err;
+    struct attach_wish wish = {0};
+    cleanup_json json_t *json =
+        link_server_parse(payload, frame->length, SERVER_SMALL_JSON_MAX, &err);
+    int refused = json == NULL ? -1 : check_attach(json, &wish, &err);
+    if (refused == 0 && frame->attachment == 0)
+        refused = error_set(&err, ERROR_INVALID, "attachment: 0 is the kernel itself");
+    if (refused < 0) {
+        error_wrap(&err, "ATTACH");
+        log_warning("gateway %.36s: %s", peer->gateway, err.text);
+        emit_detached(peer, frame->attachment, err.text);
+        return;
+    }
+    attach(peer, frame->attachment, &wish);
+}
+
+/* --- the end of an attachment --- */
+
+static void leave_session(struct link_attachment *attachment) {
+    struct link_session *session = attachment->session;
+    struct link_server *server = session->server;
+    list_remove(&attachment->node);
+    if (!list_is_empty(&session->attachments) || session->id == NULL)
+        return;
+    list_append(&server->idle_sessions, &session->idle);
+    link_server_set_deadline(server, &session->forget,
+                             clock_monotonic_ms() + server->session_retention_ms);
+}
+
+void link_session_detach(struct link_attachment *attachment, const char *reason) {
+    if (attachment->is_gone)
+        return;
+    struct link_peer *peer = attachment->peer;
+    attachment->is_gone = true;
+    link_requests_orphan(attachment);
+    remove_from_peer(peer, attachment);
+    leave_session(attachment);
+    peer->server->attachment_count--;
+    list_append(&peer->server->attachments_gone, &attachment->node);
+    if (reason != NULL && !peer->is_gone) {
+        log_warning("gateway %.36s: attachment %u ends: %s", peer->gateway, attachment->number,
+                    reason);
+        emit_detached(peer, attachment->number, reason);
+    }
+}
+
+void link_sessions_reap(struct link_server *server) {
+    list_each (&server->attachments_gone, struct link_attachment, node, attachment) {
+        list_remove(&attachment->node);
+        if (attachment->session->id == NULL)
+            free_session(attachment->session);
+        free(attachment);
+    }
+}
+
+void link_sessions_free(struct link_server *server) {
+    size_t at = 0;
+    void *session;
+    while (server->sessions != NULL && map_next(server->sessions, &at, NULL, &session))
+        free_session(session);
+    map_destroy(server->sessions);
+}
+
+/* --- ACK --- */
+
+void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
+                      const uint8_t *payload) {
+    struct link_attachment *attachment = link_attachment_of(peer, frame->attachment);
+    uint64_t consumed;
+    if (attachment == NULL)
+        return; /* detached meanwhile, or 0: a probe of the connection */
+    struct link_session *session = attachment->session;
+    bool readable = link_u64_read(frame, payload, &consumed) == 0;
+    if (!readable || frame->seq > session->sent_max || consumed > attachment->sent) {
+        if (!attachment->ack_refused)
+            log_warning("gateway %.36s: attachment %u: an ACK of message %" PRIu64
+                        " is refused: %s",
+                        peer->gateway, attachment->number, frame->seq,
+                        readable ? "more than was sent" : "its payload is no u64");
+        attachment->ack_refused = true;
+        return;
+    }
+    if (consumed > attachment->consumed)
+        attachment->consumed = consumed;
+    if (frame->seq > session->cursor)
+        session->cursor = frame->seq;
+}
+
+/* --- sending --- */
+
+static struct bytes as_bytes(const char *text) {
+    return (struct bytes){(const uint8_t *)text, strlen(text)};
+}
+
+/* A message of our own in the place of what the journal's cap took. */
+static int write_notice(struct buffer *out, struct journal_lost lost) {
+    char id[37], date[CLOCK_TEXT_SIZE], text[256];
+    text_uuid4(id);
+    clock_format(clock_wall_us(), date);
+    snprintf(
+        text, sizeof text,
+        "\n[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
+        " messages (%" PRIu64 " bytes) were left out here.\n",
+        lost.messages, lost.bytes);
+    cleanup_json json_t *header =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "msg_id", id, "msg_type", "stream", "username",
+                  "elara", "session", id, "date", date, "version", "5.3");
+    cleanup_json json_t *content = json_pack("{s:s, s:s}", "name", "stderr", "text", text);
+    cleanup_free char *header_text = json_dumps(header, JSON_COMPACT);
+    cleanup_free char *content_text = json_dumps(content, JSON_COMPACT);
+    buffer_clear(out);
+    return kernel_message_write(out, CHANNEL_IOPUB, as_bytes(header_text), as_bytes("{}"),
+                                as_bytes("{}"), as_bytes(content_text), NULL, 0);
+}
+
+static bool has_credit(const struct link_attachment *attachment, size_t length) {
+    uint64_t under_way = attachment->sent - attachment->consumed;
+    return under_way == 0 || under_way + length <= attachment->window;
+}
+
+static void count_sent(struct link_attachment *attachment, uint64_t seq, size_t length) {
+    attachment->sent += length;
+    attachment->position = attachment->last_sent = seq;
+    if (seq > attachment->session->sent_max)
+        attachment->session->sent_max = seq;
+}
+
+enum step { STEP_DONE, STEP_NO_CREDIT, STEP_BLOCKED };
+
+/* The notice takes the number of the last message that is missing. */
+static enum step send_notice(struct link_attachment *attachment, uint64_t seq) {
+    struct link_server *server = attachment->session->server;
+    struct journal_lost lost = journal_lost_since(server->journal, attachment->position);
+    if (write_notice(&server->scratch, lost) < 0)
+        return STEP_DONE; /* unreachable: it is small */
+    size_t length = server->scratch.length;
+    if (!has_credit(attachment, length))
+        return STEP_NO_CREDIT;
+    if (!link_peer_emit_message(attachment->peer, attachment->number, seq, server->scratch.data,
+                                length, NULL))
+        return STEP_BLOCKED;
+    log_info("session %u: %" PRIu64 " messages (%" PRIu64 " bytes) were lost to the journal's cap",
+             attachment->session->number, lost.messages, lost.bytes);
+    count_sent(attachment, seq, length);
+    return STEP_DONE;
+}
+
+static enum step send_record(struct link_attachment *attachment,
+                             const struct journal_record *record) {
+    if (record->seq > attachment->position + 1) {
+        enum step step = send_notice(attachment, record->seq - 1);
+        if (step != STEP_DONE)
+            return step;
+    }
+    if (record->session != 0 && record->session != attachment->session->number) {
+        attachment->position = record->seq;
+        return STEP_DONE;
+    }
+    if (!has_credit(attachment, record->length))
+        return STEP_NO_CREDIT;
+    if (!link_peer_emit_message(attachment->peer, attachment->number, record->seq, record->data,
+                                record->length, record))
+        return STEP_BLOCKED;
+    count_sent(attachment, record->seq, record->length);
+    return STEP_DONE;
+}
+
+/* false: the pipe is full or the peer (and this attachment with it) gone. */
+static bool pump(struct link_attachment *attachment) {
+    struct link_session *session = attachment->session;
+    const struct journal *journal = session->server->journal;
+    struct journal_record record;
+    while (journal_next(journal, attachment->position, &record) > 0) {
+        enum step step = send_record(attachment, &record);
+        if (step == STEP_BLOCKED)
+            return false;
+        if (step == STEP_NO_CREDIT)
+            return true;
+    }
+    /* Nothing is under way: what was passed over was for others, and is not missed when it is gone from the journal. */
+    if (session->cursor >= attachment->last_sent && attachment->position > session->cursor)
+        session->cursor = attachment->position;
+    return true;
+}
+
+bool link_sessions_pump(struct link_peer *peer) {
+    for (size_t i = 0; i < peer->attachment_count; i++)
+        if (!pump(peer->attachments[i]))
+            return false;
+    return true;
+}
