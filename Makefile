@@ -43,7 +43,7 @@ lint: ## format, static analysis, sizes, includes, links, generated pages
 
 format: ## clang-format all C files
 	@tools/packages test
-	@git ls-files -z --cached --others --exclude-standard '*.c' '*.h' | xargs -0 clang-format -i
+	@find */ -path 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 docs: build ## write docs/configuration.md from the option table
 	@build/elara-gateway --print-configuration-reference >docs/configuration.md
