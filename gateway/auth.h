@@ -23,7 +23,8 @@ struct auth_settings {
 int auth_create(const struct auth_settings *settings, struct auth **ret, struct error *err);
 void auth_destroy(struct auth *auth);
 int auth_reload(struct auth *auth, struct error *err); /* on failure the old tokens stay */
-bool auth_is_required(const struct auth *auth);        /* false: no token is configured, everybody is the one user */
+/* false: no token is configured, everybody is the one user */
+bool auth_is_required(const struct auth *auth);
 
 /* authorization: the header or NULL; query_token: "?token=" or NULL, which wins when it is there. -1 with ERROR_DENIED when no method knows the client. Constant-time. */
 int auth_check(struct auth *auth, const char *authorization, const char *query_token,

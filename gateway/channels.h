@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 struct channels_settings {
-    int64_t message_max;           /* incoming WebSocket message */
+    int64_t message_max; /* incoming WebSocket message */
     int64_t ping_interval_ms;
-    int64_t window;                /* bytes under way to one client */
-    int64_t gateway_client_max;    /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
+    int64_t window; /* bytes under way to one client */
+    /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
+    int64_t gateway_client_max;
 };
 
 struct channels;

@@ -17,9 +17,9 @@ struct delivery {
     struct websocket *ws;
     struct attachment *attachment; /* NULL: nothing to acknowledge to */
     size_t window;
-    bool has_spoken; /* only a client that has sent something is known to read */
-    uint64_t last_seq;  /* the highest handed on */
-    uint64_t received;  /* payload bytes since ATTACH */
+    bool has_spoken;   /* only a client that has sent something is known to read */
+    uint64_t last_seq; /* the highest handed on */
+    uint64_t received; /* payload bytes since ATTACH */
     uint64_t consumed;
     uint64_t acked_consumed;
     uint64_t delivered; /* seq */

@@ -19,8 +19,8 @@ struct gateway {
     struct session_adoption *session_adoption;
     struct channels *channels;
     struct gateway_run *run; /* NULL until gateway_run */
-    size_t answers_owed; /* requests that wait for their kernel: the way out waits for them */
-    int64_t started_us; /* clock_wall_us */
+    size_t answers_owed;     /* requests that wait for their kernel: the way out waits for them */
+    int64_t started_us;      /* clock_wall_us */
 };
 
 struct kernelspecs_settings;

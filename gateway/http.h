@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 struct http;
-struct
-    http_request; /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
+/* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
+struct http_request;
 
 typedef void http_handler(struct http_request *request, void *context);
 
@@ -22,8 +22,8 @@ enum http_route_flags {
 
 struct http_route {
     const char *method; /* "GET"; HEAD falls back to GET, OPTIONS is answered for every path */
-    const char *
-        pattern; /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
+    /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
+    const char *pattern;
     http_handler *handler;
     unsigned flags;
 };
@@ -34,10 +34,10 @@ struct http_settings {
     int port_retries;             /* further ports to try when taken */
     const char *base_url;         /* "/" or "/prefix/" */
     int64_t body_max, header_max; /* bytes; above: 413, 431 */
-    int64_t
-        header_timeout_ms; /* for the whole head, from its first byte (TLS handshake included) */
-    int64_t
-        body_timeout_ms; /* for each 64 KiB of a body, and for a client that does not read its answer */
+    /* for the whole head, from its first byte (TLS handshake included) */
+    int64_t header_timeout_ms;
+    /* for each 64 KiB of a body, and for a client that does not read its answer */
+    int64_t body_timeout_ms;
     int64_t idle_timeout_ms; /* between requests */
     const char *allow_origin, *allow_headers, *allow_methods, *allow_credentials, *expose_headers,
         *max_age;                                          /* NULL or "" = not sent */

@@ -107,7 +107,8 @@ void http_connection_answered(struct http_connection *connection);
 /* http_request.c */
 struct http_request *http_request_create(struct http_connection *connection);
 void http_request_free(struct http_request *request);
-void http_request_trust_proxy(struct http_request *request); /* address from X-Real-Ip, X-Forwarded-For */
+/* address from X-Real-Ip, X-Forwarded-For */
+void http_request_trust_proxy(struct http_request *request);
 void http_request_tell_gone(struct http_request *request); /* it may be freed by this */
 
 /* http_reply.c */

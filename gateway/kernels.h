@@ -17,13 +17,14 @@ struct kernels;
 struct kernel;
 
 enum kernel_phase {
-    KERNEL_LAUNCHING,  /* the provisioner is at work; there is no link */
-    KERNEL_STARTING,   /* the launcher answers, the kernel does not yet */
+    KERNEL_LAUNCHING, /* the provisioner is at work; there is no link */
+    KERNEL_STARTING,  /* the launcher answers, the kernel does not yet */
     KERNEL_READY,
     KERNEL_RESTARTING,
     KERNEL_STOPPING,
-    KERNEL_DEAD,       /* could not start, or died for good: stays, with its reason, until DELETE, restart or retention */
-    KERNEL_GONE,       /* about to be freed: let go of it */
+    /* could not start, or died for good: stays, with its reason, until DELETE, restart or retention */
+    KERNEL_DEAD,
+    KERNEL_GONE, /* about to be freed: let go of it */
 };
 
 struct kernel_status {
@@ -34,15 +35,17 @@ struct kernel_status {
 };
 
 struct kernels_settings {
-    const char *python;            /* for argv[0] python, python3, python3.N; NULL: found on PATH */
-    const char *root_directory;    /* base of a POST's `path`; NULL: the gateway's working directory */
-    char *const *client_envs;      /* names a client may set besides KERNEL_*; "*" = all */
-    char *const *inherited_envs;   /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
+    const char *python; /* for argv[0] python, python3, python3.N; NULL: found on PATH */
+    /* base of a POST's `path`; NULL: the gateway's working directory */
+    const char *root_directory;
+    char *const *client_envs; /* names a client may set besides KERNEL_*; "*" = all */
+    /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
+    char *const *inherited_envs;
     int64_t max_kernels, max_kernels_per_user; /* -1 = unlimited */
-    int64_t max_failed;            /* stand-ins kept; beyond it a refusal is HTTP */
-    int64_t failed_retention_ms;   /* how long a dead kernel stays */
+    int64_t max_failed;                        /* stand-ins kept; beyond it a refusal is HTTP */
+    int64_t failed_retention_ms;               /* how long a dead kernel stays */
     int64_t tombstone_retention_ms;
-    int64_t launch_timeout_ms;     /* KERNEL_LAUNCH_TIMEOUT of a request overrides */
+    int64_t launch_timeout_ms; /* KERNEL_LAUNCH_TIMEOUT of a request overrides */
     int64_t shutdown_wait_ms, restart_limit, stable_after_ms;
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */
@@ -60,27 +63,30 @@ void kernels_adopt(struct kernels *kernels);
 bool kernels_is_adopting(const struct kernels *kernels);
 
 struct kernel_request {
-    const char *name;  /* kernelspec; NULL or "": the default */
-    const json_t *env; /* object or NULL; checked here */
-    const char *path;  /* working directory below root_directory, or NULL */
+    const char *name;      /* kernelspec; NULL or "": the default */
+    const json_t *env;     /* object or NULL; checked here */
+    const char *path;      /* working directory below root_directory, or NULL */
     const char *kernel_id; /* the client's wish, or NULL */
     const struct auth_identity *identity;
     const json_t *session; /* {path, name, type} or NULL */
-    bool refuse_in_notebook; /* refusal_style: limits and refusals become a dead kernel with a reason */
+    /* refusal_style: limits and refusals become a dead kernel with a reason */
+    bool refuse_in_notebook;
 };
 /* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its status. */
-int kernels_start(struct kernels *kernels, const struct kernel_request *request, struct kernel **ret,
-                  struct error *err);
+int kernels_start(struct kernels *kernels, const struct kernel_request *request,
+                  struct kernel **ret, struct error *err);
 
 struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* NULL: none */
 /* Why the id is no more ("culled after 3 h idle"), or NULL. */
 const char *kernels_tombstone(const struct kernels *kernels, const char *id);
-json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity); /* array of models */
+/* array of models */
+json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity);
 size_t kernels_count(const struct kernels *kernels);
 /* Walks all kernels in the order of their start: struct kernel *at = NULL; while ((at = kernels_next(kernels, at))) ... */
 struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous);
 
-json_t *kernel_model(const struct kernel *kernel); /* {"id","name","last_activity","execution_state","connections"[,"reason"]} */
+/* {"id","name","last_activity","execution_state","connections"[,"reason"]} */
+json_t *kernel_model(const struct kernel *kernel);
 const char *kernel_id(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);
@@ -91,9 +97,11 @@ const json_t *kernel_session(const struct kernel *kernel);
 /* Stolen; NULL for none. Also written to the record, as soon as the launcher is there. */
 void kernel_set_session(struct kernel *kernel, json_t *session);
 
-typedef void kernel_done(void *context, const struct error *err); /* err NULL: done; never from inside the call */
+/* err NULL: done; never from inside the call */
+typedef void kernel_done(void *context, const struct error *err);
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);
-void kernel_restart(struct kernel *kernel, kernel_done *done, void *context); /* a dead one is started again, from its request */
+/* a dead one is started again, from its request */
+void kernel_restart(struct kernel *kernel, kernel_done *done, void *context);
 /* Ends it and forgets it; reason (or NULL) goes to the tombstone and the notebook. Calls that come while it ends share the outcome. */
 void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *done, void *context);
 

@@ -14,7 +14,8 @@ struct link;       /* to one launcher; reconnects by itself until link_close */
 struct attachment; /* one client connection on a link */
 
 struct link_events {
-    void (*welcomed)(void *context, const json_t *record, const json_t *status); /* connected, or connected again */
+    /* connected, or connected again */
+    void (*welcomed)(void *context, const json_t *record, const json_t *status);
     void (*lost)(void *context); /* silent too long; it is being reconnected */
     void (*status)(void *context, const json_t *status);
     void (*exited)(void *context, const json_t *exit_report);
@@ -42,13 +43,15 @@ struct link_payload {
     struct link_batch *owner;
 };
 void link_payload_retain(const struct link_payload *payload);
-void link_payload_release(void *owner); /* takes struct link_batch *: fits websocket_send_reference */
+/* takes struct link_batch *: fits websocket_send_reference */
+void link_payload_release(void *owner);
 
 struct attachment_events {
     void (*attached)(void *context, uint64_t cursor, bool resumed); /* again after each reconnect */
     void (*message)(void *context, uint64_t seq, const struct link_payload *payload);
-    void (*granted)(void *context);                      /* attachment_may_send may be true again */
-    void (*detached)(void *context, const char *reason); /* by the launcher or link_close; gone after it */
+    void (*granted)(void *context); /* attachment_may_send may be true again */
+    /* by the launcher or link_close; gone after it */
+    void (*detached)(void *context, const char *reason);
 };
 /* session_id NULL: live only. window: bytes that may be under way to it. */
 int attachment_open(struct link *link, const char *session_id, size_t window, bool from_cursor,

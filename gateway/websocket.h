@@ -22,10 +22,10 @@ struct websocket_events {
 
 struct websocket_settings {
     int64_t message_max; /* of one incoming message; above: close 1009 */
-    int64_t
-        ping_interval_ms; /* 0 = none; a peer that neither says nor takes anything for three intervals (at least 30 s) is dropped */
-    int64_t
-        queue_max; /* bytes; more waiting to be sent than that ends the connection. 0 = 64 MiB. One message may be larger when nothing waits */
+    /* 0 = none; a peer that neither says nor takes anything for three intervals (at least 30 s) is dropped */
+    int64_t ping_interval_ms;
+    /* bytes; more waiting to be sent than that ends the connection. 0 = 64 MiB. One message may be larger when nothing waits */
+    int64_t queue_max;
 };
 
 /* Answers 101 and takes the request over; or answers 400/426 and returns -1 when it is no valid upgrade. subprotocol may be NULL. No event comes from inside the call. */

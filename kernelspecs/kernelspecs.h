@@ -16,13 +16,13 @@ struct kernelspec {
     const char *display_name; /* never NULL */
     const char *language;     /* "" when kernel.json has none */
     json_t *json;             /* kernel.json as it stands, unknown fields included */
-    json_t *
-        resources; /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
+    /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
+    json_t *resources;
 };
 
 struct kernelspecs_settings {
-    char *const *
-        directories; /* replaces the search path when not empty; NULL-terminated; each holds kernel directories */
+    /* replaces the search path when not empty; NULL-terminated; each holds kernel directories */
+    char *const *directories;
     char *const *allowed;     /* globs; empty: all */
     char *const *denied;      /* globs */
     const char *default_name; /* NULL: python3 when there, else the first by name */

@@ -24,7 +24,8 @@ struct journal_lost {
     uint64_t bytes;
 };
 
-int journal_create(const char *directory, int64_t cap_bytes, struct journal **ret, struct error *err);
+int journal_create(const char *directory, int64_t cap_bytes, struct journal **ret,
+                   struct error *err);
 void journal_destroy(struct journal *journal);
 
 /* Returns the seq. Never fails: a message that cannot be kept (larger than the cap, disk full) still gets a number and counts as lost. */

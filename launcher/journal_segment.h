@@ -49,8 +49,8 @@ struct segment {
     size_t size;
     uint8_t *map;
     bool anonymous;
-    bool
-        sealed; /* of an earlier life: nothing is appended, what lies behind its end may look valid */
+    /* of an earlier life: nothing is appended, what lies behind its end may look valid */
+    bool sealed;
     struct segment_index *index;
     size_t index_capacity;
     atomic_int references; /* mappings go with the last one, also from ZeroMQ's thread */

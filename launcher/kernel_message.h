@@ -45,7 +45,8 @@ int kernel_message_write(struct buffer *out, enum kernel_channel channel, struct
                          const struct bytes *buffers, size_t buffer_count);
 
 const char *kernel_channel_name(enum kernel_channel channel); /* "shell" ... "iopub" */
-int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *ret); /* -1 if unknown */
+/* -1 if unknown */
+int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *ret);
 
 /* A text member of a JSON object, found by a scan without building a tree: header["msg_type"] and the like on the hot
  * path. Only top-level members. Copies the decoded text to ret (NUL-terminated, at most size bytes). Returns its length, or -1 when the member is

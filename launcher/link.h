@@ -12,9 +12,9 @@
 enum {
     LINK_VERSION = 1,
     LINK_HEADER_SIZE = 16,
-    LINK_BATCH_MAX = 64 << 10,     /* first part of a message */
-    LINK_INLINE_MAX = 8 << 10,     /* larger payloads are parts of their own */
-    LINK_EXTERNAL_MAX = 64,        /* further parts of a message */
+    LINK_BATCH_MAX = 64 << 10, /* first part of a message */
+    LINK_INLINE_MAX = 8 << 10, /* larger payloads are parts of their own */
+    LINK_EXTERNAL_MAX = 64,    /* further parts of a message */
     LINK_PAYLOAD_MAX = 1 << 30,
     LINK_WINDOW_DEFAULT = 4 << 20, /* bytes under way to one attachment */
     LINK_GRANT_DEFAULT = 1 << 20,  /* bytes under way from one attachment */

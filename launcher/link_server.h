@@ -35,7 +35,7 @@ struct link_server_settings {
     const char *journal_directory; /* made if missing */
     int64_t journal_bytes;
     int64_t session_retention_ms;
-    int64_t payload_max;           /* largest message taken from a gateway */
+    int64_t payload_max; /* largest message taken from a gateway */
 };
 
 int link_server_create(zloop_t *loop, const struct link_server_settings *settings,

@@ -33,7 +33,8 @@ struct provisioner_ops {
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
     /* Calls found() for each kernel of the place, then done. Broken entries are logged and cleaned up. */
-    int (*find)(struct provisioner *self, provisioner_found *found, void *context, struct error *err);
+    int (*find)(struct provisioner *self, provisioner_found *found, void *context,
+                struct error *err);
     /* Takes over one that find() named: reachable or ended follows. */
     int (*adopt)(struct provisioner *self, const char *kernel_id,
                  const struct provision_events *events, void *context, struct provision **ret,
@@ -58,5 +59,6 @@ struct provisioner_local_settings {
     const char *launcher_path;     /* of elara-launcher */
 };
 
-int provisioner_local_create(struct event_base *loop, const struct provisioner_local_settings *settings,
+int provisioner_local_create(struct event_base *loop,
+                             const struct provisioner_local_settings *settings,
                              struct provisioner **ret, struct error *err);
