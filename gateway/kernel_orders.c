@@ -217,8 +217,20 @@ static void on_patience_ended(void *context) {
 }
 
 static void wait_for_end(struct kernel *kernel, int64_t in_ms) {
-    kernel->deadline = (struct loop_deadline){.run = on_patience_ended, .context = kernel};
+    kernel->deadline = (struct loop_deadline){
+        .node = kernel->deadline.node, .run = on_patience_ended, .context = kernel};
     loop_deadline_set(kernel->kernels->loop, &kernel->deadline, in_ms);
+}
+
+static void on_nothing_left(void *context) {
+    kernel_finish_stop(context);
+}
+
+/* In the next turn: whoever asked may still be walking over the kernels. */
+static void finish_soon(struct kernel *kernel) {
+    kernel->deadline = (struct loop_deadline){
+        .node = kernel->deadline.node, .run = on_nothing_left, .context = kernel};
+    loop_deadline_set(kernel->kernels->loop, &kernel->deadline, 0);
 }
 
 /* The launcher ends now by itself, and the provisioner tells so. */
@@ -239,7 +251,7 @@ static void stop_without_link(struct kernel *kernel) {
     struct error err;
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
     if (kernel->provision == NULL || ops->signal(kernel->provision, SIGTERM, &err) < 0)
-        kernel_finish_stop(kernel);
+        finish_soon(kernel);
     else
         wait_for_end(kernel, KERNEL_END_WAIT_MS);
 }
@@ -261,7 +273,7 @@ void kernel_stop(struct kernel *kernel, const char *reason) {
                      kernels->settings.shutdown_wait_ms + KERNEL_ANSWER_MARGIN_MS, on_stopped, NULL,
                      NULL);
     else if (was_dead && kernel->link == NULL)
-        kernel_finish_stop(kernel);
+        finish_soon(kernel);
     else
         stop_without_link(kernel);
 }

@@ -184,7 +184,8 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
     if (phase != KERNEL_DEAD)
         return;
     log_warning("kernel %s: dead: %s", kernel->id, kernel->reason ? kernel->reason : "no reason");
-    kernel->deadline = (struct loop_deadline){.run = on_retention, .context = kernel};
+    kernel->deadline = (struct loop_deadline){
+        .node = kernel->deadline.node, .run = on_retention, .context = kernel};
     loop_deadline_set(kernels->loop, &kernel->deadline, kernels->settings.failed_retention_ms);
     keep_few_dead(kernels);
 }
@@ -260,7 +261,8 @@ static void take_status(struct kernel *kernel, const json_t *status) {
 
 static void on_welcomed(void *context, const json_t *record, const json_t *status) {
     struct kernel *kernel = context;
-    loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    if (kernel->status.phase == KERNEL_LAUNCHING)
+        loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
     kernel_take_record(kernel, record);
     take_status(kernel, status);
     kernel_say_session(kernel);
@@ -349,7 +351,8 @@ static void on_reachable(void *context, const char *endpoint, const char *server
         return;
     }
     kernel_changed(kernel);
-    kernel->deadline = (struct loop_deadline){.run = on_unwelcome, .context = kernel};
+    kernel->deadline = (struct loop_deadline){
+        .node = kernel->deadline.node, .run = on_unwelcome, .context = kernel};
     loop_deadline_set(kernels->loop, &kernel->deadline,
                       kernels->settings.launch_timeout_ms + KERNEL_ANSWER_MARGIN_MS);
 }

@@ -79,6 +79,7 @@ void loop_run(struct loop *loop) {
         event_base_loop(loop->base, EVLOOP_ONCE);
         run_tasks(loop);
     }
+    loop->stopping = false; /* it may be run again */
 }
 
 void loop_stop(struct loop *loop) {
