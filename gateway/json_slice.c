@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 
+#include <endian.h>
 #include <string.h>
 
 struct cursor {
@@ -14,19 +15,41 @@ static int fail(struct cursor *cursor, const char *what) {
     return -1;
 }
 
-static void skip_space(struct cursor *cursor) {
+static inline void skip_space(struct cursor *cursor) {
+    if (cursor->at<cursor->end && * cursor->at> ' ')
+        return;
     while (cursor->at < cursor->end && (*cursor->at == ' ' || *cursor->at == '\n' ||
                                         *cursor->at == '\t' || *cursor->at == '\r'))
         cursor->at++;
 }
 
-/* High bit set in each byte of the word that ends a plain run of a text: '"', '\\', a control character or a byte
- * beyond ASCII. A false positive only costs a look at the bytes. */
-static uint64_t stops_in(uint64_t word) {
+/* How many bytes at the start of eight are plain in a text: no '"', '\\', control character or byte beyond ASCII. A subtraction
+ * borrows only from bytes that stand later in memory, so that the first stop is exact. */
+static size_t plain_bytes(const uint8_t *at) {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    word = le64toh(word);
     uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
     uint64_t control = word - ones * 0x20;
-    return ((quote - ones) | (slash - ones) | control | word) & highs;
+    uint64_t stops = ((quote - ones) | (slash - ones) | control | word) & highs;
+    return stops ? (size_t)__builtin_ctzll(stops) / 8 : sizeof word;
+}
+
+/* To the next byte of a text that is not plain, or its end. */
+static void skip_plain(struct cursor *cursor) {
+    const uint8_t *at = cursor->at;
+    while (cursor->end - at >= 8) {
+        size_t plain = plain_bytes(at);
+        at += plain;
+        if (plain < 8) {
+            cursor->at = at;
+            return;
+        }
+    }
+    while (at < cursor->end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
+        at++;
+    cursor->at = at;
 }
 
 static int skip_hex(struct cursor *cursor, unsigned *ret) {
@@ -72,16 +95,7 @@ static int skip_beyond_ascii(struct cursor *cursor) {
 /* From behind the opening quote to behind the closing one. */
 static int skip_text(struct cursor *cursor) {
     for (;;) {
-        uint64_t word;
-        while ((size_t)(cursor->end - cursor->at) >= sizeof word) {
-            memcpy(&word, cursor->at, sizeof word);
-            if (stops_in(word))
-                break;
-            cursor->at += sizeof word;
-        }
-        while (cursor->at < cursor->end && *cursor->at >= 0x20 && *cursor->at < 0x80 &&
-               *cursor->at != '"' && *cursor->at != '\\')
-            cursor->at++;
+        skip_plain(cursor);
         if (cursor->at == cursor->end)
             return fail(cursor, "a text is not closed");
         if (*cursor->at == '"') {
@@ -308,8 +322,11 @@ static unsigned next_character(struct cursor *cursor) {
 }
 
 bool json_key_is(struct bytes key, const char *name) {
+    size_t length = strlen(name);
+    if (key.length <= length) /* an escape makes it longer */
+        return key.length == length && memcmp(key.data, name, length) == 0;
     if (memchr(key.data, '\\', key.length) == NULL)
-        return text_equal_n((const char *)key.data, key.length, name);
+        return false;
     struct cursor cursor = cursor_at(key, 0);
     for (; cursor.at < cursor.end && *name; name++)
         if (next_character(&cursor) != (unsigned char)*name)

@@ -124,28 +124,47 @@ static int check_json_parts(struct parts *parts, struct bytes channel, struct er
     return read_channel(channel, &parts->channel, err);
 }
 
+enum { HEADER, PARENT_HEADER, METADATA, CONTENT, CHANNEL, BUFFERS, MEMBER_COUNT };
+
+static const struct {
+    const char *name;
+    size_t length;
+} members[MEMBER_COUNT] = {
+    [HEADER] = {"header", 6},     [PARENT_HEADER] = {"parent_header", 13},
+    [METADATA] = {"metadata", 8}, [CONTENT] = {"content", 7},
+    [CHANNEL] = {"channel", 7},   [BUFFERS] = {"buffers", 7},
+};
+
+/* MEMBER_COUNT: none that matters. */
+static size_t find_member(struct bytes key) {
+    size_t i;
+    for (i = 0; i < MEMBER_COUNT; i++)
+        if (key.length == members[i].length && memcmp(key.data, members[i].name, key.length) == 0)
+            return i;
+    for (i = 0; i < MEMBER_COUNT; i++) /* once more for names with escapes */
+        if (key.length > members[i].length && json_key_is(key, members[i].name))
+            break;
+    return i;
+}
+
 static int read_json(struct bytes json, struct parts *parts, struct error *err) {
     struct json_walk walk = {.text = json};
     struct json_member member;
-    struct bytes channel = {0}, buffers = {0};
-    const struct {
-        const char *name;
-        struct bytes *value;
-    } wanted[] = {{"header", &parts->header},     {"parent_header", &parts->parent_header},
-                  {"metadata", &parts->metadata}, {"content", &parts->content},
-                  {"channel", &channel},          {"buffers", &buffers}};
+    struct bytes values[MEMBER_COUNT + 1] = {0};
     int more;
     while ((more = json_walk_next(&walk, &member, err)) > 0)
-        for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
-            if (json_key_is(member.key, wanted[i].name))
-                *wanted[i].value =
-                    member.value; /* the last one counts, as in Python and JavaScript */
+        values[find_member(member.key)] = member.value; /* the last one counts, as in Python */
     if (more < 0)
         return error_wrap(err, "message");
+    struct bytes buffers = values[BUFFERS];
     if (buffers.data != NULL && !json_slice_is_null(buffers) && !is_empty_container(buffers))
         return error_set(err, ERROR_INVALID,
                          "buffers: must be empty in JSON; buffers travel in binary messages");
-    return check_json_parts(parts, channel, err);
+    parts->header = values[HEADER];
+    parts->parent_header = values[PARENT_HEADER];
+    parts->metadata = values[METADATA];
+    parts->content = values[CONTENT];
+    return check_json_parts(parts, values[CHANNEL], err);
 }
 
 static int from_legacy_text(struct bytes frame, struct buffer *out, struct error *err) {
