@@ -249,17 +249,47 @@ static bool is_kernel_in_use(struct gateway *gateway, const char *kernel_id) {
     return false;
 }
 
-static void on_left_behind(void *context, const struct error *err) {
-    (void)context, (void)err; /* the new kernel is what the client asked for */
+/* A request that waits for a kernel's end. */
+struct ending {
+    struct gateway *gateway;
+    struct http_request *request;
+    char session_id[KERNEL_ID_MAX + 1];
+};
+
+static struct ending *ending_create(struct gateway *gateway, struct http_request *request,
+                                    const struct session *session) {
+    struct ending *ending = memory_alloc(sizeof *ending);
+    ending->gateway = gateway;
+    ending->request = request;
+    gateway->answers_owed++;
+    snprintf(ending->session_id, sizeof ending->session_id, "%s", session->id);
+    return ending;
 }
 
-/* The kernel that a session had before it got another. */
-static void end_unused_kernel(struct gateway *gateway, const char *id) {
-    struct kernel *kernel = kernels_find(gateway->kernels, id);
-    if (kernel == NULL || is_kernel_in_use(gateway, id))
+static void on_replaced(void *context, const struct error *err) {
+    (void)err; /* the new kernel is what the client asked for */
+    struct ending *ending = context;
+    ending->gateway->answers_owed--;
+    const struct session *session = sessions_find(ending->gateway->sessions, ending->session_id);
+    if (session != NULL)
+        reply_session(ending->gateway, ending->request, 200, session);
+    else
+        http_reply_error(ending->request, 404, NULL, "Session not found: session_id=%s",
+                         ending->session_id);
+    free(ending);
+}
+
+/* Ends the kernel that a session had before it got another, then answers. */
+static void reply_changed(struct gateway *gateway, struct http_request *request,
+                          const struct session *session, const char *before) {
+    struct kernel *kernel = kernels_find(gateway->kernels, before);
+    if (kernel == NULL || is_kernel_in_use(gateway, before)) {
+        reply_session(gateway, request, 200, session);
         return;
+    }
     kernel_set_session(kernel, NULL);
-    kernel_shutdown(kernel, "its notebook was given another kernel", on_left_behind, NULL);
+    kernel_shutdown(kernel, "its notebook was given another kernel", on_replaced,
+                    ending_create(gateway, request, session));
 }
 
 /* The kernel that PATCH asks for; *ret NULL when it asks for none. The id goes before the name, as with jupyter_server. */
@@ -323,16 +353,8 @@ static void change_session(struct http_request *request, void *context) {
         return;
     }
     record_session(gateway, session);
-    if (strcmp(before, session->kernel_id) != 0)
-        end_unused_kernel(gateway, before);
-    reply_session(gateway, request, 200, session);
+    reply_changed(gateway, request, session, before);
 }
-
-struct ending {
-    struct gateway *gateway;
-    struct http_request *request;
-    char session_id[KERNEL_ID_MAX + 1];
-};
 
 static void on_ended(void *context, const struct error *err) {
     struct ending *ending = context;
@@ -358,12 +380,8 @@ static void delete_session(struct http_request *request, void *context) {
     const struct session *session = find_session(gateway, request);
     if (session == NULL)
         return;
-    struct ending *ending = memory_alloc(sizeof *ending);
-    ending->gateway = gateway;
-    ending->request = request;
-    gateway->answers_owed++;
-    snprintf(ending->session_id, sizeof ending->session_id, "%s", session->id);
-    kernel_shutdown(kernels_find(gateway->kernels, session->kernel_id), NULL, on_ended, ending);
+    kernel_shutdown(kernels_find(gateway->kernels, session->kernel_id), NULL, on_ended,
+                    ending_create(gateway, request, session));
 }
 
 const struct http_route api_sessions_routes[] = {

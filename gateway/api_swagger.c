@@ -29,8 +29,8 @@ static const struct description descriptions[] = {
      "The kernelspecs", NULL, "Kernelspecs"},
     {"GET", "/api/kernelspecs/{name}", "kernelspecs", "One kernelspec", 200, "The kernelspec", NULL,
      "Kernelspec"},
-    {"GET", "/kernelspecs/{name}/{path}", "kernelspecs", "A file of a kernelspec, such as its logo",
-     200, "The file", NULL, NULL},
+    {"GET", "/kernelspecs/{name}/{path...}", "kernelspecs",
+     "A file of a kernelspec, such as its logo", 200, "The file", NULL, NULL},
     {"GET", "/api/kernels", "kernels", "The client's kernels", 200, "The kernels", NULL,
      "[Kernel]"},
     {"POST", "/api/kernels", "kernels", "Start a kernel", 201,
@@ -121,7 +121,7 @@ static json_t *parameters(const char *pattern, const struct description *about) 
     json_t *list = json_array();
     for (const char *at = strchr(pattern, '{'); at != NULL; at = strchr(at + 1, '{'))
         json_array_append_new(list, json_pack("{s:s%, s:s, s:s, s:b}", "name", at + 1,
-                                              strcspn(at + 1, "}"), "in", "path", "type", "string",
+                                              strcspn(at + 1, ".}"), "in", "path", "type", "string",
                                               "required", 1));
     if (about != NULL && about->body != NULL)
         json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", "body", "in", "body",
@@ -153,6 +153,15 @@ static json_t *operation(const struct http_route *route) {
     return tree;
 }
 
+/* "{path...}" takes slashes, for which the description has no word. */
+static char *path_of(const char *pattern) {
+    char *path = memory_strdup(pattern);
+    char *dots = strstr(path, "...}");
+    if (dots != NULL)
+        memmove(dots, dots + 3, strlen(dots + 3) + 1);
+    return path;
+}
+
 static void add_paths(json_t *paths, const struct http_route *route) {
     for (; route->method != NULL; route++) {
         char method[16];
@@ -160,9 +169,11 @@ static void add_paths(json_t *paths, const struct http_route *route) {
         for (size_t i = 0; i <= length && i < sizeof method; i++)
             method[i] =
                 (char)(route->method[i] >= 'A' ? route->method[i] | 0x20 : route->method[i]);
-        json_t *path = json_object_get(paths, route->pattern);
+        char *name = path_of(route->pattern);
+        json_t *path = json_object_get(paths, name);
         if (path == NULL)
-            json_object_set_new(paths, route->pattern, path = json_object());
+            json_object_set_new(paths, name, path = json_object());
+        free(name);
         json_object_set_new(path, method, operation(route));
     }
 }

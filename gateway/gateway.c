@@ -124,6 +124,8 @@ static int create_provisioner(struct gateway *gateway, struct error *err) {
         .runtime_directory = settings->runtime_dir,
         .launcher_path = settings->launcher,
     };
+    if (settings_check_runtime_dir(settings, err) < 0)
+        return -1;
     if (access(settings->launcher, X_OK) < 0)
         return error_set(
             err, ERROR_NOT_FOUND,
@@ -148,20 +150,17 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
     return kernels_find(gateway->kernels, kernel_id) != NULL;
 }
 
-/* Each needs the ones before it. */
+/* Each needs the ones before it. The port comes first: when it is taken nothing else has been touched. */
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
-    if (create_auth(gateway, err) < 0 || create_specs(gateway, err) < 0 ||
+    if (create_auth(gateway, err) < 0 || create_http(gateway, err) < 0 ||
+        http_listen(gateway->http, err) < 0 || create_specs(gateway, err) < 0 ||
         create_provisioner(gateway, err) < 0 ||
-        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0 ||
-        create_http(gateway, err) < 0)
+        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0)
         return -1;
     gateway->sessions = sessions_create(is_kernel_there, gateway);
     create_channels(gateway);
     api_add_routes(gateway);
-    if (http_listen(gateway->http, err) < 0)
-        return -1;
-    /* The port is ours, so no other gateway of this configuration runs: the kernels may be taken over. */
     kernels_adopt(gateway->kernels);
     gateway->session_adoption =
         session_adoption_start(gateway->loop, gateway->kernels, gateway->sessions);

@@ -129,7 +129,7 @@ static char *default_runtime_dir(char *const *environment) {
     return memory_printf("/tmp/elara-%lu", (unsigned long)geteuid());
 }
 
-static int check_runtime_dir(struct settings *settings, struct error *err) {
+static int find_runtime_dir(struct settings *settings, struct error *err) {
     if (settings->runtime_dir == NULL || settings->runtime_dir[0] == '\0') {
         free(settings->runtime_dir);
         settings->runtime_dir = default_runtime_dir(settings->origin->environment);
@@ -142,10 +142,6 @@ static int check_runtime_dir(struct settings *settings, struct error *err) {
         free(settings->runtime_dir);
         settings->runtime_dir = whole;
     }
-    if (strlen(settings->runtime_dir) > (size_t)RUNTIME_DIR_MAX)
-        return error_set(err, ERROR_INVALID,
-                         "runtime-dir: %s is too long for the sockets in it (at most %d bytes)",
-                         settings->runtime_dir, RUNTIME_DIR_MAX);
     return 0;
 }
 
@@ -187,7 +183,7 @@ static int finish(struct settings *settings, struct error *err) {
     unquote_list(settings->authorized_users);
     unquote_list(settings->unauthorized_users);
     default_launcher(settings);
-    if (check_base_url(settings, err) < 0 || check_runtime_dir(settings, err) < 0)
+    if (check_base_url(settings, err) < 0 || find_runtime_dir(settings, err) < 0)
         return -1;
     return check_tls(settings, err);
 }
@@ -351,6 +347,14 @@ int settings_check_exposure(const struct settings *settings, struct error *err) 
         "EG_AUTH_TOKEN or --auth-token-file, or listen on 127.0.0.1, or take the risk with "
         "--insecure",
         ip);
+}
+
+int settings_check_runtime_dir(const struct settings *settings, struct error *err) {
+    if (strlen(settings->runtime_dir) > (size_t)RUNTIME_DIR_MAX)
+        return error_set(err, ERROR_INVALID,
+                         "runtime-dir: %s is too long for the sockets in it (at most %d bytes)",
+                         settings->runtime_dir, RUNTIME_DIR_MAX);
+    return 0;
 }
 
 void settings_print_config(const struct settings *settings, FILE *out) {

@@ -71,6 +71,8 @@ int settings_reload(struct settings *settings, struct error *err);
 
 /* The rule of who may listen where: without a token only on loopback, unless `insecure` says otherwise. */
 int settings_check_exposure(const struct settings *settings, struct error *err);
+/* UNIX sockets lie in it, and their addresses are short. */
+int settings_check_runtime_dir(const struct settings *settings, struct error *err);
 bool settings_ip_is_loopback(const char *ip);
 
 void settings_print_config(const struct settings *settings, FILE *out); /* --show-config */
