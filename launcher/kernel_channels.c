@@ -76,16 +76,21 @@ static int receive(struct kernel_channels *channels, void *socket, size_t *count
         }
         if (got < 0) {
             zmq_msg_close(frame);
-            return *count == 0 ? -1 : 0;
+            break; /* parts of a message come together: this is its start, and there is none */
         }
         more = zmq_msg_more(frame) != 0;
-        channels->parts[*count] = (struct bytes){zmq_msg_data(frame), zmq_msg_size(frame)};
         *bytes += zmq_msg_size(frame);
         if (*count > KERNEL_WIRE_PARTS_MAX)
             zmq_msg_close(frame);
         else
             (*count)++;
     }
+    if (*count == 0)
+        return -1;
+    /* Only now: growing moves the frames, and small ones carry their bytes inside. */
+    for (size_t i = 0; i < *count; i++)
+        channels->parts[i] =
+            (struct bytes){zmq_msg_data(&channels->frames[i]), zmq_msg_size(&channels->frames[i])};
     return 0;
 }
 

@@ -18,7 +18,7 @@ int kernel_output_read(struct kernel_output *output, int fd);
 /* Takes all that is there: the last words before an exit report. */
 void kernel_output_drain(struct kernel_output *output, int fd);
 
-/* A new process begins: its reasons shall not quote the one before. */
+/* What comes from now on is what a reason may quote: a new process, or one that has started up. */
 void kernel_output_begin(struct kernel_output *output);
 /* The last lines of this process, as valid UTF-8; malloc'ed, never NULL. */
 char *kernel_output_tail(const struct kernel_output *output);

@@ -23,7 +23,12 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
-enum { LAUNCH_FILE_MAX = 4 << 20, RECORD_FILE_MAX = 1 << 20, ACTIVITY_PUSH_MS = 1000 };
+enum {
+    LAUNCH_FILE_MAX = 16 << 20,
+    RECORD_FILE_MAX = 1 << 20,
+    ACTIVITY_PUSH_MS = 1000,
+    REST_MS = 3000
+};
 enum { LINGER_MS = 1000 }; /* for what the link still has to say once the kernel is gone */
 
 static const char *const phase_names[] = {"starting", "ready", "restarting", "stopping", "dead"};
@@ -100,11 +105,23 @@ static json_t *give_record(void *context) {
     return json_incref(launcher->record);
 }
 
+/* After a flood, libzmq's queues are empty but the heap keeps their memory. */
+static int on_rest_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop, (void)timer;
+    struct launcher *launcher = context;
+    launcher->rest_timer = 0;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+    return 0;
+}
+
 static int on_activity_timer(zloop_t *loop, int timer, void *context) {
     (void)loop, (void)timer;
     struct launcher *launcher = context;
     launcher->activity_timer = 0;
     launcher->is_status_dirty |= launcher->has_activity;
+    launcher_timer_set(launcher, &launcher->rest_timer, REST_MS, on_rest_timer);
     launcher_push_status(launcher);
     link_server_flush(launcher->link);
     return 0;
@@ -364,11 +381,20 @@ void launcher_run(struct launcher *launcher) {
         zloop_start(launcher->loop);
 }
 
+/* libzmq leaves it; who finds none knows that nobody is there. Only ours: without the lock it may be another launcher's. */
+static void remove_socket(const struct launcher *launcher) {
+    if (launcher->record_path == NULL)
+        return;
+    cleanup_free char *path = memory_printf("%s/link", launcher->directory);
+    unlink(path);
+}
+
 void launcher_destroy(struct launcher *launcher) {
     if (launcher == NULL)
         return;
     launcher_kernel_release(launcher);
     link_server_destroy(&launcher->link);
+    remove_socket(launcher);
     zloop_destroy(&launcher->loop);
     if (launcher->signal_fd >= 0)
         close(launcher->signal_fd);

@@ -106,6 +106,7 @@ void launcher_end(struct launcher *launcher, enum ending ending, bool now) {
     else if (ending == ENDING_RESTART && launcher->ending != ENDING_RESTART)
         launcher_phase(launcher, EVENT_RESTART, "restarting", NULL);
     launcher->ending = ending;
+    link_server_resume(launcher->link); /* what waited was meant for this process */
     if (launcher->process == NULL) {
         launcher_ended(launcher);
         return;

@@ -211,6 +211,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
     launcher_timer_clear(launcher, &launcher->relax_timer);
     launcher_timer_clear(launcher, &launcher->launch_timer);
     restart_policy_ready(&launcher->policy);
+    kernel_output_begin(launcher->output); /* its banner explains no death */
     launcher->idle_since_ms = clock_monotonic_ms();
     log_info("the kernel answered after %lld ms",
              (long long)(launcher->idle_since_ms - launcher->process_started_ms));
@@ -274,6 +275,11 @@ static void write_reason(const struct launcher *launcher, const struct kernel_ex
         snprintf(text, EXIT_REASON_SIZE, "%s", launcher->exec_error.text);
     else if (launcher->ending == ENDING_TIMEOUT)
         write_timeout(launcher, text);
+    else if (exit->code == 0 && !launcher->policy.was_ready)
+        snprintf(text, EXIT_REASON_SIZE,
+                 "The kernel's program ended without an error before it was ready; check argv of "
+                 "the kernelspec '%.100s'.",
+                 launcher->launch->kernel_name);
     else
         exit_reason_write(exit, output, launcher->launch->argv[0], text);
 }

@@ -90,7 +90,7 @@ struct launcher {
     int64_t restarts;
     bool is_status_dirty;
     bool has_activity; /* since the last status */
-    int activity_timer;
+    int activity_timer, rest_timer;
     int64_t last_activity_us;
     int64_t idle_since_ms;
 

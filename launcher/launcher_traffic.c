@@ -249,22 +249,36 @@ struct ended_requests {
     const char *error_name, *text;
 };
 
+static void say_aborted(struct launcher *launcher, session_number session, struct bytes header) {
+    char id[TOKEN_SIZE + 24];
+    make_id(launcher, launcher->notice_session, id);
+    buffer_clear(&launcher->scratch);
+    publish_notice(
+        launcher, CHANNEL_SHELL, session,
+        notice_write_aborted_reply(&launcher->scratch, notice_session(launcher), id, header));
+    say_status(launcher, header, "idle");
+}
+
+static void say_failed(struct launcher *launcher, session_number session, struct bytes header,
+                       const char *error_name, const char *text) {
+    char id[TOKEN_SIZE + 24];
+    make_id(launcher, launcher->notice_session, id);
+    buffer_clear(&launcher->scratch);
+    publish_notice(launcher, CHANNEL_SHELL, session,
+                   notice_write_error_reply(&launcher->scratch, notice_session(launcher), id,
+                                            header, error_name, text));
+    say_status(launcher, header, "idle");
+}
+
 /* The one that ran failed; those behind it were never begun, as when a cell before them fails. */
 static void end_request(void *context, session_number session, struct bytes header) {
     const struct ended_requests *ended = context;
     struct launcher *launcher = ended->launcher;
     const struct cell *cell = &launcher->cell;
-    bool is_running = cell->is_running && hash_of_parent(header) == cell->id;
-    char id[TOKEN_SIZE + 24];
-    make_id(launcher, launcher->notice_session, id);
-    buffer_clear(&launcher->scratch);
-    int written =
-        is_running
-            ? notice_write_error_reply(&launcher->scratch, notice_session(launcher), id, header,
-                                       ended->error_name, ended->text)
-            : notice_write_aborted_reply(&launcher->scratch, notice_session(launcher), id, header);
-    publish_notice(launcher, CHANNEL_SHELL, session, written);
-    say_status(launcher, header, "idle");
+    if (cell->is_running && hash_of_parent(header) == cell->id)
+        say_failed(launcher, session, header, ended->error_name, ended->text);
+    else
+        say_aborted(launcher, session, header);
 }
 
 void launcher_end_requests(struct launcher *launcher, const char *error_name, const char *text) {
@@ -288,36 +302,40 @@ bool launcher_ask(struct launcher *launcher, enum kernel_channel channel, const 
            kernel_channels_send(launcher->channels, &message);
 }
 
-/* A dead kernel's launcher answers what still comes, so that no cell waits for ever; other requests have nobody to answer them. */
-static void answer_for_dead(struct launcher *launcher, session_number session,
-                            struct bytes header) {
-    char type[32], id[TOKEN_SIZE + 24];
-    if (json_scan_text(header, "msg_type", type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0)
+static bool is_execute_request(struct bytes header) {
+    char type[32];
+    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
+           strcmp(type, "execute_request") == 0;
+}
+
+/* No kernel will see this request: it is dead for good, or the request was meant for the one that is just being ended. So that no
+ * cell waits for ever, it is answered here; other requests have nobody to answer them. */
+static void answer_for_absent(struct launcher *launcher, session_number session,
+                              struct bytes header) {
+    if (!is_execute_request(header))
         return;
-    make_id(launcher, launcher->notice_session, id);
-    const char *reason = launcher->reason != NULL ? launcher->reason : "The kernel is dead.";
     say_status(launcher, header, "busy");
-    buffer_clear(&launcher->scratch);
-    publish_notice(launcher, CHANNEL_SHELL, session,
-                   notice_write_error_reply(&launcher->scratch, launcher->notice_session, id,
-                                            header, "KernelDead", reason));
-    say_status(launcher, header, "idle");
+    if (launcher->phase == PHASE_DEAD)
+        say_failed(launcher, session, header, "KernelDead",
+                   launcher->reason != NULL ? launcher->reason : "The kernel is dead.");
+    else
+        say_aborted(launcher, session, header);
 }
 
 bool launcher_take_request(void *context, session_number session, const void *data, size_t length) {
     struct launcher *launcher = context;
     struct kernel_message message;
     struct error err;
-    bool is_final = launcher->phase == PHASE_DEAD || launcher->phase == PHASE_STOPPING;
-    if (!is_final && (launcher->phase != PHASE_READY || launcher->channels == NULL))
+    bool is_absent = launcher->phase == PHASE_DEAD || launcher->ending == ENDING_SHUTDOWN ||
+                     launcher->ending == ENDING_RESTART;
+    if (!is_absent && (launcher->phase != PHASE_READY || launcher->channels == NULL))
         return false;
     if (kernel_message_parse(data, length, &message, &err) < 0) {
         log_warning("a message from a client was dropped: %s", err.text);
         return true;
     }
-    if (is_final) {
-        answer_for_dead(launcher, session, message.header);
+    if (is_absent) {
+        answer_for_absent(launcher, session, message.header);
         return true;
     }
     if (!kernel_channels_send(launcher->channels, &message))
