@@ -139,8 +139,9 @@ static int start_again(struct kernel *kernel, struct error *err) {
     return kernel_provision(kernel, err);
 }
 
-static void restart_from_request(struct kernel *kernel) {
+void kernel_start_again(struct kernel *kernel) {
     struct error err;
+    kernel->is_replacing = false;
     if (start_again(kernel, &err) < 0) {
         kernel_set_reason(kernel, err.text, NULL);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
@@ -151,14 +152,23 @@ static void restart_from_request(struct kernel *kernel) {
     finish_restart(kernel, NULL);
 }
 
+/* Its place is free only when it has ended: on_ended goes on from there. */
+static void replace_launcher(struct kernel *kernel) {
+    struct error err;
+    log_warning("kernel %s: its launcher hangs, starting another one", kernel->id);
+    kernel->is_replacing = true;
+    if (kernel->provision == NULL ||
+        kernel->kernels->provisioner->ops->signal(kernel->provision, SIGKILL, &err) < 0)
+        kernel_start_again(kernel);
+}
+
 static void on_restarted(struct kernel *kernel, kernel_done *done, void *context,
                          const json_t *result, const struct error *err) {
     (void)done, (void)context, (void)result;
     if (kernel == NULL || !kernel->is_restarting)
         return; /* ended meanwhile, and its waiters were answered */
     if (err != NULL && err->code == ERROR_TIMEOUT && !link_is_up(kernel->link)) {
-        log_warning("kernel %s: its launcher hangs, starting another one", kernel->id);
-        restart_from_request(kernel);
+        replace_launcher(kernel);
         return;
     }
     if (err != NULL) {
@@ -188,7 +198,7 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
             return; /* one restart serves all who ask meanwhile */
         kernel->is_restarting = true;
         if (kernel->link == NULL) {
-            restart_from_request(kernel);
+            kernel_start_again(kernel);
             return;
         }
         kernel_post(kernel, KERNEL_EVENT_RESTART);

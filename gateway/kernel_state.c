@@ -133,16 +133,14 @@ static const char *last_bytes(const char *text, size_t max) {
     return text;
 }
 
-void kernel_set_reason(struct kernel *kernel, const char *reason, const char *output) {
+void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details) {
     cleanup_free char *whole = NULL;
-    bool more =
-        reason != NULL && output != NULL && *output != '\0' && strstr(reason, output) == NULL;
-    if (more) {
-        output = last_bytes(output, KERNEL_REASON_MAX / 2);
-        whole = memory_printf("%.*s\nThe last output was:\n%s", KERNEL_REASON_MAX / 2 - 64, reason,
-                              output);
+    if (reason != NULL && details != NULL && *details != '\0') {
+        size_t cut = text_utf8_floor(reason, strlen(reason), KERNEL_REASON_MAX / 2 - 1);
+        whole =
+            memory_printf("%.*s\n%s", (int)cut, reason, last_bytes(details, KERNEL_REASON_MAX / 2));
     }
-    set_text(&kernel->reason, more ? whole : reason, KERNEL_REASON_MAX);
+    set_text(&kernel->reason, whole ? whole : reason, KERNEL_REASON_MAX);
     kernel->status.reason = kernel->reason;
     kernel_changed(kernel);
 }
@@ -287,10 +285,13 @@ static void on_exited(void *context, const json_t *report) {
     bool again = json_is_true(json_object_get(report, "restarting"));
     log_info("kernel %s: its process ended: %s%s", kernel->id, reason ? reason : "unknown",
              again ? " (starting it again)" : "");
-    set_text(&kernel->last_words, again ? NULL : output, KERNEL_REASON_MAX / 2);
+    free(steal(&kernel->last_words));
+    if (!again && output != NULL && *output != '\0')
+        kernel->last_words = memory_printf("Last output of the kernel:\n%s",
+                                           last_bytes(output, KERNEL_REASON_MAX / 2 - 64));
     if (again || kernel->status.phase == KERNEL_STOPPING || kernel->is_restarting)
         return;
-    kernel_set_reason(kernel, reason ? reason : "the kernel ended", output);
+    kernel_set_reason(kernel, reason ? reason : "the kernel ended", kernel->last_words);
     kernel_post(kernel, KERNEL_EVENT_SAYS_DEAD);
 }
 
@@ -361,6 +362,8 @@ static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
     if (kernel->status.phase == KERNEL_STOPPING) {
         kernel_finish_stop(kernel);
+    } else if (kernel->is_replacing) {
+        kernel_start_again(kernel);
     } else if (kernel->status.phase == KERNEL_DEAD) {
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);

@@ -86,6 +86,7 @@ struct kernel {
     struct list restart_waiters; /* share one restart */
     struct list stop_waiters;
     bool is_restarting, is_stopping, is_adopting;
+    bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
 };
 
@@ -102,8 +103,8 @@ extern const struct provision_events kernel_provision_events;
 /* The one door: false when the table has no such row, and nothing changed. */
 bool kernel_post(struct kernel *kernel, enum kernel_event event);
 void kernel_set_stage(struct kernel *kernel, const char *text);
-/* reason and last words into one bounded text, before KERNEL_EVENT_FAILED or _SAYS_DEAD. */
-void kernel_set_reason(struct kernel *kernel, const char *reason, const char *output);
+/* reason and details (last output) in one bounded text, before KERNEL_EVENT_FAILED or _SAYS_DEAD. */
+void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details);
 void kernel_drop_link(struct kernel *kernel);
 void kernel_drop_provision(struct kernel *kernel); /* with its files */
 void kernel_changed(struct kernel *kernel);        /* watchers are told after the turn */
@@ -128,6 +129,7 @@ void kernel_answer_all(struct kernels *kernels, struct list *waiters, const stru
 void kernels_run_answers(void *context);
 void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes on with, its end */
 void kernel_finish_stop(struct kernel *kernel);
+void kernel_start_again(struct kernel *kernel); /* from its request; ends a restart */
 void kernels_drop_waiters(struct list *waiters);
 
 /* kernel_adoption.c */

@@ -266,7 +266,7 @@ static void on_message(void *context, uint64_t seq, const struct link_payload *p
     client->bytes += payload->length;
     snprintf(client->text, sizeof client->text, "%.*s", (int)payload->length,
              (const char *)payload->data);
-    if (client->kept.owner == NULL && seq == 5) {
+    if (strcmp(client->text, "hello") == 0) {
         client->kept = *payload;
         link_payload_retain(payload);
     }
@@ -699,6 +699,10 @@ static void test_full_pipe_is_tried_again(void **state) {
     assert_null(f->link->stash);
 }
 
+static bool heard_anything(struct fixture *f) {
+    return f->route_length > 0;
+}
+
 static void test_launcher_that_came_back(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -707,8 +711,9 @@ static void test_launcher_that_came_back(void **state) {
     f->route_length = 0;
     peer_open(f);
     link_command(f->link, "interrupt", NULL, 60000, on_result, f);
-    const struct heard *command = expect(f, LINK_COMMAND); /* libzmq connected again by itself */
-    (void)command;
+    /* libzmq connects again by itself. The command gets there, or is lost in the old connection and the next question
+     * does: either shows that the launcher does not know us. */
+    run_until(f, heard_anything);
     peer_say(f, LINK_RESET, 0, 0, "");
     expect(f, LINK_HELLO);
     peer_welcome(f, KERNEL, 3);
