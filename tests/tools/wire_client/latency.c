@@ -29,21 +29,6 @@ static double median_us(int64_t *samples, size_t count) {
 
 /* ---- the three round trips ---- */
 
-static void ask_gateway(void *context) {
-    struct wire *wire = context;
-    size_t length;
-    const uint8_t *message;
-    wire_request(wire, "kernel_info_request", "{}");
-    do
-        message = wire_receive(wire, &length);
-    while (!wire_is_type(wire, message, length, "kernel_info_reply"));
-    /* its idle follows at once: wait for it, so that it does not disturb the next round */
-    do
-        message = wire_receive(wire, &length);
-    while (!wire_is_type(wire, message, length, "status") ||
-           memmem(message, length, "idle", 4) == NULL);
-}
-
 /* Timed up to the reply, the idle not counted. */
 static int64_t time_gateway(struct wire *wire) {
     size_t length;
@@ -156,7 +141,7 @@ int bench_latency(int argc, char **argv) {
     double gateway_us[RUNS], floor_us[RUNS], ratio[RUNS];
     int64_t *samples = calloc(rounds, sizeof *samples);
     for (int i = 0; i < WARM_UP; i++)
-        ask_gateway(gateway);
+        time_gateway(gateway);
     for (int run = 0; run < RUNS; run++) {
         for (size_t i = 0; i < rounds; i++)
             samples[i] = time_gateway(gateway);
