@@ -86,7 +86,8 @@ struct link_session {
 struct link_attachment {
     struct list_node node; /* session.attachments, later server.attachments_gone */
     struct link_peer *peer;
-    struct link_session *session;
+    struct link_session *session; /* may be freed before it when gone, unless it is its own */
+    bool owns_session;
     uint16_t number;
     bool is_gone, grant_due, ack_refused;
     uint64_t position; /* everything in the journal up to it was sent or is not for it */

@@ -186,6 +186,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->peer = peer;
     attachment->session = session;
     attachment->number = number;
+    attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
     attachment->position = attachment->last_sent =
         resumed ? session->cursor : journal_last(server->journal);
@@ -254,7 +255,7 @@ void link_session_detach(struct link_attachment *attachment, const char *reason)
 void link_sessions_reap(struct link_server *server) {
     list_each (&server->attachments_gone, struct link_attachment, node, attachment) {
         list_remove(&attachment->node);
-        if (attachment->session->id == NULL)
+        if (attachment->owns_session)
             free_session(attachment->session);
         free(attachment);
     }
