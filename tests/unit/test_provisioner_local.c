@@ -40,7 +40,7 @@ static int play_launcher(const char *directory) {
     cleanup_free char *path = memory_printf("%s/launch.json", directory);
     cleanup_json json_t *launch = NULL;
     signal(SIGPIPE, SIG_IGN); /* as elara-launcher: its gateway may be gone */
-    alarm(60); /* never left behind by a test that fails */
+    alarm(60);                /* never left behind by a test that fails */
     if (file_read_json(path, 65536, &launch, NULL) < 0)
         return 9;
     const char *act = json_string_value(json_object_get(launch, "act"));
@@ -103,10 +103,18 @@ static void on_ended(void *context, const struct error *cause) {
 static const struct provision_events events = {
     .stage = on_stage, .reachable = on_reachable, .ended = on_ended};
 
+static void on_limit(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what, (void)context;
+    fail_msg("nothing came for %d s", TIMEOUT_S);
+}
+
+/* Until a callback breaks the loop. */
 static void run(struct world *world) {
     const struct timeval limit = {.tv_sec = TIMEOUT_S};
-    event_base_loopexit(world->loop, &limit);
+    struct event *timer = event_new(world->loop, -1, 0, on_limit, world);
+    event_add(timer, &limit);
     event_base_dispatch(world->loop);
+    event_free(timer);
 }
 
 static int make_world(void **state) {
@@ -227,7 +235,8 @@ static void test_refusals(void **state) {
     run(world);
     ops->remove(provision); /* a living one */
     assert_false(is_there(world));
-    run(world); /* until the launcher is reaped: nothing is left to wait for */
+    event_base_dispatch(
+        world->loop); /* until the launcher is reaped: nothing is left to wait for */
     assert_int_equal(told.ends, 0);
 }
 
