@@ -100,8 +100,7 @@ static void shake_hands(struct wire *wire, const char *host, const char *port, c
     }
 }
 
-struct wire *wire_connect(const char *host, const char *port, const char *path,
-                          enum wire_format format) {
+int wire_dial(const char *host, const char *port) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     if (getaddrinfo(host, port, &hints, &found) != 0)
         wire_fail(host);
@@ -109,8 +108,13 @@ struct wire *wire_connect(const char *host, const char *port, const char *path,
     if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) < 0)
         wire_fail("connect");
     freeaddrinfo(found);
+    return fd;
+}
+
+struct wire *wire_connect(const char *host, const char *port, const char *path,
+                          enum wire_format format) {
     struct wire *wire = memory_alloc(sizeof *wire);
-    set_up(wire, fd, format);
+    set_up(wire, wire_dial(host, port), format);
     shake_hands(wire, host, port, path);
     return wire;
 }

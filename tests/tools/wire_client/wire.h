@@ -2,7 +2,7 @@
  *
  *     wire_client latency HOST PORT PATH ROUNDS [CONNECTION_FILE]
  *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT
- *     wire_client start   HOST PORT PATH
+ *     wire_client start   HOST PORT KERNELSPEC
  *
  * FORMAT is v1 or legacy. Each prints one JSON object. The kernel behind PATH is a stub_kernel. */
 #pragma once
@@ -21,6 +21,7 @@ struct wire {
 };
 
 /* websocket.c: everything ends the program with a message when it fails. */
+int wire_dial(const char *host, const char *port);
 struct wire *wire_connect(const char *host, const char *port, const char *path,
                           enum wire_format format);
 /* Both ends over one socket pair of TCP on loopback, without HTTP: the baseline. */
