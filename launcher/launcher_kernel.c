@@ -200,7 +200,17 @@ void launcher_kernel_start(struct launcher *launcher) {
 
 /* --- ready --- */
 
+/* The first answer may have come before the subscription arrived: then ask again soon, not when an unanswered request would be. */
+static void hasten_probe(struct launcher *launcher) {
+    if (launcher->readiness.has_reply && !launcher->readiness.has_iopub &&
+        launcher->channels != NULL && launcher->ending == ENDING_NONE)
+        launcher_timer_set(launcher, &launcher->probe_timer,
+                           readiness_wait_ms(&launcher->readiness, clock_monotonic_ms()),
+                           on_probe_timer);
+}
+
 void launcher_kernel_check_ready(struct launcher *launcher) {
+    hasten_probe(launcher);
     if (!readiness_is_complete(&launcher->readiness) || launcher->ending != ENDING_NONE ||
         launcher->has_exited ||
         (launcher->phase != PHASE_STARTING && launcher->phase != PHASE_RESTARTING))

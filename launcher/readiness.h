@@ -8,7 +8,9 @@
 #include <stdint.h>
 
 enum {
-    READINESS_REPEAT_MS = 100, /* answered, but nothing on iopub yet */
+    READINESS_REPEAT_MS =
+        5, /* answered, but nothing on iopub yet: the subscription is under way; doubled each time */
+    READINESS_REPEAT_DOUBLINGS = 6,
     READINESS_RETRY_MS =
         3000, /* not answered: the request waits in a queue; a kernel may have lost it all the same */
     READINESS_PATIENCE_MS = 3000, /* so long a refused connection is tried again at once */
@@ -19,6 +21,7 @@ enum {
 struct readiness {
     bool has_reply;
     bool has_iopub;
+    int repeats; /* requests sent since the first answer */
     int64_t asked_ms;
 };
 
