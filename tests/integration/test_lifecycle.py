@@ -133,7 +133,7 @@ def test_shutdown_takes_the_kernels_children_along(gateway, connect):
         client = connect(gateway, kernel_id)
         child = int(client.run_cell("import subprocess; print(subprocess.Popen(['sleep', '300']).pid)",
                                     timeout=60).text())
-        orphan = int(client.run_cell("print(subprocess.run(['sh', '-c', 'setsid sleep 301 >/dev/null & echo $!'],"
+        orphan = int(client.run_cell("print(subprocess.run(['sh', '-c', 'setsid sleep 301 >/dev/null 2>&1 & echo $!'],"
                                      " capture_output=True, text=True).stdout)").text())
         assert is_alive(child) and is_alive(orphan)
     wait_until(lambda: not is_alive(child) and not is_alive(orphan), what="the end of the kernel's children")
