@@ -178,6 +178,7 @@ static void on_ready(evutil_socket_t fd, short what, void *context) {
     if (text_starts_with(buffer_text(text), "ready\n")) {
         local_process_close_ready(&provision->process);
         drop_event(&provision->ready_event);
+        drop_event(&provision->later); /* it was quicker than the first stage could be told */
         call_reachable(provision);
     } else if (got <= 0 || memchr(text->data, '\n', text->length) != NULL) {
         event_del(provision->ready_event); /* on_launcher_exit reads what it said */

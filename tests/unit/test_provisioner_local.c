@@ -172,12 +172,14 @@ static void test_life(void **state) {
     struct provision *provision = start(world, "descriptors", &told);
     told.stop_at_reachable = true;
     run(world);
-    assert_int_equal(told.stages, 1);
+    int stages = told.stages; /* none when the launcher was quicker than the turn */
+    assert_in_range(stages, 0, 1);
     assert_int_equal(told.reachables, 1);
     cleanup_free char *endpoint = memory_printf("ipc://%s/kernels/%s/link", world->runtime, id);
     assert_string_equal(told.endpoint, endpoint);
     assert_int_equal(ops->signal(provision, SIGKILL, &err), 0);
     run(world);
+    assert_int_equal(told.stages, stages);
     assert_int_equal(told.ends, 1);
     assert_non_null(strstr(told.cause.text, "signal 9"));
     assert_int_equal(ops->signal(provision, SIGTERM, &err), -1);
