@@ -11,16 +11,17 @@
 #define LOG_AREA "launcher/link_requests"
 
 /* A GRANT of a quarter of the credit does not wait for company. */
-enum { GRANT_URGENT = LINK_GRANT_DEFAULT / 4 };
+enum { GRANT_URGENT = LINK_GRANT_DEFAULT / 4, NUMBER_GAP_MAX = 1 << 16 };
 
 /* A client message that the kernel does not take yet. */
 struct queued_request {
     struct list_node node;
     struct link_session *session;       /* NULL: it was an attachment's own and went with it */
     struct link_attachment *attachment; /* NULL: it is gone */
-    session_number number;              /* of the session */
-    bool is_invalid;                    /* only its place in the order counts */
-    size_t length;                      /* as sent */
+    session_number session_number;
+    uint64_t number;
+    bool is_invalid; /* only its place in the order counts */
+    size_t length;   /* as sent */
     uint8_t message[];
 };
 
@@ -39,12 +40,12 @@ static void mark_grant(struct link_attachment *attachment) {
 
 /* The kernel has it: its bytes are granted again, to all of the session the number is told. */
 static void take_over(struct link_session *session, struct link_attachment *attachment,
-                      size_t length) {
+                      uint64_t number, size_t length) {
     if (attachment != NULL)
         attachment->accepted += length;
     if (session == NULL)
         return;
-    session->accepted++;
+    session->accepted = number;
     list_each (&session->attachments, struct link_attachment, node, each)
         mark_grant(each);
 }
@@ -66,14 +67,15 @@ void link_requests_emit_grants(struct link_peer *peer) {
     }
 }
 
-static void enqueue(struct link_attachment *attachment, const void *message, size_t length,
-                    bool is_invalid) {
+static void enqueue(struct link_attachment *attachment, uint64_t number, const void *message,
+                    size_t length, bool is_invalid) {
     struct link_session *session = attachment->session;
     size_t kept = is_invalid ? 0 : length;
     struct queued_request *request = memory_alloc(sizeof *request + kept);
     request->session = session;
     request->attachment = attachment;
-    request->number = session->number;
+    request->session_number = session->number;
+    request->number = number;
     request->is_invalid = is_invalid;
     request->length = length;
     if (kept > 0)
@@ -100,7 +102,9 @@ static bool is_refused(struct link_attachment *attachment, const struct link_fra
     if (frame->length > server->payload_max)
         snprintf(reason, sizeof reason, "REQUEST: a message of %u bytes is more than %" PRIu64,
                  frame->length, server->payload_max);
-    else if (frame->seq > session->received + 1 || frame->seq == 0)
+    /* A number may be left out: its gateway gave it up, since the link keeps the order. */
+    else if (frame->seq == 0 ||
+             (frame->seq > session->received && frame->seq - session->received > NUMBER_GAP_MAX))
         snprintf(reason, sizeof reason, "REQUEST: number %" PRIu64 " came, %" PRIu64 " is the next",
                  frame->seq, session->received + 1);
     else if (outstanding > 0 && outstanding + frame->length > LINK_GRANT_DEFAULT)
@@ -141,16 +145,16 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
         taken = is_invalid ||
                 server->events.request(server->context, session->number, payload, frame->length);
     if (taken)
-        take_over(session, attachment, frame->length);
+        take_over(session, attachment, frame->seq, frame->length);
     else
-        enqueue(attachment, payload, frame->length, is_invalid);
+        enqueue(attachment, frame->seq, payload, frame->length, is_invalid);
 }
 
 static bool give_to_kernel(struct link_server *server, struct queued_request *request) {
-    if (!request->is_invalid && !server->events.request(server->context, request->number,
+    if (!request->is_invalid && !server->events.request(server->context, request->session_number,
                                                         request->message, request->length))
         return false;
-    take_over(request->session, request->attachment, request->length);
+    take_over(request->session, request->attachment, request->number, request->length);
     drop_request(server, request);
     return true;
 }
