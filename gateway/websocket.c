@@ -205,6 +205,8 @@ void websocket_resume(struct websocket *ws) {
 /* Time. */
 
 static int64_t silence_max(const struct websocket *ws) {
+    if (ws->settings.silence_max_ms > 0)
+        return ws->settings.silence_max_ms;
     int64_t three = 3 * ws->settings.ping_interval_ms;
     return three > SILENCE_MIN_MS ? three : SILENCE_MIN_MS;
 }

@@ -21,9 +21,10 @@ struct websocket_events {
 };
 
 struct websocket_settings {
-    int64_t message_max; /* of one incoming message; above: close 1009 */
-    /* 0 = none; a peer that neither says nor takes anything for three intervals (at least 30 s) is dropped */
-    int64_t ping_interval_ms;
+    int64_t message_max;      /* of one incoming message; above: close 1009 */
+    int64_t ping_interval_ms; /* 0 = none */
+    /* A pinged peer that neither says nor takes anything for so long is dropped. 0 = three intervals, at least 30 s */
+    int64_t silence_max_ms;
     /* bytes; more waiting to be sent than that ends the connection. 0 = 64 MiB. One message may be larger when nothing waits */
     int64_t queue_max;
 };
