@@ -67,6 +67,7 @@ static void client_free(void *context) {
 static void client_leave_kernel(struct client *client) {
     if (client->kernel == NULL)
         return;
+    delivery_flush(&client->delivery);
     if (client->attachment != NULL)
         attachment_close(client->attachment);
     client->attachment = NULL;
@@ -96,9 +97,8 @@ void channels_destroy(struct channels *channels) {
     if (channels == NULL)
         return;
     list_each (&channels->clients, struct client, node, client) {
-        websocket_drop(client->ws);
-        client->ws = NULL;
         client_leave_kernel(client);
+        websocket_drop(client->ws);
         list_remove(&client->node);
         client_free(client);
     }
@@ -167,6 +167,15 @@ static void on_granted(void *context) {
     client_update(context);
 }
 
+/* The session's other sockets: what they have already received is not to come again on this one. */
+static void flush_siblings(const struct client *client) {
+    list_each (&client->channels->clients, struct client, node, other) {
+        if (other->kernel == client->kernel && other->session_id != NULL &&
+            strcmp(other->session_id, client->session_id) == 0)
+            delivery_flush(&other->delivery);
+    }
+}
+
 static void client_attach(struct client *client) {
     static const struct attachment_events events = {.attached = on_attached,
                                                     .message = on_kernel_message,
@@ -176,6 +185,8 @@ static void client_attach(struct client *client) {
     struct error err;
     if (link == NULL || client->attachment != NULL)
         return;
+    if (client->session_id != NULL)
+        flush_siblings(client);
     if (attachment_open(link, client->session_id, (size_t)client->channels->settings.window, true,
                         &events, client, &client->attachment, &err) < 0) {
         log_warning("kernel %s: %s", kernel_id(client->kernel), err.text);

@@ -126,14 +126,18 @@ static void send_ack(struct delivery *delivery) {
         delivery->acked_delivered = cursor;
 }
 
-static void ack_later(void *context) {
-    struct delivery *delivery = context;
+void delivery_flush(struct delivery *delivery) {
     if (delivery->attachment == NULL)
         return;
     measure_consumed(delivery);
     measure_delivered(delivery);
     send_ack(delivery);
-    if (delivery->mark_count > 0)
+}
+
+static void ack_later(void *context) {
+    struct delivery *delivery = context;
+    delivery_flush(delivery);
+    if (delivery->attachment != NULL && delivery->mark_count > 0)
         loop_deadline_set(delivery->loop, &delivery->later, RECHECK_MS);
 }
 
@@ -142,8 +146,6 @@ void delivery_update(struct delivery *delivery) {
     if (delivery->attachment == NULL)
         return;
     measure_consumed(delivery);
-    if (delivery->consumed - delivery->acked_consumed >= delivery->window / 4) {
-        measure_delivered(delivery);
-        send_ack(delivery);
-    }
+    if (delivery->consumed - delivery->acked_consumed >= delivery->window / 4)
+        delivery_flush(delivery);
 }

@@ -41,5 +41,8 @@ void delivery_stop(struct delivery *delivery);
 bool delivery_is_new(const struct delivery *delivery, uint64_t seq);
 /* After the message was given to the websocket (or dropped). */
 void delivery_note(struct delivery *delivery, uint64_t seq, size_t length);
+/* Says at once what has arrived: before the session is attached again, or the client is let go of, so that nothing that
+ * has arrived is sent a second time. */
+void delivery_flush(struct delivery *delivery);
 /* The websocket's queue moved. */
 void delivery_update(struct delivery *delivery);
