@@ -34,17 +34,58 @@ static int bind_port(int port, int *ret) {
     return steal_fd(&fd);
 }
 
+/* Ports that the system gives to nobody by itself. From its own range (ip(7), ip_local_port_range) any outgoing connection may take the
+ * port before the kernel binds it - even our own: a connect to a port nobody listens on yet, tried again and again on loopback, once picks that
+ * very port as its source, connects to itself, and the kernel finds its port in use. One slow start in five did. */
+struct port_range {
+    int low, high; /* what the system uses: ours are below or above */
+};
+
+enum { PORT_LOWEST = 20000, PORT_HIGHEST = 65535, PORTS_ENOUGH = 2000, PICK_TRIES = 100 };
+
+static int count_ports(const struct port_range *range) {
+    int below = range->low > PORT_LOWEST ? range->low - PORT_LOWEST : 0;
+    int above = range->high < PORT_HIGHEST ? PORT_HIGHEST - range->high : 0;
+    return below + above;
+}
+
+static struct port_range read_range(void) {
+    struct port_range range = {.low = 32768, .high = 60999};
+    cleanup_fclose FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    if (file != NULL && fscanf(file, "%d %d", &range.low, &range.high) != 2)
+        range = (struct port_range){.low = 32768, .high = 60999};
+    return range;
+}
+
+static int pick_port(const struct port_range *range, int *ret) {
+    int count = count_ports(range);
+    int below = range->low > PORT_LOWEST ? range->low - PORT_LOWEST : 0;
+    for (int i = 0; count >= PORTS_ENOUGH && i < PICK_TRIES; i++) {
+        uint32_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            break;
+        int nth = (int)(random % (uint32_t)count);
+        int port = nth < below ? PORT_LOWEST + nth : range->high + 1 + nth - below;
+        int fd = bind_port(port, ret);
+        if (fd >= 0)
+            return fd;
+    }
+    return bind_port(0,
+                     ret); /* few ports, or all in use: the system's choice is better than none */
+}
+
 int connection_renew_ports(struct connection *connection, struct error *err) {
     if (connection->is_ipc) {
         for (int i = 0; i < PORT_COUNT; i++)
             connection->ports[i] = i + 1;
         return 0;
     }
-    /* All five are held until the last one is picked: else the system may hand out one twice. */
+    struct port_range range = read_range();
+    /* All five are held until the last one is picked, so that none is picked twice. */
     int fds[PORT_COUNT];
     int count = 0;
     while (count < PORT_COUNT) {
-        int fd = bind_port(0, &connection->ports[count]);
+        int fd = pick_port(&range, &connection->ports[count]);
         if (fd < 0)
             break;
         fds[count++] = fd;

@@ -28,6 +28,15 @@ static int remove_directory(void **state) {
     return rc;
 }
 
+/* A port that any outgoing connection may get as its own. */
+static bool is_given_out(int port) {
+    int low, high;
+    cleanup_fclose FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    if (file == NULL || fscanf(file, "%d %d", &low, &high) != 2 || low < 22000)
+        return false; /* no room beside the range */
+    return port >= low && port <= high;
+}
+
 static void test_tcp(void **state) {
     struct connection connection, other;
     struct error err;
@@ -48,6 +57,7 @@ static void test_tcp(void **state) {
         assert_int_equal(json_integer_value(json_object_get(json, ports[i])), connection.ports[i]);
         for (int j = 0; j < i; j++)
             assert_int_not_equal(connection.ports[i], connection.ports[j]);
+        assert_false(is_given_out(connection.ports[i]));
     }
     assert_string_equal(json_string_value(json_object_get(json, "ip")), "127.0.0.1");
     assert_string_equal(json_string_value(json_object_get(json, "transport")), "tcp");
