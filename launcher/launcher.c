@@ -93,11 +93,12 @@ static json_t *make_status(void *context) {
     clock_format(launcher->last_activity_us, activity);
     json_int_t idle_ms =
         launcher->busy_count > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b}", "phase",
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s}", "phase",
                      phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
                      launcher_execution_state(launcher), "last_activity", activity, "idle_ms",
                      idle_ms, "restarts", (json_int_t)launcher->restarts, "reason",
-                     launcher->reason, "kernel_info", launcher_is_ready(launcher));
+                     launcher->reason, "kernel_info", launcher_is_ready(launcher),
+                     "message_session", launcher->kernel_session);
 }
 
 static json_t *give_record(void *context) {
@@ -162,8 +163,9 @@ void launcher_phase(struct launcher *launcher, enum phase_event event, const cha
         if (phase_rows[i].event != event ||
             (phase_rows[i].from != ANY_PHASE && phase_rows[i].from != (int)launcher->phase))
             continue;
-        log_info("%s -> %s (%s)%s%s", phase_names[launcher->phase], phase_names[phase_rows[i].to],
-                 stage, reason != NULL ? ": " : "", reason != NULL ? reason : "");
+        log_info("%s -> %s (%s)%s%.*s", phase_names[launcher->phase], phase_names[phase_rows[i].to],
+                 stage, reason != NULL ? ": " : "", reason != NULL ? (int)strcspn(reason, "\n") : 0,
+                 reason != NULL ? reason : "");
         launcher->phase = phase_rows[i].to;
         launcher->stage = stage;
         char *clean = reason != NULL ? text_repair(reason) : NULL;
