@@ -247,6 +247,11 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         memcpy(kernel->last_activity, activity, CLOCK_TEXT_SIZE);
     if (state != NULL)
         kernel->reported_state = state;
+    const char *session = json_string_value(json_object_get(status, "message_session"));
+    if (session != NULL) {
+        kernel_replace(&kernel->message_session, session);
+        kernel->status.message_session = kernel->message_session;
+    }
     enum kernel_event event = KERNEL_EVENT_SAYS_STARTING;
     if (!event_of(json_string_value(json_object_get(status, "phase")), &event) && status != NULL)
         log_warning("kernel %s: its launcher is in a phase nobody knows", kernel->id);
@@ -321,6 +326,7 @@ void kernel_drop_link(struct kernel *kernel) {
 void kernel_drop_provision(struct kernel *kernel) {
     if (kernel->provision != NULL)
         kernel->kernels->provisioner->ops->remove(steal(&kernel->provision));
+    kernel->has_ended = false;
 }
 
 static void on_stage(void *context, const char *text) {
@@ -371,6 +377,7 @@ static void on_reachable(void *context, const char *endpoint, const char *server
 
 static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
+    kernel->has_ended = true;
     if (kernel->status.phase == KERNEL_STOPPING) {
         kernel_finish_stop(kernel);
     } else if (kernel->is_replacing) {

@@ -65,6 +65,7 @@ static void free_kernel(struct kernel *kernel) {
     json_decref(kernel->session);
     free(kernel->stage);
     free(kernel->reason);
+    free(kernel->message_session);
     free(kernel->last_words);
     free(kernel->stop_reason);
     free(kernel);

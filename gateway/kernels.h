@@ -32,6 +32,7 @@ struct kernel_status {
     const char *stage;           /* what is going on, for a person: "starting the process" */
     const char *execution_state; /* starting, idle, busy, restarting, dead */
     const char *reason;          /* why it is dead; NULL otherwise */
+    const char *message_session; /* header.session of its messages; NULL or "" until it has spoken */
 };
 
 struct kernels_settings {

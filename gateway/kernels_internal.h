@@ -71,10 +71,11 @@ struct kernel {
     unsigned connections;
 
     struct provision *provision;
+    bool has_ended; /* the provision: its place is free as soon as it is removed */
     struct link *link;
 
     struct kernel_status status; /* texts below */
-    char *stage, *reason;
+    char *stage, *reason, *message_session;
     const char *reported_state; /* by the launcher, one of the five */
     char *last_words;           /* reason and output of the last EXIT */
 

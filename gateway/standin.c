@@ -138,6 +138,12 @@ static void show_stage(void *context) {
     loop_deadline_set(standin->loop, &standin->tick, SHOW_EVERY_MS);
 }
 
+/* JupyterLab drops what it has not yet handled when a message of another session comes, and the kernel's own follow. */
+static const char *last_session(const struct standin *standin) {
+    const char *kernels = kernel_status(standin->kernel)->message_session;
+    return kernels != NULL && *kernels != '\0' ? kernels : standin->session;
+}
+
 /* The kernel's own outputs follow: the cell must be empty again. */
 static void clear_stage(struct standin *standin) {
     struct kernel_message cell;
@@ -145,7 +151,7 @@ static void clear_stage(struct standin *standin) {
     if (standin->shown && find_visible_cell(standin, &cell) != NULL)
         say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
                                                    .type = "clear_output",
-                                                   .session = standin->session,
+                                                   .session = last_session(standin),
                                                    .parent_header = cell.header,
                                                    .content = json_pack("{s:b}", "wait", 0)});
     standin->shown = false;
