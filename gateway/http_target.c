@@ -40,8 +40,8 @@ static int decode(char *text, enum decode_mode mode) {
     return 0;
 }
 
-static int bad_encoding(struct error *err, const char *where) {
-    return error_set(err, ERROR_INVALID, "%s: bad percent-encoding", where);
+static int bad_path(struct error *err) {
+    return error_set(err, ERROR_INVALID, "path: bad percent-encoding");
 }
 
 static int split_path(char *path, struct http_target *ret, struct error *err) {
@@ -54,7 +54,7 @@ static int split_path(char *path, struct http_target *ret, struct error *err) {
         if (at != NULL)
             *at = '\0';
         if (decode(segment, DECODE_PATH) < 0)
-            return bad_encoding(err, "path");
+            return bad_path(err);
         ret->segments[ret->segment_count++] = segment;
     }
     return 0;
@@ -69,8 +69,10 @@ static int split_query(char *query, struct http_target *ret, struct error *err) 
         char *value = strchr(pair, '=');
         if (value != NULL)
             *value++ = '\0';
-        if (decode(pair, DECODE_QUERY) < 0 || (value && decode(value, DECODE_QUERY) < 0))
-            return bad_encoding(err, "query");
+        if (decode(pair, DECODE_QUERY) < 0)
+            return error_set(err, ERROR_INVALID, "query: a NUL byte in a parameter's name");
+        if (value != NULL && decode(value, DECODE_QUERY) < 0)
+            return error_set(err, ERROR_INVALID, "query %.64s: a NUL byte in the value", pair);
         ret->query[ret->query_count++] = (struct http_field){pair, value ? value : ""};
     }
     return 0;
@@ -87,7 +89,7 @@ int http_target_parse(const char *target, struct http_target *ret, struct error 
         *query++ = '\0';
     ret->path = strcpy(ret->memory, cut);
     if (decode(ret->path, DECODE_PATH) < 0)
-        return bad_encoding(err, "path");
+        return bad_path(err);
     if (!text_is_utf8(ret->path, strlen(ret->path)))
         return error_set(err, ERROR_INVALID, "path: is not UTF-8");
     if (*cut == '/' && split_path(cut, ret, err) < 0) /* not for "*" */
