@@ -167,7 +167,7 @@ static void on_restarted(struct kernel *kernel, kernel_done *done, void *context
     (void)done, (void)context, (void)result;
     if (kernel == NULL || !kernel->is_restarting)
         return; /* ended meanwhile, and its waiters were answered */
-    if (err != NULL && err->code == ERROR_TIMEOUT && !link_is_up(kernel->link)) {
+    if (err != NULL && err->code == ERROR_TIMEOUT) {
         replace_launcher(kernel);
         return;
     }
@@ -175,8 +175,7 @@ static void on_restarted(struct kernel *kernel, kernel_done *done, void *context
         log_warning("kernel %s: restart: %s", kernel->id, err->text);
         if (kernel->status.phase == KERNEL_RESTARTING) {
             kernel_set_reason(kernel, err->text, kernel->last_words);
-            kernel_post(kernel,
-                        KERNEL_EVENT_SAYS_DEAD); /* the launcher's next status says better */
+            kernel_post(kernel, KERNEL_EVENT_SAYS_DEAD); /* until its status says better */
         }
     }
     finish_restart(kernel, err);
@@ -198,7 +197,10 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
             return; /* one restart serves all who ask meanwhile */
         kernel->is_restarting = true;
         if (kernel->link == NULL) {
-            kernel_start_again(kernel);
+            if (kernel->provision != NULL && !kernel->has_ended)
+                replace_launcher(kernel);
+            else
+                kernel_start_again(kernel);
             return;
         }
         kernel_post(kernel, KERNEL_EVENT_RESTART);

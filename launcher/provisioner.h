@@ -19,7 +19,8 @@ struct provision_events {
     void (*stage)(void *context, const char *text);
     /* The launcher is listening: connect the link. endpoint is a ZeroMQ address; server_key a Z85 CURVE key or NULL. */
     void (*reachable)(void *context, const char *endpoint, const char *server_key);
-    /* It is over: it could not start, or the launcher has ended. The text is the true cause and what to do. Comes at most once; after it only provision_release may be called. */
+    /* It is over: it could not start, or the launcher has ended. The text is the true cause and what to do. Comes at most once; after it
+     * only describe_failure, remove and release may be called, also from inside it. */
     void (*ended)(void *context, const struct error *cause);
 };
 

@@ -16,7 +16,8 @@
 
 #include <cmocka.h>
 
-#define ID "11111111-2222-4333-8444-555555555555"
+#define ID    "11111111-2222-4333-8444-555555555555"
+#define OTHER "22222222-2222-4333-8444-555555555555"
 
 enum { PATIENCE_MS = 30000 };
 
@@ -411,8 +412,8 @@ static void test_shutdown_while_it_starts(void **state) {
     run_until(f, is_ready);
 }
 
-static pid_t launcher_pid(const struct fixture *f) {
-    cleanup_free char *path = memory_printf("%s/kernels/%s/record.json", f->runtime, ID);
+static pid_t launcher_pid(const struct fixture *f, const char *id) {
+    cleanup_free char *path = memory_printf("%s/kernels/%s/record.json", f->runtime, id);
     cleanup_json json_t *record = NULL;
     assert_int_equal(file_read_json(path, 1 << 20, &record, NULL), 0);
     return (pid_t)json_integer_value(json_object_get(record, "launcher_pid"));
@@ -422,7 +423,7 @@ static void test_launcher_dies(void **state) {
     struct fixture *f = *state;
     struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
     run_until(f, is_ready);
-    assert_int_equal(kill(launcher_pid(f), SIGKILL), 0);
+    assert_int_equal(kill(launcher_pid(f, ID), SIGKILL), 0);
     run_until(f, is_dead);
     assert_null(kernel_link(kernel));
     assert_non_null(kernel_status(kernel)->reason);
@@ -437,14 +438,23 @@ static void test_launcher_hangs(void **state) {
     struct fixture *f = *state;
     close_gateway(f);
     f->settings.shutdown_wait_ms = 100;
+    f->settings.launch_timeout_ms = 5000;
     open_gateway(f);
-    struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
+    struct kernel *ended = start(f, (struct kernel_request){.kernel_id = ID});
     run_until(f, is_ready);
-    pid_t pid = launcher_pid(f);
+    struct kernel *restarted = start(f, (struct kernel_request){.kernel_id = OTHER});
+    run_until(f, is_ready);
+    pid_t pid = launcher_pid(f, OTHER);
+    assert_int_equal(kill(launcher_pid(f, ID), SIGSTOP), 0);
     assert_int_equal(kill(pid, SIGSTOP), 0);
-    kernel_shutdown(kernel, NULL, on_done, &f->first); /* removed by force */
-    run_until(f, first_done);
-    assert_true(f->was_gone);
+    kernel_shutdown(ended, NULL, on_done, &f->first); /* removed by force */
+    kernel_restart(restarted, on_done, &f->second);   /* gets another launcher */
+    run_until(f, both_done);
+    assert_int_equal(f->first.code, ERROR_NONE);
+    assert_null(kernels_find(f->kernels, ID));
+    assert_int_equal(f->second.code, ERROR_NONE);
+    run_until(f, is_ready);
+    assert_int_not_equal(launcher_pid(f, OTHER), pid);
 }
 
 static void test_retention(void **state) {
@@ -483,7 +493,7 @@ static void test_another_gateway_takes_over(void **state) {
     assert_string_equal(kernel_display_name(f->kernel), "A stub");
     assert_string_equal(json_string_value(json_object_get(kernel_session(f->kernel), "path")),
                         "renamed.ipynb");
-    assert_int_equal(kill(launcher_pid(f), SIGKILL), 0);
+    assert_int_equal(kill(launcher_pid(f, ID), SIGKILL), 0);
     run_until(f, is_dead);
     f->first.count = 0;
     kernel_restart(f->kernel, on_done, &f->first); /* from the request in its record */
