@@ -213,6 +213,14 @@ bool kernel_channels_saw_heartbeat(const struct kernel_channels *channels) {
     return channels->saw_heartbeat;
 }
 
+bool kernel_channels_has_stdin(const struct kernel_channels *channels) {
+    int events = 0;
+    size_t size = sizeof events;
+    return zmq_getsockopt(zsock_resolve(channels->sockets[CHANNEL_STDIN]), ZMQ_EVENTS, &events,
+                          &size) == 0 &&
+           (events & ZMQ_POLLOUT) != 0;
+}
+
 static int open_socket(struct kernel_channels *channels, size_t index,
                        const struct kernel_channels_settings *settings, const char *identity,
                        struct error *err) {
@@ -234,6 +242,8 @@ static int open_socket(struct kernel_channels *channels, size_t index,
         zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
     else if (index != SOCKET_HEARTBEAT)
         zmq_setsockopt(socket, ZMQ_ROUTING_ID, identity, strlen(identity));
+    if (index == CHANNEL_STDIN) /* writable then means connected */
+        zmq_setsockopt(socket, ZMQ_IMMEDIATE, &(int){1}, sizeof(int));
     char address[CONNECTION_ADDRESS_SIZE];
     connection_address(settings->connection, socket_kinds[index].port, address);
     if (zmq_connect(socket, address) < 0)

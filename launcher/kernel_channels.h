@@ -39,6 +39,9 @@ void kernel_channels_close(struct kernel_channels **channels); /* NULL inside is
 /* Signs and sends on the message's channel. Never waits: false when the queue to the kernel is full; writable() follows. */
 bool kernel_channels_send(struct kernel_channels *channels, const struct kernel_message *message);
 
+/* Whether the stdin connection stands. */
+bool kernel_channels_has_stdin(const struct kernel_channels *channels);
+
 /* Whether the kernel answered the one heartbeat that is sent on opening: it tells a kernel that never opened its ports from one that
  * did and is silent. Not a sign of life: most kernels answer from a thread that runs on whatever the kernel does. */
 bool kernel_channels_saw_heartbeat(const struct kernel_channels *channels);

@@ -202,15 +202,19 @@ void launcher_kernel_start(struct launcher *launcher) {
 
 /* The first answer may have come before the subscription arrived: then ask again soon, not when an unanswered request would be. */
 static void hasten_probe(struct launcher *launcher) {
-    if (launcher->readiness.has_reply && !launcher->readiness.has_iopub &&
-        launcher->channels != NULL && launcher->ending == ENDING_NONE)
+    if (!launcher->readiness.has_reply || launcher->channels == NULL ||
+        launcher->ending != ENDING_NONE)
+        return;
+    launcher->readiness.has_stdin = kernel_channels_has_stdin(launcher->channels);
+    if (!readiness_is_complete(&launcher->readiness))
         launcher_timer_set(launcher, &launcher->probe_timer,
                            readiness_wait_ms(&launcher->readiness, clock_monotonic_ms()),
                            on_probe_timer);
 }
 
 void launcher_kernel_check_ready(struct launcher *launcher) {
-    hasten_probe(launcher);
+    if (launcher->phase != PHASE_READY)
+        hasten_probe(launcher);
     if (!readiness_is_complete(&launcher->readiness) || launcher->ending != ENDING_NONE ||
         launcher->has_exited ||
         (launcher->phase != PHASE_STARTING && launcher->phase != PHASE_RESTARTING))
