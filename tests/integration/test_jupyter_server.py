@@ -166,7 +166,7 @@ def test_output_above_10_mib_keeps_the_connection(server, notebook):
 
 def test_reason_of_a_failed_start_reaches_the_first_cell(server, shared_gateway_process, gateway):
     from support.kernelspecs import write_spec
-    write_spec(gateway.specs, "nowhere", ["/opt/nowhere/bin/python", "{connection_file}"])
+    write_spec(str(gateway.specs), "nowhere", ["/opt/nowhere/bin/python", "{connection_file}"])
     wait_until(lambda: gateway.get("/api/kernelspecs/nowhere").status_code == 200, what="the kernelspec")
     answer = server.request("POST", "/api/kernels", json={"name": "nowhere"})
     assert answer.status_code == 201
@@ -194,34 +194,20 @@ def test_gateway_that_is_replaced_is_found_again_by_the_server(start_gateway, tm
 
 # -- nbclient and papermill on jupyter_server's gateway kernel manager, without a notebook server --
 
-SCRIPT = """
+MANAGER = "jupyter_server.gateway.managers.GatewayKernelManager"
+
+NBCLIENT = f"""
 import sys, nbformat
-from jupyter_server.gateway.gateway_client import GatewayClient
-from jupyter_server.gateway.managers import GatewayKernelManager, GatewayKernelClient
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], 4)
-manager = GatewayKernelManager(kernel_name="python3")
-manager.client_class = "jupyter_server.gateway.managers.GatewayKernelClient"
-NotebookClient(notebook, timeout=60, km=manager, resources={"metadata": {"path": "."}}).execute()
+NotebookClient(notebook, timeout=60, kernel_name="python3", kernel_manager_class="{MANAGER}").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 
-PAPERMILL = """
+PAPERMILL = f"""
 import sys, papermill
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
-from jupyter_server.gateway.managers import GatewayKernelManager
-
-class Engine(NBClientEngine):
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, **options):
-        manager = GatewayKernelManager(kernel_name=kernel_name)
-        manager.client_class = "jupyter_server.gateway.managers.GatewayKernelClient"
-        return PapermillNotebookClient(nb_man, km=manager, timeout=60).execute()
-
-papermill_engines.register("gateway", Engine)
-papermill.execute_notebook(sys.argv[1], sys.argv[2], engine_name="gateway", kernel_name="python3", language="python",
-                           parameters={"n": 6}, progress_bar=False)
+papermill.execute_notebook(sys.argv[1], sys.argv[2], kernel_name="python3", language="python", parameters={{"n": 6}},
+                           progress_bar=False, kernel_manager_class="{MANAGER}")
 """
 
 
@@ -240,7 +226,7 @@ def cell(source, **metadata):
 
 
 def test_nbclient_executes_a_notebook(gateway, tmp_path):
-    done, notebook = run_script(SCRIPT, gateway, tmp_path, cell("print('out')"), cell("import sys; print('err', file=sys.stderr)"),
+    done, notebook = run_script(NBCLIENT, gateway, tmp_path, cell("print('out')"), cell("import sys; print('err', file=sys.stderr)"),
                                 cell("6 * 7"), cell("from IPython.display import display; display('shown')"))
     assert done.returncode == 0, done.stderr[-3000:]
     outputs = [one.outputs[0] for one in notebook.cells]
@@ -249,7 +235,7 @@ def test_nbclient_executes_a_notebook(gateway, tmp_path):
 
 
 def test_nbclient_sees_a_cells_error(gateway, tmp_path):
-    done, _ = run_script(SCRIPT, gateway, tmp_path, cell("raise ValueError('on purpose')"))
+    done, _ = run_script(NBCLIENT, gateway, tmp_path, cell("raise ValueError('on purpose')"))
     assert done.returncode != 0 and "on purpose" in done.stderr
 
 
@@ -261,7 +247,7 @@ def test_papermill_executes_a_notebook_with_parameters(gateway, tmp_path):
 
 def test_nbclient_without_a_token_on_its_websocket_is_told_so(start_gateway, tmp_path):
     gateway = start_gateway(token="needed")
-    done, _ = run_script(SCRIPT, gateway, tmp_path, cell("1"), JUPYTER_GATEWAY_AUTH_TOKEN="needed")
+    done, _ = run_script(NBCLIENT, gateway, tmp_path, cell("1"), JUPYTER_GATEWAY_AUTH_TOKEN="needed")
     assert done.returncode != 0
     assert "401" in done.stderr
     assert "token" in gateway.log(), "the log names what was missing"

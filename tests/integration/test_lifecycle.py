@@ -84,13 +84,13 @@ def test_list_never_misses_a_restarting_kernel(gateway, kernel):
     """JupyterLab throws away a kernel that is absent from one answer."""
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(1) as pool:
-        restart = pool.submit(lambda: [gateway.post(f"/api/kernels/{kernel}/restart").status_code for _ in range(3)])
+        restart = pool.submit(lambda: [gateway.post(f"/api/kernels/{kernel}/restart").status_code for _ in range(20)])
         polls = 0
         while not restart.done():
             assert kernel in [model["id"] for model in gateway.get("/api/kernels").json()]
             assert gateway.get(f"/api/kernels/{kernel}").status_code == 200
             polls += 1
-        assert restart.result() == [200, 200, 200] and polls > 3
+        assert restart.result() == [200] * 20 and polls > 3
 
 
 def test_running_cell_of_a_restarted_kernel_does_not_hang(gateway, kernel, connect):
@@ -220,14 +220,13 @@ def test_kernel_that_keeps_dying_is_given_up_with_the_reason(start_gateway, conn
     assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
 
 
-def test_cells_waiting_when_the_kernel_died_do_not_hang(gateway, kernel, connect):
+def test_cells_of_a_kernel_that_died_do_not_hang(gateway, kernel, connect):
     client = connect(gateway, kernel)
-    client.send_execute("exit 1")
-    waiting = client.send_execute("print next")
-    collect_death(client)
-    # Lost with the old kernel, and said so; or run by the new one. Never nothing.
-    cell = client.collect(waiting, timeout=20)
-    assert cell.reply["status"] in ("error", "aborted", "ok")
+    running, waiting = client.send_execute("sleep 50\nexit 1"), client.send_execute("print next")
+    cell = client.collect(running)
+    assert cell.reply["status"] == "error" and "1" in cell.reply["evalue"]
+    assert client.collect(waiting).reply["status"] in ("error", "aborted")
+    assert client.run_cell("print fresh").text() == "fresh\n"
 
 
 def test_state_follows_the_kernel(gateway, kernel, connect):
