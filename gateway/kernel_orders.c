@@ -112,7 +112,7 @@ static void on_interrupted(struct kernel *kernel, kernel_done *done, void *conte
 
 /* Where nothing runs there is nothing to interrupt: that is no failure. */
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context) {
-    if (kernel->link == NULL || kernel->status.phase == KERNEL_DEAD)
+    if (kernel->link == NULL || kernel->status.phase != KERNEL_READY)
         kernel_answer(kernel->kernels, done, context, NULL);
     else
         kernel_order(kernel, "interrupt", NULL, KERNEL_INTERRUPT_TIMEOUT_MS, on_interrupted, done,
