@@ -88,6 +88,7 @@ class Client:
                  timeout=20, subprotocols=None):
         self.session_id = session_id if session_id is None else session_id or uuid.uuid4().hex
         self.v1 = v1
+        self.others = []  # messages of other cells, seen while one was collected
         self.last = None  # the last frame's opcode and bytes
         if subprotocols is None:
             subprotocols = [V1] if v1 else []
@@ -177,6 +178,13 @@ class Client:
             return closed.code
         raise AssertionError("not closed")
 
+    def take_kept(self, msg_id):
+        for message in self.others:
+            if message["parent_header"].get("msg_id") == msg_id:
+                self.others.remove(message)
+                return message
+        return None
+
     def collect(self, msg_id, timeout=None, on_message=None, reply_type="execute_reply"):
         """Reads until both the reply and idle are there: clients wait for both."""
         cell = Cell()
@@ -184,13 +192,14 @@ class Client:
         deadline = time.monotonic() + (timeout or self.timeout)
         while cell.reply is None or not is_idle:
             try:
-                message = self.receive(deadline - time.monotonic())
+                message = self.take_kept(msg_id) or self.receive(deadline - time.monotonic())
             except websocket.WebSocketTimeoutException as error:
                 seen = [m["header"]["msg_type"] for m in cell.messages]
                 raise AssertionError(f"no {'idle' if cell.reply else 'reply'} in time; so far: {seen[-20:]}") from error
             if on_message:
                 on_message(message)
             if message["parent_header"].get("msg_id") != msg_id:
+                self.others.append(message)  # channels overtake each other: another cell's reply may come before our idle
                 continue
             cell.messages.append(message)
             if message["header"]["msg_type"] == reply_type and message["channel"] in ("shell", "control"):
