@@ -32,7 +32,8 @@ struct kernel_status {
     const char *stage;           /* what is going on, for a person: "starting the process" */
     const char *execution_state; /* starting, idle, busy, restarting, dead */
     const char *reason;          /* why it is dead; NULL otherwise */
-    const char *message_session; /* header.session of its messages; NULL or "" until it has spoken */
+    const char
+        *message_session; /* header.session of its messages; NULL or "" until it has spoken */
 };
 
 struct kernels_settings {

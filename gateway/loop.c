@@ -6,9 +6,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* An event may make itself active again (a ZeroMQ socket that still has messages). libevent would then never come back from its queue: after so many
+ * callbacks it has to look at the descriptors and timers. */
+enum { CALLBACKS_MAX = 32 };
+
 struct loop {
     struct event_base *base;
     struct event *timer; /* for the first deadline */
+    struct event *turn;  /* runs the tasks, behind the callbacks that are due already */
     struct heap deadlines;
     struct list tasks;
     bool stopping;
@@ -40,13 +45,28 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
     arm_timer(loop);
 }
 
+static void run_tasks(evutil_socket_t fd, short what, void *context);
+
+static struct event_base *create_base(void) {
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config != NULL &&
+        event_config_set_max_dispatch_interval(config, NULL, CALLBACKS_MAX, 0) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    return base;
+}
+
 struct loop *loop_create(void) {
     struct loop *loop = memory_alloc(sizeof *loop);
     list_init(&loop->tasks);
-    loop->base = event_base_new();
-    if (loop->base != NULL)
+    loop->base = create_base();
+    if (loop->base != NULL) {
         loop->timer = evtimer_new(loop->base, on_timer, loop);
-    if (loop->timer == NULL)
+        loop->turn = event_new(loop->base, -1, EV_PERSIST, run_tasks, loop);
+    }
+    if (loop->timer == NULL || loop->turn == NULL)
         abort(); /* no epoll descriptor: nothing can run */
     return loop;
 }
@@ -55,6 +75,7 @@ void loop_destroy(struct loop *loop) {
     if (loop == NULL)
         return;
     event_free(loop->timer);
+    event_free(loop->turn);
     event_base_free(loop->base);
     heap_free(&loop->deadlines);
     free(loop);
@@ -65,7 +86,9 @@ struct event_base *loop_base(struct loop *loop) {
 }
 
 /* Tasks that tasks post run in the same sweep: the queue is empty when the loop sleeps. */
-static void run_tasks(struct loop *loop) {
+static void run_tasks(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct loop *loop = context;
     while (!list_is_empty(&loop->tasks)) {
         struct loop_task *task = list_entry(loop->tasks.head.next, struct loop_task, node);
         list_remove(&task->node);
@@ -74,11 +97,10 @@ static void run_tasks(struct loop *loop) {
 }
 
 void loop_run(struct loop *loop) {
-    run_tasks(loop);
-    while (!loop->stopping) {
-        event_base_loop(loop->base, EVLOOP_ONCE);
-        run_tasks(loop);
-    }
+    run_tasks(-1, 0, loop);
+    if (!loop->stopping)
+        event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    run_tasks(-1, 0, loop);
     loop->stopping = false; /* it may be run again */
 }
 
@@ -88,8 +110,11 @@ void loop_stop(struct loop *loop) {
 }
 
 void loop_post(struct loop *loop, struct loop_task *task) {
-    if (!list_node_is_linked(&task->node))
-        list_append(&loop->tasks, &task->node);
+    if (list_node_is_linked(&task->node))
+        return;
+    if (list_is_empty(&loop->tasks))
+        event_active(loop->turn, EV_TIMEOUT, 0);
+    list_append(&loop->tasks, &task->node);
 }
 
 void loop_cancel(struct loop_task *task) {
