@@ -83,11 +83,26 @@ static void test_readiness(void **state) {
     readiness.has_iopub = false;
     readiness.has_reply = true;
     assert_false(readiness_is_complete(&readiness));
-    assert_int_equal(readiness_wait_ms(&readiness, 1040), READINESS_REPEAT_MS - 40);
+    assert_int_equal(readiness_wait_ms(&readiness, 1002), READINESS_REPEAT_MS - 2);
     assert_int_equal(readiness_wait_ms(&readiness, 5000), 0);
     readiness_asked(&readiness, 5000);
-    assert_int_equal(readiness_wait_ms(&readiness, 5000), READINESS_REPEAT_MS);
+    assert_int_equal(readiness_wait_ms(&readiness, 5000), 2 * READINESS_REPEAT_MS);
     readiness.has_iopub = true;
+    assert_false(readiness_is_complete(&readiness));
+    readiness.has_stdin = true;
+    assert_true(readiness_is_complete(&readiness));
+}
+
+/* Without a stdin that ever connects the kernel can still be used. */
+static void test_readiness_does_not_wait_for_stdin_for_ever(void **state) {
+    (void)state;
+    struct readiness readiness;
+    readiness_begin(&readiness, 0);
+    readiness.has_reply = readiness.has_iopub = true;
+    for (int i = 0; i < READINESS_REPEAT_DOUBLINGS; i++) {
+        assert_false(readiness_is_complete(&readiness));
+        readiness_asked(&readiness, i);
+    }
     assert_true(readiness_is_complete(&readiness));
 }
 
@@ -99,6 +114,7 @@ int main(void) {
         cmocka_unit_test(test_never_ready),
         cmocka_unit_test(test_asked_start_is_a_clean_sheet),
         cmocka_unit_test(test_readiness),
+        cmocka_unit_test(test_readiness_does_not_wait_for_stdin_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
