@@ -50,11 +50,12 @@ static int count_ports(const struct port_range *range) {
 }
 
 static struct port_range read_range(void) {
-    struct port_range range = {.low = 32768, .high = 60999};
-    cleanup_fclose FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    if (file != NULL && fscanf(file, "%d %d", &range.low, &range.high) != 2)
-        range = (struct port_range){.low = 32768, .high = 60999};
-    return range;
+    struct port_range range;
+    cleanup_buffer struct buffer text = {.limit = 256};
+    if (file_read("/proc/sys/net/ipv4/ip_local_port_range", 255, &text, NULL) == 0 &&
+        sscanf(buffer_text(&text), "%d %d", &range.low, &range.high) == 2)
+        return range;
+    return (struct port_range){.low = 32768, .high = 60999};
 }
 
 static int pick_port(const struct port_range *range, int *ret) {

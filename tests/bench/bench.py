@@ -124,13 +124,8 @@ def bench_start(options, elara, jeg, table):
                   f"{statistics.median(theirs) / found:.0f} x faster")
 
 
-def bench_scale(options, elara, jeg, table):
-    from scale import measure_scale
-    measure_scale(options, table)
-
-
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
-           "start": bench_start, "scale": bench_scale}
+           "start": bench_start}
 
 
 def main():
