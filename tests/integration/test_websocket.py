@@ -142,6 +142,15 @@ def test_two_clients_get_their_own_replies_and_all_outputs(gateway, kernel, conn
     assert all(m["channel"] == "iopub" for m in mine), "a reply goes to who asked"
 
 
+def test_session_that_opens_again_at_once_gets_nothing_twice(gateway, kernel, connect):
+    """JupyterLab reopens its socket the moment a kernel restarts, while the old one is still there."""
+    connect(gateway, kernel, session_id="reopened").run_cell("print once")
+    again = connect(gateway, kernel, session_id="reopened")
+    msg_id, seen = again.send("kernel_info_request", {}), []
+    again.collect(msg_id, on_message=seen.append, reply_type="kernel_info_reply")
+    assert {m["parent_header"].get("msg_id") for m in seen} == {msg_id}
+
+
 # -- the double connect: JupyterLab behind jupyter_server 2.12 and later, at every kernel open --
 
 def test_double_connect_during_start_answers_both_at_once(start_gateway, specs, connect):
