@@ -30,7 +30,9 @@ struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *req
     bool can_exist = text_is_kernel_id(id);
     if (kernel == NULL && can_exist && api_reply_adopting(gateway, request))
         return NULL;
-    const char *why = kernel == NULL && can_exist ? kernels_tombstone(gateway->kernels, id) : NULL;
+    const char *why = kernel == NULL && can_exist
+                          ? kernels_tombstone(gateway->kernels, id, http_request_identity(request))
+                          : NULL;
     http_reply_error(request, 404, why, "Kernel does not exist: %.128s", id);
     return NULL;
 }

@@ -19,7 +19,7 @@ extern char **environ;
 struct tombstone {
     struct list_node node;
     char id[129];
-    char *reason;
+    char *reason, *owner;
     int64_t buried_ms;
 };
 
@@ -89,6 +89,7 @@ static void free_tombstone(struct kernels *kernels, struct tombstone *tombstone)
     map_remove(kernels->tombstones, tombstone->id);
     kernels->tombstone_count--;
     free(tombstone->reason);
+    free(tombstone->owner);
     free(tombstone);
 }
 
@@ -99,7 +100,8 @@ static void clear_tombstone(struct kernels *kernels, const char *id) {
 }
 
 /* The ring is bounded in number and age; the oldest go first. */
-static void bury(struct kernels *kernels, const char *id, const char *reason) {
+static void bury(struct kernels *kernels, const struct kernel *kernel, const char *reason) {
+    const char *id = kernel->id;
     int64_t now = clock_monotonic_ms();
     clear_tombstone(kernels, id);
     list_each (&kernels->tombstone_ring, struct tombstone, node, old) {
@@ -110,15 +112,17 @@ static void bury(struct kernels *kernels, const char *id, const char *reason) {
     struct tombstone *tombstone = memory_alloc(sizeof *tombstone);
     snprintf(tombstone->id, sizeof tombstone->id, "%s", id);
     tombstone->reason = memory_strndup(reason, text_utf8_floor(reason, strlen(reason), 1024));
+    tombstone->owner = memory_strdup(kernel_owner(kernel));
     tombstone->buried_ms = now;
     list_append(&kernels->tombstone_ring, &tombstone->node);
     map_put(kernels->tombstones, id, tombstone);
     kernels->tombstone_count++;
 }
 
-const char *kernels_tombstone(const struct kernels *kernels, const char *id) {
+const char *kernels_tombstone(const struct kernels *kernels, const char *id,
+                              const struct auth_identity *identity) {
     const struct tombstone *tombstone = map_get(kernels->tombstones, id);
-    if (tombstone == NULL ||
+    if (tombstone == NULL || !auth_may_use(identity, tombstone->owner) ||
         clock_monotonic_ms() - tombstone->buried_ms > kernels->settings.tombstone_retention_ms)
         return NULL;
     return tombstone->reason;
@@ -132,7 +136,7 @@ void kernel_forget(struct kernel *kernel, const char *reason) {
     list_remove(&kernel->node);
     list_append(&kernels->ended, &kernel->node);
     loop_deadline_clear(kernels->loop, &kernel->deadline);
-    bury(kernels, kernel->id, reason ? reason : "it was shut down");
+    bury(kernels, kernel, reason ? reason : "it was shut down");
     loop_post(kernels->loop, &kernels->reap);
 }
 

@@ -79,8 +79,9 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
                   struct kernel **ret, struct error *err);
 
 struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* NULL: none */
-/* Why the id is no more ("culled after 3 h idle"), or NULL. */
-const char *kernels_tombstone(const struct kernels *kernels, const char *id);
+/* Why the id is no more ("culled after 3 h idle"), for who may know; else NULL. */
+const char *kernels_tombstone(const struct kernels *kernels, const char *id,
+                              const struct auth_identity *identity);
 /* array of models */
 json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity);
 size_t kernels_count(const struct kernels *kernels);

@@ -310,7 +310,9 @@ static void test_a_whole_life(void **state) {
     assert_true(f->was_gone);
     assert_int_equal(late.code, ERROR_NOT_FOUND);
     assert_null(kernels_find(f->kernels, ID));
-    assert_string_equal(kernels_tombstone(f->kernels, ID), "of the test");
+    assert_string_equal(kernels_tombstone(f->kernels, ID, &ann), "of the test");
+    assert_string_equal(kernels_tombstone(f->kernels, ID, &admin), "of the test");
+    assert_null(kernels_tombstone(f->kernels, ID, &bob)); /* it never was, for others */
     cleanup_free char *directory = memory_printf("%s/kernels/%s", f->runtime, ID);
     assert_int_equal(access(directory, F_OK), -1);
 }
@@ -408,7 +410,7 @@ static void test_shutdown_while_it_starts(void **state) {
     assert_int_equal(f->second.code, ERROR_NONE);
     run_until(f, gone);
     start(f, (struct kernel_request){.kernel_id = ID}); /* the id is free again */
-    assert_null(kernels_tombstone(f->kernels, ID));
+    assert_null(kernels_tombstone(f->kernels, ID, &ann));
     run_until(f, is_ready);
 }
 
@@ -464,7 +466,7 @@ static void test_retention(void **state) {
     open_gateway(f);
     start(f, (struct kernel_request){.name = "missing", .kernel_id = ID});
     run_until(f, gone);
-    assert_non_null(strstr(kernels_tombstone(f->kernels, ID), "/no/such/interpreter"));
+    assert_non_null(strstr(kernels_tombstone(f->kernels, ID, &ann), "/no/such/interpreter"));
 }
 
 static bool adopted(struct fixture *f) {
