@@ -32,14 +32,14 @@ class Lab {
   }
 
   /** Lab forgets a cell that is run before it knows its kernel: a person waits for the kernel's state too. */
-  async newNotebook(label) {
+  async newNotebook(label, state = "Idle") {
     await this.tile(label).click();
     await this.page.locator(".jp-Notebook .jp-Cell .cm-content").first().waitFor();
-    await this.waitForState(label, "Idle");
+    await this.waitForState(label, state);
   }
 
   async waitForState(label, state) {
-    await this.page.locator("#jp-main-statusbar", { hasText: `${label} | ${state}` }).waitFor();
+    await this.page.locator("#jp-main-statusbar", { hasText: new RegExp(`${label} \\| ${state}`) }).waitFor();
   }
 
   /** Types into the last cell and runs it; returns the cell. */

@@ -8,10 +8,11 @@ const seen = (condition, what) => {
 
 async function launcherShowsTilesWithLogos(lab) {
   await lab.open();
-  const logo = lab.tile("Python 3").locator("img");
-  await logo.waitFor();
-  seen(await logo.evaluate((image) => image.complete && image.naturalWidth > 0), "the kernelspec's logo");
-  seen((await lab.tile("Stub").count()) > 0, "a tile for each kernelspec");
+  for (const name of ["Python 3", "Stub"]) {
+    const logo = lab.tile(name).locator("img");
+    await logo.waitFor();
+    seen(await logo.evaluate((image) => image.decode().then(() => image.naturalWidth === 64)), `the logo of ${name}`);
+  }
   await lab.shot("launcher");
 }
 
@@ -110,6 +111,17 @@ async function missingInterpreterIsExplainedInTheFirstCell(lab) {
   await lab.shot("explained");
 }
 
+async function slowStartShowsItsStageInTheCell(lab) {
+  await lab.open();
+  await lab.newNotebook("Slow", "(Connecting|Starting|Unknown|Initializing|Idle)");
+  const cell = await lab.run("print at last");
+  await lab.output(cell, "Starting Slow");
+  await lab.shot("stage");
+  await lab.output(cell, "at last");
+  seen(!(await cell.locator(".jp-OutputArea").first().innerText()).includes("Starting"), "that the stage made way");
+  await lab.shot("done");
+}
+
 export const scenarios = {
   launcherShowsTilesWithLogos,
   notebookRunsTextPlotAndDisplays,
@@ -120,4 +132,5 @@ export const scenarios = {
   newKernelspecAppears,
   kernelCanBeChanged,
   missingInterpreterIsExplainedInTheFirstCell,
+  slowStartShowsItsStageInTheCell,
 };

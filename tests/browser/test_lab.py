@@ -3,6 +3,7 @@ test-output/browser of the build directory."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,9 @@ def build(request):
 @pytest.fixture(scope="session")
 def specs(build, tmp_path_factory):
     specs = Specs(tmp_path_factory.mktemp("specs") / "kernels", build)
-    specs.python()
-    specs.stub()
+    shutil.copy(Path(sys.prefix) / "share/jupyter/kernels/python3/logo-64x64.png", specs.python())
+    shutil.copy(HERE / "logo-64x64.png", specs.stub())
+    specs.stub("slow", "--start-delay", "8000", display_name="Slow")
     specs.add("no-interpreter", ["no-such-python", "-f", "{connection_file}"], display_name="No interpreter")
     return specs
 

@@ -114,9 +114,14 @@ def test_cell_run_while_starting_shows_the_stage_and_is_then_run(broken, connect
 def test_cells_run_while_starting_keep_their_order(broken, connect):
     kernel_id = broken.start_kernel("slow")["id"]
     client = connect(broken, kernel_id)
-    first, second = client.send_execute("print one"), client.send_execute("print two")
-    assert client.collect(first).text() == "one\n"
-    assert client.collect(second).text() == "two\n"
+    texts = []
+
+    def note(message):
+        if message["header"]["msg_type"] == "stream":
+            texts.append(message["content"]["text"])
+
+    client.collect_all([client.send_execute(f"print {i}") for i in range(5)], on_message=note)
+    assert texts == [f"{i}\n" for i in range(5)]
 
 
 def test_kernel_info_is_left_to_the_real_kernel(broken, connect):

@@ -222,10 +222,9 @@ def test_kernel_that_keeps_dying_is_given_up_with_the_reason(start_gateway, conn
 
 def test_cells_of_a_kernel_that_died_do_not_hang(gateway, kernel, connect):
     client = connect(gateway, kernel)
-    running, waiting = client.send_execute("sleep 50\nexit 1"), client.send_execute("print next")
-    cell = client.collect(running)
-    assert cell.reply["status"] == "error" and "1" in cell.reply["evalue"]
-    assert client.collect(waiting).reply["status"] in ("error", "aborted")
+    running, waiting = client.collect_all([client.send_execute("sleep 50\nexit 1"), client.send_execute("print next")])
+    assert running.reply["status"] == "error" and "1" in running.reply["evalue"]
+    assert waiting.reply["status"] in ("error", "aborted")
     assert client.run_cell("print fresh").text() == "fresh\n"
 
 

@@ -68,6 +68,10 @@ class Cell:
         return "".join(m["content"]["text"] for m in self.of_type("stream") if m["content"]["name"] == name)
 
     @property
+    def is_done(self):
+        return self.reply is not None and self.states[-1:] == ["idle"]
+
+    @property
     def states(self):
         return [m["content"]["execution_state"] for m in self.of_type("status")]
 
@@ -187,26 +191,26 @@ class Client:
 
     def collect(self, msg_id, timeout=None, on_message=None, reply_type="execute_reply"):
         """Reads until both the reply and idle are there: clients wait for both."""
-        cell = Cell()
-        is_idle = False
+        return self.collect_all([msg_id], timeout, on_message, reply_type)[0]
+
+    def collect_all(self, msg_ids, timeout=None, on_message=None, reply_type="execute_reply"):
+        """The same for several requests under way: iopub may be ahead of the replies."""
+        cells = {msg_id: Cell() for msg_id in msg_ids}
         deadline = time.monotonic() + (timeout or self.timeout)
-        while cell.reply is None or not is_idle:
+        while not all(cell.is_done for cell in cells.values()):
             try:
-                message = self.take_kept(msg_id) or self.receive(deadline - time.monotonic())
+                message = self.receive(deadline - time.monotonic())
             except websocket.WebSocketTimeoutException as error:
-                seen = [m["header"]["msg_type"] for m in cell.messages]
-                raise AssertionError(f"no {'idle' if cell.reply else 'reply'} in time; so far: {seen[-20:]}") from error
+                seen = [[m["header"]["msg_type"] for m in cell.messages][-20:] for cell in cells.values()]
+                raise AssertionError(f"reply and idle did not come in time; so far: {seen}") from error
             if on_message:
                 on_message(message)
-            if message["parent_header"].get("msg_id") != msg_id:
-                self.others.append(message)  # channels overtake each other: another cell's reply may come before our idle
-                continue
-            cell.messages.append(message)
-            if message["header"]["msg_type"] == reply_type and message["channel"] in ("shell", "control"):
-                cell.reply = message["content"]
-            elif message["header"]["msg_type"] == "status":
-                is_idle = message["content"]["execution_state"] == "idle"
-        return cell
+            cell = cells.get(message["parent_header"].get("msg_id"))
+            if cell is not None:
+                cell.messages.append(message)
+                if message["header"]["msg_type"] == reply_type and message["channel"] in ("shell", "control"):
+                    cell.reply = message["content"]
+        return list(cells.values())
 
     def run_cell(self, code, timeout=None, on_message=None, **options):
         return self.collect(self.send_execute(code, **options), timeout, on_message)
