@@ -124,6 +124,20 @@ static void put(struct request_table *table, const struct entry *entry) {
     table->count++;
 }
 
+/* Room for one more. A request that still waits for its reply is not the one to go, however old: it stands at the end again. */
+static void make_room(struct request_table *table) {
+    for (size_t turns = table->count; turns > 0; turns--) {
+        struct entry oldest = *entry_at(table, 0);
+        if (oldest.header == NULL)
+            break;
+        entry_at(table, 0)->header = NULL; /* moves with the entry */
+        entry_at(table, 0)->header_length = 0;
+        drop_oldest(table);
+        put(table, &oldest);
+    }
+    drop_oldest(table);
+}
+
 static void grow(struct request_table *table) {
     struct request_table old = *table;
     table->capacity *= 2;
@@ -157,7 +171,7 @@ bool request_table_add(struct request_table *table, struct bytes header, session
     if (earlier != NULL)
         forget_header(table, earlier); /* one id, one answer */
     if (table->count == REQUEST_TABLE_MAX)
-        drop_oldest(table);
+        make_room(table);
     if (table->count == table->capacity)
         grow(table);
     put(table, &entry);

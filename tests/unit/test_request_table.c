@@ -82,6 +82,23 @@ static void test_limit(void **state) {
     request_table_destroy(table);
 }
 
+/* A long cell, and ten thousand short requests on other channels meanwhile. */
+static void test_waiting_request_outlives_answered_ones(void **state) {
+    (void)state;
+    struct header header;
+    char id[24];
+    session_number found;
+    struct request_table *table = request_table_create();
+    assert_true(request_table_add(table, make(&header, "s", "long", "execute_request"), 7));
+    for (unsigned i = 0; i < 2 * REQUEST_TABLE_MAX; i++) {
+        snprintf(id, sizeof id, "%u", i);
+        assert_true(request_table_add(table, make(&header, "s", id, "usage_request"), 8));
+    }
+    assert_true(request_table_replied(table, make(&header, "s", "long", "x"), &found));
+    assert_int_equal(found, 7);
+    request_table_destroy(table);
+}
+
 /* The same id again and again, while the ring goes round: the last one counts, and nothing is left dangling. */
 static void test_repeated_id(void **state) {
     (void)state;
