@@ -14,7 +14,12 @@
 
 #define LOG_AREA "gateway/channels"
 
-enum { SESSION_ID_MAX = 255, CLOSE_COME_BACK = 1012, CLOSE_BAD_MESSAGE = 1007 };
+enum {
+    SESSION_ID_MAX = 255,
+    CLOSE_NORMAL = 1000,
+    CLOSE_COME_BACK = 1012,
+    CLOSE_BAD_MESSAGE = 1007
+};
 
 struct channels {
     struct loop *loop;
@@ -156,7 +161,7 @@ static void on_attached(void *context, uint64_t cursor, bool resumed) {
 static void on_detached(void *context, const char *reason) {
     struct client *client = context;
     client->attachment = NULL;
-    delivery_stop(&client->delivery);
+    delivery_forget(&client->delivery);
     if (client->ws != NULL && client->kernel != NULL && kernel_link(client->kernel) != NULL) {
         log_info("kernel %s: a client was detached: %s", kernel_id(client->kernel), reason);
         websocket_close(client->ws, CLOSE_COME_BACK, reason);
@@ -230,8 +235,11 @@ static void client_update(struct client *client) {
 static void on_client_message(void *context, bool binary, const uint8_t *data, size_t length) {
     struct client *client = context;
     struct error err;
-    if (client->kernel == NULL)
+    if (client->kernel ==
+        NULL) { /* nobody will answer: better a closed socket than an eternal wait */
+        websocket_close(client->ws, CLOSE_NORMAL, "the kernel was shut down");
         return;
+    }
     buffer_clear(&client->request);
     if (message_from_client(client->dialect.format, binary, data, length, &client->request, &err) <
         0) {
@@ -257,6 +265,13 @@ static void on_client_message(void *context, bool binary, const uint8_t *data, s
 static void on_drained(void *context) {
     struct client *client = context;
     delivery_update(&client->delivery);
+}
+
+/* An orphan answers no pings: this client reads what it is sent. */
+static void on_ponged(void *context) {
+    struct client *client = context;
+    client->delivery.has_spoken = true;
+    delivery_flush(&client->delivery);
 }
 
 static void on_closed(void *context, const char *why) {
@@ -289,7 +304,7 @@ static int check_session_id(struct http_request *request, const char **ret) {
 void channels_open(struct channels *channels, struct kernel *kernel, struct http_request *request) {
     static const struct websocket_events events = {.message = on_client_message,
                                                    .drained = on_drained,
-                                                   .ponged = on_drained,
+                                                   .ponged = on_ponged,
                                                    .closed = on_closed};
     const char *session_id;
     if (check_session_id(request, &session_id) < 0)

@@ -54,12 +54,14 @@ static void send_text(const struct writing *writing, const struct kernel_message
         writing->send(writing->context, false, frame->data, frame->length);
 }
 
-/* The message with other content. Metadata and parent stay. */
+/* The message with other content. */
 static void send_content(const struct writing *writing, json_t *content /* stolen */) {
     cleanup_free char *text = json_dumps(content, JSON_COMPACT);
     json_decref(content);
     struct kernel_message changed = *writing->message;
     changed.content = text_bytes(text);
+    if (changed.metadata.length > SLICE_BYTES) /* it may be what was too large */
+        changed.metadata = text_bytes("{}");
     changed.buffer_count = 0;
     send_text(writing, &changed);
 }
@@ -87,11 +89,14 @@ static bool is_type(const struct kernel_message *message, const char *type) {
            strcmp(found, type) == 0;
 }
 
-/* Once a cell: a widget sends hundreds of them. */
+/* Once a cell, and once for all that is no cell's: a widget sends hundreds of them. */
 static void tell_buffers_missing(const struct writing *writing) {
-    char cell[sizeof writing->dialect->told];
-    if (json_scan_text(writing->message->parent_header, "msg_id", cell, sizeof cell) < 0)
-        strcpy(cell, "");
+    struct bytes parent = writing->message->parent_header;
+    char type[64], cell[sizeof writing->dialect->told];
+    if (json_scan_text(parent, "msg_type", type, sizeof type) < 0 ||
+        strcmp(type, "execute_request") != 0 ||
+        json_scan_text(parent, "msg_id", cell, sizeof cell) < 0)
+        strcpy(cell, "no cell");
     if (strcmp(cell, writing->dialect->told) == 0)
         return;
     strcpy(writing->dialect->told, cell);
@@ -136,7 +141,8 @@ static void send_too_large(const struct writing *writing) {
     cleanup_free char *text =
         memory_printf("An output of %zu MiB was left out: the notebook server takes at most %zu "
                       "MiB in one message.\n",
-                      message->content.length >> 20, writing->dialect->frame_max >> 20);
+                      (message->content.length + message->metadata.length) >> 20,
+                      writing->dialect->frame_max >> 20);
     if (message->channel == CHANNEL_IOPUB)
         send_notice(writing, text);
     else

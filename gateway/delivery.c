@@ -42,6 +42,11 @@ void delivery_stop(struct delivery *delivery) {
     delivery->attachment = NULL;
 }
 
+void delivery_forget(struct delivery *delivery) {
+    delivery_stop(delivery);
+    delivery->last_seq = 0;
+}
+
 void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
                       bool resumed) {
     delivery_stop(delivery);

@@ -36,6 +36,8 @@ void delivery_init(struct delivery *delivery, struct loop *loop, struct websocke
 void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
                       bool resumed);
 void delivery_stop(struct delivery *delivery);
+/* The attachment is gone, and its journal may be too: the next one's numbers may begin at 1 again. */
+void delivery_forget(struct delivery *delivery);
 
 /* False for a message that was handed on before the link broke. */
 bool delivery_is_new(const struct delivery *delivery, uint64_t seq);

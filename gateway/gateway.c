@@ -192,6 +192,8 @@ void gateway_destroy(struct gateway *gateway) {
         return;
     channels_destroy(gateway->channels);
     http_destroy(gateway->http);
+    if (gateway->loop != NULL)
+        loop_finish(gateway->loop); /* their last words, while those who carry them are there */
     kernels_destroy(gateway->kernels);
     links_destroy(gateway->links);
     session_adoption_destroy(gateway->session_adoption);

@@ -117,6 +117,10 @@ void loop_post(struct loop *loop, struct loop_task *task) {
     list_append(&loop->tasks, &task->node);
 }
 
+void loop_finish(struct loop *loop) {
+    run_tasks(-1, 0, loop);
+}
+
 void loop_cancel(struct loop_task *task) {
     list_remove(&task->node);
 }

@@ -32,6 +32,8 @@ void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
 
 void loop_post(struct loop *loop, struct loop_task *task);
+/* Runs what is posted, without a turn: for the way out, where objects end by tasks of their own. */
+void loop_finish(struct loop *loop);
 void loop_cancel(struct loop_task *task);
 
 void loop_deadline_set(struct loop *loop, struct loop_deadline *deadline, int64_t in_ms);
