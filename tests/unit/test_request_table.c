@@ -171,9 +171,13 @@ static void test_headers_are_bounded(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes), cmocka_unit_test(test_bad_headers),
-        cmocka_unit_test(test_limit),  cmocka_unit_test(test_repeated_id),
-        cmocka_unit_test(test_end),    cmocka_unit_test(test_headers_are_bounded),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_bad_headers),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_waiting_request_outlives_answered_ones),
+        cmocka_unit_test(test_repeated_id),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_headers_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
