@@ -148,7 +148,9 @@ get_comm_manager().register_target('bin', opened)
 """
     with Client(server, notebook) as client:
         client.run_cell(code, timeout=60)
-        client.send("comm_open", {"comm_id": "b", "target_name": "bin", "data": {}})
+        opened = client.send("comm_open", {"comm_id": "b", "target_name": "bin", "data": {}})
+        client.receive_until(lambda m: m["parent_header"].get("msg_id") == opened
+                             and m["content"].get("execution_state") == "idle")
         client.send("comm_msg", {"comm_id": "b", "data": {}}, buffers=[b"\xff\x00\xfe"])
         said = client.receive_until(lambda m: m["header"]["msg_type"] == "stream")
         assert said["content"]["text"] == "buffers [b'\\xff\\x00\\xfe']\n"
