@@ -60,16 +60,20 @@ class Cell:
     def __init__(self):
         self.messages = []
         self.reply = None
+        self.is_idle = False
+
+    def add(self, message, reply_type):
+        self.messages.append(message)
+        if message["header"]["msg_type"] == reply_type and message["channel"] in ("shell", "control"):
+            self.reply = message["content"]
+        elif message["header"]["msg_type"] == "status":
+            self.is_idle = message["content"]["execution_state"] == "idle"
 
     def of_type(self, *types):
         return [message for message in self.messages if message["header"]["msg_type"] in types]
 
     def text(self, name="stdout"):
         return "".join(m["content"]["text"] for m in self.of_type("stream") if m["content"]["name"] == name)
-
-    @property
-    def is_done(self):
-        return self.reply is not None and self.states[-1:] == ["idle"]
 
     @property
     def states(self):
@@ -197,7 +201,7 @@ class Client:
         """The same for several requests under way: iopub may be ahead of the replies."""
         cells = {msg_id: Cell() for msg_id in msg_ids}
         deadline = time.monotonic() + (timeout or self.timeout)
-        while not all(cell.is_done for cell in cells.values()):
+        while not all(cell.reply and cell.is_idle for cell in cells.values()):
             try:
                 message = self.receive(deadline - time.monotonic())
             except websocket.WebSocketTimeoutException as error:
@@ -207,9 +211,7 @@ class Client:
                 on_message(message)
             cell = cells.get(message["parent_header"].get("msg_id"))
             if cell is not None:
-                cell.messages.append(message)
-                if message["header"]["msg_type"] == reply_type and message["channel"] in ("shell", "control"):
-                    cell.reply = message["content"]
+                cell.add(message, reply_type)
         return list(cells.values())
 
     def run_cell(self, code, timeout=None, on_message=None, **options):
