@@ -144,7 +144,11 @@ def test_two_clients_get_their_own_replies_and_all_outputs(gateway, kernel, conn
 
 def test_session_that_opens_again_at_once_gets_nothing_twice(gateway, kernel, connect):
     """JupyterLab reopens its socket the moment a kernel restarts, while the old one is still there."""
-    connect(gateway, kernel, session_id="reopened").run_cell("print once")
+    first = connect(gateway, kernel, session_id="reopened")
+    first.run_cell("print once")
+    first.socket.ping()  # carries the TCP acknowledgement of all that was read, which might else be delayed
+    while first.socket.recv_data_frame(control_frame=True)[0] != websocket.ABNF.OPCODE_PONG:
+        pass
     again = connect(gateway, kernel, session_id="reopened")
     msg_id, seen = again.send("kernel_info_request", {}), []
     again.collect(msg_id, on_message=seen.append, reply_type="kernel_info_reply")
