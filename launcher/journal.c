@@ -250,13 +250,15 @@ static struct segment *room_for(struct journal *journal, size_t length) {
     return roll(journal, length);
 }
 
-uint64_t journal_append(struct journal *journal, enum kernel_channel channel, uint32_t session,
+uint64_t journal_append(struct journal *journal, const struct journal_entry *entry,
                         const void *data, size_t length) {
     struct segment_record head = {
         .length = (uint32_t)length,
         .seq = journal->next_seq,
-        .session = session,
-        .channel = (uint8_t)channel,
+        .session = entry->session,
+        .cell = entry->mark.cell,
+        .channel = (uint8_t)entry->channel,
+        .class = (uint8_t)entry->mark.class,
     };
     uint64_t lost = length;
     if (length > RECORD_MAX || SEGMENT_HEADER_SIZE + segment_record_size(length) > journal->cap) {
@@ -321,6 +323,7 @@ int journal_next(const struct journal *journal, uint64_t seq, struct journal_rec
                 .seq = record->seq,
                 .session = record->session,
                 .channel = (enum kernel_channel)record->channel,
+                .mark = {(enum message_class)record->class, record->cell},
                 .data = (const uint8_t *)(record + 1),
                 .length = record->length,
             };

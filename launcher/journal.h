@@ -4,16 +4,26 @@
 
 #include "base/error.h"
 #include "launcher/kernel_message.h"
+#include "launcher/message_class.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 struct journal;
 
+enum { JOURNAL_NOBODY = UINT32_MAX }; /* a session that nobody has: for our own eyes */
+
+struct journal_entry {
+    enum kernel_channel channel;
+    uint32_t session; /* 0: for all; else the one it is for */
+    struct message_mark mark;
+};
+
 struct journal_record {
     uint64_t seq;
-    uint32_t session; /* 0: for all; else the one it is for */
+    uint32_t session;
     enum kernel_channel channel;
+    struct message_mark mark;
     const uint8_t *data; /* valid until the next append */
     size_t length;
 };
@@ -29,7 +39,7 @@ int journal_create(const char *directory, int64_t cap_bytes, struct journal **re
 void journal_destroy(struct journal *journal);
 
 /* Returns the seq. Never fails: a message that cannot be kept (larger than the cap, disk full) still gets a number and counts as lost. */
-uint64_t journal_append(struct journal *journal, enum kernel_channel channel, uint32_t session,
+uint64_t journal_append(struct journal *journal, const struct journal_entry *entry,
                         const void *data, size_t length);
 
 /* The first record with a number > seq, or 0 when there is none yet. Fast for consecutive reads. */

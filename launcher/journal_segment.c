@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "launcher/kernel_message.h"
+#include "launcher/message_class.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { SEGMENT_VERSION = 1, POPULATE_STRIDE = 64 << 10 };
+enum { SEGMENT_VERSION = 2, POPULATE_STRIDE = 64 << 10 };
 
 static const char segment_magic[8] = {'E', 'L', 'R', 'A', 'J', 'R', 'N', 'L'};
 
@@ -32,7 +32,7 @@ struct segment_header {
     uint32_t checksum;
 };
 _Static_assert(sizeof(struct segment_header) == SEGMENT_HEADER_SIZE, "the format says 64");
-_Static_assert(sizeof(struct segment_record) == SEGMENT_RECORD_HEADER_SIZE, "the format says 24");
+_Static_assert(sizeof(struct segment_record) == SEGMENT_RECORD_HEADER_SIZE, "the format says 32");
 
 static uint64_t mix(uint64_t state, uint64_t word) {
     state = (state ^ word) * UINT64_C(0x9E3779B97F4A7C15);
@@ -182,7 +182,7 @@ static const struct segment_record *check_record(const struct segment *segment) 
     if (record->seq != segment->first_seq + segment->count ||
         record->length > left - SEGMENT_RECORD_HEADER_SIZE ||
         segment_record_size(record->length) > left || record->channel >= CHANNEL_COUNT ||
-        record->kind > SEGMENT_LOST ||
+        record->kind > SEGMENT_LOST || record->class >= MESSAGE_CLASS_COUNT ||
         (record->kind == SEGMENT_LOST && record->length != sizeof(uint64_t)) ||
         record->checksum != record_checksum(record, (const uint8_t *)(record + 1)))
         return NULL;
@@ -248,7 +248,7 @@ struct segment *segment_open(const char *directory, const char *name, uint32_t *
     atomic_init(&segment->references, 1);
     const struct segment_record *record;
     while ((record = check_record(segment)) != NULL) {
-        if (record->session > *max_session)
+        if (record->session > *max_session && record->session != UINT32_MAX)
             *max_session = record->session;
         count_record(segment, record->length, segment_message_bytes(record));
     }

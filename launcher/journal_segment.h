@@ -2,8 +2,9 @@
  * records end to end. All integers are in the machine's byte order: a journal never leaves its machine.
  *
  *   header  64 bytes: "ELRAJRNL" | u32 version | u32 zero | u64 size | u64 first seq | u64 bytes before | zero | u32 checksum
- *   record  u32 length | u32 checksum | u64 seq | u32 session | u8 channel | u8 kind | u16 zero | payload, padded to 8
+ *   record  u32 length | u32 checksum | u64 seq | u32 session | u32 cell | u8 channel | u8 kind | u8 class | 5 zero | payload, padded to 8
  *
+ * cell and class: launcher/message_class.h.
  * "bytes before" is the payload bytes of all messages numbered before the first one, so that what a gap between two segments took is known.
  * A record of kind LOST stands for a message that was too large to keep: its payload is the u64 length of it.
  * The numbers of a segment's records follow each other; the first record that does not check ends it. */
@@ -18,7 +19,7 @@
 
 enum {
     SEGMENT_HEADER_SIZE = 64,
-    SEGMENT_RECORD_HEADER_SIZE = 24,
+    SEGMENT_RECORD_HEADER_SIZE = 32,
     SEGMENT_INDEX_STEP = 128, /* records between two entries of the index */
 };
 
@@ -29,9 +30,11 @@ struct segment_record {
     uint32_t checksum;
     uint64_t seq;
     uint32_t session;
+    uint32_t cell;
     uint8_t channel;
     uint8_t kind;
-    uint16_t zero;
+    uint8_t class; /* enum message_class */
+    uint8_t zero[5];
 };
 
 struct segment_index {

@@ -24,7 +24,7 @@ enum {
     FLUSH_BYTES = 1 << 20, /* a turn that publishes more sends in between */
 };
 
-/* Optional features that we know, NULL-terminated: none in version 1. */
+/* Optional features of this side, each a line; none beyond version 1 yet. */
 static const char *const capabilities[] = {NULL};
 
 /* --- deadlines: one heap, one timer --- */
@@ -116,11 +116,11 @@ json_t *link_server_parse(const uint8_t *payload, size_t length, size_t max, str
     return NULL;
 }
 
-static int check_hello(const struct link_server *server, const json_t *hello, struct error *err) {
-    const json_t *version = json_object_get(hello, "version");
+static int check_hello(const struct link_server *server, const json_t *hello,
+                       struct link_terms *terms, struct error *err) {
     const char *kernel_id = json_string_value(json_object_get(hello, "kernel_id"));
-    if (!json_is_integer(version) || json_integer_value(version) < 1)
-        return error_set(err, ERROR_INVALID, "version: must be a number from 1 on");
+    if (link_terms_settle(hello, server->capabilities, terms, err) < 0)
+        return -1;
     if (kernel_id == NULL || strcmp(kernel_id, server->kernel_id) != 0)
         return error_set(err, ERROR_NOT_FOUND, "kernel_id: \"%.64s\" was asked for, this is %s",
                          kernel_id ? kernel_id : "", server->kernel_id);
@@ -134,15 +134,13 @@ static int check_hello(const struct link_server *server, const json_t *hello, st
 
 static void emit_welcome(struct link_peer *peer) {
     struct link_server *server = peer->server;
-    json_t *names = json_array();
-    for (size_t i = 0; capabilities[i] != NULL; i++)
-        json_array_append_new(names, json_string(capabilities[i]));
     json_t *record = server->events.record(server->context);
     json_t *status = server->events.status(server->context);
-    cleanup_json json_t *welcome =
-        json_pack("{s:i, s:o, s:s, s:s, s:o, s:o}", "version", LINK_VERSION, "capabilities", names,
-                  "launcher", server->nonce, "kernel_id", server->kernel_id, "record",
-                  record ? record : json_object(), "status", status ? status : json_object());
+    cleanup_json json_t *welcome = link_terms_offer(server->capabilities);
+    json_object_set_new(welcome, "launcher", json_string(server->nonce));
+    json_object_set_new(welcome, "kernel_id", json_string(server->kernel_id));
+    json_object_set_new(welcome, "record", record ? record : json_object());
+    json_object_set_new(welcome, "status", status ? status : json_object());
     link_peer_emit_json(peer, LINK_WELCOME, 0, journal_last(server->journal), welcome);
 }
 
@@ -163,9 +161,10 @@ struct incoming {
 static void on_hello(struct link_server *server, struct link_peer **peer, const struct incoming *in,
                      const struct link_frame *frame, const uint8_t *payload) {
     struct error err;
+    struct link_terms terms;
     cleanup_json json_t *hello =
         link_server_parse(payload, frame->length, SERVER_SMALL_JSON_MAX, &err);
-    if (hello == NULL || check_hello(server, hello, &err) < 0) {
+    if (hello == NULL || check_hello(server, hello, &terms, &err) < 0) {
         log_warning("a HELLO is refused: %s", err.text);
         if (*peer != NULL)
             link_peer_forget(*peer, "its HELLO is refused");
@@ -177,8 +176,7 @@ static void on_hello(struct link_server *server, struct link_peer **peer, const 
         *peer = link_peer_add(server, in->route, in->route_length);
     while ((*peer)->attachment_count > 0)
         link_session_detach((*peer)->attachments[0], NULL);
-    json_int_t version = json_integer_value(json_object_get(hello, "version"));
-    (*peer)->version = version < LINK_VERSION ? (int)version : LINK_VERSION;
+    (*peer)->terms = terms;
     const char *gateway = json_string_value(json_object_get(hello, "gateway"));
     memset((*peer)->gateway, 0, sizeof(*peer)->gateway);
     memcpy((*peer)->gateway, gateway, strnlen(gateway, SERVER_NONCE_MAX));
@@ -418,6 +416,7 @@ static void init_state(struct link_server *server) {
     server->rest = (struct server_deadline){.due = on_rest, .owner = server};
     server->scratch.limit = LINK_INLINE_MAX;
     text_uuid4(server->nonce);
+    server->capabilities = capabilities;
 }
 
 int link_server_create(zloop_t *loop, const struct link_server_settings *settings,
@@ -486,7 +485,11 @@ void link_server_destroy(struct link_server **server_pointer) {
 
 uint64_t link_server_publish(struct link_server *server, enum kernel_channel channel,
                              session_number session, const void *message, size_t length) {
-    uint64_t seq = journal_append(server->journal, channel, session, message, length);
+    struct kernel_message parsed;
+    struct journal_entry entry = {.channel = channel, .session = session};
+    if (kernel_message_parse(message, length, &parsed, NULL) == 0)
+        entry.mark = message_mark(&parsed);
+    uint64_t seq = journal_append(server->journal, &entry, message, length);
     if (server->rest.node.place == 0)
         link_server_set_deadline(server, &server->rest, clock_monotonic_ms() + SERVER_REST_MS);
     server->unflushed += length;

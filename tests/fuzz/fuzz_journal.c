@@ -55,7 +55,8 @@ static struct journal *open_journal(void) {
 static void append(struct journal *journal, size_t length) {
     uint8_t bytes[LENGTH_MAX];
     memset(bytes, (int)(journal_last(journal) + 1) & 0xFF, length);
-    journal_append(journal, CHANNEL_IOPUB, 1, bytes, length);
+    journal_append(journal, &(struct journal_entry){.channel = CHANNEL_IOPUB, .session = 1}, bytes,
+                   length);
 }
 
 static uint64_t check_all(const struct journal *journal) {

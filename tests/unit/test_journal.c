@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "launcher/journal.h"
+#include "launcher/journal_segment.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -48,6 +49,8 @@ static struct journal *open_journal(struct place *place, int64_t cap) {
     return place->journal;
 }
 
+static const struct journal_entry iopub = {.channel = CHANNEL_IOPUB};
+
 /* Content that tells its number, of a length that depends on it. */
 static size_t make_message(uint64_t number, uint8_t *out, size_t size) {
     size_t length = (size_t)(number * 7919 % size);
@@ -61,8 +64,12 @@ static void append_numbered(struct journal *journal, uint64_t count, size_t size
     for (uint64_t i = 0; i < count; i++) {
         uint64_t number = journal_last(journal) + 1;
         size_t length = make_message(number, message, size);
-        uint64_t seq = journal_append(journal, (enum kernel_channel)(number % CHANNEL_COUNT),
-                                      (uint32_t)(number % 3), message, length);
+        struct journal_entry entry = {
+            .channel = (enum kernel_channel)(number % CHANNEL_COUNT),
+            .session = (uint32_t)(number % 3),
+            .mark = {(enum message_class)(number % MESSAGE_CLASS_COUNT), (uint32_t)number * 7},
+        };
+        uint64_t seq = journal_append(journal, &entry, message, length);
         assert_true(seq == number);
     }
 }
@@ -73,6 +80,8 @@ static void expect_record(const struct journal_record *record, uint8_t *scratch,
     assert_memory_equal(record->data, scratch, length);
     assert_int_equal(record->channel, record->seq % CHANNEL_COUNT);
     assert_int_equal(record->session, record->seq % 3);
+    assert_int_equal(record->mark.class, record->seq % MESSAGE_CLASS_COUNT);
+    assert_int_equal(record->mark.cell, (uint32_t)record->seq * 7);
 }
 
 /* All that is kept; returns how many. They are without a gap when strict. */
@@ -172,7 +181,7 @@ static void test_a_message_larger_than_the_cap_is_counted(void **state) {
     struct journal *journal = open_journal(*state, CAP);
     cleanup_free uint8_t *large = memory_alloc(CAP + 1);
     append_numbered(journal, 10, SIZE);
-    assert_int_equal(journal_append(journal, CHANNEL_IOPUB, 0, large, CAP), 11);
+    assert_int_equal(journal_append(journal, &iopub, large, CAP), 11);
     append_numbered(journal, 10, SIZE);
     struct journal_record record;
     assert_int_equal(journal_next(journal, 10, &record), 1);
@@ -183,7 +192,7 @@ static void test_a_message_larger_than_the_cap_is_counted(void **state) {
     assert_int_equal(journal_lost_since(journal, 11).messages, 0);
     assert_int_equal(read_numbered(journal, SIZE, false), 20);
     /* One at the end: nothing to read behind it, but it is told. */
-    assert_int_equal(journal_append(journal, CHANNEL_IOPUB, 0, large, CAP + 1), 22);
+    assert_int_equal(journal_append(journal, &iopub, large, CAP + 1), 22);
     assert_int_equal(journal_next(journal, 21, &record), 0);
     assert_int_equal(journal_lost_since(journal, 21).messages, 1);
     assert_int_equal(journal_lost_since(journal, 21).bytes, CAP + 1);
@@ -192,7 +201,7 @@ static void test_a_message_larger_than_the_cap_is_counted(void **state) {
     assert_int_equal(journal_last(journal), 22);
     assert_int_equal(journal_lost_since(journal, 21).bytes, CAP + 1);
     /* A large one that fits takes the place of the others. */
-    assert_int_equal(journal_append(journal, CHANNEL_IOPUB, 0, large, CAP - 4096), 23);
+    assert_int_equal(journal_append(journal, &iopub, large, CAP - 4096), 23);
     assert_int_equal(journal_oldest(journal), 23);
     assert_int_equal(journal_next(journal, 0, &record), 1);
     assert_int_equal(record.length, CAP - 4096);
@@ -319,7 +328,8 @@ static void test_damage_at_any_byte_keeps_the_prefix(void **state) {
     uint8_t scratch[DAMAGE_SIZE];
     size_t bytes_end[DAMAGE_COUNT + 1], ends[DAMAGE_COUNT + 1] = {64};
     for (size_t i = 1; i <= DAMAGE_COUNT; i++) {
-        bytes_end[i] = ends[i - 1] + 24 + make_message(i, scratch, sizeof scratch);
+        bytes_end[i] =
+            ends[i - 1] + SEGMENT_RECORD_HEADER_SIZE + make_message(i, scratch, sizeof scratch);
         ends[i] = (bytes_end[i] + 7) / 8 * 8;
     }
     for (size_t offset = 0; offset < ends[DAMAGE_COUNT] + 16; offset++) {

@@ -1,0 +1,65 @@
+#include "launcher/message_class.h"
+
+#include <string.h>
+
+enum { TYPE_MAX = 32, ID_MAX = 512 };
+
+static const struct {
+    const char *type;
+    enum message_class class;
+} classes[] = {
+    {"stream", MESSAGE_STREAM},
+    {"display_data", MESSAGE_OUTPUT},
+    {"execute_result", MESSAGE_OUTPUT},
+    {"error", MESSAGE_OUTPUT},
+    {"update_display_data", MESSAGE_UPDATE},
+    {"clear_output", MESSAGE_CLEAR},
+    {"execute_input", MESSAGE_INPUT},
+    {"execute_reply", MESSAGE_REPLY},
+    {"input_request", MESSAGE_PROMPT},
+    {"execute_request", MESSAGE_REQUEST},
+};
+
+/* FNV-1a, folded: cells live for hours, not for ever, so 32 bits tell them apart. */
+static uint32_t hash_text(const char *text) {
+    uint64_t value = UINT64_C(0xCBF29CE484222325);
+    for (; *text; text++)
+        value = (value ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
+    uint32_t folded = (uint32_t)(value >> 32 ^ value);
+    return folded != 0 ? folded : 1;
+}
+
+uint32_t message_cell(struct bytes header) {
+    char type[TYPE_MAX], id[ID_MAX];
+    if (json_scan_text(header, "msg_type", type, sizeof type) < 0 ||
+        strcmp(type, "execute_request") != 0 ||
+        json_scan_text(header, "msg_id", id, sizeof id) <= 0)
+        return 0;
+    return hash_text(id);
+}
+
+static enum message_class class_of_status(struct bytes content) {
+    char state[TYPE_MAX];
+    if (json_scan_text(content, "execution_state", state, sizeof state) < 0)
+        return MESSAGE_STATE;
+    if (strcmp(state, "busy") == 0)
+        return MESSAGE_BUSY;
+    return strcmp(state, "idle") == 0 ? MESSAGE_IDLE : MESSAGE_STATE;
+}
+
+struct message_mark message_mark(const struct kernel_message *message) {
+    struct message_mark mark = {MESSAGE_OTHER, message_cell(message->parent_header)};
+    char type[TYPE_MAX];
+    if (json_scan_text(message->header, "msg_type", type, sizeof type) < 0)
+        return mark;
+    if (strcmp(type, "status") == 0) {
+        mark.class = class_of_status(message->content);
+        return mark;
+    }
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (strcmp(classes[i].type, type) == 0)
+            mark.class = classes[i].class;
+    if (mark.class == MESSAGE_REQUEST)
+        mark.cell = message_cell(message->header);
+    return mark;
+}
