@@ -141,8 +141,8 @@ static bool is_of_directory(pid_t pid, const char *directory) {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    cleanup_free char *line = memory_alloc(COMMAND_LINE_MAX);
-    ssize_t got = read(fd, line, COMMAND_LINE_MAX);
+    char line[COMMAND_LINE_MAX]; /* on the stack: thousands of launchers are adopted in a row */
+    ssize_t got = read(fd, line, sizeof line);
     return got > 0 && memmem(line, (size_t)got, directory, strlen(directory)) != NULL;
 }
 
