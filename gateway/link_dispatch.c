@@ -8,6 +8,13 @@
 
 #define LOG_AREA "gateway/link_dispatch"
 
+/* Optional features of this side, each a line; none beyond version 1 yet. */
+const char *const link_capabilities[] = {NULL};
+
+bool link_has_capability(const struct link *link, const char *name) {
+    return link_terms_have(&link->terms, link->links->capabilities, name) && link_is_up(link);
+}
+
 /* A control frame's JSON object; NULL (and a log line) when it is none. A new reference. */
 static json_t *parse_object(const struct link *link, const struct link_frame *frame,
                             const uint8_t *payload) {
@@ -29,25 +36,38 @@ static void replace_text(char **text, const char *value) {
     *text = value ? memory_strdup(value) : NULL;
 }
 
+/* It is asked again and again, but said once. */
+static void refuse(struct link *link, const char *why) {
+    if (!link->refusal_logged)
+        log_error("kernel %s: the launcher at %s is not talked to: %s", link->kernel_id,
+                  link->endpoint, why);
+    link->refusal_logged = true;
+    link_refuse(link);
+}
+
+static int check_welcome(const struct link *link, const json_t *welcome, struct link_terms *terms,
+                         struct error *err) {
+    const char *kernel_id = json_string_value(json_object_get(welcome, "kernel_id"));
+    if (kernel_id == NULL || strcmp(kernel_id, link->kernel_id) != 0)
+        return error_set(err, ERROR_NOT_FOUND, "it serves kernel %.130s",
+                         kernel_id ? kernel_id : "(no kernel_id)");
+    if (link_terms_settle(welcome, link->links->capabilities, terms, err) < 0)
+        return error_wrap(err, "its WELCOME");
+    return 0;
+}
+
 static void on_welcome(struct link *link, const struct link_frame *frame, const uint8_t *payload) {
     if (link->state != LINK_STATE_HELLO)
         return; /* the answer to a HELLO that was said twice */
     cleanup_json json_t *welcome = parse_object(link, frame, payload);
     if (welcome == NULL)
         return;
-    const char *kernel_id = json_string_value(json_object_get(welcome, "kernel_id"));
-    if (kernel_id == NULL || strcmp(kernel_id, link->kernel_id) != 0) {
-        log_error("kernel %s: the launcher at %s serves kernel %.130s", link->kernel_id,
-                  link->endpoint, kernel_id ? kernel_id : "(no kernel_id)");
-        link_refuse(link);
+    struct error err;
+    if (check_welcome(link, welcome, &link->terms, &err) < 0) {
+        refuse(link, err.text);
         return;
     }
-    json_int_t version = json_integer_value(json_object_get(welcome, "version"));
-    if (version < 1) {
-        log_error("kernel %s: its launcher's WELCOME has no version from 1 on", link->kernel_id);
-        link_refuse(link);
-        return;
-    }
+    link->refusal_logged = false;
     const char *nonce = json_string_value(json_object_get(welcome, "launcher"));
     bool anew =
         nonce == NULL || link->launcher_nonce == NULL || strcmp(nonce, link->launcher_nonce) != 0;

@@ -113,9 +113,9 @@ enum link_sent link_emit(struct link *link, enum link_type type, uint16_t attach
 }
 
 static enum link_sent emit_hello(struct link *link) {
-    cleanup_json json_t *hello =
-        json_pack("{s:i, s:[], s:s, s:s}", "version", LINK_VERSION, "capabilities", "gateway",
-                  link->links->nonce, "kernel_id", link->kernel_id);
+    cleanup_json json_t *hello = link_terms_offer(link->links->capabilities);
+    json_object_set_new(hello, "gateway", json_string(link->links->nonce));
+    json_object_set_new(hello, "kernel_id", json_string(link->kernel_id));
     cleanup_free char *text = json_dumps(hello, JSON_COMPACT);
     return link_emit(link, LINK_HELLO, 0, 0, text, strlen(text));
 }

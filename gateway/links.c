@@ -419,6 +419,7 @@ int links_create(struct loop *loop, struct links **ret, struct error *err) {
     links->retry = (struct loop_deadline){.run = on_retry, .context = links};
     links->out.batch.limit = LINK_BATCH_MAX + 1;
     text_uuid4(links->nonce);
+    links->capabilities = link_capabilities;
     if (open_router(links, err) < 0) {
         links_destroy(links);
         return -1;

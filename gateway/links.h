@@ -30,6 +30,9 @@ int link_open(struct links *links, const char *kernel_id, const char *endpoint,
               struct link **ret, struct error *err);
 void link_close(struct link *link); /* its attachments end with detached() first */
 bool link_is_up(const struct link *link);
+/* Whether the launcher offers an optional feature that we offer too (docs/link-protocol.md, HELLO and WELCOME); false while the
+ * link is not up. name: one of our own list (link_dispatch.c). */
+bool link_has_capability(const struct link *link, const char *name);
 
 /* result: the RESULT's tree with ok true; on failure NULL and err says why. Comes exactly once, never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over reconnects until then). */
 typedef void link_result(void *context, const json_t *result, const struct error *err);

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "gateway/links.h"
 #include "launcher/link.h"
+#include "launcher/link_terms.h"
 
 #include <zmq.h>
 
@@ -44,6 +45,7 @@ struct links {
     uint64_t generation;
     uint64_t malformed;
     char nonce[37];
+    const char *const *capabilities; /* that we offer */
     char public_key[41], secret_key[41];
     bool has_keys;
 };
@@ -65,6 +67,7 @@ struct link {
     char *server_key;
     char *route; /* NULL: not connected */
     char *launcher_nonce;
+    struct link_terms terms; /* of the last WELCOME */
     struct link_events events;
     void *context;
     enum link_state state;
@@ -159,6 +162,8 @@ enum link_sent link_emit_message(struct link *link, enum link_type type, uint16_
                                  uint64_t seq, zmq_msg_t *message);
 void link_outgoing_clear(struct link_outgoing *out);
 
+/* Optional features of this side. */
+extern const char *const link_capabilities[];
 /* link_dispatch.c: one message's parts, already without the routing id. The parts' ownership moves. */
 void link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count);
 

@@ -90,6 +90,10 @@ void link_peer_forget(struct link_peer *peer, const char *why) {
     server->peer_count--;
 }
 
+bool link_peer_has_capability(const struct link_peer *peer, const char *name) {
+    return link_terms_have(&peer->terms, peer->server->capabilities, name);
+}
+
 void link_peers_reap(struct link_server *server) {
     list_each (&server->peers_gone, struct link_peer, node, peer) {
         list_remove(&peer->node);

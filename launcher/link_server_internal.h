@@ -14,6 +14,7 @@
 #include "launcher/journal.h"
 #include "launcher/link.h"
 #include "launcher/link_server.h"
+#include "launcher/link_terms.h"
 
 #include <zmq.h>
 
@@ -54,7 +55,7 @@ struct link_peer {
     uint8_t route[SERVER_ROUTE_MAX];
     size_t route_length;
     char gateway[SERVER_NONCE_MAX + 1];
-    int version;
+    struct link_terms terms;
     bool is_gone;
     bool is_blocked; /* batch and parts wait until the pipe takes them */
     bool grants_due; /* an attachment has a GRANT to send, with the next batch or soon */
@@ -105,6 +106,7 @@ struct link_server {
     void *context;
     char *kernel_id;
     char nonce[37];
+    const char *const *capabilities; /* that we offer */
     int64_t session_retention_ms;
     uint64_t payload_max;
     struct journal *journal;
@@ -151,6 +153,8 @@ struct link_peer *link_peer_find(struct link_server *server, const void *route, 
 struct link_peer *link_peer_add(struct link_server *server, const void *route, size_t length);
 void link_peer_forget(struct link_peer *peer, const char *why);
 void link_peers_reap(struct link_server *server);
+/* Whether both sides named it in HELLO and WELCOME; name: one of server.capabilities. */
+bool link_peer_has_capability(const struct link_peer *peer, const char *name);
 /* A frame to a connection without HELLO; lost when its pipe is full. */
 void link_peer_send_stray(struct link_server *server, const void *route, size_t length,
                           enum link_type type, uint64_t seq);

@@ -57,8 +57,41 @@ static void test_hello_is_answered_by_welcome(void **state) {
     expect_member(json_object_get(welcome, "status"), "phase", "ready");
     const struct link_peer *known =
         list_entry(world->server->peers.head.next, struct link_peer, node);
-    assert_int_equal(known->version, 1); /* the lower one */
+    assert_int_equal(known->terms.version, 1); /* the lower one */
+    assert_int_equal(known->terms.capabilities, 0);
     peer_destroy(peer);
+}
+
+static const char *const two_capabilities[] = {"repeat", "announce", NULL};
+
+/* A later gateway and an earlier one meet the same launcher: each gets what both know. */
+static void test_each_connection_has_its_own_terms(void **state) {
+    struct world *world = *state;
+    world->server->capabilities = two_capabilities;
+    struct peer *later = peer_create(world);
+    peer_json(later, LINK_HELLO, 0, 0,
+              "{\"version\":9,\"capabilities\":[\"x\",{},\"announce\"],\"gateway\":\"later\","
+              "\"kernel_id\":\"kernel-1\"}");
+    peer_send(later);
+    cleanup_json json_t *welcome = frame_json(peer_expect(later, LINK_WELCOME, 0));
+    const json_t *offer = json_object_get(welcome, "capabilities");
+    assert_int_equal(json_array_size(offer), 2); /* all of ours, whatever the gateway named */
+    assert_string_equal(json_string_value(json_array_get(offer, 0)), "repeat");
+    struct peer *earlier = peer_welcomed(world, "earlier"); /* names none */
+    const struct link_peer *first =
+        list_entry(world->server->peers.head.next, struct link_peer, node);
+    const struct link_peer *second = list_entry(first->node.next, struct link_peer, node);
+    assert_string_equal(first->gateway, "later");
+    assert_true(link_peer_has_capability(first, "announce"));
+    assert_false(link_peer_has_capability(first, "repeat"));
+    assert_false(link_peer_has_capability(second, "announce"));
+    peer_json(later, LINK_HELLO, 0, 0, /* again, and now it knows less */
+              "{\"version\":1,\"gateway\":\"later\",\"kernel_id\":\"kernel-1\"}");
+    peer_send(later);
+    peer_expect(later, LINK_WELCOME, 0);
+    assert_false(link_peer_has_capability(first, "announce"));
+    peer_destroy(earlier);
+    peer_destroy(later);
 }
 
 static void test_bad_hellos_are_reset(void **state) {
@@ -69,6 +102,9 @@ static void test_bad_hellos_are_reset(void **state) {
         "{\"version\":1,\"gateway\":\"g\"}",
         "{\"version\":0,\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}",
         "{\"version\":\"1\",\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}",
+        "{\"version\":-1,\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}",
+        "{\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}",
+        "{\"version\":1,\"capabilities\":{},\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}",
         "{\"version\":1,\"gateway\":\"\",\"kernel_id\":\"kernel-1\"}",
         "{\"version\":1,\"kernel_id\":\"kernel-1\"}",
     };
@@ -397,6 +433,7 @@ static void test_a_path_that_is_too_long_is_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         test_server(test_hello_is_answered_by_welcome),
+        test_server(test_each_connection_has_its_own_terms),
         test_server(test_bad_hellos_are_reset),
         test_server(test_strangers_are_reset),
         test_server(test_a_second_hello_ends_attachments),

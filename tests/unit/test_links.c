@@ -35,6 +35,78 @@ static void test_another_kernels_launcher_is_left(void **state) {
     assert_null(f->link->route);
 }
 
+static const char *const two_capabilities[] = {"repeat", "announce", NULL};
+
+static void reconnect_offering(struct fixture *f, const char *const *capabilities) {
+    f->links->capabilities = capabilities;
+    link_reconnect(f->link);
+}
+
+static void welcome_with(struct fixture *f, const char *members) {
+    cleanup_free char *text = memory_printf("{%s\"launcher\": \"n1\", \"kernel_id\": \"%s\", "
+                                            "\"record\": {}, \"status\": {\"phase\": \"ready\"}}",
+                                            members, KERNEL);
+    peer_say(f, LINK_WELCOME, 0, 3, text);
+}
+
+/* Kernels outlive gateways: a gateway meets launchers of earlier and of later releases. */
+static void test_only_what_both_sides_named_is_used(void **state) {
+    static const struct {
+        const char *members;
+        bool repeats, announces;
+    } welcomes[] = {
+        {"\"version\": 1, \"capabilities\": [], ", false, false},
+        {"\"version\": 1, ", false, false},
+        {"\"version\": 1, \"capabilities\": null, ", false, false},
+        {"\"version\": 1, \"capabilities\": [\"announce\", 7, \"repeat \"], ", false, true},
+        {"\"version\": 9, \"capabilities\": [\"repeat\", \"announce\", \"x\"], ", true, true},
+    };
+    struct fixture *f = *state;
+    expect(f, LINK_HELLO);
+    for (size_t i = 0; i < sizeof welcomes / sizeof welcomes[0]; i++) {
+        reconnect_offering(f, two_capabilities);
+        const struct heard *hello = expect(f, LINK_HELLO);
+        assert_non_null(strstr(hello->payload, "[\"repeat\",\"announce\"]"));
+        assert_false(link_has_capability(f->link, "announce")); /* not settled yet */
+        welcome_with(f, welcomes[i].members);
+        run_until(f, is_up);
+        assert_int_equal(f->link->terms.version, 1);
+        assert_int_equal(link_has_capability(f->link, "repeat"), welcomes[i].repeats);
+        assert_int_equal(link_has_capability(f->link, "announce"), welcomes[i].announces);
+    }
+    uint16_t a = attach(f, &f->a, "session a"); /* and it works */
+    peer_say(f, LINK_MESSAGE, a, 4, "hello");
+    attachment_send(f->a.attachment, "request", 7);
+    assert_memory_equal(expect(f, LINK_REQUEST)->payload, "request", 7);
+    link_payload_release(f->a.kept.owner);
+}
+
+static bool is_refused(struct fixture *f) {
+    return f->link->state == LINK_STATE_REFUSED;
+}
+
+static void test_welcomes_without_a_version_are_refused(void **state) {
+    static const char *const members[] = {
+        "\"version\": 0, ",
+        "\"version\": -3, ",
+        "\"version\": \"1\", ",
+        "\"version\": 1.5, ",
+        "\"version\": null, ",
+        "",
+        "\"version\": 1, \"capabilities\": \"repeat\", ",
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        expect(f, LINK_HELLO);
+        welcome_with(f, members[i]);
+        run_until(f, is_refused);
+        assert_int_equal(f->welcomed, 0);
+        assert_null(f->link->route);
+        link_reconnect(f->link); /* what its deadline does */
+    }
+    come_up(f); /* it was replaced by a sound one */
+}
+
 static bool got_big(struct fixture *f) {
     return f->a.bytes >= 5 + 100000;
 }
@@ -413,6 +485,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_hello_and_welcome),
         TEST(test_another_kernels_launcher_is_left),
+        TEST(test_only_what_both_sides_named_is_used),
+        TEST(test_welcomes_without_a_version_are_refused),
         TEST(test_messages_and_acks),
         TEST(test_requests_wait_for_grants),
         TEST(test_reset_repeats_what_was_not_taken),
