@@ -32,6 +32,34 @@ async function notebookRunsTextPlotAndDisplays(lab) {
   await lab.shot("notebook");
 }
 
+async function widgetsAndTheirKernelFollowEachOther(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run(
+    "from ipywidgets import IntProgress, IntSlider\nslider, bar = IntSlider(description='Level'), IntProgress(description='Twice')\n" +
+      "def follow(change): bar.value = 2 * change.new\nslider.observe(follow, 'value')\ndisplay(slider, bar)");
+  const readout = cell.locator(".widget-readout");
+  const barIs = (percent) => cell.locator(`.progress-bar[style*="width: ${percent}%"]`).waitFor();
+  await readout.getByText("0", { exact: true }).waitFor();
+  await lab.expect("slider.value = 20; print('set to', slider.value)", "set to 20");
+  await readout.getByText("20", { exact: true }).waitFor();
+  await barIs(40);
+  await cell.locator(".noUi-handle").press("ArrowRight"); // no cell runs now: only the comm tells the kernel
+  await readout.getByText("21", { exact: true }).waitFor();
+  await barIs(42);
+  await lab.expect("print('the kernel has', slider.value)", "the kernel has 21");
+  await lab.shot("widgets");
+}
+
+async function widgetWithBytesIsExplained(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run("from ipywidgets import Image\nImage(value=bytes(range(256)))");
+  await lab.output(cell, "binary");
+  await lab.expect("print('still', 'alive')", "still alive");
+  await lab.shot("explained");
+}
+
 async function inputIsAskedAndAnswered(lab) {
   await lab.open();
   await lab.newNotebook("Python 3");
@@ -125,6 +153,8 @@ async function slowStartShowsItsStageInTheCell(lab) {
 export const scenarios = {
   launcherShowsTilesWithLogos,
   notebookRunsTextPlotAndDisplays,
+  widgetsAndTheirKernelFollowEachOther,
+  widgetWithBytesIsExplained,
   inputIsAskedAndAnswered,
   interruptEndsALoop,
   restartForgetsVariables,
