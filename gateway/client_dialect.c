@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "gateway/message_make.h"
 #include "gateway/websocket.h"
+#include "launcher/message_make.h"
 
 #include <string.h>
 
@@ -40,10 +40,6 @@ struct writing {
     void *context;
 };
 
-static struct bytes text_bytes(const char *text) {
-    return (struct bytes){.data = (const uint8_t *)text, .length = strlen(text)};
-}
-
 static void send_text(const struct writing *writing, const struct kernel_message *message) {
     struct buffer *frame = &writing->dialect->frame;
     struct error err;
@@ -59,9 +55,9 @@ static void send_content(const struct writing *writing, json_t *content /* stole
     cleanup_free char *text = json_dumps(content, JSON_COMPACT);
     json_decref(content);
     struct kernel_message changed = *writing->message;
-    changed.content = text_bytes(text);
+    changed.content = bytes_of_text(text);
     if (changed.metadata.length > SLICE_BYTES) /* it may be what was too large */
-        changed.metadata = text_bytes("{}");
+        changed.metadata = bytes_of_text("{}");
     changed.buffer_count = 0;
     send_text(writing, &changed);
 }
@@ -72,14 +68,9 @@ static void send_notice(const struct writing *writing, const char *text) {
     if (json_scan_text(writing->message->header, "session", session, sizeof session) < 0)
         strcpy(session, "elara");
     cleanup_buffer struct buffer made = {0};
-    message_make(&made, &(struct message_recipe){
-                            .channel = CHANNEL_IOPUB,
-                            .type = "stream",
-                            .session = session,
-                            .parent_header = writing->message->parent_header,
-                            .content = json_pack("{s:s, s:s}", "name", "stderr", "text", text)});
     struct kernel_message notice;
-    if (kernel_message_parse(made.data, made.length, &notice, NULL) == 0)
+    if (message_make_stderr(&made, session, writing->message->parent_header, text) == 0 &&
+        kernel_message_parse(made.data, made.length, &notice, NULL) == 0)
         send_text(writing, &notice);
 }
 
@@ -116,7 +107,7 @@ static void send_without_buffers(const struct writing *writing) {
                         json_integer((json_int_t)message->buffer_count));
     cleanup_free char *text = json_dumps(metadata, JSON_COMPACT);
     struct kernel_message changed = *message;
-    changed.metadata = text_bytes(text);
+    changed.metadata = bytes_of_text(text);
     changed.buffer_count = 0;
     tell_buffers_missing(writing);
     send_text(writing, &changed);

@@ -5,8 +5,8 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "gateway/message_make.h"
 #include "gateway/standin_answer.h"
+#include "launcher/message_make.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -48,8 +48,8 @@ static void show_stage(void *context);
 
 static void say_made(void *context, const struct message_recipe *recipe) {
     struct standin *standin = context;
-    message_make(&standin->scratch, recipe);
-    standin->say(standin->context, standin->scratch.data, standin->scratch.length);
+    if (message_make(&standin->scratch, recipe) == 0) /* our own texts are UTF-8 */
+        standin->say(standin->context, standin->scratch.data, standin->scratch.length);
 }
 
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,

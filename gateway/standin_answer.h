@@ -1,8 +1,8 @@
 /* What the stand-in says: answers to requests for a kernel that is dead. */
 #pragma once
 
-#include "gateway/message_make.h"
 #include "launcher/kernel_message.h"
+#include "launcher/message_make.h"
 
 #include <stdbool.h>
 

@@ -89,6 +89,10 @@ int kernel_message_parse(const void *data, size_t length, struct kernel_message 
     return 0;
 }
 
+struct bytes bytes_of_text(const char *text) {
+    return (struct bytes){.data = (const uint8_t *)text, .length = strlen(text)};
+}
+
 struct bytes kernel_message_buffer(const struct kernel_message *message, size_t index) {
     if (index >= message->buffer_count)
         return (struct bytes){NULL, 0};

@@ -24,6 +24,7 @@ struct bytes {
     const uint8_t *data;
     size_t length;
 };
+struct bytes bytes_of_text(const char *text); /* without its NUL */
 
 /* A parsed message: everything points into the bytes it was parsed from. */
 struct kernel_message {

@@ -124,7 +124,6 @@ struct launcher {
     char own_session[TOKEN_SIZE];    /* of our own requests; what answers them is not published */
     char notice_session[TOKEN_SIZE]; /* of what we say, until the kernel's is known */
     char kernel_session[256];        /* the session in the headers of the kernel's messages */
-    uint64_t next_id;
     struct buffer scratch;
     struct buffer
         held; /* messages of a process that is not ready: u32 channel, session, length, bytes */

@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "launcher/notice.h"
+#include "launcher/message_make.h"
 
 #define LOG_AREA "launcher/traffic"
 #include "base/log.h"
@@ -203,10 +203,6 @@ void launcher_take_message(void *context, enum kernel_channel channel,
 
 /* --- what the launcher says --- */
 
-static void make_id(struct launcher *launcher, const char *session, char id[TOKEN_SIZE + 24]) {
-    snprintf(id, TOKEN_SIZE + 24, "%s_%llu", session, (unsigned long long)++launcher->next_id);
-}
-
 /* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear the kernel's. */
 static const char *notice_session(const struct launcher *launcher) {
     return launcher->kernel_session[0] != '\0' ? launcher->kernel_session
@@ -222,22 +218,15 @@ static void publish_notice(struct launcher *launcher, enum kernel_channel channe
 }
 
 void launcher_say(struct launcher *launcher, const char *text) {
-    char id[TOKEN_SIZE + 24];
-    make_id(launcher, launcher->notice_session, id);
     struct bytes parent = {launcher->cell.header.data, launcher->cell.header.length};
-    buffer_clear(&launcher->scratch);
-    publish_notice(
-        launcher, CHANNEL_IOPUB, 0,
-        notice_write_stderr(&launcher->scratch, notice_session(launcher), id, parent, text));
+    publish_notice(launcher, CHANNEL_IOPUB, 0,
+                   message_make_stderr(&launcher->scratch, notice_session(launcher), parent, text));
 }
 
 static void say_status(struct launcher *launcher, struct bytes parent, const char *state) {
-    char id[TOKEN_SIZE + 24];
-    make_id(launcher, launcher->notice_session, id);
-    buffer_clear(&launcher->scratch);
     publish_notice(
         launcher, CHANNEL_IOPUB, 0,
-        notice_write_status(&launcher->scratch, notice_session(launcher), id, parent, state));
+        message_make_status(&launcher->scratch, notice_session(launcher), parent, state));
 }
 
 void launcher_say_status(struct launcher *launcher, const char *execution_state) {
@@ -250,23 +239,17 @@ struct ended_requests {
 };
 
 static void say_aborted(struct launcher *launcher, session_number session, struct bytes header) {
-    char id[TOKEN_SIZE + 24];
-    make_id(launcher, launcher->notice_session, id);
-    buffer_clear(&launcher->scratch);
     publish_notice(
         launcher, CHANNEL_SHELL, session,
-        notice_write_aborted_reply(&launcher->scratch, notice_session(launcher), id, header));
+        message_make_aborted_reply(&launcher->scratch, notice_session(launcher), header));
     say_status(launcher, header, "idle");
 }
 
 static void say_failed(struct launcher *launcher, session_number session, struct bytes header,
                        const char *error_name, const char *text) {
-    char id[TOKEN_SIZE + 24];
-    make_id(launcher, launcher->notice_session, id);
-    buffer_clear(&launcher->scratch);
     publish_notice(launcher, CHANNEL_SHELL, session,
-                   notice_write_error_reply(&launcher->scratch, notice_session(launcher), id,
-                                            header, error_name, text));
+                   message_make_error_reply(&launcher->scratch, notice_session(launcher), header,
+                                            error_name, text));
     say_status(launcher, header, "idle");
 }
 
@@ -290,14 +273,13 @@ void launcher_end_requests(struct launcher *launcher, const char *error_name, co
 
 bool launcher_ask(struct launcher *launcher, enum kernel_channel channel, const char *type,
                   json_t *content) {
-    char id[TOKEN_SIZE + 24];
     struct kernel_message message;
-    struct bytes none = {NULL, 0};
-    cleanup_json json_t *owned = content;
-    make_id(launcher, launcher->own_session, id);
     cleanup_buffer struct buffer out = {.limit = 4096};
-    return launcher->channels != NULL &&
-           notice_write(&out, channel, type, launcher->own_session, id, none, owned) == 0 &&
+    int made = message_make(&out, &(struct message_recipe){.channel = channel,
+                                                           .type = type,
+                                                           .session = launcher->own_session,
+                                                           .content = content});
+    return made == 0 && launcher->channels != NULL &&
            kernel_message_parse(out.data, out.length, &message, NULL) == 0 &&
            kernel_channels_send(launcher->channels, &message);
 }

@@ -1,5 +1,5 @@
-/* Messages the launcher makes itself: complete headers, the parent as it was, contents that clients' checks accept. */
-#include "launcher/notice.h"
+/* Messages of our own making: complete headers, the parent as it was, contents that clients' checks accept. */
+#include "launcher/message_make.h"
 
 #include "base/cleanup.h"
 
@@ -46,7 +46,7 @@ static const struct bytes parent = {(const uint8_t *)parent_text, sizeof parent_
 static void check_header(const struct parsed *parsed, const char *type) {
     assert_string_equal(text_in(parsed->header, "msg_type"), type);
     assert_string_equal(text_in(parsed->header, "session"), "session");
-    assert_string_equal(text_in(parsed->header, "msg_id"), "id");
+    assert_int_equal(strlen(text_in(parsed->header, "msg_id")), 36);
     assert_non_null(text_in(parsed->header, "username"));
     assert_non_null(text_in(parsed->header, "version"));
     const char *date = text_in(parsed->header, "date");
@@ -57,7 +57,7 @@ static void check_header(const struct parsed *parsed, const char *type) {
 static void test_stderr(void **state) {
     (void)state;
     cleanup_buffer struct buffer out = {0};
-    assert_int_equal(notice_write_stderr(&out, "session", "id", parent, "it \"died\"\n\xFF"), 0);
+    assert_int_equal(message_make_stderr(&out, "session", parent, "it \"died\"\n\xFF"), 0);
     struct parsed parsed = parse(&out);
     check_header(&parsed, "stream");
     assert_int_equal(parsed.channel, CHANNEL_IOPUB);
@@ -71,7 +71,7 @@ static void test_status_without_parent(void **state) {
     (void)state;
     cleanup_buffer struct buffer out = {0};
     struct bytes none = {NULL, 0};
-    assert_int_equal(notice_write_status(&out, "session", "id", none, "restarting"), 0);
+    assert_int_equal(message_make_status(&out, "session", none, "restarting"), 0);
     struct parsed parsed = parse(&out);
     check_header(&parsed, "status");
     assert_int_equal(json_object_size(parsed.parent), 0);
@@ -82,8 +82,7 @@ static void test_status_without_parent(void **state) {
 static void test_replies(void **state) {
     (void)state;
     cleanup_buffer struct buffer out = {0};
-    assert_int_equal(notice_write_error_reply(&out, "session", "id", parent, "KernelDied", "why"),
-                     0);
+    assert_int_equal(message_make_error_reply(&out, "session", parent, "KernelDied", "why"), 0);
     struct parsed parsed = parse(&out);
     check_header(&parsed, "execute_reply");
     assert_int_equal(parsed.channel, CHANNEL_SHELL);
@@ -92,8 +91,7 @@ static void test_replies(void **state) {
     assert_string_equal(text_in(parsed.content, "evalue"), "why");
     assert_int_equal(json_array_size(json_object_get(parsed.content, "traceback")), 1);
     release(&parsed);
-    buffer_clear(&out);
-    assert_int_equal(notice_write_aborted_reply(&out, "session", "id", parent), 0);
+    assert_int_equal(message_make_aborted_reply(&out, "session", parent), 0);
     parsed = parse(&out);
     assert_string_equal(text_in(parsed.content, "status"), "aborted");
     release(&parsed);
@@ -102,7 +100,7 @@ static void test_replies(void **state) {
 static void test_limit(void **state) {
     (void)state;
     cleanup_buffer struct buffer out = {.limit = 64};
-    assert_int_equal(notice_write_status(&out, "session", "id", parent, "idle"), -1);
+    assert_int_equal(message_make_status(&out, "session", parent, "idle"), -1);
 }
 
 int main(void) {
