@@ -23,6 +23,8 @@ const struct admin_verb admin_verbs[] = {
     {"kernel restart", "ID " GATEWAY_FLAGS, "start it anew; what it held in memory is lost",
      admin_kernel_restart},
     {"kernel delete", "ID " GATEWAY_FLAGS, "end it", admin_kernel_delete},
+    {"journal", "ID [--since SEQ] " GATEWAY_FLAGS,
+     "what it has sent, as its launcher keeps it, one message a line", admin_journal},
     {0},
 };
 

@@ -29,6 +29,7 @@ int admin_kernels(int argc, char **argv, struct error *err);
 int admin_kernel_interrupt(int argc, char **argv, struct error *err);
 int admin_kernel_restart(int argc, char **argv, struct error *err);
 int admin_kernel_delete(int argc, char **argv, struct error *err);
+int admin_journal(int argc, char **argv, struct error *err);
 
 /* Takes the argument that comes before the flags out of argv; NULL when there is none. */
 char *admin_take_argument(int *argc, char **argv);
@@ -49,3 +50,6 @@ void admin_gateway_destroy(struct admin_gateway *gateway);
 /* path: "api/kernels". *ret (may be NULL): the answer, a new reference, NULL when it has no body. A refusal's text is the gateway's own. */
 int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
                        json_t **ret, struct error *err);
+/* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */
+int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
+                       size_t *length, struct error *err);

@@ -148,8 +148,9 @@ static int refusal(long status, const json_t *answer, struct error *err) {
                      text == message && reason != NULL ? reason : "");
 }
 
-int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
-                       json_t **ret, struct error *err) {
+/* The answer's text is in gateway->answer. */
+static int perform(struct admin_gateway *gateway, const char *method, const char *path,
+                   struct error *err) {
     const char *base = gateway->settings.url;
     bool has_slash = *base != '\0' && base[strlen(base) - 1] == '/';
     cleanup_free char *url = memory_printf("%s%s%s", base, has_slash ? "" : "/", path);
@@ -165,12 +166,29 @@ int admin_gateway_call(struct admin_gateway *gateway, const char *method, const 
             *gateway->curl_error != '\0' ? gateway->curl_error : curl_easy_strerror(failed));
     long status = 0;
     curl_easy_getinfo(gateway->curl, CURLINFO_RESPONSE_CODE, &status);
-    cleanup_json json_t *answer = NULL;
-    if (gateway->answer.length > 0)
-        answer = json_loadb(buffer_text(&gateway->answer), gateway->answer.length, 0, NULL);
-    if (status < 200 || status > 299)
-        return refusal(status, answer, err);
+    if (status >= 200 && status <= 299)
+        return 0;
+    cleanup_json json_t *answer =
+        json_loadb(buffer_text(&gateway->answer), gateway->answer.length, 0, NULL);
+    return refusal(status, answer, err);
+}
+
+int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
+                       json_t **ret, struct error *err) {
+    if (perform(gateway, method, path, err) < 0)
+        return -1;
     if (ret != NULL)
-        *ret = steal(&answer);
+        *ret = gateway->answer.length > 0
+                   ? json_loadb(buffer_text(&gateway->answer), gateway->answer.length, 0, NULL)
+                   : NULL;
+    return 0;
+}
+
+int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
+                       size_t *length, struct error *err) {
+    if (perform(gateway, "GET", path, err) < 0)
+        return -1;
+    *ret = buffer_text(&gateway->answer);
+    *length = gateway->answer.length;
     return 0;
 }

@@ -8,6 +8,7 @@ void api_add_routes(struct gateway *gateway) {
     http_add_routes(gateway->http, api_health_routes, gateway);
     http_add_routes(gateway->http, api_root_routes, gateway);
     http_add_routes(gateway->http, api_kernels_routes, gateway);
+    http_add_routes(gateway->http, api_journal_routes, gateway);
     http_add_routes(gateway->http, api_kernelspecs_routes, gateway);
     http_add_routes(gateway->http, api_sessions_routes, gateway);
 }

@@ -16,6 +16,7 @@ extern const struct http_route api_health_routes[];  /* /healthz, /readyz */
 extern const struct http_route api_kernels_routes[]; /* /api/kernels... */
 extern const struct http_route
     api_kernelspecs_routes[]; /* /api/kernelspecs..., /kernelspecs/{name}/{path} */
+extern const struct http_route api_journal_routes[];  /* /api/kernels/{id}/journal */
 extern const struct http_route api_sessions_routes[]; /* /api/sessions... */
 
 void api_add_routes(struct gateway *gateway); /* all of the above */

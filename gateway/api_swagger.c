@@ -45,6 +45,9 @@ static const struct description descriptions[] = {
     {"GET", "/api/kernels/{kernel_id}/channels", "kernels",
      "WebSocket with the kernel's channels; subprotocol v1.kernel.websocket.jupyter.org or none",
      101, "The protocol is switched", NULL, NULL},
+    {"GET", "/api/kernels/{kernel_id}/journal", "kernels",
+     "What the kernel has sent, behind message `since`, as JSON lines", 200, "The messages", NULL,
+     NULL},
     {"GET", "/api/sessions", "sessions", "The client's sessions", 200, "The sessions", NULL,
      "[Session]"},
     {"POST", "/api/sessions", "sessions", "A session for a path: the one it has, or a new one", 201,
@@ -186,6 +189,7 @@ json_t *api_swagger(const char *base_url) {
     add_paths(paths, api_root_routes);
     add_paths(paths, api_kernels_routes);
     add_paths(paths, api_kernelspecs_routes);
+    add_paths(paths, api_journal_routes);
     add_paths(paths, api_sessions_routes);
     add_paths(paths, api_health_routes);
     return json_pack(

@@ -143,11 +143,14 @@ static json_t *read_journal(const struct journal *journal, uint64_t since, uint6
     struct journal_record record;
     uint64_t bytes = 0, next = since;
     while (journal_next(journal, next, &record) > 0) {
-        if (bytes > 0 && bytes + record.length > max_bytes)
+        bool is_hidden = record.session == JOURNAL_NOBODY;
+        if (!is_hidden && bytes > 0 && bytes + record.length > max_bytes)
             break; /* one always goes, else a large one could never be read */
+        next = record.seq;
+        if (is_hidden)
+            continue;
         json_array_append_new(messages, encode_record(&record, &scratch));
         bytes += record.length;
-        next = record.seq;
     }
     return json_pack("{s:I, s:I, s:I, s:o}", "next", (json_int_t)next, "oldest",
                      (json_int_t)journal_oldest(journal), "last", (json_int_t)journal_last(journal),
