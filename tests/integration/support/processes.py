@@ -95,7 +95,7 @@ class Gateway:
             raise AssertionError(f"the gateway ended with {self.process.returncode}:\n{self.log()[-3000:]}")
         try:
             return requests.get(self.base + "/readyz", timeout=2).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # thousands of kernels are being found
             return False
 
     def kill(self):
