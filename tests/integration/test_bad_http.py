@@ -1,8 +1,9 @@
 """Malformed HTTP: each gets a clear refusal that names the field, and nobody else notices."""
 import json
 import re
+import select
 import socket
-import time
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,170 +12,180 @@ from test_rest import check_error
 pytestmark = pytest.mark.usefixtures("bystander")
 
 
-def exchange(gateway, data, timeout=15):
-    """Sends bytes as they are; returns all that came back until the gateway closed (or `timeout`)."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=timeout) as raw:
-        try:
-            raw.sendall(data)
-        except ConnectionError:
-            pass
-        received = b""
-        try:
-            while chunk := raw.recv(65536):
-                received += chunk
-                if b"\r\n\r\n" in received and keeps_open(received):
-                    break
-        except (ConnectionError, socket.timeout):
-            pass
-    return received
+@dataclass
+class Answer:
+    status: int
+    headers: dict  # names in lower case
+    body: str
+    closed: bool  # the gateway ended the connection behind it
+
+    @property
+    def message(self):
+        return json.loads(self.body)["message"]
 
 
-def keeps_open(received):
-    """The whole answer is here: its Content-Length is complete."""
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: *(\d+)", head, re.I)
-    return bool(length) and len(body) >= int(length[1])
+def read_answer(stream):
+    line = stream.readline()
+    assert re.fullmatch(rb"HTTP/1\.1 \d{3} [A-Za-z -]+\r\n", line), line
+    headers = {}
+    while (field := stream.readline()) != b"\r\n":
+        name, _, value = field.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    return int(line.split()[1]), headers, stream.read(int(headers.get("content-length", 0))).decode()
 
 
-def status(received):
-    match = re.match(rb"HTTP/1\.[01] (\d{3})", received)
-    return int(match[1]) if match else None
+def exchange(gateway, data):
+    """Sends bytes as they are and reads the answer. Then the connection must be what the answer says: at its end, or good for another
+    request. A gateway that says nothing, or hangs, fails here."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as raw, raw.makefile("rb") as stream:
+        raw.sendall(data)
+        answer = read_answer(stream)
+        closed = answer[1].get("connection", "").lower() == "close"
+        if closed:
+            assert stream.read() == b"", "one request, one answer"
+        else:
+            raw.sendall(b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_answer(stream)[0] == 200
+    return Answer(*answer, closed)
 
 
-def check_refused(received, *words, codes=(400,)):
-    assert status(received) in codes, received[:300]
-    text = received.decode(errors="replace").lower()
+def check_refused(answer, code, *words, closed=True):
+    """One status, a message that names the field, and whether bytes that follow could still be a request."""
+    assert (answer.status, answer.closed) == (code, closed), answer
+    assert isinstance(json.loads(answer.body)["reason"], str)
     for word in words:
-        assert word.lower() in text, text
+        assert word in answer.message, answer
 
 
 def test_well_formed_raw_request_is_the_control(gateway):
-    assert status(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")) == 200
+    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.status == 200 and not answer.closed
+    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.status == 200 and answer.closed
 
 
 def test_no_host(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nAccept: */*\r\n\r\n"), "host")
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nAccept: */*\r\n\r\n"), 400, "header Host: is missing")
 
 
 def test_two_hosts(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), "host")
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400, "header Host: is there more than once")
 
 
 def test_two_content_lengths(gateway):
     body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "
-    check_refused(exchange(gateway, body), "content-length")
+    check_refused(exchange(gateway, body), 400, "header Content-Length: is there more than once")
 
 
 def test_content_length_and_transfer_encoding(gateway):
+    """What follows is not taken for a request: exchange() sees that nothing but one answer comes."""
     body = (b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"0\r\n\r\nGET /api HTTP/1.1\r\nHost: x\r\n\r\n")
-    received = exchange(gateway, body)
-    check_refused(received)
-    assert received.count(b"HTTP/1.1 ") == 1, "what follows is not taken for a request"
+    check_refused(exchange(gateway, body), 400, "header Content-Length: together with Transfer-Encoding")
 
 
 @pytest.mark.parametrize("length", [b"-1", b"1e3", b"0x10", b"99999999999999999999", b"2, 2", b"+2", b""])
 def test_content_length_that_is_no_number(gateway, length):
     body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n{}"
-    check_refused(exchange(gateway, body), codes=(400, 413))
+    check_refused(exchange(gateway, body), 400, "header Content-Length: must be a decimal number")
+
+
+@pytest.mark.parametrize("coding, code", [(b"gzip", 501), (b"gzip, chunked", 501), (b"chunked, chunked", 501), (b"", 501)])
+def test_unknown_transfer_encoding(gateway, coding, code):
+    body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
+    check_refused(exchange(gateway, body), code, "header Transfer-Encoding")
 
 
 def test_space_before_a_colon(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nContent-Length : 0\r\n\r\n"))
+    request = b"GET /api HTTP/1.1\r\nHost: x\r\nContent-Length : 0\r\n\r\n"
+    check_refused(exchange(gateway, request), 400, "header Content-Length: white space before the colon")
 
 
 def test_folded_header(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n folded\r\n\r\n"))
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n folded\r\n\r\n"), 400, "header", "folded")
 
 
-def test_100_kb_of_headers(gateway):
-    lines = b"".join(b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(100))
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n"), codes=(431, 400))
-
-
-def test_one_header_of_100_kb(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nCookie: " + b"c" * 100_000 + b"\r\n\r\n"),
-                  codes=(431, 400))
+@pytest.mark.parametrize("lines", [
+    b"".join(b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(100)), b"Cookie: " + b"c" * 100_000 + b"\r\n", b"X: y\r\n" * 1000,
+], ids=["100 of 1 kB", "one of 100 kB", "1000 small"])
+def test_large_headers(gateway, lines):
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n"), 431, "header")
 
 
 def test_request_line_of_100_kb(gateway):
-    check_refused(exchange(gateway, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), codes=(414, 431, 400))
+    check_refused(exchange(gateway, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431, "header")
 
 
 def test_slow_headers_are_cut_off_and_nobody_waits(start_gateway):
     gateway = start_gateway("--header-timeout", "1s")
-    slow = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
-    with slow:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         slow.sendall(b"GET /api HTTP/1.1\r\nHost: x\r\n")
-        begin = time.monotonic()
-        assert gateway.get("/api").status_code == 200 and time.monotonic() - begin < 0.5
-        received = b""
-        try:
-            for _ in range(40):  # a header line every 100 ms does not buy time
-                slow.sendall(b"X-A: b\r\n")
-                slow.settimeout(0.1)
-                try:
-                    chunk = slow.recv(4096)
-                except socket.timeout:
-                    continue
-                received += chunk
-                if not chunk:
-                    break
-        except ConnectionError:
-            pass
-        took = time.monotonic() - begin
-    assert 0.5 < took < 3.5
-    assert status(received) in (None, 400, 408)
+        assert gateway.get("/api").status_code == 200
+        for _ in range(200):  # a header line every 50 ms does not buy time
+            slow.sendall(b"X-A: b\r\n")
+            if select.select([slow], [], [], 0.05)[0]:
+                break
+        with slow.makefile("rb") as stream:
+            status, _, body = read_answer(stream)
+            assert status == 408 and json.loads(body)["message"].startswith("header")
+            assert stream.read() == b""
 
 
 def test_slow_body_is_cut_off(start_gateway):
     gateway = start_gateway("--body-timeout", "1s")
-    begin = time.monotonic()
-    received = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    assert time.monotonic() - begin < 5 and status(received) in (None, 400, 408)
+    request = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    check_refused(exchange(gateway, request), 408, "body")
 
 
 def test_many_idle_connections_stop_nobody(gateway):
     idle = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(200)]
-    begin = time.monotonic()
-    assert gateway.get("/api").status_code == 200 and time.monotonic() - begin < 1
+    assert gateway.get("/api").status_code == 200
     for one in idle:
         one.close()
 
 
-@pytest.mark.parametrize("garbage", [b"\x00" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELO there\r\n\r\n",
-                                     b"GET\r\n\r\n", b"GET /api HTTP/9.9\r\nHost: x\r\n\r\n", b"\r\n" * 50])
-def test_what_is_no_http_is_refused_or_dropped(gateway, garbage):
-    received = exchange(gateway, garbage, timeout=2)
-    assert status(received) in (None, 400, 405, 501, 505)
+@pytest.mark.parametrize("garbage, code", [
+    (b"\x00" * 100, 400), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400), (b"HELO there\r\n\r\n", 400),
+    (b"GET\r\n\r\n", 400), (b"GET /api HTTP/9.9\r\nHost: x\r\n\r\n", 505), (b"GET /api HTTP/1.1\nHost: x\n\n", 400),
+])
+def test_what_is_no_http_is_refused(gateway, garbage, code):
+    check_refused(exchange(gateway, garbage), code, "request line")
+
+
+def test_empty_lines_before_a_request_are_skipped(gateway):
+    assert exchange(gateway, b"\r\n" * 50 + b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
 
 
 def test_body_above_the_limit(start_gateway):
     gateway = start_gateway("--body-limit", "64k")
-    received = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b" " * 70000)
-    check_refused(received, codes=(413,))
+    post = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\n"
+    whole = post + b"Content-Length: 70000\r\n\r\n" + b" " * 70000
+    check_refused(exchange(gateway, whole), 413, "body: larger than the limit")
     chunk = b"%x\r\n%s\r\n" % (40000, b" " * 40000)
-    received = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                        + chunk * 2 + b"0\r\n\r\n")
-    check_refused(received, codes=(413, 400))
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2 + b"0\r\n\r\n"
+    check_refused(exchange(gateway, chunked), 413, "body: larger than the limit")
+    body = b'{"name": "stub"}'.ljust(65536)
+    answer = exchange(gateway, post + b"Content-Length: 65536\r\n\r\n" + body)
+    assert answer.status == 201, "up to the limit is fine"
 
 
 def test_chunked_body_is_read(gateway):
-    received = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                        b"7\r\n{\"name\"\r\n9\r\n: \"stub\"}\r\n0\r\n\r\n")
-    assert status(received) == 201
-    gateway.delete("/api/kernels/" + json.loads(received.split(b"\r\n\r\n", 1)[1])["id"])
+    answer = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      b"7\r\n{\"name\"\r\n9\r\n: \"stub\"}\r\n0\r\n\r\n")
+    assert answer.status == 201 and json.loads(answer.body)["name"] == "stub"
+    gateway.delete("/api/kernels/" + json.loads(answer.body)["id"])
 
 
-def test_pipelined_requests_are_both_answered(gateway):
-    request = b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as raw:
-        raw.sendall(request * 2)
-        received = b""
-        while received.count(b"HTTP/1.1 200") < 2:
-            chunk = raw.recv(65536)
-            assert chunk, received
-            received += chunk
+@pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n", b"0x2\r\n{}\r\n", b"-2\r\n{}\r\n", b"2\r\n{}xx\r\n", b"\r\n", b"2;" + b"e" * 70_000])
+def test_bad_chunks(gateway, chunks):
+    request = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    check_refused(exchange(gateway, request), 400, "body: a chunk")
+
+
+def test_pipelined_requests_are_answered_in_order(gateway):
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as raw, raw.makefile("rb") as stream:
+        raw.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/api", b"/api/nothing", b"/healthz")))
+        assert [read_answer(stream)[0] for _ in range(3)] == [200, 404, 200]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -184,14 +195,15 @@ def test_accept_encoding_never_gives_undecodable_bytes(gateway, encoding):
 
 # -- bodies --
 
-@pytest.mark.parametrize("body", ["{", "[]", '"name"', "7", "null x", '{"name": "stub"', "{'name': 'stub'}",
-                                  b'{"name": "\xff\xfe"}', '{"name": "stub"} trailing'])
-def test_body_that_is_no_json_object_is_400(gateway, body):
-    check_error(gateway.post("/api/kernels", data=body), 400, "body" if body not in ("[]", '"name"', "7") else "")
+@pytest.mark.parametrize("path", ["/api/kernels", "/api/sessions"])
+@pytest.mark.parametrize("body", ["{", "[]", '"name"', "7", "null", "null x", '{"name": "stub"', "{'name': 'stub'}",
+                                  b'{"name": "\xff\xfe"}', '{"name": "stub"} trailing', '{"name": "st\\u0000ub"}'])
+def test_body_that_is_no_json_object_is_400(gateway, path, body):
+    check_error(gateway.post(path, data=body), 400, "body")
 
 
 def test_deeply_nested_json_is_400(gateway):
-    check_error(gateway.post("/api/kernels", data='{"a":' * 100_000 + "1" + "}" * 100_000), 400)
+    check_error(gateway.post("/api/kernels", data='{"a":' * 100_000 + "1" + "}" * 100_000), 400, "body")
 
 
 @pytest.mark.parametrize("environment, words", [
@@ -206,65 +218,89 @@ def test_bad_env_is_400_and_named(gateway, environment, words):
     check_error(gateway.post("/api/kernels", json={"name": "stub", "env": environment}), 400, *words)
 
 
-@pytest.mark.parametrize("name", ["../stub", "stub/../stub", "/etc", "st\0ub", "x" * 10_000, "", "..", "stub%2f..", 7, None,
-                                  ["stub"], {"name": "stub"}])
-def test_bad_kernelspec_names(gateway, name):
-    answer = gateway.post("/api/kernels", json={"name": name})
-    if name in ("", None):  # the default kernel
-        assert answer.status_code in (201, 400)
-        if answer.status_code == 201:
-            gateway.delete(f"/api/kernels/{answer.json()['id']}")
-    else:
-        assert answer.status_code in (400, 404), answer.text
-        assert len(answer.text) < 4000, "what was sent is not echoed at length"
-
-
-@pytest.mark.parametrize("kernel_id", ["x", "..", "%2e%2e", "a-b-c-d-e-f", "a-b-c-d", "a-b-c-d-%00", "a" * 10_000,
-                                       "..%2f..%2fetc%2fpasswd", "%ff-b-c-d-e", "a-b-c-d-e%0d%0aX-Evil: 1"])
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_ids_that_are_no_ids_are_404(gateway, kernel_id, method):
-    received = exchange(gateway, f"{method} /api/kernels/{kernel_id.replace(' ', '%20')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert status(received) in (404, 400, 414, 431), received[:200]
-    assert b"X-Evil" not in received.split(b"\r\n\r\n")[0]
-
-
-@pytest.mark.parametrize("path", ["/kernelspecs/stub/../../../../etc/passwd", "/kernelspecs/stub/%2e%2e/%2e%2e/etc/passwd",
-                                  "/kernelspecs/stub/..%2f..%2fetc%2fpasswd", "/kernelspecs/../stub/kernel.json",
-                                  "/kernelspecs/stub//etc/passwd", "/kernelspecs/stub/logo-64x64.png%00.txt"])
-def test_resources_do_not_leave_their_directory(gateway, path):
-    received = exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert status(received) in (400, 403, 404), received[:200]
-    assert b"root:" not in received
-
-
-@pytest.mark.parametrize("headers, words", [
-    ({"Upgrade": "websocket"}, []),
-    ({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}, ["sec-websocket-key"]),
-    ({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "short"},
-     ["sec-websocket-key"]),
-    ({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "8",
-      "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw=="}, ["13"]),
-    ({"Connection": "Upgrade", "Upgrade": "h2c"}, []),
+@pytest.mark.parametrize("field, value, code, word", [
+    *(("name", value, 400, "name: ") for value in ("../stub", "stub/../stub", "/etc", "st\\ub", "st\nub", "x" * 10_000, 7, ["stub"],
+                                                   {"name": "stub"})),
+    ("name", "st\0ub", 400, "body"),
+    *(("name", value, 404, "Kernel spec") for value in ("..", "stub%2f..", "x" * 255)),
+    *(("path", value, 400, "path: ") for value in (7, [], "p" * 10_000, "../../../etc", "a/../../b")),
+    ("path", "a\0b", 400, "body"),
+    *(("kernel_id", value, 400, "kernel_id") for value in (7, "x", "..", "a-b-c-d-e-f", "a-b-c-d-../e", "i" * 10_000)),
 ])
-def test_bad_upgrades_are_400_or_426(gateway, kernel, headers, words):
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    received = exchange(gateway, f"GET /api/kernels/{kernel}/channels HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
-    check_refused(received, *words, codes=(400, 426))
+def test_bad_names_paths_and_ids_are_refused_and_named(gateway, field, value, code, word):
+    answer = gateway.post("/api/kernels", json={"name": "stub", field: value})
+    check_error(answer, code, word)
+    assert len(answer.text) < 1000, "what was sent is not echoed at length"
 
 
-@pytest.mark.parametrize("session_id, word", [("x" * 256, "session_id"), ("a%00b", "query"), ("%ff%fe", "session_id")])
-def test_bad_session_ids_are_refused_and_named(gateway, kernel, session_id, word):
-    received = exchange(gateway, (
-        f"GET /api/kernels/{kernel}/channels?session_id={session_id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n").encode())
-    check_refused(received, word)
+@pytest.mark.parametrize("name", ["", None])
+def test_empty_kernelspec_name_means_the_default(gateway, name):
+    answer = gateway.post("/api/kernels", json={"name": name})
+    assert (answer.status_code, answer.json()["name"]) == (201, gateway.get("/api/kernelspecs").json()["default"])
+    gateway.delete(f"/api/kernels/{answer.json()['id']}")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("kernel_id, shown", [
+    ("x", "x"), ("..", ".."), ("%2e%2e", ".."), ("a-b-c-d-e-f", "a-b-c-d-e-f"), ("a-b-c-d", "a-b-c-d"), ("a" * 10_000, "a" * 100),
+    ("..%2f..%2fetc%2fpasswd", "../../etc/passwd"), ("a-b-c-d-e%0d%0aX-Evil:%201", "a-b-c-d-e\r\nX-Evil"),
+])
+def test_ids_that_are_no_ids_are_404(gateway, kernel_id, shown, method):
+    answer = exchange(gateway, f"{method} /api/kernels/{kernel_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    check_refused(answer, 404, f"Kernel does not exist: {shown}", closed=False)
+    assert "x-evil" not in answer.headers and len(answer.body) < 1000
+
+
+@pytest.mark.parametrize("path, word", [("/api/kernels/a-b-c-d-%00", "percent"), ("/api/kernels/%ff-b-c-d-e", "UTF-8"),
+                                        ("/api/kernels/a%zz", "percent"), ("/kernelspecs/stub/logo-64x64.png%00.txt", "percent")])
+def test_paths_that_are_no_text_are_400(gateway, path, word):
+    check_refused(exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), 400, "path: ", word)
+
+
+@pytest.mark.parametrize("path, code", [
+    ("/kernelspecs/stub/../../../../etc/passwd", 403), ("/kernelspecs/stub/%2e%2e/%2e%2e/etc/passwd", 403),
+    ("/kernelspecs/stub/..%2f..%2fetc%2fpasswd", 403), ("/kernelspecs/stub//etc/passwd", 403),
+    ("/kernelspecs/../stub/kernel.json", 404),
+])
+def test_resources_do_not_leave_their_directory(gateway, path, code):
+    answer = exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    check_refused(answer, code, "root static directory" if code == 403 else "Kernel spec .. not found", closed=False)
+
+
+KEY = "x3JJHMbDL1EzLkh9GBhXDw=="
+
+
+def upgrade(gateway, kernel_id, query="", more="", version="13", key=KEY):
+    lines = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: {version}\r\n" + more
+    lines += f"Sec-WebSocket-Key: {key}\r\n" if key else ""
+    return exchange(gateway, f"GET /api/kernels/{kernel_id}/channels{query} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+
+
+def test_upgrade_without_a_key(gateway, kernel):
+    for key in (None, "short", "x" * 24, KEY + KEY):
+        check_refused(upgrade(gateway, kernel, key=key), 400, "header Sec-WebSocket-Key", closed=False)
+
+
+def test_upgrade_to_another_version(gateway, kernel):
+    answer = upgrade(gateway, kernel, version="8")
+    check_refused(answer, 426, "header Sec-WebSocket-Version: must be 13", closed=False)
+    assert answer.headers["sec-websocket-version"] == "13"
+
+
+@pytest.mark.parametrize("lines", ["", "Upgrade: websocket\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+def test_channels_without_an_upgrade_to_websocket(gateway, kernel, lines):
+    answer = exchange(gateway, f"GET /api/kernels/{kernel}/channels HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    assert (answer.status, answer.closed, answer.body) == (400, False, 'Can "Upgrade" only to "WebSocket".')
+
+
+@pytest.mark.parametrize("session_id, word, closed", [("x" * 256, "session_id: ", False), ("%ff%fe", "session_id: ", False),
+                                                      ("a%00b", "query session_id: ", True)])
+def test_bad_session_ids_are_refused_and_named(gateway, kernel, session_id, word, closed):
+    check_refused(upgrade(gateway, kernel, f"?session_id={session_id}"), 400, word, closed=closed)
 
 
 def test_foreign_origin_is_refused_at_the_upgrade(gateway, kernel):
-    received = exchange(gateway, (
-        f"GET /api/kernels/{kernel}/channels HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nOrigin: https://evil.example\r\n"
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n").encode())
-    assert status(received) == 403
+    check_refused(upgrade(gateway, kernel, more="Origin: https://evil.example\r\n"), 403, "Origin: ", closed=False)
 
 
 def test_client_that_leaves_before_the_answer(gateway):
