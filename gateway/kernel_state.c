@@ -155,21 +155,6 @@ static void on_retention(void *context) {
     kernel_stop(kernel, reason);
 }
 
-/* The oldest dead kernels make room: their number is bounded, however often kernels die. */
-static void keep_few_dead(struct kernels *kernels) {
-    int64_t dead = 0;
-    struct kernel *oldest = NULL;
-    list_each (&kernels->all, struct kernel, node, kernel) {
-        if (kernel->status.phase != KERNEL_DEAD)
-            continue;
-        dead++;
-        if (oldest == NULL && kernel->connections == 0)
-            oldest = kernel;
-    }
-    if (dead > kernels->settings.max_failed && oldest != NULL)
-        kernel_stop(oldest, "it was dead, and newer dead kernels needed its place");
-}
-
 static void enter(struct kernel *kernel, enum kernel_phase phase) {
     struct kernels *kernels = kernel->kernels;
     loop_deadline_clear(kernels->loop, &kernel->deadline);
@@ -185,7 +170,8 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
     kernel->deadline = (struct loop_deadline){
         .node = kernel->deadline.node, .run = on_retention, .context = kernel};
     loop_deadline_set(kernels->loop, &kernel->deadline, kernels->settings.failed_retention_ms);
-    keep_few_dead(kernels);
+    kernel->death = ++kernels->deaths;
+    kernel_make_room(kernel);
 }
 
 bool kernel_post(struct kernel *kernel, enum kernel_event event) {

@@ -271,13 +271,9 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
 }
 
 /* A refusal that the notebook is to show, while there is room for such kernels. */
-static bool may_stand_in(const struct kernels *kernels, const struct error *err) {
-    if (err->code == ERROR_INVALID || err->code == ERROR_NOT_FOUND || err->code == ERROR_EXISTS)
-        return false;
-    int64_t dead = 0;
-    list_each (&kernels->all, struct kernel, node, kernel)
-        dead += kernel->status.phase == KERNEL_DEAD;
-    return dead < kernels->settings.max_failed;
+static bool may_stand_in(const struct kernel *kernel, const struct error *err) {
+    return err->code != ERROR_INVALID && err->code != ERROR_NOT_FOUND &&
+           err->code != ERROR_EXISTS && kernels_may_keep_dead(kernel->kernels, kernel->user);
 }
 
 static void fill_kernel(struct kernel *kernel, const struct kernel_request *request,
@@ -313,7 +309,7 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     kernel->request = steal(&stored);
     fill_kernel(kernel, request, spec);
     if (kernel_provision(kernel, &refusal) < 0) {
-        if (!request->refuse_in_notebook || !may_stand_in(kernels, &refusal)) {
+        if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
             unmake(kernel);
             return error_set(err, refusal.code, "%s", refusal.text);
         }

@@ -44,8 +44,8 @@ struct kernels_settings {
     /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
     char *const *inherited_envs;
     int64_t max_kernels, max_kernels_per_user; /* -1 = unlimited */
-    int64_t max_failed;                        /* stand-ins kept; beyond it a refusal is HTTP */
-    int64_t failed_retention_ms;               /* how long a dead kernel stays */
+    int64_t max_failed;          /* dead kernels kept, shared fairly; beyond it a refusal is HTTP */
+    int64_t failed_retention_ms; /* how long a dead kernel stays */
     int64_t tombstone_retention_ms;
     int64_t launch_timeout_ms; /* KERNEL_LAUNCH_TIMEOUT of a request overrides */
     int64_t shutdown_wait_ms, restart_limit, stable_after_ms;

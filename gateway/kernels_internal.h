@@ -1,5 +1,5 @@
 /* What the files of the kernels share. kernels.c: who is there, start, list, tombstones. kernel_state.c: the one table a kernel's life
- * follows, and what provisioner and link say. kernel_orders.c: interrupt, restart, shutdown. kernel_adoption.c: kernels of an earlier
+ * follows, and what provisioner and link say. kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept. kernel_adoption.c: kernels of an earlier
  * gateway. kernel_launch.c, kernel_request.c: from a request to launch.json. */
 #pragma once
 
@@ -31,6 +31,7 @@ struct kernels {
     struct list all;     /* in the order of their start */
     struct list ended;   /* freed after the turn */
     struct list answers; /* whose done is to be told */
+    uint64_t deaths;     /* so far: numbers them */
     struct loop_task answer;
     struct loop_task reap;
     struct map *tombstones;
@@ -82,6 +83,7 @@ struct kernel {
     struct list watchers, told; /* told: those that know the latest change */
     struct loop_task notify;
     struct loop_deadline deadline; /* of the current phase */
+    uint64_t death;                /* among all deaths, when it is dead */
 
     struct list orders;          /* commands under way; they may outlive the kernel */
     struct list restart_waiters; /* share one restart */
@@ -132,6 +134,11 @@ void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes 
 void kernel_finish_stop(struct kernel *kernel);
 void kernel_start_again(struct kernel *kernel); /* from its request; ends a restart */
 void kernels_drop_waiters(struct list *waiters);
+
+/* kernel_dead.c */
+/* Room for one more dead kernel of this user (of kernel.user; NULL: of nobody). */
+bool kernels_may_keep_dead(const struct kernels *kernels, const char *user);
+void kernel_make_room(const struct kernel *newest); /* another dead one goes if they are too many */
 
 /* kernel_adoption.c */
 void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */

@@ -160,8 +160,9 @@ static const struct option_row table[] = {
         .help = "Kernels of one user; -1: no limit."),
     ROW("max-failed-kernels", "ELARA_MAX_FAILED_KERNELS", OPTION_INT, max_failed_kernels, "100",
         .min = 0, .max = 100000, .group = LIMITS,
-        .help = "Dead kernels kept so that the notebook shows why; beyond it a refusal is an HTTP "
-                "error."),
+        .help =
+            "Dead kernels kept so that the notebook shows why. At the limit the user who has the "
+            "most of them loses the oldest; a refusal of theirs is an HTTP error."),
     ROW("failed-retention", "ELARA_FAILED_RETENTION", OPTION_DURATION, failed_retention_ms, "1d",
         .min = 0, .max = 365 * DAY_MS, .group = LIMITS,
         .help = "How long a dead kernel keeps its reason and its last output."),

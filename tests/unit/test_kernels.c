@@ -436,6 +436,55 @@ static void test_launcher_dies(void **state) {
     assert_string_equal(kernel_id(kernel), ID);
 }
 
+static bool three_left(struct fixture *f) {
+    return kernels_count(f->kernels) == 4; /* and the one that runs */
+}
+
+static void start_refused(struct fixture *f, const char *id, const struct auth_identity *identity) {
+    struct kernel *kernel = start(
+        f,
+        (struct kernel_request){.kernel_id = id, .identity = identity, .refuse_in_notebook = true});
+    assert_int_equal(kernel_status(kernel)->phase, KERNEL_DEAD);
+}
+
+static void expect_refusal(struct fixture *f, const struct auth_identity *identity) {
+    refuse(f, (struct kernel_request){.identity = identity, .refuse_in_notebook = true},
+           ERROR_LIMIT);
+}
+
+#define DEAD_ID(n) "33333333-3333-4333-8333-33333333333" #n
+
+/* At the limit the user with the most dead kernels gives way, and of theirs the one that died first: not the one that was made first. */
+static void test_dead_kernels_share_their_room(void **state) {
+    struct fixture *f = *state;
+    close_gateway(f);
+    f->settings.max_kernels = 1;
+    f->settings.max_failed = 3;
+    open_gateway(f);
+    start(f, (struct kernel_request){.kernel_id = DEAD_ID(1)});
+    run_until(f, is_ready);
+    struct kernel *oldest = f->kernel;
+    start_refused(f, DEAD_ID(2), &ann);
+    start_refused(f, DEAD_ID(3), &ann);
+    f->kernel = oldest;
+    assert_int_equal(kill(launcher_pid(f, DEAD_ID(1)), SIGKILL), 0);
+    run_until(f, is_dead); /* made first, died last */
+    start(f, (struct kernel_request){.kernel_id = ID, .identity = &admin});
+    expect_refusal(f, &ann);
+    start_refused(f, DEAD_ID(4), &bob); /* there is room for another user */
+    run_until(f, three_left);
+    assert_null(kernels_find(f->kernels, DEAD_ID(2)));
+    assert_non_null(kernels_find(f->kernels, DEAD_ID(1)));
+    expect_refusal(f, &ann);
+    kernel_connected(kernels_find(f->kernels, DEAD_ID(3))); /* somebody reads its reason */
+    start_refused(f, DEAD_ID(5), &bob);
+    run_until(f, three_left);
+    assert_null(kernels_find(f->kernels, DEAD_ID(1)));
+    assert_non_null(kernels_find(f->kernels, DEAD_ID(3)));
+    assert_non_null(kernels_find(f->kernels, DEAD_ID(4)));
+    expect_refusal(f, &bob);
+}
+
 static void test_launcher_hangs(void **state) {
     struct fixture *f = *state;
     close_gateway(f);
@@ -552,6 +601,7 @@ int main(void) {
         TEST(test_failed_starts_say_why),
         TEST(test_shutdown_while_it_starts),
         TEST(test_launcher_dies),
+        TEST(test_dead_kernels_share_their_room),
         TEST(test_launcher_hangs),
         TEST(test_retention),
         TEST(test_another_gateway_takes_over),
