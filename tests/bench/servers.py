@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import requests
-import websocket
 import zmq
 from jupyter_client.session import Session
 from support.kernelspecs import Specs
@@ -91,14 +90,8 @@ class Elara(Gateway, Server):
         specs = Specs(self.folder.name, build)
         specs.stub()
         super().__init__(build, specs, "--log-level", "WARNING", *arguments)
-        self.sockets = []
 
     start_kernel = Server.start_kernel
-
-    def clean(self):
-        for socket in self.sockets:
-            socket.close()
-        super().clean()
 
     def connection_file(self, kernel):
         self.wait_for_state(kernel, "idle")
@@ -108,13 +101,7 @@ class Elara(Gateway, Server):
         return wait_until(lambda: self.launcher_pids(kernel), what="a launcher")[0]
 
     def start_idle(self, count):
-        """Kernels with one client each that has had one answer."""
         kernels = [self.start_kernel() for _ in range(count)]
-        for kernel in kernels:
-            socket = websocket.create_connection(
-                f"ws://127.0.0.1:{self.port}/api/kernels/{kernel}/channels?session_id={kernel}",
-                subprotocols=["v1.kernel.websocket.jupyter.org"], timeout=30)
-            self.sockets.append(socket)
         for kernel in kernels:
             self.wait_for_state(kernel, "idle")
         return kernels

@@ -42,6 +42,52 @@ static double time_raw(long count, size_t bytes) {
     return (double)(end - start) / 1e9;
 }
 
+/* The number at the end of the stub kernel's line, in either format; -1 when there is none. */
+static long line_number(const uint8_t *message, size_t length) {
+    enum { DIGITS = 10, TAIL = 4 }; /* \n"} */
+    for (size_t at = length; at-- > DIGITS;) {
+        if (message[at] != '\\' || at + TAIL > length || memcmp(message + at, "\\n\"}", TAIL) != 0)
+            continue;
+        long number = 0;
+        for (const uint8_t *digit = message + at - DIGITS; digit < message + at; digit++)
+            number = number * 10 + (*digit - '0');
+        return number;
+    }
+    return -1;
+}
+
+struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
+    char content[256];
+    snprintf(content, sizeof content,
+             "{\"code\":\"flood %ld %zu\",\"silent\":false,\"store_history\":true,"
+             "\"user_expressions\":{},\"allow_stdin\":false,\"stop_on_error\":true}",
+             count, bytes);
+    struct wire_flood found = {0};
+    bool replied = false, is_idle = false;
+    long next = 0;
+    int64_t start = wire_now_ns();
+    wire_request(wire, "execute_request", content);
+    while (!replied || !is_idle) { /* idle comes behind the last output */
+        size_t length;
+        const uint8_t *message = wire_receive(wire, &length);
+        if (wire_is_stream(wire, message, length)) {
+            long number = line_number(message, length);
+            found.messages++;
+            found.bytes += length;
+            found.repeated += number < next;
+            found.missing += number > next ? number - next : 0;
+            next = number >= next ? number + 1 : next;
+        } else if (wire_is_type(wire, message, length, "execute_reply")) {
+            replied = true;
+        } else if (wire_is_type(wire, message, length, "status")) {
+            is_idle = memmem(message, length, "\"idle\"", 6) != NULL;
+        }
+    }
+    found.missing += count - next;
+    found.seconds = (double)(wire_now_ns() - start) / 1e9;
+    return found;
+}
+
 int bench_flood(int argc, char **argv) {
     if (argc < 6)
         wire_fail("flood HOST PORT PATH MESSAGES BYTES v1|legacy");
@@ -50,30 +96,11 @@ int bench_flood(int argc, char **argv) {
     struct wire *wire =
         wire_connect(argv[0], argv[1], argv[2], strcmp(argv[5], "v1") == 0 ? WIRE_V1 : WIRE_LEGACY);
     double raw = bytes >= 65536 ? time_raw(count, bytes) : 0;
-    char content[256];
-    snprintf(content, sizeof content,
-             "{\"code\":\"flood %ld %zu\",\"silent\":false,\"store_history\":true,"
-             "\"user_expressions\":{},\"allow_stdin\":false,\"stop_on_error\":true}",
-             count, bytes);
-    long streams = 0;
-    size_t total = 0;
-    bool replied = false;
-    int64_t start = wire_now_ns();
-    wire_request(wire, "execute_request", content);
-    while (!replied || streams < count) {
-        size_t length;
-        const uint8_t *message = wire_receive(wire, &length);
-        if (wire_is_stream(wire, message, length)) {
-            streams++;
-            total += length;
-        } else if (wire_is_type(wire, message, length, "execute_reply")) {
-            replied = true;
-        }
-    }
-    double seconds = (double)(wire_now_ns() - start) / 1e9;
-    printf("{\"messages\": %ld, \"seconds\": %.4f, \"messages_per_s\": %.0f, \"mb_per_s\": %.1f, "
-           "\"raw_mb_per_s\": %.1f}\n",
-           streams, seconds, (double)streams / seconds, (double)total / seconds / 1e6,
+    struct wire_flood found = wire_flood(wire, count, bytes);
+    printf("{\"messages\": %ld, \"missing\": %ld, \"repeated\": %ld, \"seconds\": %.4f, "
+           "\"messages_per_s\": %.0f, \"mb_per_s\": %.1f, \"raw_mb_per_s\": %.1f}\n",
+           found.messages, found.missing, found.repeated, found.seconds,
+           (double)found.messages / found.seconds, (double)found.bytes / found.seconds / 1e6,
            raw > 0 ? (double)(bytes * (size_t)count) / raw / 1e6 : 0);
     wire_close(wire);
     return 0;

@@ -22,15 +22,19 @@ static int compare(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-static double median_us(int64_t *samples, size_t count) {
+double wire_percentile_us(int64_t *samples, size_t count, unsigned percent) {
     qsort(samples, count, sizeof *samples, compare);
-    return (double)samples[count / 2] / 1000;
+    size_t place = (count - 1) * percent / 100;
+    return (double)samples[place] / 1000;
+}
+
+static double median_us(int64_t *samples, size_t count) {
+    return wire_percentile_us(samples, count, 50);
 }
 
 /* ---- the three round trips ---- */
 
-/* Timed up to the reply, the idle not counted. */
-static int64_t time_gateway(struct wire *wire) {
+int64_t wire_time_kernel_info(struct wire *wire) {
     size_t length;
     const uint8_t *message;
     int64_t start = wire_now_ns();
@@ -141,10 +145,10 @@ int bench_latency(int argc, char **argv) {
     double gateway_us[RUNS], floor_us[RUNS], ratio[RUNS];
     int64_t *samples = calloc(rounds, sizeof *samples);
     for (int i = 0; i < WARM_UP; i++)
-        time_gateway(gateway);
+        wire_time_kernel_info(gateway);
     for (int run = 0; run < RUNS; run++) {
         for (size_t i = 0; i < rounds; i++)
-            samples[i] = time_gateway(gateway);
+            samples[i] = wire_time_kernel_info(gateway);
         gateway_us[run] = median_us(samples, rounds);
         floor_us[run] = ratio[run] = 0;
         if (!with_floor)
@@ -163,8 +167,11 @@ int bench_latency(int argc, char **argv) {
         sorted[1][run] = (int64_t)(floor_us[run] * 1000);
         sorted[2][run] = (int64_t)(ratio[run] * 1000000);
     }
-    printf("{\"gateway_us\": %.1f, \"floor_us\": %.1f, \"ratio\": %.3f}\n",
-           median_us(sorted[0], RUNS), median_us(sorted[1], RUNS),
-           median_us(sorted[2], RUNS) / 1000);
+    double us = median_us(sorted[0], RUNS), floor = median_us(sorted[1], RUNS);
+    double middle =
+        median_us(sorted[2], RUNS) / 1000; /* sorts them: the first and the last are the extremes */
+    printf("{\"runs\": %d, \"gateway_us\": %.1f, \"floor_us\": %.1f, \"ratio\": %.3f, "
+           "\"ratio_min\": %.3f, \"ratio_max\": %.3f}\n",
+           RUNS, us, floor, middle, (double)sorted[2][0] / 1e6, (double)sorted[2][RUNS - 1] / 1e6);
     return 0;
 }

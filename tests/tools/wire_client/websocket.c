@@ -190,20 +190,32 @@ static const uint8_t *receive_frame(struct wire *wire, size_t *length, int *opco
     return at + head;
 }
 
-const uint8_t *wire_receive(struct wire *wire, size_t *length) {
-    for (;;) {
-        int opcode;
-        bool last;
-        const uint8_t *payload = receive_frame(wire, length, &opcode, &last);
-        if (opcode == OPCODE_CLOSE)
-            wire_fail("the server sent a close frame");
-        if (!last)
-            wire_fail("fragmented messages are not expected");
-        if (opcode == OPCODE_TEXT || opcode == OPCODE_BINARY)
-            return payload;
-        if (opcode == OPCODE_PING) { /* pings of our servers are empty */
-            uint8_t pong[] = {0x8A, 0x80, 0, 0, 0, 0};
-            write_all(wire->fd, &(struct iovec){.iov_base = pong, .iov_len = sizeof pong}, 1);
-        }
+/* A whole message, or NULL for a control frame, which is dealt with. */
+static const uint8_t *receive_step(struct wire *wire, size_t *length) {
+    int opcode;
+    bool last;
+    const uint8_t *payload = receive_frame(wire, length, &opcode, &last);
+    if (opcode == OPCODE_CLOSE)
+        wire_fail("the server sent a close frame");
+    if (!last)
+        wire_fail("fragmented messages are not expected");
+    if (opcode == OPCODE_PING) { /* pings of our servers are empty */
+        uint8_t pong[] = {0x8A, 0x80, 0, 0, 0, 0};
+        write_all(wire->fd, &(struct iovec){.iov_base = pong, .iov_len = sizeof pong}, 1);
     }
+    return opcode == OPCODE_TEXT || opcode == OPCODE_BINARY ? payload : NULL;
+}
+
+const uint8_t *wire_receive(struct wire *wire, size_t *length) {
+    const uint8_t *payload;
+    while ((payload = receive_step(wire, length)) == NULL)
+        ;
+    return payload;
+}
+
+void wire_discard(struct wire *wire) {
+    size_t length;
+    do
+        receive_step(wire, &length);
+    while (wire->end > wire->start);
 }

@@ -3,8 +3,9 @@
  *     wire_client latency HOST PORT PATH ROUNDS [CONNECTION_FILE]
  *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT
  *     wire_client start   HOST PORT KERNELSPEC
+ *     wire_client crowd   HOST PORT [LONE_PORT LONE_PATH]
  *
- * FORMAT is v1 or legacy. Each prints one JSON object. The kernel behind PATH is a stub_kernel. */
+ * FORMAT is v1 or legacy. Each prints one JSON object, crowd one for each line that it is told. The kernel behind PATH is a stub_kernel. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +31,8 @@ void wire_close(struct wire *wire);
 void wire_send(struct wire *wire, bool binary, const void *data, size_t length);
 /* A whole message; the bytes are valid until the next call. Answers pings. */
 const uint8_t *wire_receive(struct wire *wire, size_t *length);
+/* Takes what has come, of no interest. Answers pings. */
+void wire_discard(struct wire *wire);
 
 /* jupyter.c */
 /* Sends a request of the type with the content, in the connection's format. */
@@ -39,10 +42,25 @@ bool wire_is_type(const struct wire *wire, const uint8_t *message, size_t length
 /* A stream message, or the reply that ends the cell. */
 bool wire_is_stream(const struct wire *wire, const uint8_t *message, size_t length);
 
+/* latency.c */
+/* kernel_info up to the reply, in ns; returns when the kernel is idle. */
+int64_t wire_time_kernel_info(struct wire *wire);
+double wire_percentile_us(int64_t *samples_ns, size_t count, unsigned percent); /* sorts them */
+
+/* flood.c */
+struct wire_flood {
+    long messages, missing, repeated; /* outputs */
+    size_t bytes;
+    double seconds;
+};
+/* A cell of the stub kernel with `count` numbered outputs, up to its reply and idle. */
+struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes);
+
 /* Each bench takes the words behind its own. */
 int bench_latency(int argc, char **argv);
 int bench_flood(int argc, char **argv);
 int bench_start(int argc, char **argv);
+int bench_crowd(int argc, char **argv);
 
 int64_t wire_now_ns(void);
 void wire_fail(const char *what) __attribute__((noreturn));
