@@ -130,7 +130,8 @@ struct launcher {
     uint64_t busy[BUSY_MAX];
     size_t busy_count;
     struct cell cell;
-    uint64_t unrouted; /* answers that nobody waits for */
+    uint64_t unrouted;   /* answers that nobody waits for */
+    uint64_t odd_states; /* status messages that clients do not understand */
 };
 
 /* --- launcher.c --- */

@@ -115,11 +115,27 @@ static void became_idle(struct launcher *launcher, uint64_t id) {
     launcher->idle_since_ms = clock_monotonic_ms();
 }
 
-/* busy and idle of different requests overlap (control beside shell, subshells): the kernel is idle when none is left. */
-static void take_status(struct launcher *launcher, const struct wire_message *message) {
+/* What a kernel can say of itself. restarting and dead are the launcher's words, at which clients connect again or give the kernel up; any other
+ * makes JupyterLab's check of messages throw (@jupyterlab/services, validateMessage). */
+static bool is_kernels_state(const char *state) {
+    return strcmp(state, "busy") == 0 || strcmp(state, "idle") == 0 ||
+           strcmp(state, "starting") == 0;
+}
+
+/* busy and idle of different requests overlap (control beside shell, subshells): the kernel is idle when none is left. False: it is not
+ * for clients. They lose nothing: busy stays busy until idle is said. */
+static bool take_status(struct launcher *launcher, const struct wire_message *message) {
     char state[32];
     if (json_scan_text(message->content, "execution_state", state, sizeof state) < 0)
-        return;
+        strcpy(state, "(no short text)");
+    if (!is_kernels_state(state)) {
+        if (launcher->odd_states++ == 0)
+            log_warning(
+                "the kernel says execution_state \"%s\", which is none of starting, busy and "
+                "idle: such messages are dropped (said once)",
+                state);
+        return false;
+    }
     bool was_busy = launcher->busy_count > 0;
     uint64_t id = hash_of_parent(message->parent_header);
     if (strcmp(state, "busy") == 0)
@@ -128,6 +144,7 @@ static void take_status(struct launcher *launcher, const struct wire_message *me
         became_idle(launcher, id);
     if (was_busy != (launcher->busy_count > 0))
         launcher->is_status_dirty = true;
+    return true;
 }
 
 void launcher_forget_cells(struct launcher *launcher) {
@@ -170,7 +187,7 @@ static bool take_iopub(struct launcher *launcher, const struct wire_message *mes
     if (json_scan_text(message->header, "msg_type", type, sizeof type) < 0)
         return true;
     if (strcmp(type, "status") == 0)
-        take_status(launcher, message);
+        return take_status(launcher, message);
     return strcmp(type, "iopub_welcome") != 0; /* it greets our subscription */
 }
 

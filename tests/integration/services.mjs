@@ -86,6 +86,10 @@ const steps = {
     saw.autorestart = await restarting;
     saw.afterAutorestart = (await run(this.kernel, 'print back')).text;
   },
+  async states() {
+    const { text } = await run(this.kernel, 'status thinking\nstatus\nstatus dead\nprint calm');
+    saw.afterOddStates = [text, this.kernel.isDisposed];
+  },
   async list() {
     const models = await KernelAPI.listRunning(serverSettings);
     saw.listed = models.some(model => model.id === this.kernel.id);

@@ -59,6 +59,10 @@ def test_autorestart_is_shown_and_survived(saw):
     assert saw["autorestart"] in ("autorestarting", "restarting") and saw["afterAutorestart"] == "back\n"
 
 
+def test_odd_states_of_a_kernel_do_not_reach_it(saw):
+    assert saw["afterOddStates"] == ["calm\n", False]
+
+
 def test_list_and_shutdown(saw):
     assert saw["listed"] is True and saw["gone"] is True
 

@@ -321,8 +321,21 @@ def test_only_known_statuses_are_sent(gateway, kernel, connect):
     gateway.post(f"/api/kernels/{kernel}/restart")
     client.run_cell("print x", on_message=note)
     assert set(seen) <= STATUSES, seen
-    client.run_cell("status thinking\nprint a kernel's own words pass")
-    assert gateway.model(kernel)["execution_state"] in STATUSES
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["legacy", "v1"])
+def test_states_that_a_kernel_cannot_be_in_are_dropped_and_logged_once(gateway, kernel, connect, v1):
+    """JupyterLab throws at an unknown state, gives the kernel up at dead, and connects anew at restarting."""
+    client = connect(gateway, kernel, v1=v1)
+    cell = client.run_cell("status thinking\nstatus\nstatus dead\nstatus restarting\nstatus Idle\nprint calm")
+    assert cell.states == ["busy", "idle"] and cell.text() == "calm\n" and cell.reply["status"] == "ok"
+    client.send_execute("status thinking\nsleep 20000")
+    client.receive_until(lambda m: m["header"]["msg_type"] == "execute_input")
+    wait_until(lambda: gateway.model(kernel)["execution_state"] == "busy", what="the model's state")
+    assert gateway.post(f"/api/kernels/{kernel}/interrupt").status_code == 204
+    log = (gateway.kernel_directory(kernel) / "launcher.log").read_text()
+    lines = [line for line in log.splitlines() if "execution_state" in line]
+    assert len(lines) == 1 and " WARNING " in lines[0] and '"thinking"' in lines[0], log
 
 
 # -- coming and going --
