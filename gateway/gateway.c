@@ -26,16 +26,19 @@ static const char *text_or_null(const char *text) {
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* A client is a descriptor, and a kernel another one. */
-static void raise_descriptor_limit(void) {
+/* A client is a descriptor, and a kernel another one. Returns the limit before, 0 when it is as it was: kernels keep it, since
+ * whatever calls select() breaks on descriptors above 1023. */
+static int64_t raise_descriptor_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
+        return 0;
     rlim_t before = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_warning("the limit of open files stays low: no more than %llu clients and kernels",
-                    (unsigned long long)before);
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return (int64_t)before;
+    log_warning("the limit of open files stays low: no more than %llu clients and kernels",
+                (unsigned long long)before);
+    return 0;
 }
 
 static int create_auth(struct gateway *gateway, struct error *err) {
@@ -123,6 +126,7 @@ static int create_provisioner(struct gateway *gateway, struct error *err) {
     struct provisioner_local_settings wanted = {
         .runtime_directory = settings->runtime_dir,
         .launcher_path = settings->launcher,
+        .open_files = gateway->open_files,
     };
     if (settings_check_runtime_dir(settings, err) < 0)
         return -1;
@@ -174,8 +178,8 @@ int gateway_create(struct settings *settings, struct gateway **ret, struct error
     if (settings_check_exposure(settings, err) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
-    raise_descriptor_limit();
     struct gateway *gateway = memory_alloc(sizeof *gateway);
+    gateway->open_files = raise_descriptor_limit();
     gateway->settings = settings;
     gateway->started_us = clock_wall_us();
     if (build(gateway, err) < 0) {

@@ -21,6 +21,7 @@ struct gateway {
     struct gateway_run *run; /* NULL until gateway_run */
     size_t answers_owed;     /* requests that wait for their kernel: the way out waits for them */
     int64_t started_us;      /* clock_wall_us */
+    int64_t open_files;      /* soft limit the gateway was started with: that of its kernels */
 };
 
 struct kernelspecs_settings;

@@ -321,12 +321,20 @@ static void on_stage(void *context, const char *text) {
         kernel_set_stage(kernel, text);
 }
 
+/* For the admin: the launcher's own log goes with the kernel. */
+static void log_last_words(const struct kernel *kernel) {
+    if (kernel->provision == NULL)
+        return;
+    cleanup_free char *words =
+        kernel->kernels->provisioner->ops->describe_failure(kernel->provision);
+    if (*words != '\0')
+        log_warning("kernel %s: last lines of its launcher:\n%s", kernel->id, words);
+}
+
 static void fail(struct kernel *kernel, const char *reason) {
-    cleanup_free char *words = NULL;
-    if (kernel->provision != NULL)
-        words = kernel->kernels->provisioner->ops->describe_failure(kernel->provision);
+    log_last_words(kernel);
     kernel_drop_link(kernel);
-    kernel_set_reason(kernel, reason, words);
+    kernel_set_reason(kernel, reason, NULL);
     kernel_post(kernel, KERNEL_EVENT_FAILED);
     kernel_adoption_settled(kernel);
     if (kernel->is_restarting) {

@@ -207,7 +207,20 @@ static sigset_t taken_signals(void) {
     return set;
 }
 
-void launcher_become(void) {
+/* The gateway raised its own limit for its clients. A kernel gets what it would have had without: whoever calls select() must not meet
+ * descriptors above 1023. The hard limit stays, so that a kernel may raise its own. */
+static void lower_open_files(int64_t open_files) {
+    struct rlimit limit;
+    if (open_files < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_cur <= (rlim_t)open_files)
+        return;
+    limit.rlim_cur = (rlim_t)open_files;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("the limit of open files could not be set back");
+}
+
+void launcher_become(int64_t open_files) {
+    lower_open_files(open_files);
     zsys_handler_set(NULL); /* first: czmq's signal handlers would take our signals */
 #ifdef M_ARENA_MAX
     mallopt(M_ARENA_MAX, 1); /* libzmq's thread shares the heap: a launcher has to be small */

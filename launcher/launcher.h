@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stdint.h>
+
 struct launcher;
 
 /* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The directory must be private and
@@ -15,5 +17,5 @@ void launcher_run(struct launcher *launcher);
 void launcher_destroy(struct launcher *launcher); /* NULL is fine */
 
 /* Makes this process one that can be a launcher: a session of its own, subreaper, small, its signals kept for launcher_run. The first
- * thing in main, before any thread exists. */
-void launcher_become(void);
+ * thing in main, before any thread exists. open_files: the soft limit for it and its kernel, -1: as it is. */
+void launcher_become(int64_t open_files);

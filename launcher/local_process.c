@@ -72,14 +72,16 @@ static int plan_signals(posix_spawnattr_t *attributes) {
     return problem;
 }
 
+/* The launcher lowers the limit itself: posix_spawn cannot, and setrlimit here would hit our own threads. */
 static int spawn(const char *launcher_path, const char *directory, int ready_fd, int lock_fd,
-                 pid_t *ret) {
+                 int64_t open_files, pid_t *ret) {
     char *environment[ENVIRONMENT_MAX + 1];
     cleanup_free char *log_path = memory_printf("%s/launcher.log", directory);
     cleanup_free char *program = memory_strdup(launcher_path);
     cleanup_free char *place = memory_printf("--directory=%s", directory);
     char ready[] = "--ready-fd=3", lock[] = "--lock-fd=4";
-    char *argv[] = {program, place, ready, lock, NULL};
+    cleanup_free char *limit = memory_printf("--open-files=%lld", (long long)open_files);
+    char *argv[] = {program, place, ready, lock, open_files > 0 ? limit : NULL, NULL};
     posix_spawn_file_actions_t plan;
     posix_spawnattr_t attributes;
     pick_environment(environment);
@@ -101,7 +103,7 @@ static int raise_fd(int fd) {
 }
 
 int local_process_spawn(const char *launcher_path, const char *directory, int lock_fd,
-                        struct local_process *ret, struct error *err) {
+                        int64_t open_files, struct local_process *ret, struct error *err) {
     int ready[2];
     if (pipe2(ready, O_CLOEXEC) < 0)
         return error_system(err, errno, "a pipe to the launcher");
@@ -112,7 +114,7 @@ int local_process_spawn(const char *launcher_path, const char *directory, int lo
         return error_system(err, errno, "a pipe to the launcher");
     struct local_process process = LOCAL_PROCESS_NONE;
     process.is_child = true;
-    int problem = spawn(launcher_path, directory, high_ready, high_lock, &process.pid);
+    int problem = spawn(launcher_path, directory, high_ready, high_lock, open_files, &process.pid);
     if (problem == EAGAIN || problem == ENOMEM)
         return error_set(err, ERROR_LIMIT,
                          "The kernel's launcher could not be started: %s. The machine is out of "
@@ -186,18 +188,18 @@ void local_process_kill(const struct local_process *process) {
 void local_process_reap(struct local_process *process, struct error *cause) {
     int status;
     bool is_known = process->is_child && waitpid(process->pid, &status, WNOHANG) == process->pid;
+    const char *name = is_known && WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
     if (is_known && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        error_set(cause, ERROR_UNAVAILABLE, "The kernel has ended.");
+        error_set(cause, ERROR_UNAVAILABLE, "The kernel has ended");
     else if (is_known && WIFEXITED(status))
-        error_set(cause, ERROR_SYSTEM, "The kernel's launcher exited with code %d.",
+        error_set(cause, ERROR_SYSTEM, "The kernel's launcher exited with code %d",
                   WEXITSTATUS(status));
     else if (is_known && WIFSIGNALED(status))
-        error_set(cause, ERROR_SYSTEM,
-                  "The kernel's launcher was killed by signal %d, and the kernel with it%s.",
-                  WTERMSIG(status),
-                  WTERMSIG(status) == SIGKILL ? "; running out of memory is a common cause" : "");
-    else
-        error_set(cause, ERROR_UNAVAILABLE, "The kernel's launcher has ended.");
+        error_set(cause, ERROR_SYSTEM, "The kernel's launcher was killed by signal %d (SIG%s%s)",
+                  WTERMSIG(status), name != NULL ? name : "?",
+                  WTERMSIG(status) == SIGKILL ? ", as when memory runs out" : "");
+    else /* a child of an earlier gateway: nobody can tell us */
+        error_set(cause, ERROR_SYSTEM, "The kernel's launcher ended for an unknown cause");
     local_process_close(process);
 }
 

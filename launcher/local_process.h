@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct local_process {
@@ -18,9 +19,10 @@ struct local_process {
 /* Locks a kernel directory; returns the descriptor that holds the lock. ERROR_EXISTS when a launcher holds it. */
 int local_process_lock(const char *directory, struct error *err);
 
-/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open but a ready pipe and the lock. */
+/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open but a ready pipe and the lock.
+ * open_files: its soft limit, and with it the kernel's; 0: as here. */
 int local_process_spawn(const char *launcher_path, const char *directory, int lock_fd,
-                        struct local_process *ret, struct error *err);
+                        int64_t open_files, struct local_process *ret, struct error *err);
 /* A launcher of an earlier gateway. -1 when pid is none of this directory. */
 int local_process_open(pid_t pid, const char *directory, struct local_process *ret);
 /* Lets go of it without touching it. */
@@ -29,7 +31,7 @@ void local_process_close_ready(struct local_process *process);
 
 int local_process_signal(const struct local_process *process, int signum, struct error *err);
 void local_process_kill(const struct local_process *process);
-/* It has ended: takes its status if it is ours to take, and says how it ended. */
+/* It has ended: takes its status if it is ours to take, and says how it ended, without a full stop. ERROR_SYSTEM: not of its own accord. */
 void local_process_reap(struct local_process *process, struct error *cause);
 
 /* Kills the process group of a kernel, if the process is one of this directory. */

@@ -7,30 +7,33 @@
 #include <czmq.h>
 #include <unistd.h>
 
+enum { FD_MAX = 1 << 20 };
+
 static void report(int64_t fd, const char *prefix, const char *text) {
     if (fd >= 0 && dprintf((int)fd, "%s%s\n", prefix, text) >= 0)
         close((int)fd);
 }
 
-static bool take_fd(int *argc, char **argv, const char *name, int64_t *ret) {
+static bool take_number(int *argc, char **argv, const char *name, int64_t max, int64_t *ret) {
     const char *text = NULL;
     return !option_take_flag(argc, argv, name, &text) ||
-           (text != NULL && text_parse_int(text, 3, 1 << 20, name, ret, NULL) == 0);
+           (text != NULL && text_parse_int(text, 3, max, name, ret, NULL) == 0);
 }
 
 int main(int argc, char **argv) {
     const char *directory = NULL;
     struct error err;
-    int64_t ready_fd = -1, lock_fd = -1;
+    int64_t ready_fd = -1, lock_fd = -1, open_files = -1;
     if (!option_take_flag(&argc, argv, "directory", &directory) || directory == NULL ||
-        !take_fd(&argc, argv, "ready-fd", &ready_fd) ||
-        !take_fd(&argc, argv, "lock-fd", &lock_fd) || argc != 1)
+        !take_number(&argc, argv, "ready-fd", FD_MAX, &ready_fd) ||
+        !take_number(&argc, argv, "lock-fd", FD_MAX, &lock_fd) ||
+        !take_number(&argc, argv, "open-files", INT64_MAX, &open_files) || argc != 1)
         return fprintf(stderr, "elara-launcher " ELARA_VERSION ", started by elara-gateway\n"
                                "usage: elara-launcher --directory <kernel directory> "
-                               "[--ready-fd <n>] [--lock-fd <n>]\n") < 0
+                               "[--ready-fd <n>] [--lock-fd <n>] [--open-files <n>]\n") < 0
                    ? 1
                    : 2;
-    launcher_become();
+    launcher_become(open_files);
     struct launcher *launcher;
     if (launcher_create(directory, (int)lock_fd, &launcher, &err) < 0) {
         log_write(LOG_ERROR, "launcher", "%s", err.text);

@@ -29,7 +29,8 @@ typedef void provisioner_found(void *context, const char *kernel_id, json_t *rec
 
 struct provisioner_ops {
     const char *name; /* "local" */
-    /* launch and record: trees as launch.h describes; copied. The record is on disk before start returns 0. -1: refused, with the cause; nothing was left behind. */
+    /* launch and record: trees as launch.h describes; copied. The record is on disk before start returns 0. -1: refused, with the cause; nothing was left behind. ERROR_UNAVAILABLE:
+     * an earlier kernel of this id is still being removed. */
     int (*start)(struct provisioner *self, const char *kernel_id, json_t *launch, json_t *record,
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
@@ -42,11 +43,12 @@ struct provisioner_ops {
                  struct error *err);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
-    /* Ends what is left of it (launcher and kernel killed if need be) and removes its files. Idempotent. No callback comes after it. */
+    /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or soon: until then start refuses
+     * the id. Idempotent. No callback comes after it. */
     void (*remove)(struct provision *provision);
     /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes after it. */
     void (*release)(struct provision *provision);
-    /* Last words of launcher and kernel for a failure's reason; malloc'ed text, never NULL. */
+    /* The launcher's last words, for the admin (no cause for the person who waits); malloc'ed text, never NULL. */
     char *(*describe_failure)(struct provision *provision);
     void (*destroy)(struct provisioner *self);
 };
@@ -58,6 +60,7 @@ struct provisioner {
 struct provisioner_local_settings {
     const char *runtime_directory; /* made 0700 if missing */
     const char *launcher_path;     /* of elara-launcher */
+    int64_t open_files; /* soft limit of open files for launcher and kernel; 0: as here */
 };
 
 int provisioner_local_create(struct event_base *loop,

@@ -37,6 +37,7 @@ struct local {
     struct event_base *loop;
     char *directory; /* <runtime>/kernels */
     char *launcher_path;
+    int64_t open_files;
     struct list provisions;
 };
 
@@ -54,6 +55,7 @@ struct provision {
     struct buffer ready_text;
     int search_rounds;
     bool is_ended;
+    bool was_reachable;
     bool is_removed; /* only waits for the launcher to be gone */
 };
 
@@ -101,6 +103,7 @@ static void call_ended(struct provision *provision, const struct error *cause) {
 }
 
 static void call_reachable(struct provision *provision) {
+    provision->was_reachable = true;
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", provision->directory);
     provision->events.reachable(provision->context, endpoint, NULL);
 }
@@ -123,18 +126,26 @@ static void take_last_words(struct provision *provision) {
     drop_event(&provision->ready_event);
 }
 
-/* Its own word is better than what can be seen from outside; the log's last line is the next best (the loader writes there). */
+/* One that never worked tells why: its own word is the best, its log's last line the next best (the loader writes there). Of one that
+ * worked the log is for the admin; the person who waits learns what happened and what to do. */
 static void explain_end(struct provision *provision, struct error *cause) {
     cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
+    cleanup_free char *what = memory_strdup(cause->text);
     said[strcspn(said, "\n")] = '\0';
     if (text_starts_with(said, "error: ")) {
         error_set(cause, ERROR_SYSTEM, "%.1000s", said + strlen("error: "));
-    } else if (cause->code == ERROR_SYSTEM) {
+    } else if (cause->code != ERROR_SYSTEM) {
+        error_set(cause, cause->code, "%s.", what);
+    } else if (provision->was_reachable || strcmp(said, "ready") == 0) {
+        error_set(cause, ERROR_SYSTEM,
+                  "%s, and the kernel ended with it: restart the kernel to go on; its variables "
+                  "are lost.",
+                  what);
+    } else {
         cleanup_free char *path = path_in(provision, "launcher.log");
         cleanup_free char *line = log_tail_read(path, 512, 1);
-        cleanup_free char *text = memory_strdup(cause->text);
-        if (line[0] != '\0')
-            error_set(cause, ERROR_SYSTEM, "%s Its log ends with: %s", text, line);
+        error_set(cause, ERROR_SYSTEM, "%s before the kernel was started%s%s", what,
+                  line[0] != '\0' ? ". Its log ends with: " : ".", line);
     }
 }
 
@@ -211,7 +222,7 @@ static int write_files(const struct provision *provision, json_t *launch, json_t
 
 static int start_launcher(struct provision *provision, int lock_fd, struct error *err) {
     if (local_process_spawn(provision->local->launcher_path, provision->directory, lock_fd,
-                            &provision->process, err) < 0)
+                            provision->local->open_files, &provision->process, err) < 0)
         return -1;
     provision->ready_event = event_new(provision->local->loop, provision->process.ready_fd,
                                        EV_READ | EV_PERSIST, on_ready, provision);
@@ -223,12 +234,25 @@ static int start_launcher(struct provision *provision, int lock_fd, struct error
     return 0;
 }
 
+/* A launcher that was killed may need a moment to be gone (a dead file server holds it), and its directory goes last: a new one of the
+ * same name would go with it. */
+static bool is_being_removed(const struct local *local, const char *id) {
+    list_each (&local->provisions, struct provision, node, provision)
+        if (provision->is_removed && strcmp(provision->id, id) == 0)
+            return true;
+    return false;
+}
+
 static int local_start(struct provisioner *self, const char *kernel_id, json_t *launch,
                        json_t *record, const struct provision_events *events, void *context,
                        struct provision **ret, struct error *err) {
     struct local *local = (struct local *)self;
     if (!text_is_kernel_id(kernel_id))
         return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", kernel_id);
+    if (is_being_removed(local, kernel_id))
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "An earlier kernel %s is still being removed; try again in a moment.",
+                         kernel_id);
     struct provision *provision = new_provision(local, kernel_id, events, context);
     if (mkdir(provision->directory, 0700) < 0) {
         int problem = errno;
@@ -330,7 +354,9 @@ static void on_search(evutil_socket_t fd, short what, void *context) {
     drop_event(&provision->later);
     cleanup_close int lock_fd = local_process_lock(provision->directory, &err);
     if (lock_fd >= 0) {
-        error_set(&err, ERROR_UNAVAILABLE, "The kernel's launcher has ended.");
+        error_set(&err, ERROR_UNAVAILABLE,
+                  "The kernel's launcher ended, and the kernel with it: restart the kernel to go "
+                  "on; its variables are lost.");
         call_ended(provision, &err);
         return;
     }
@@ -377,12 +403,12 @@ static void local_remove(struct provision *provision) {
     drop_event(&provision->later);
     if (read_record(provision->directory, &record, NULL) == 0)
         local_process_kill_group(pid_of(record, "kernel_pid"), provision->directory);
+    bool is_running = provision->exit_event != NULL;
+    if (is_running)
+        local_process_kill(&provision->process); /* on_launcher_exit frees it */
     remove_files(provision);
-    if (provision->exit_event == NULL) {
+    if (!is_running)
         free_provision(provision);
-        return;
-    }
-    local_process_kill(&provision->process); /* on_launcher_exit frees it */
 }
 
 static void local_release(struct provision *provision) {
@@ -390,14 +416,8 @@ static void local_release(struct provision *provision) {
 }
 
 static char *local_describe_failure(struct provision *provision) {
-    cleanup_free char *launcher_path = path_in(provision, "launcher.log");
-    cleanup_free char *kernel_path = path_in(provision, "kernel.log");
-    cleanup_free char *launcher_log = log_tail_read(launcher_path, TAIL_BYTES, TAIL_LINES);
-    cleanup_free char *kernel_log = log_tail_read(kernel_path, TAIL_BYTES, TAIL_LINES);
-    return memory_printf("%s%s%s%s%s", kernel_log[0] != '\0' ? "Last output of the kernel:\n" : "",
-                         kernel_log, kernel_log[0] != '\0' && launcher_log[0] != '\0' ? "\n" : "",
-                         launcher_log[0] != '\0' ? "Last lines of its launcher:\n" : "",
-                         launcher_log);
+    cleanup_free char *path = path_in(provision, "launcher.log");
+    return log_tail_read(path, TAIL_BYTES, TAIL_LINES);
 }
 
 static void local_destroy(struct provisioner *self) {
@@ -448,6 +468,7 @@ int provisioner_local_create(struct event_base *loop,
     struct local *local = memory_alloc(sizeof *local);
     local->base.ops = &local_ops;
     local->loop = loop;
+    local->open_files = settings->open_files;
     list_init(&local->provisions);
     if (find_places(local, settings, err) < 0) {
         local_destroy(&local->base);

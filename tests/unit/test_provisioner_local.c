@@ -58,6 +58,10 @@ static int play_launcher(const char *directory) {
     say("ready\n");
     if (strcmp(act, "short") == 0)
         return 0;
+    if (strcmp(act, "late crash") == 0) {
+        fprintf(stderr, "an assertion of ours\n");
+        return 5;
+    }
     for (;;)
         pause();
 }
@@ -181,7 +185,10 @@ static void test_life(void **state) {
     run(world);
     assert_int_equal(told.stages, stages);
     assert_int_equal(told.ends, 1);
-    assert_non_null(strstr(told.cause.text, "signal 9"));
+    assert_string_equal(
+        told.cause.text,
+        "The kernel's launcher was killed by signal 9 (SIGKILL, as when memory runs "
+        "out), and the kernel ended with it: restart the kernel to go on; its variables are lost.");
     assert_int_equal(ops->signal(provision, SIGTERM, &err), -1);
     ops->remove(provision);
     assert_false(is_there(world));
@@ -240,6 +247,50 @@ static void test_refusals(void **state) {
     event_base_dispatch(
         world->loop); /* until the launcher is reaped: nothing is left to wait for */
     assert_int_equal(told.ends, 0);
+}
+
+/* The launcher is not reaped before the loop runs again, and its directory goes once more when it is. */
+static void test_an_id_is_free_when_its_removal_is_done(void **state) {
+    struct world *world = *state;
+    const struct provisioner_ops *ops = world->provisioner->ops;
+    struct told told;
+    struct error err;
+    struct provision *second = NULL;
+    cleanup_json json_t *launch = json_pack("{s:s}", "act", "stay");
+    cleanup_json json_t *record = json_pack("{s:s, s:s}", "kernel_id", id, "name", "python3");
+    struct provision *provision = start(world, "stay", &told);
+    told.stop_at_reachable = true;
+    run(world);
+    ops->remove(provision);
+    assert_int_equal(
+        ops->start(world->provisioner, id, launch, record, &events, &told, &second, &err), -1);
+    assert_int_equal(err.code, ERROR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "try again"));
+    assert_false(is_there(world));
+    event_base_dispatch(world->loop); /* until it is reaped */
+    provision = start(world, "stay", &told);
+    told.stop_at_reachable = true;
+    run(world);
+    assert_int_equal(told.reachables, 1);
+    assert_true(is_there(world));
+    ops->remove(provision);
+    event_base_dispatch(world->loop);
+}
+
+/* What the launcher wrote into its log is for the admin. */
+static void test_the_cause_of_a_working_launchers_end_is_one_sentence(void **state) {
+    struct world *world = *state;
+    const struct provisioner_ops *ops = world->provisioner->ops;
+    struct told told;
+    struct provision *provision = start(world, "late crash", &told);
+    run(world);
+    assert_int_equal(told.ends, 1);
+    assert_string_equal(told.cause.text,
+                        "The kernel's launcher exited with code 5, and the kernel ended with it: "
+                        "restart the kernel to go on; its variables are lost.");
+    cleanup_free char *words = ops->describe_failure(provision);
+    assert_non_null(strstr(words, "an assertion of ours"));
+    ops->remove(provision);
 }
 
 static void note_found(void *context, const char *kernel_id, json_t *record) {
@@ -315,6 +366,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_life, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_causes, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_refusals, make_world, remove_world),
+        cmocka_unit_test_setup_teardown(test_an_id_is_free_when_its_removal_is_done, make_world,
+                                        remove_world),
+        cmocka_unit_test_setup_teardown(test_the_cause_of_a_working_launchers_end_is_one_sentence,
+                                        make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_adoption, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_strangers, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_settings, make_world, remove_world),
