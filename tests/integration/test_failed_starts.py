@@ -1,10 +1,9 @@
 """A kernel that cannot start: the first cell and the model tell the true reason."""
 import sys
-import time
 
 import pytest
 
-from support.kernelspecs import write_spec
+from support.processes import wait_until
 
 
 @pytest.fixture
@@ -47,17 +46,14 @@ def test_first_cell_and_model_tell_the_true_reason(broken, connect, name, words,
 
 
 def test_kernel_that_never_answers_is_given_up_after_the_launch_timeout(broken, connect):
-    begin = time.monotonic()
     kernel_id, _, cell = first_cell(broken, connect, "mute")
-    assert 2.5 < time.monotonic() - begin < 12
-    check_dead(broken, kernel_id, cell, "3")
+    check_dead(broken, kernel_id, cell, "The kernel did not answer within 3 s and was ended")
 
 
 def test_request_may_ask_for_its_own_launch_timeout(broken, connect):
     kernel_id = broken.start_kernel("mute", env={"KERNEL_LAUNCH_TIMEOUT": "1"})["id"]
-    begin = time.monotonic()
     cell = connect(broken, kernel_id).run_cell("print 1")
-    assert time.monotonic() - begin < 8 and cell.reply["status"] == "error"
+    check_dead(broken, kernel_id, cell, "The kernel did not answer within 1 s and was ended")
 
 
 def test_every_further_request_is_answered_too(broken, connect):
@@ -85,7 +81,6 @@ def test_dead_kernel_stays_listed_until_it_is_deleted(broken, connect):
 def test_restart_tries_again_and_succeeds_once_the_cause_is_mended(broken, specs, connect, tmp_path):
     program = tmp_path / "late-kernel"
     specs.add("late", [str(program), "-f", "{connection_file}"])
-    from support.processes import wait_until
     wait_until(lambda: broken.get("/api/kernelspecs/late").status_code == 200, what="the new kernelspec")
     kernel_id, client, cell = first_cell(broken, connect, "late")
     check_dead(broken, kernel_id, cell, str(program))
@@ -132,7 +127,6 @@ def test_kernel_info_is_left_to_the_real_kernel(broken, connect):
 def test_delete_while_starting_leaves_nothing(broken):
     kernel_id = broken.start_kernel("mute")["id"]
     assert broken.delete(f"/api/kernels/{kernel_id}").status_code == 204
-    from support.processes import wait_until
     wait_until(lambda: not broken.kernel_pids(kernel_id) and not broken.launcher_pids(kernel_id), what="nothing left")
     assert not broken.kernel_directory(kernel_id).exists()
 
@@ -145,8 +139,7 @@ def test_many_failures_leave_no_process(broken):
         assert broken.delete(f"/api/kernels/{kernel_id}").status_code == 204
 
 
-def test_working_directory_that_is_missing_is_said(broken, connect):
-    kernel_id = broken.start_kernel("stub", env={"KERNEL_WORKING_DIR": "/nowhere/at/all"})["id"]
-    cell = connect(broken, kernel_id).run_cell("cwd", timeout=30)
-    # Either the nearest directory that exists is taken, or the reason names the one that does not.
-    assert cell.reply["status"] == "ok" or "/nowhere/at/all" in cell.error["evalue"]
+@pytest.mark.parametrize("directory", ["/nowhere/at/all", "relative", "", "/etc/passwd"])
+def test_working_directory_that_is_none_gives_the_root_directory(broken, connect, directory):
+    kernel_id = broken.start_kernel("stub", env={"KERNEL_WORKING_DIR": directory})["id"]
+    assert connect(broken, kernel_id).run_cell("cwd").text() == f"{broken.home}\n"

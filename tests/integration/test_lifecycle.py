@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,7 +75,6 @@ def test_restart_of_a_stuck_kernel_works(gateway, connect):
 
 
 def test_two_restarts_at_once_both_answer_200(gateway, kernel):
-    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: gateway.post(f"/api/kernels/{kernel}/restart").status_code, range(2)))
     assert answers == [200, 200]
@@ -82,7 +82,6 @@ def test_two_restarts_at_once_both_answer_200(gateway, kernel):
 
 def test_list_never_misses_a_restarting_kernel(gateway, kernel):
     """JupyterLab throws away a kernel that is absent from one answer."""
-    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(1) as pool:
         restart = pool.submit(lambda: [gateway.post(f"/api/kernels/{kernel}/restart").status_code for _ in range(20)])
         polls = 0

@@ -2,8 +2,12 @@
 import json
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
+
+from support.processes import wait_until
 
 LAST_ACTIVITY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 STATES = {"starting", "idle", "busy", "restarting", "dead"}
@@ -54,7 +58,8 @@ def test_me_names_the_identity(gateway):
 def test_swagger_json_is_public_and_lists_the_routes(gateway):
     answer = gateway.get("/api/swagger.json")
     assert answer.status_code == 200
-    assert "/api/kernels" in answer.text and "swagger" in answer.json() or "openapi" in answer.json()
+    paths = answer.json()["paths"]
+    assert {"get", "post"} <= set(paths["/api/kernels"]) and {"get", "delete"} <= set(paths["/api/kernels/{kernel_id}"])
 
 
 def test_unknown_path_is_404_json(gateway):
@@ -76,7 +81,7 @@ def test_wrong_method_is_405_and_names_the_right_ones(gateway, kernel, method, p
     "/api/sessions", "/api/sessions/{id}", "/api/swagger.json"])
 def test_options_is_answered_on_every_route(gateway, kernel, path):
     answer = gateway.request("OPTIONS", path.format(id=kernel))
-    assert answer.status_code in (200, 204) and answer.content == b""
+    assert answer.status_code == 200 and answer.content == b"" and "OPTIONS" in answer.headers["Allow"]
 
 
 def test_answers_carry_nosniff(gateway):
@@ -120,6 +125,27 @@ def test_post_kernel_with_a_whole_environment_keeps_only_what_is_allowed(gateway
         assert client.run_cell("env KERNEL_GREETING").text() == "hello\n"
         assert client.run_cell("env JUNK_7").text() == "(unset)\n"
         assert client.run_cell("env PATH").text() != "/nowhere\n"
+
+
+@pytest.mark.parametrize("method, path, body, field", [
+    ("POST", "/api/kernels", '{"name": "st\\u0000ub"}', "name:"),
+    ("POST", "/api/kernels", '{"name": "stub", "path": "\\u0000"}', "path:"),
+    ("POST", "/api/kernels", '{"env": {"KERNEL_A": "fine", "KERNEL_B": "\\u0000"}}', "env: KERNEL_B:"),
+    ("POST", "/api/kernels", '{"env": {"KERNEL_\\u0000": "x"}}', "a member's name"),
+    ("POST", "/api/kernels", '"\\u0000"', "the body:"),
+    ("POST", "/api/sessions", '{"path": "a", "type": "notebook", "kernel": {"name": "\\u0000"}}', "kernel: name:"),
+    ("PATCH", "/api/sessions/{id}", '{"path": ["a", "\\u0000"]}', "path: 1:"),
+    ("POST", "/api/kernels/{id}/interrupt", '{"x": "\\u0000"}', None)])
+def test_nul_in_a_body_is_refused_by_the_fields_name(gateway, kernel, method, path, body, field):
+    if "sessions/{id}" in path:
+        session = gateway.post("/api/sessions", json={"path": "nul", "type": "notebook", "kernel": {"id": kernel}})
+        path = path.format(id=session.json()["id"])
+    answer = gateway.request(method, path.format(id=kernel), data=body)
+    if field is None:
+        assert answer.status_code == 204, "the body says nothing there"
+        return
+    check_error(answer, 400, field, "must not hold a NUL character (\\u0000)")
+    assert "JSON_" not in answer.text, "the parser's own words"
 
 
 def test_post_unknown_kernelspec_is_404_with_the_name(gateway):
@@ -177,16 +203,11 @@ def test_restart_answers_200_with_the_same_id_whatever_the_body(gateway, kernel,
     assert answer.json()["id"] == kernel
 
 
-def test_channels_without_an_upgrade_is_refused(gateway, kernel):
-    assert gateway.get(f"/api/kernels/{kernel}/channels").status_code in (400, 426)
-
-
 def test_connections_are_counted(gateway, kernel, connect):
     first, second = connect(gateway, kernel), connect(gateway, kernel)
     first.kernel_info(), second.kernel_info()
     assert gateway.model(kernel)["connections"] == 2
     second.close()
-    from support.processes import wait_until
     wait_until(lambda: gateway.model(kernel)["connections"] == 1, what="one connection left")
 
 
@@ -203,15 +224,9 @@ def test_path_is_resolved_below_the_root_directory(gateway, connect):
         assert connect(gateway, kernel_id).run_cell("cwd").text() == f"{gateway.home / 'projects'}\n"
 
 
-def test_path_does_not_leave_the_root_directory(gateway, connect):
-    answer = gateway.post("/api/kernels", json={"name": "stub", "path": "../../../etc"})
-    if answer.status_code == 201:
-        kernel_id = answer.json()["id"]
-        where = connect(gateway, kernel_id).run_cell("cwd").text().strip()
-        gateway.delete(f"/api/kernels/{kernel_id}")
-        assert where.startswith(str(gateway.home))
-    else:
-        assert answer.status_code in (400, 403)
+def test_absolute_path_is_one_below_the_root_directory(gateway, connect):
+    with gateway.kernel(path="/etc") as kernel_id:
+        assert connect(gateway, kernel_id).run_cell("cwd").text() == f"{gateway.home}\n"
 
 
 def test_max_kernels_is_403_for_rest_callers(start_gateway):
@@ -239,14 +254,12 @@ def test_cors_headers_are_sent_as_configured(start_gateway):
 
 
 def test_foreign_origin_is_refused_and_our_own_is_not(gateway):
-    assert gateway.get("/api/kernels", headers={"Origin": "https://evil.example"}).status_code in (403, 404)
+    check_error(gateway.get("/api/kernels", headers={"Origin": "https://evil.example"}), 404, "Origin: https://evil.example")
     assert gateway.get("/api/kernels", headers={"Origin": gateway.base}).status_code == 200
 
 
 def test_base_url_is_in_front_of_everything(start_gateway):
     gateway = start_gateway("--base-url", "/gw", ready=False)
-    from support.processes import wait_until
-    import requests
 
     def is_up():
         try:
@@ -267,7 +280,6 @@ def test_base_url_is_in_front_of_everything(start_gateway):
 
 def test_concurrent_starts_do_not_mix_environments(gateway, connect):
     """JEG handed one user's variables to another when two POSTs overlapped."""
-    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(8) as pool:
         models = list(pool.map(lambda i: gateway.start_kernel(env={"KERNEL_MARK": f"user {i}"}), range(8)))
     try:
