@@ -99,8 +99,8 @@ static void tell_buffers_missing(const struct writing *writing) {
 
 static void send_without_buffers(const struct writing *writing) {
     const struct kernel_message *message = writing->message;
-    cleanup_json json_t *metadata =
-        json_loadb((const char *)message->metadata.data, message->metadata.length, 0, NULL);
+    cleanup_json json_t *metadata = json_loadb((const char *)message->metadata.data,
+                                               message->metadata.length, JSON_ALLOW_NUL, NULL);
     if (!json_is_object(metadata))
         metadata = json_object();
     json_object_set_new(metadata, "elara_buffers_left_out",
@@ -144,8 +144,8 @@ static void send_too_large(const struct writing *writing) {
 static void send_oversized(const struct writing *writing) {
     const struct kernel_message *message = writing->message;
     if (message->channel == CHANNEL_IOPUB && is_type(message, "stream")) {
-        cleanup_json json_t *content =
-            json_loadb((const char *)message->content.data, message->content.length, 0, NULL);
+        cleanup_json json_t *content = json_loadb((const char *)message->content.data,
+                                                  message->content.length, JSON_ALLOW_NUL, NULL);
         if (json_is_string(json_object_get(content, "text")) &&
             json_is_string(json_object_get(content, "name"))) {
             send_stream_slices(writing, content);

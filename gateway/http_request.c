@@ -1,3 +1,4 @@
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -128,6 +129,36 @@ bool http_request_is_gateway_client(const struct http_request *request) {
     return agent != NULL && text_starts_with(agent, "Tornado/");
 }
 
+/* Where a text holds a NUL, which would cut it short everywhere: "env: KERNEL_NAME". The parser bounds the depth. */
+static bool find_nul(const json_t *value, struct buffer *where) {
+    size_t length = where->length, i;
+    const char *key;
+    json_t *member;
+    if (json_is_string(value))
+        return strlen(json_string_value(value)) < json_string_length(value);
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) {
+        buffer_printf(where, "%s%s", length > 0 ? ": " : "", key);
+        if (find_nul(member, where))
+            return true;
+        where->length = length;
+    }
+    json_array_foreach(value, i, member) {
+        buffer_printf(where, "%s%zu", length > 0 ? ": " : "", i);
+        if (find_nul(member, where))
+            return true;
+        where->length = length;
+    }
+    return false;
+}
+
+static int check_nul(const json_t *json, struct error *err) {
+    cleanup_buffer struct buffer where = {.limit = 4096};
+    if (!find_nul(json, &where))
+        return 0;
+    return error_set(err, ERROR_INVALID, "%.400s: must not hold a NUL character (\\u0000)",
+                     where.length > 0 ? buffer_text(&where) : "the body");
+}
+
 int http_request_json(struct http_request *request, json_t **ret, struct error *err) {
     *ret = request->json;
     if (request->json_is_read)
@@ -144,10 +175,16 @@ int http_request_json(struct http_request *request, json_t **ret, struct error *
     if (!text_is_utf8(text, length))
         return error_set(err, ERROR_INVALID, "%s: it is not UTF-8", complaint);
     json_error_t why;
-    request->json = json_loadb(text, length, JSON_DECODE_ANY, &why);
-    if (request->json == NULL)
+    cleanup_json json_t *json = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+    if (json == NULL)
         return error_set(err, ERROR_INVALID, "%s: line %d, column %d: %s", complaint, why.line,
-                         why.column, why.text);
+                         why.column,
+                         json_error_code(&why) == json_error_null_byte_in_key
+                             ? "a member's name must not hold a NUL character (\\u0000)"
+                             : why.text);
+    if (check_nul(json, err) < 0)
+        return -1;
+    request->json = steal(&json);
     request->json_is_read = true;
     *ret = request->json;
     return 0;

@@ -31,7 +31,8 @@ static void say_status(const struct answer *answer, const char *state) {
 }
 
 static json_t *parse_content(const struct kernel_message *request) {
-    return json_loadb((const char *)request->content.data, request->content.length, 0, NULL);
+    return json_loadb((const char *)request->content.data, request->content.length, JSON_ALLOW_NUL,
+                      NULL);
 }
 
 static int request_type(const struct kernel_message *request, char *ret, size_t size) {
