@@ -64,7 +64,17 @@ static void run_restart(struct launcher *launcher, const json_t *members,
 
 static void run_shutdown(struct launcher *launcher, const json_t *members,
                          struct link_command *command) {
-    const char *reason = json_string_value(json_object_get(members, "reason"));
+    const json_t *now = json_object_get(members, "now");
+    const json_t *reason_json = json_object_get(members, "reason");
+    const char *reason = json_string_value(reason_json);
+    if (now != NULL && !json_is_boolean(now)) {
+        refuse(command, ERROR_INVALID, "now must be true or false");
+        return;
+    }
+    if (reason_json != NULL && !json_is_null(reason_json) && reason == NULL) {
+        refuse(command, ERROR_INVALID, "reason must be a text or null");
+        return;
+    }
     if (!launcher_wait(&launcher->shutdown_waiters, command)) {
         refuse(command, ERROR_LIMIT, "Too many shutdowns wait for this kernel already.");
         return;
@@ -73,7 +83,7 @@ static void run_shutdown(struct launcher *launcher, const json_t *members,
         cleanup_free char *text = memory_printf("\n%s\n", reason);
         launcher_say(launcher, text);
     }
-    launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(json_object_get(members, "now")));
+    launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(now));
 }
 
 static void run_signal(struct launcher *launcher, const json_t *members,
@@ -126,8 +136,13 @@ static void run_record_set(struct launcher *launcher, const json_t *members,
 
 static void run_logs(struct launcher *launcher, const json_t *members,
                      struct link_command *command) {
-    json_int_t max_bytes = json_integer_value(json_object_get(members, "max_bytes"));
-    if (max_bytes <= 0 || max_bytes > LOGS_MAX_BYTES)
+    const json_t *max_json = json_object_get(members, "max_bytes");
+    if (max_json != NULL && (!json_is_integer(max_json) || json_integer_value(max_json) < 1)) {
+        refuse(command, ERROR_INVALID, "max_bytes must be a whole number from 1 on");
+        return;
+    }
+    json_int_t max_bytes = max_json != NULL ? json_integer_value(max_json) : LOGS_MAX_BYTES;
+    if (max_bytes > LOGS_MAX_BYTES)
         max_bytes = LOGS_MAX_BYTES;
     cleanup_free char *text = log_tail_read(launcher->output_path, (size_t)max_bytes, 0);
     link_server_result(command, json_pack("{s:s}", "text", text), NULL);
