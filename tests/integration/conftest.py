@@ -44,11 +44,11 @@ def start_gateway(build, specs):
     """start_gateway(*flags, environment={...}) gives a gateway of the test's own; several may be started."""
     started = []
 
-    def start(*arguments, environment=None, token=None, home=None, ready=True):
+    def start(*arguments, environment=None, token=None, home=None, ready=True, prefix=()):
         environment = dict(environment or {})
         if token is not None:
             environment["ELARA_AUTH_TOKEN"] = token
-        gateway = Gateway(build, specs, *arguments, environment=environment, home=home)
+        gateway = Gateway(build, specs, *arguments, environment=environment, home=home, prefix=prefix)
         gateway.token = token
         started.append(gateway)
         return gateway.start(wait=ready)

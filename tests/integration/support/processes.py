@@ -56,10 +56,11 @@ def is_alive(pid):
 class Gateway:
     """elara-gateway. Use it as a context manager: at the end nothing of it is left, and a sanitizer report fails the test."""
 
-    def __init__(self, build, specs, *arguments, environment=None, home=None):
+    def __init__(self, build, specs, *arguments, environment=None, home=None, prefix=()):
         self.build = Path(build)
         self.specs = specs
         self.arguments = arguments
+        self.prefix = prefix  # a command that runs the gateway in other surroundings, and then becomes it
         self.environment = environment or {}
         self.own_home = home is None
         # A short path: the sockets' addresses have room for about 100 bytes.
@@ -72,7 +73,7 @@ class Gateway:
 
     # -- life --
     def command(self):
-        return [str(self.build / "elara-gateway"), "--port", str(self.port), "--runtime-dir", str(self.runtime),
+        return [*self.prefix, str(self.build / "elara-gateway"), "--port", str(self.port), "--runtime-dir", str(self.runtime),
                 "--kernelspec-dirs", str(self.specs), *self.arguments]
 
     def start(self, wait=True):
