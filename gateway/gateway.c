@@ -56,6 +56,9 @@ static int create_http(struct gateway *gateway, struct error *err) {
         .ip = settings->ip,
         .port = (int)settings->port,
         .port_retries = (int)settings->port_retries,
+        .sockets = gateway->handover.sockets,
+        .socket_count = gateway->handover.count,
+        .accept_later = gateway->handover.ready_fd >= 0,
         .base_url = settings->base_url,
         .body_max = settings->body_limit,
         .header_max = settings->header_limit,
@@ -158,8 +161,10 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
     if (create_auth(gateway, err) < 0 || create_http(gateway, err) < 0 ||
-        http_listen(gateway->http, err) < 0 || create_specs(gateway, err) < 0 ||
-        create_provisioner(gateway, err) < 0 ||
+        http_listen(gateway->http, err) < 0)
+        return -1;
+    handover_close_sockets(&gateway->handover); /* the HTTP server has its own of them */
+    if (create_specs(gateway, err) < 0 || create_provisioner(gateway, err) < 0 ||
         links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0)
         return -1;
     gateway->sessions = sessions_create(is_kernel_there, gateway);
@@ -171,18 +176,34 @@ static int build(struct gateway *gateway, struct error *err) {
     return 0;
 }
 
+/* Sockets that we were given may be open to more than the settings say. */
+static int take_handover(struct gateway *gateway, struct error *err) {
+    struct settings *settings = gateway->settings;
+    if (handover_take(&gateway->handover, err) < 0)
+        return -1;
+    if (gateway->handover.open_files > 0)
+        gateway->open_files = gateway->handover.open_files;
+    for (size_t i = 0; i < gateway->handover.count; i++) {
+        char address[64];
+        handover_address(gateway->handover.sockets[i], address, sizeof address);
+        free(settings->ip);
+        settings->ip = memory_strdup(address);
+        if (settings_check_exposure(settings, err) < 0)
+            return -1;
+    }
+    return settings_check_exposure(settings, err);
+}
+
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err) {
     enum log_level level;
     if (log_level_parse(settings->log_level, &level) == 0)
         log_set_level(level);
-    if (settings_check_exposure(settings, err) < 0)
-        return -1;
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
     struct gateway *gateway = memory_alloc(sizeof *gateway);
     gateway->open_files = raise_descriptor_limit();
     gateway->settings = settings;
     gateway->started_us = clock_wall_us();
-    if (build(gateway, err) < 0) {
+    if (take_handover(gateway, err) < 0 || build(gateway, err) < 0) {
         gateway_destroy(gateway);
         return -1;
     }
@@ -207,6 +228,7 @@ void gateway_destroy(struct gateway *gateway) {
     kernelspecs_destroy(gateway->specs);
     auth_destroy(gateway->auth);
     loop_destroy(gateway->loop);
+    handover_close(&gateway->handover);
     free(gateway->run);
     free(gateway);
 }

@@ -1,6 +1,7 @@
 /* The gateway's parts, and who is who. One of these per process, made by main and passed down; API files get it as their context. */
 #pragma once
 
+#include "gateway/handover.h"
 #include "gateway/settings.h"
 
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 struct gateway {
     struct settings *settings;
+    struct handover handover; /* from systemd or the gateway before us */
     struct loop *loop;
     struct auth *auth;
     struct http *http;
@@ -27,7 +29,7 @@ struct gateway {
 struct kernelspecs_settings;
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
-void gateway_run(struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads */
+void gateway_run(struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
 void gateway_destroy(struct gateway *gateway);
 
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */

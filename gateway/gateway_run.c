@@ -5,9 +5,11 @@
 #include "gateway/channels.h"
 #include "gateway/file_watch.h"
 #include "gateway/gateway.h"
+#include "gateway/handover.h"
 #include "gateway/http.h"
 #include "gateway/kernels.h"
 #include "gateway/loop.h"
+#include "gateway/session_adoption.h"
 #include "kernelspecs/kernelspecs.h"
 
 #include <signal.h>
@@ -25,10 +27,12 @@ enum {
 /* Freed with the gateway: a kernel that ends late still counts itself off here. */
 struct gateway_run {
     struct gateway *gateway;
-    struct event *terminate, *interrupt, *hangup, *specs_changed;
+    struct event *terminate, *interrupt, *hangup, *hand_over, *specs_changed;
     struct loop_deadline specs_settled, farewell, patience;
     struct file_watch *files[FILES_MAX];
     size_t file_count;
+    struct session_waiter adopted;
+    struct successor *successor;
     size_t kernels_ending;
     int farewell_left_ms;
     bool is_stopping;
@@ -109,12 +113,13 @@ static void watch_file(struct gateway_run *run, const char *path, void (*changed
         run->file_count++;
 }
 
-/* Clients have had their chance to hear that they should come back. */
+/* Clients have had their chance to ask, and to hear that they should come back. */
 static void on_farewell(void *context) {
     struct gateway_run *run = context;
     run->farewell_left_ms -= FAREWELL_POLL_MS;
     if (run->kernels_ending == 0 && run->gateway->answers_owed == 0 &&
-        (channels_count(run->gateway->channels) == 0 || run->farewell_left_ms <= 0))
+        (run->farewell_left_ms <= 0 ||
+         (channels_count(run->gateway->channels) == 0 && http_is_quiet(run->gateway->http))))
         loop_stop(run->gateway->loop);
     else
         loop_deadline_set(run->gateway->loop, &run->farewell, FAREWELL_POLL_MS);
@@ -144,6 +149,18 @@ static void shutdown_kernels(struct gateway_run *run) {
     }
 }
 
+/* Begins the way out. */
+static void begin_end(struct gateway_run *run) {
+    struct gateway *gateway = run->gateway;
+    run->is_stopping = true;
+    http_stop_accepting(gateway->http);
+    loop_deadline_set(gateway->loop, &run->patience,
+                      gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
+    channels_close_all(gateway->channels);
+    run->farewell_left_ms = FAREWELL_MS;
+    loop_deadline_set(gateway->loop, &run->farewell, FAREWELL_POLL_MS);
+}
+
 static void on_terminate(evutil_socket_t number, short what, void *context) {
     (void)what;
     struct gateway_run *run = context;
@@ -154,19 +171,47 @@ static void on_terminate(evutil_socket_t number, short what, void *context) {
         loop_stop(gateway->loop);
         return;
     }
-    run->is_stopping = true;
     bool ends_kernels = strcmp(gateway->settings->on_exit, "shutdown") == 0;
     log_info("%s: ending; %zu kernel%s %s", name, kernels_count(gateway->kernels),
              kernels_count(gateway->kernels) == 1 ? "" : "s",
              ends_kernels ? "will be shut down" : "left running for the next gateway");
-    http_stop_accepting(gateway->http);
     if (ends_kernels)
         shutdown_kernels(run);
-    loop_deadline_set(gateway->loop, &run->patience,
-                      gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
-    channels_close_all(gateway->channels);
-    run->farewell_left_ms = FAREWELL_MS;
-    loop_deadline_set(gateway->loop, &run->farewell, FAREWELL_POLL_MS);
+    begin_end(run);
+}
+
+/* ---- handing over (gateway/handover.h) ---- */
+
+static void on_successor_serves(void *context) {
+    struct gateway_run *run = context;
+    if (!run->is_stopping)
+        begin_end(run); /* whatever on-exit says: the kernels are served on */
+}
+
+static void on_hand_over(evutil_socket_t number, short what, void *context) {
+    static const struct successor_events events = {.done = on_successor_serves};
+    (void)number, (void)what;
+    struct gateway_run *run = context;
+    struct gateway *gateway = run->gateway;
+    int sockets[HANDOVER_SOCKETS_MAX];
+    struct error err = {0};
+    if (run->is_stopping || !successor_is_over(run->successor)) {
+        log_info("SIGUSR2: a new gateway is taking over already, or this one is ending");
+        return;
+    }
+    successor_destroy(run->successor);
+    run->successor = NULL;
+    size_t count = http_sockets(gateway->http, sockets, HANDOVER_SOCKETS_MAX);
+    if (successor_start(gateway->loop, sockets, count, gateway->open_files, &events, run,
+                        &run->successor, &err) < 0)
+        log_error("SIGUSR2: the new gateway could not be started, this one goes on: %s", err.text);
+}
+
+/* Kernels and sessions are known: the gateway before us, if there is one, may go. */
+static void on_adopted(void *context) {
+    struct gateway_run *run = context;
+    http_start_accepting(run->gateway->http);
+    handover_ready(&run->gateway->handover);
 }
 
 static void say_hello(const struct gateway *gateway) {
@@ -206,6 +251,9 @@ static void start(struct gateway_run *run) {
     run->terminate = on_signal(run, SIGTERM, on_terminate);
     run->interrupt = on_signal(run, SIGINT, on_terminate);
     run->hangup = on_signal(run, SIGHUP, on_hangup);
+    run->hand_over = on_signal(run, SIGUSR2, on_hand_over);
+    run->adopted = (struct session_waiter){.ready = on_adopted, .context = run};
+    session_adoption_wait(gateway->session_adoption, &run->adopted);
     int fd = kernelspecs_watch_fd(gateway->specs);
     if (fd >= 0) {
         run->specs_changed =
@@ -225,13 +273,14 @@ void gateway_run(struct gateway *gateway) {
     start(run);
     say_hello(gateway);
     loop_run(gateway->loop);
-    struct event *const events[] = {run->terminate, run->interrupt, run->hangup,
+    struct event *const events[] = {run->terminate, run->interrupt, run->hangup, run->hand_over,
                                     run->specs_changed};
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
         if (events[i] != NULL)
             event_free(events[i]);
     for (size_t i = 0; i < run->file_count; i++)
         file_watch_destroy(run->files[i]);
+    successor_destroy(run->successor);
     loop_deadline_clear(gateway->loop, &run->specs_settled);
     loop_deadline_clear(gateway->loop, &run->farewell);
     loop_deadline_clear(gateway->loop, &run->patience);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static const char *copy_text(const char *text, const char *fallback) {
     return text ? memory_strdup(text) : fallback ? memory_strdup(fallback) : NULL;
@@ -110,10 +111,22 @@ int http_reload_tls(struct http *http, struct error *err) {
 }
 
 /* Clients between requests are let go of; the others get "Connection: close" with their answer. */
+/* Between two requests. One that has just been opened, or whose next request is on the way, is about to ask: it gets its answer. */
+static bool is_idle(const struct http_connection *connection) {
+    int unread = 0;
+    (void)ioctl(bufferevent_getfd(connection->io), FIONREAD, &unread);
+    return connection->state == HTTP_READING_HEAD && !connection->head_started &&
+           connection->has_served && unread == 0;
+}
+
 void http_stop_accepting(struct http *http) {
     http->stopping = true;
     http_listen_close(http);
     list_each (&http->connections, struct http_connection, node, connection)
-        if (connection->state == HTTP_READING_HEAD && !connection->head_started)
+        if (is_idle(connection))
             http_connection_free(connection);
+}
+
+bool http_is_quiet(const struct http *http) {
+    return list_is_empty(&http->connections);
 }

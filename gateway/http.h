@@ -31,7 +31,10 @@ struct http_route {
 struct http_settings {
     const char *ip;
     int port;
-    int port_retries;             /* further ports to try when taken */
+    int port_retries;   /* further ports to try when taken */
+    const int *sockets; /* listening already, used (as copies) instead of ip and port */
+    size_t socket_count;
+    bool accept_later;            /* not before http_start_accepting */
     const char *base_url;         /* "/" or "/prefix/" */
     int64_t body_max, header_max; /* bytes; above: 413, 431 */
     /* for the whole head, from its first byte (TLS handshake included) */
@@ -53,8 +56,12 @@ void http_destroy(struct http *http);
 /* routes ends with a NULL method; it and context must outlive the server. */
 void http_add_routes(struct http *http, const struct http_route *routes, void *context);
 int http_listen(struct http *http, struct error *err);
-int http_port(const struct http *http);      /* the one it listens on */
+int http_port(const struct http *http); /* the one it listens on */
+/* The sockets it listens on, still its own; returns how many. */
+size_t http_sockets(const struct http *http, int *ret, size_t max);
+void http_start_accepting(struct http *http);
 void http_stop_accepting(struct http *http); /* what is under way is answered, then closed */
+bool http_is_quiet(const struct http *http); /* no connection is left */
 /* Reads certificate, key and client CA again; on failure the old ones stay. Does nothing without TLS. */
 int http_reload_tls(struct http *http, struct error *err);
 

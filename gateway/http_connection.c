@@ -163,6 +163,7 @@ void http_connection_free(struct http_connection *connection) {
 void http_connection_answered(struct http_connection *connection) {
     connection->request = NULL;
     connection->state = HTTP_SENDING;
+    connection->has_served = true;
     connection->progress = 0;
     set_deadline(connection, connection->http->settings.body_timeout_ms);
 }

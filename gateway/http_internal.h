@@ -64,6 +64,7 @@ struct http_connection {
     bool head_started; /* the first byte of a head is there */
     bool body_done;    /* nothing of the request is left unread */
     bool closes;       /* after this answer */
+    bool has_served;   /* a request before */
     size_t progress;   /* bytes at the last deadline */
     char address[HTTP_ADDRESS_SIZE];
 };

@@ -3,6 +3,7 @@
 #include "gateway/http_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -64,9 +65,11 @@ static int bind_address(const struct addrinfo *address, bool alone) {
 }
 
 static int add_listener(struct http *http, int fd, struct error *err) {
+    unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC;
+    if (http->settings.accept_later)
+        flags |= LEV_OPT_DISABLED;
     struct evconnlistener *listener =
-        evconnlistener_new(loop_base(http->loop), on_accept, http,
-                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
+        evconnlistener_new(loop_base(http->loop), on_accept, http, flags, BACKLOG, fd);
     if (listener == NULL) {
         error_system(err, errno, "listen");
         close(fd);
@@ -146,7 +149,22 @@ static int try_ports(struct http *http, const struct addrinfo *all, struct error
                      first.code ? first.text : "port: must be at most 65535");
 }
 
+static int listen_on_sockets(struct http *http, struct error *err) {
+    for (size_t i = 0; i < http->settings.socket_count && i < HTTP_LISTENERS_MAX; i++) {
+        int fd = fcntl(http->settings.sockets[i], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return error_system(err, errno, "listen");
+        if (add_listener(http, fd, err) < 0)
+            return -1;
+        http->port = bound_port(fd);
+    }
+    return 0;
+}
+
 int http_listen(struct http *http, struct error *err) {
+    http->accept_again = (struct loop_deadline){.run = accept_again, .context = http};
+    if (http->settings.socket_count > 0)
+        return listen_on_sockets(http, err);
     const char *ip = http->settings.ip;
     const char *name = *ip == '\0' || strcmp(ip, "*") == 0 ? NULL : ip;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -154,10 +172,20 @@ int http_listen(struct http *http, struct error *err) {
     int failure = getaddrinfo(name, "0", &hints, &all);
     if (failure != 0)
         return error_set(err, ERROR_INVALID, "ip: \"%s\": %s", ip, gai_strerror(failure));
-    http->accept_again = (struct loop_deadline){.run = accept_again, .context = http};
     int result = try_ports(http, all, err);
     freeaddrinfo(all);
     return result;
+}
+
+void http_start_accepting(struct http *http) {
+    accept_again(http);
+}
+
+size_t http_sockets(const struct http *http, int *ret, size_t max) {
+    size_t count = http->listener_count < max ? http->listener_count : max;
+    for (size_t i = 0; i < count; i++)
+        ret[i] = evconnlistener_get_fd(http->listeners[i]);
+    return count;
 }
 
 void http_listen_close(struct http *http) {
