@@ -334,6 +334,16 @@ int journal_next(const struct journal *journal, uint64_t seq, struct journal_rec
     return 0;
 }
 
+void journal_skip(struct journal *journal, uint64_t seq) {
+    if (seq < journal->next_seq)
+        return;
+    log_warning("numbers %" PRIu64 " to %" PRIu64 " were used, but their messages are gone",
+                journal->next_seq, seq);
+    if (journal->count > 0) /* what follows does not join them */
+        journal->segments[journal->count - 1]->sealed = true;
+    journal->next_seq = seq + 1;
+}
+
 uint64_t journal_oldest(const struct journal *journal) {
     struct journal_record record;
     return journal_next(journal, 0, &record) ? record.seq : journal->next_seq;

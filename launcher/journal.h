@@ -44,6 +44,8 @@ uint64_t journal_append(struct journal *journal, const struct journal_entry *ent
 
 /* The first record with a number > seq, or 0 when there is none yet. Fast for consecutive reads. */
 int journal_next(const struct journal *journal, uint64_t seq, struct journal_record *ret);
+/* No message gets a number up to seq: those are known to have been used, though their records are gone. */
+void journal_skip(struct journal *journal, uint64_t seq);
 uint64_t journal_oldest(const struct journal *journal); /* last + 1 when empty */
 uint64_t journal_last(const struct journal *journal);   /* 0 when nothing was ever written */
 /* What was lost of the numbers between seq and the next one that is kept. Messages are exact; bytes are in proportion

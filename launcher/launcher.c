@@ -332,6 +332,7 @@ static int bind_link(struct launcher *launcher, struct error *err) {
                                                      .status = make_status};
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
+    cleanup_free char *sessions = memory_printf("%s/sessions", launcher->directory);
     if (strlen(endpoint) - strlen("ipc://") > 107)
         return error_set(err, ERROR_LIMIT,
                          "%s is too long: the path of the link's socket may have 107 bytes; use a "
@@ -341,6 +342,7 @@ static int bind_link(struct launcher *launcher, struct error *err) {
         .kernel_id = launcher->launch->kernel_id,
         .endpoint = endpoint,
         .journal_directory = journal,
+        .session_path = sessions,
         .journal_bytes = launcher->launch->journal_bytes,
         .session_retention_ms = launcher->launch->session_retention_ms,
         .payload_max = PAYLOAD_MAX,

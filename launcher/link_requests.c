@@ -19,6 +19,7 @@ struct queued_request {
     struct link_session *session;       /* NULL: it was an attachment's own and went with it */
     struct link_attachment *attachment; /* NULL: it is gone */
     session_number session_number;
+    uint64_t gateway; /* whose numbering it is in */
     uint64_t number;
     bool is_invalid; /* only its place in the order counts */
     size_t length;   /* as sent */
@@ -38,16 +39,19 @@ static void mark_grant(struct link_attachment *attachment) {
                                  clock_monotonic_ms() + SERVER_GRANT_DELAY_MS);
 }
 
-/* The kernel has it: its bytes are granted again, to all of the session the number is told. */
+/* The kernel has it: its bytes are granted again, and the gateway's attachments of the session are told the number. */
 static void take_over(struct link_session *session, struct link_attachment *attachment,
-                      uint64_t number, size_t length) {
+                      uint64_t gateway, uint64_t number, size_t length) {
     if (attachment != NULL)
         attachment->accepted += length;
-    if (session == NULL)
+    struct session_gateway *numbers =
+        session != NULL ? session_gateway_find(session->slot, gateway) : NULL;
+    if (numbers == NULL)
         return;
-    session->accepted = number;
+    numbers->accepted = number;
     list_each (&session->attachments, struct link_attachment, node, each)
-        mark_grant(each);
+        if (each->numbers == numbers)
+            mark_grant(each);
 }
 
 void link_requests_emit_grants(struct link_peer *peer) {
@@ -60,7 +64,7 @@ void link_requests_emit_grants(struct link_peer *peer) {
         attachment->granted = attachment->accepted;
         uint8_t total[8];
         link_u64_write(total, attachment->accepted + LINK_GRANT_DEFAULT);
-        link_peer_emit(peer, LINK_GRANT, attachment->number, attachment->session->accepted, total,
+        link_peer_emit(peer, LINK_GRANT, attachment->number, attachment->numbers->accepted, total,
                        sizeof total);
         if (peer->is_gone)
             return;
@@ -75,6 +79,7 @@ static void enqueue(struct link_attachment *attachment, uint64_t number, const v
     request->session = session;
     request->attachment = attachment;
     request->session_number = session->number;
+    request->gateway = attachment->numbers->gateway;
     request->number = number;
     request->is_invalid = is_invalid;
     request->length = length;
@@ -98,15 +103,15 @@ static bool is_refused(struct link_attachment *attachment, const struct link_fra
     const struct link_session *session = attachment->session;
     const struct link_server *server = session->server;
     uint64_t outstanding = attachment->received - attachment->accepted;
+    uint64_t received = attachment->numbers->received;
     char reason[256];
     if (frame->length > server->payload_max)
         snprintf(reason, sizeof reason, "REQUEST: a message of %u bytes is more than %" PRIu64,
                  frame->length, server->payload_max);
     /* A number may be left out: its gateway gave it up, since the link keeps the order. */
-    else if (frame->seq == 0 ||
-             (frame->seq > session->received && frame->seq - session->received > NUMBER_GAP_MAX))
+    else if (frame->seq == 0 || (frame->seq > received && frame->seq - received > NUMBER_GAP_MAX))
         snprintf(reason, sizeof reason, "REQUEST: number %" PRIu64 " came, %" PRIu64 " is the next",
-                 frame->seq, session->received + 1);
+                 frame->seq, received + 1);
     else if (outstanding > 0 && outstanding + frame->length > LINK_GRANT_DEFAULT)
         snprintf(reason, sizeof reason,
                  "REQUEST: %" PRIu64 " bytes are outstanding, %d were granted",
@@ -125,15 +130,16 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
                        const uint8_t *payload) {
     struct link_session *session = attachment->session;
     struct link_server *server = session->server;
+    struct session_gateway *numbers = attachment->numbers;
     if (is_refused(attachment, frame))
         return;
     attachment->received += frame->length;
-    if (frame->seq <= session->received) { /* repeated after a break: once is enough */
+    if (frame->seq <= numbers->received) { /* repeated after a break: once is enough */
         attachment->accepted += frame->length;
         mark_grant(attachment);
         return;
     }
-    session->received = frame->seq;
+    numbers->received = frame->seq;
     struct kernel_message message;
     struct error err;
     bool is_invalid = kernel_message_parse(payload, frame->length, &message, &err) < 0;
@@ -145,7 +151,7 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
         taken = is_invalid ||
                 server->events.request(server->context, session->number, payload, frame->length);
     if (taken)
-        take_over(session, attachment, frame->seq, frame->length);
+        take_over(session, attachment, numbers->gateway, frame->seq, frame->length);
     else
         enqueue(attachment, frame->seq, payload, frame->length, is_invalid);
 }
@@ -154,7 +160,8 @@ static bool give_to_kernel(struct link_server *server, struct queued_request *re
     if (!request->is_invalid && !server->events.request(server->context, request->session_number,
                                                         request->message, request->length))
         return false;
-    take_over(request->session, request->attachment, request->number, request->length);
+    take_over(request->session, request->attachment, request->gateway, request->number,
+              request->length);
     drop_request(server, request);
     return true;
 }

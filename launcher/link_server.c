@@ -151,6 +151,13 @@ static void forget_earlier(struct link_server *server, const struct link_peer *p
             link_peer_forget(other, "its gateway connected again");
 }
 
+static uint64_t hash_nonce(const char *nonce) {
+    uint64_t value = UINT64_C(0xCBF29CE484222325);
+    for (; *nonce != '\0'; nonce++)
+        value = (value ^ (uint8_t)*nonce) * UINT64_C(0x100000001B3);
+    return value != 0 ? value : 1;
+}
+
 struct incoming {
     uint8_t route[SERVER_ROUTE_MAX];
     size_t route_length;
@@ -180,6 +187,7 @@ static void on_hello(struct link_server *server, struct link_peer **peer, const 
     const char *gateway = json_string_value(json_object_get(hello, "gateway"));
     memset((*peer)->gateway, 0, sizeof(*peer)->gateway);
     memcpy((*peer)->gateway, gateway, strnlen(gateway, SERVER_NONCE_MAX));
+    (*peer)->gateway_hash = hash_nonce((*peer)->gateway);
     forget_earlier(server, *peer);
     emit_welcome(*peer);
 }
@@ -443,6 +451,8 @@ int link_server_create(zloop_t *loop, const struct link_server_settings *setting
         return -1;
     }
     server->last_session = journal_max_session(server->journal);
+    server->session_file = session_file_open(settings->session_path, SERVER_SESSIONS_MAX);
+    link_sessions_restore(server);
     if (zloop_reader(loop, server->socket, on_readable, server) < 0) {
         link_server_destroy(&server);
         return error_set(err, ERROR_SYSTEM, "link: the loop does not take the socket");
@@ -474,6 +484,7 @@ void link_server_destroy(struct link_server **server_pointer) {
     reap(server);
     link_sessions_free(server);
     zsock_destroy(&server->socket);
+    session_file_close(server->session_file);
     journal_destroy(server->journal);
     heap_free(&server->deadlines);
     buffer_free(&server->scratch);

@@ -33,6 +33,7 @@ struct link_server_settings {
     const char *kernel_id;
     const char *endpoint;          /* ipc:///..., or tcp:// for a pod */
     const char *journal_directory; /* made if missing */
+    const char *session_path;      /* launcher/session_file.h; NULL: sessions end with the server */
     int64_t journal_bytes;
     int64_t session_retention_ms;
     int64_t payload_max; /* largest message taken from a gateway */

@@ -15,6 +15,7 @@
 #include "launcher/link.h"
 #include "launcher/link_server.h"
 #include "launcher/link_terms.h"
+#include "launcher/session_file.h"
 
 #include <zmq.h>
 
@@ -55,6 +56,7 @@ struct link_peer {
     uint8_t route[SERVER_ROUTE_MAX];
     size_t route_length;
     char gateway[SERVER_NONCE_MAX + 1];
+    uint64_t gateway_hash; /* never 0 */
     struct link_terms terms;
     bool is_gone;
     bool is_blocked; /* batch and parts wait until the pipe takes them */
@@ -73,11 +75,9 @@ struct link_peer {
 
 struct link_session {
     session_number number;
-    char *id; /* NULL: one attachment's own */
-    uint64_t cursor;
-    uint64_t sent_max;           /* highest seq that went to any of its attachments */
-    uint64_t received, accepted; /* numbers of requests */
-    unsigned queued;             /* requests that wait for the kernel */
+    char *id;                  /* NULL: one attachment's own */
+    struct session_slot *slot; /* cursor and the like: what survives us */
+    unsigned queued;           /* requests that wait for the kernel */
     struct link_server *server;
     struct list attachments;
     struct list_node idle; /* server.idle_sessions while nobody is attached, longest first */
@@ -88,6 +88,7 @@ struct link_attachment {
     struct list_node node; /* session.attachments, later server.attachments_gone */
     struct link_peer *peer;
     struct link_session *session; /* may be freed before it when gone, unless it is its own */
+    struct session_gateway *numbers; /* of the session's slot */
     bool owns_session;
     uint16_t number;
     bool is_gone, grant_due, ack_refused;
@@ -117,6 +118,7 @@ struct link_server {
     struct list attachments_gone;
     size_t attachment_count;
     struct map *sessions; /* by id */
+    struct session_file *session_file;
     struct list idle_sessions;
     session_number last_session;
 
@@ -181,6 +183,8 @@ void link_sessions_reap(struct link_server *server);
 /* Sends what the journal has for the peer's attachments; false when the pipe is full or the peer gone. */
 bool link_sessions_pump(struct link_peer *peer);
 void link_sessions_free(struct link_server *server);
+/* Those of an earlier launcher, from its file. */
+void link_sessions_restore(struct link_server *server);
 
 /* link_requests.c */
 void link_request_take(struct link_attachment *attachment, const struct link_frame *frame,

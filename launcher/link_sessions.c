@@ -12,6 +12,9 @@
 
 #define LOG_AREA "launcher/link_sessions"
 
+/* More than were ever sent behind the journal's end is damage, not loss. */
+#define NUMBERS_LOST_MAX (UINT64_C(1) << 40)
+
 /* --- attachments of a peer, by number --- */
 
 /* Where the number is, or where it would be. */
@@ -56,13 +59,19 @@ static void remove_from_peer(struct link_peer *peer, const struct link_attachmen
 
 /* --- sessions --- */
 
-static void free_session(struct link_session *session) {
+/* Its slot stays in the file. */
+static void release_session(struct link_session *session) {
     link_server_clear_deadline(session->server, &session->forget);
     list_remove(&session->idle);
     if (session->id != NULL)
         map_remove(session->server->sessions, session->id);
     free(session->id);
     free(session);
+}
+
+static void free_session(struct link_session *session) {
+    session_file_drop(session->server->session_file, session->slot);
+    release_session(session);
 }
 
 static void on_forget(void *owner, int64_t now_ms) {
@@ -90,6 +99,15 @@ static bool forget_oldest_idle(struct link_server *server) {
     return false;
 }
 
+static void name_session(struct link_session *session, const char *id) {
+    session->forget = (struct server_deadline){.due = on_forget, .owner = session};
+    list_init(&session->attachments);
+    if (id == NULL)
+        return;
+    session->id = memory_strdup(id);
+    map_put(session->server->sessions, id, session);
+}
+
 /* id NULL: a session of its own, which nothing can come back to. NULL: there are too many. */
 static struct link_session *create_session(struct link_server *server, const char *id) {
     if (id != NULL && map_count(server->sessions) >= SERVER_SESSIONS_MAX &&
@@ -98,14 +116,82 @@ static struct link_session *create_session(struct link_server *server, const cha
     struct link_session *session = memory_alloc(sizeof *session);
     session->server = server;
     session->number = ++server->last_session;
-    session->cursor = session->sent_max = journal_last(server->journal); /* it starts live */
-    session->forget = (struct server_deadline){.due = on_forget, .owner = session};
-    list_init(&session->attachments);
-    if (id != NULL) {
-        session->id = memory_strdup(id);
-        map_put(server->sessions, id, session);
-    }
+    session->slot = session_file_take(server->session_file, session->number, id);
+    session->slot->cursor = session->slot->sent_max = journal_last(server->journal); /* live */
+    name_session(session, id);
     return session;
+}
+
+static void restore_session(struct link_server *server, struct session_slot *slot) {
+    uint64_t last = journal_last(server->journal);
+    struct link_session *session = memory_alloc(sizeof *session);
+    session->server = server;
+    session->number = slot->number;
+    session->slot = slot;
+    name_session(session, slot->id);
+    if (slot->sent_max > last)
+        slot->sent_max = last;
+    if (slot->cursor > slot->sent_max)
+        slot->cursor = slot->sent_max;
+    for (size_t i = 0; i < SESSION_GATEWAYS_MAX; i++)
+        slot->gateways[i].accepted = slot->gateways[i].received; /* what waited is answered */
+    int64_t now_us = clock_wall_us();
+    if (slot->left_us <= 0 || slot->left_us > now_us)
+        slot->left_us = now_us; /* it was attached, or the clock was set back */
+    int64_t away_ms = (now_us - slot->left_us) / 1000;
+    list_append(&server->idle_sessions, &session->idle);
+    link_server_set_deadline(server, &session->forget,
+                             clock_monotonic_ms() + server->session_retention_ms - away_ms);
+    if (slot->number > server->last_session)
+        server->last_session = slot->number;
+}
+
+void link_sessions_restore(struct link_server *server) {
+    uint64_t last = journal_last(server->journal), used = last;
+    size_t at = 0;
+    struct session_slot *slot;
+    while ((slot = session_file_next(server->session_file, &at)) != NULL)
+        if (slot->sent_max > used && slot->sent_max - last < NUMBERS_LOST_MAX)
+            used = slot->sent_max;
+    journal_skip(server->journal, used);
+    at = 0;
+    while ((slot = session_file_next(server->session_file, &at)) != NULL) {
+        if (map_get(server->sessions, slot->id) == NULL && text_is_utf8(slot->id, strlen(slot->id)))
+            restore_session(server, slot);
+        else
+            session_file_drop(server->session_file, slot);
+    }
+    if (map_count(server->sessions) > 0)
+        log_info("%zu sessions of an earlier launcher are known", map_count(server->sessions));
+}
+
+/* --- requests' numbering --- */
+
+static bool is_numbering(const struct link_session *session, const struct session_gateway *entry) {
+    list_each (&session->attachments, struct link_attachment, node, each)
+        if (each->numbers == entry)
+            return true;
+    return false;
+}
+
+/* The gateway's own, or the place of the one that is away the longest; NULL when all are at work. */
+static struct session_gateway *find_numbers(struct link_session *session, uint64_t gateway) {
+    struct session_gateway *found = session_gateway_find(session->slot, gateway), *oldest = NULL;
+    uint64_t turn = 0;
+    for (size_t i = 0; i < SESSION_GATEWAYS_MAX; i++) {
+        struct session_gateway *entry = &session->slot->gateways[i];
+        if (entry->turn > turn)
+            turn = entry->turn;
+        if (!is_numbering(session, entry) && (oldest == NULL || entry->turn < oldest->turn))
+            oldest = entry;
+    }
+    if (found == NULL && oldest != NULL) {
+        *oldest = (struct session_gateway){.gateway = gateway};
+        found = oldest;
+    }
+    if (found != NULL)
+        found->turn = turn + 1;
+    return found;
 }
 
 /* --- ATTACH --- */
@@ -162,7 +248,7 @@ static void emit_attached(const struct link_attachment *attachment, bool resumed
     const struct link_session *session = attachment->session;
     cleanup_json json_t *json =
         json_pack("{s:s?, s:b, s:I}", "session_id", session->id, "resumed", resumed, "next_request",
-                  (json_int_t)(session->received + 1));
+                  (json_int_t)(attachment->numbers->received + 1));
     link_peer_emit_json(attachment->peer, LINK_ATTACHED, attachment->number, attachment->position,
                         json);
 }
@@ -182,19 +268,26 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
         emit_detached(peer, number, "too many sessions are attached to this kernel");
         return;
     }
+    struct session_gateway *numbers = find_numbers(session, peer->gateway_hash);
+    if (numbers == NULL) {
+        emit_detached(peer, number, "too many gateways serve this session");
+        return;
+    }
     struct link_attachment *attachment = memory_alloc(sizeof *attachment);
     attachment->peer = peer;
     attachment->session = session;
+    attachment->numbers = numbers;
     attachment->number = number;
     attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
     attachment->position = attachment->last_sent =
-        resumed ? session->cursor : journal_last(server->journal);
+        resumed ? session->slot->cursor : journal_last(server->journal);
     add_to_peer(peer, attachment);
     list_append(&session->attachments, &attachment->node);
     server->attachment_count++;
     list_remove(&session->idle);
     link_server_clear_deadline(server, &session->forget);
+    session->slot->left_us = 0;
     emit_attached(attachment, resumed);
 }
 
@@ -230,6 +323,7 @@ static void leave_session(struct link_attachment *attachment) {
     list_remove(&attachment->node);
     if (!list_is_empty(&session->attachments) || session->id == NULL)
         return;
+    session->slot->left_us = clock_wall_us();
     list_append(&server->idle_sessions, &session->idle);
     link_server_set_deadline(server, &session->forget,
                              clock_monotonic_ms() + server->session_retention_ms);
@@ -265,7 +359,7 @@ void link_sessions_free(struct link_server *server) {
     size_t at = 0;
     void *session;
     while (server->sessions != NULL && map_next(server->sessions, &at, NULL, &session))
-        free_session(session);
+        release_session(session);
     map_destroy(server->sessions);
 }
 
@@ -279,7 +373,7 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
         return; /* detached meanwhile, or 0: a probe of the connection */
     struct link_session *session = attachment->session;
     bool readable = link_u64_read(frame, payload, &consumed) == 0;
-    if (!readable || frame->seq > session->sent_max || consumed > attachment->sent) {
+    if (!readable || frame->seq > session->slot->sent_max || consumed > attachment->sent) {
         if (!attachment->ack_refused)
             log_warning("gateway %.36s: attachment %u: an ACK of message %" PRIu64
                         " is refused: %s",
@@ -290,8 +384,8 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
     }
     if (consumed > attachment->consumed)
         attachment->consumed = consumed;
-    if (frame->seq > session->cursor)
-        session->cursor = frame->seq;
+    if (frame->seq > session->slot->cursor)
+        session->slot->cursor = frame->seq;
 }
 
 /* --- sending --- */
@@ -329,8 +423,9 @@ static bool has_credit(const struct link_attachment *attachment, size_t length) 
 static void count_sent(struct link_attachment *attachment, uint64_t seq, size_t length) {
     attachment->sent += length;
     attachment->position = attachment->last_sent = seq;
-    if (seq > attachment->session->sent_max)
-        attachment->session->sent_max = seq;
+    struct session_slot *slot = attachment->session->slot;
+    if (seq > slot->sent_max)
+        slot->sent_max = seq;
 }
 
 enum step { STEP_DONE, STEP_NO_CREDIT, STEP_BLOCKED };
@@ -386,8 +481,9 @@ static bool pump(struct link_attachment *attachment) {
             return true;
     }
     /* Nothing is under way: what was passed over was for others, and is not missed when it is gone from the journal. */
-    if (session->cursor >= attachment->last_sent && attachment->position > session->cursor)
-        session->cursor = attachment->position;
+    if (session->slot->cursor >= attachment->last_sent &&
+        attachment->position > session->slot->cursor)
+        session->slot->cursor = attachment->position;
     return true;
 }
 

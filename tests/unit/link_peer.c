@@ -71,10 +71,12 @@ int world_create(void **state) {
 void world_start(struct world *world, const struct link_server_settings *overrides) {
     static const struct link_server_events events = {on_request, on_command, on_record, on_status};
     cleanup_free char *journal = memory_printf("%s/journal", world->directory);
+    cleanup_free char *sessions = memory_printf("%s/sessions", world->directory);
     struct link_server_settings settings = {
         .kernel_id = "kernel-1",
         .endpoint = world->endpoint,
         .journal_directory = journal,
+        .session_path = sessions,
         .journal_bytes = 16 << 20,
         .session_retention_ms = 60000,
         .payload_max = 4 << 20,

@@ -1,5 +1,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "launcher/base64.h"
 #include "link_peer.h"
@@ -83,8 +84,8 @@ static void test_each_number_is_taken_once(void **state) {
     expect_grant(peer, 1, 2, bytes); /* what was repeated is granted again, too */
     assert_int_equal(world->request_count, 2);
 
-    peer_destroy(peer); /* over connections and gateways */
-    peer = peer_welcomed(world, "another");
+    peer_destroy(peer); /* over connections */
+    peer = peer_welcomed(world, "g");
     assert_int_equal(peer_attach(peer, 8, "s", WINDOW, "cursor", NULL, NULL), 3);
     bytes = request(peer, 8, 2, "2", 0);
     bytes += request(peer, 8, 3, "3", 0);
@@ -97,6 +98,127 @@ static void test_each_number_is_taken_once(void **state) {
     request(peer, 8, 5, "5", 0);
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 5);
+    peer_destroy(peer);
+}
+
+static void test_two_gateways_number_on_their_own(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    struct peer *other = peer_welcomed(world, "another");
+    assert_int_equal(peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL), 1);
+    assert_int_equal(peer_attach(other, 1, "s", WINDOW, "cursor", NULL, NULL), 1);
+    uint64_t bytes = request(peer, 1, 1, "1", 0);
+    bytes += request(peer, 1, 2, "2", 0);
+    uint64_t others = request(other, 1, 1, "other 1", 0);
+    expect_grant(peer, 1, 2, bytes);
+    expect_grant(other, 1, 1, others);
+    assert_int_equal(world->request_count, 3);
+    world->is_ready = false; /* what waits is counted where it came from */
+    request(peer, 1, 3, "3", 0);
+    others += request(other, 1, 2, "other 2", 0);
+    peer_expect_nothing(peer);
+    peer_expect_nothing(other);
+    peer_destroy(peer);
+    peer = peer_welcomed(world, "g");
+    assert_int_equal(peer_attach(peer, 7, "s", WINDOW, "cursor", NULL, NULL), 4);
+    world->is_ready = true;
+    link_server_resume(world->server);
+    link_server_flush(world->server);
+    expect_grant(peer, 7, 3, 0);
+    expect_grant(other, 1, 2, others);
+    assert_int_equal(world->request_count, 5);
+    peer_destroy(other);
+    peer_destroy(peer);
+}
+
+/* The gateway that was not seen the longest makes room, but none that is at work. */
+static void test_few_gateways_serve_a_session(void **state) {
+    struct world *world = *state;
+    struct peer *peers[SESSION_GATEWAYS_MAX];
+    for (int i = 0; i < SESSION_GATEWAYS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "g %d", i);
+        peers[i] = peer_welcomed(world, name);
+        peer_attach(peers[i], 1, "s", WINDOW, "cursor", NULL, NULL);
+        request(peers[i], 1, 1, "1", 0);
+    }
+    struct peer *late = peer_welcomed(world, "late");
+    peer_json(late, LINK_ATTACH, 1, 0,
+              "{\"session_id\": \"s\", \"window\": 1000, \"from\": \"cursor\"}");
+    peer_send(late);
+    expect_detached(late, 1, "too many gateways");
+    peer_frame(peers[1], LINK_DETACH, 1, 0, NULL, 0);
+    peer_send(peers[1]);
+    peer_expect_nothing(peers[1]);
+    assert_int_equal(peer_attach(late, 1, "s", WINDOW, "cursor", NULL, NULL), 1);
+    assert_int_equal(peer_attach(peers[2], 2, "s", WINDOW, "cursor", NULL, NULL), 2);
+    for (int i = 0; i < SESSION_GATEWAYS_MAX; i++)
+        peer_destroy(peers[i]);
+    peer_destroy(late);
+}
+
+static void test_sessions_outlive_the_server(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    request(peer, 1, 1, "1", 0);
+    peer_expect_nothing(peer);
+    session_number number = world->request_session[0];
+    for (int i = 0; i < 3; i++)
+        publish_now(world, number, "{}", 0);
+    for (int i = 0; i < 3; i++)
+        peer_expect(peer, LINK_MESSAGE, 1);
+    peer_u64(peer, LINK_ACK, 1, 2, 0); /* the third one did not arrive */
+    peer_send(peer);
+    world->is_ready = false;
+    request(peer, 1, 2, "2", 0);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+    link_server_destroy(&world->server);
+
+    world->is_ready = true;
+    world_start(world, NULL);
+    peer = peer_welcomed(world, "g");
+    bool resumed = false;
+    uint64_t cursor = 0;
+    assert_int_equal(peer_attach(peer, 3, "s", WINDOW, "cursor", &cursor, &resumed), 3);
+    assert_true(resumed);
+    assert_int_equal(cursor, 2);
+    assert_int_equal(peer_expect(peer, LINK_MESSAGE, 3)->frame.seq, 3); /* for it alone */
+    request(peer, 3, 2, "2", 0); /* came already, whatever became of it */
+    request(peer, 3, 3, "3", 0);
+    peer_expect_nothing(peer);
+    assert_int_equal(world->request_count, 2);
+    assert_int_equal(world->request_session[1], number);
+    peer_attach(peer, 4, "new", WINDOW, "cursor", NULL, NULL);
+    request(peer, 4, 1, "new", 0);
+    peer_expect_nothing(peer);
+    assert_true(world->request_session[2] > number);
+    peer_destroy(peer);
+}
+
+/* What was sent under a number never comes again under it: a gateway would take it for a repetition. */
+static void test_numbers_go_on_without_the_journal(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    for (int i = 0; i < 3; i++)
+        publish_now(world, 0, "{}", 0);
+    for (int i = 0; i < 3; i++)
+        peer_expect(peer, LINK_MESSAGE, 1);
+    peer_u64(peer, LINK_ACK, 1, 3, 0);
+    peer_send(peer);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+    link_server_destroy(&world->server);
+    cleanup_free char *journal = memory_printf("%s/journal", world->directory);
+    assert_int_equal(file_remove_tree(journal, NULL), 0);
+    world_start(world, NULL);
+    peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    publish_now(world, 0, "{}", 0);
+    assert_int_equal(peer_expect(peer, LINK_MESSAGE, 1)->frame.seq, 4);
+    peer_expect_nothing(peer); /* no notice either: it has all there was */
     peer_destroy(peer);
 }
 
@@ -503,6 +625,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         test_server(test_requests_arrive_with_their_session),
         test_server(test_each_number_is_taken_once),
+        test_server(test_two_gateways_number_on_their_own),
+        test_server(test_few_gateways_serve_a_session),
+        test_server(test_sessions_outlive_the_server),
+        test_server(test_numbers_go_on_without_the_journal),
         test_server(test_numbers_may_be_left_out),
         test_server(test_a_grant_rides_with_messages),
         test_server(test_a_kernel_that_is_not_ready_stops_its_clients),
