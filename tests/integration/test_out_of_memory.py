@@ -30,16 +30,18 @@ def counters(tmp_path):
 
 def write_counters(directory, version, kills):
     if version == 2:
-        (directory / "memory.events").write_text(f"low 0\nhigh 0\nmax 9\noom {kills}\noom_kill {kills}\noom_group_kill 0\n")
+        text = f"low 0\nhigh 0\nmax 9\noom {kills}\noom_kill {kills}\noom_group_kill 0\n"
+        (directory / "memory.events").write_text(text)
     elif version == 1:
         (directory / "memory").mkdir(exist_ok=True)
         (directory / "memory" / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n")
 
 
-def kill_in_a_cell(gateway, client, kernel_id):
-    """What the running cell shows when its kernel is killed, as by the system."""
+def kill_in_a_cell(gateway, client, kernel_id, count=lambda: None):
+    """What the running cell shows when its kernel is killed, as by the system, which counts it."""
     msg_id = client.send_execute("sleep 30000")
     client.receive_until(lambda m: m["header"]["msg_type"] == "execute_input")
+    count()
     os.kill(gateway.kernel_pids(kernel_id)[0], signal.SIGKILL)
     return client.collect(msg_id)
 
@@ -57,13 +59,12 @@ def test_oom_killer_is_named_when_it_was_at_work_and_only_then(start_gateway, co
     kernel_id = gateway.start_kernel()["id"]
     client = connect(gateway, kernel_id)
     assert client.run_cell("print on").text() == "on\n"
-    write_counters(directory, version, kills)
-    cell = kill_in_a_cell(gateway, client, kernel_id)
+    cell = kill_in_a_cell(gateway, client, kernel_id, lambda: write_counters(directory, version, kills))
     assert told in cell.text("stderr") and not_told not in cell.text("stderr")
     assert cell.reply["status"] == "error" and told in cell.reply["evalue"]
     gateway.wait_for_state(kernel_id, "idle")
-    write_counters(directory, version, kills + 1 if kills > 3 else kills)
-    kill_in_a_cell(gateway, client, kernel_id)
+    again = kills + 1 if kills > 3 else kills
+    kill_in_a_cell(gateway, client, kernel_id, lambda: write_counters(directory, version, again))
     reason = gateway.wait_for_state(kernel_id, "dead")["reason"]
     assert told in reason and not_told not in reason
     assert told in connect(gateway, kernel_id).run_cell("print 1").error["evalue"]

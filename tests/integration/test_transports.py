@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 
 import pytest
 
@@ -91,27 +92,29 @@ def gate(tmp_path):
     return path
 
 
+def add_late(specs, gate, *argv, script=LATE):
+    """A kernelspec whose kernel waits at the gate the first time, when its ports are chosen and not yet bound."""
+    specs.add("late", ["bash", "-c", script, "bash", *argv, "-f", "{connection_file}"], env={"GATE": str(gate)})
+
+
 @pytest.mark.parametrize("port", PORTS)
 def test_taken_port_is_replaced_and_the_notebook_never_notices(start_gateway, specs, connect, gate, port):
-    specs.add("late", ["bash", "-c", LATE, "bash", specs.stub_program, "-f", "{connection_file}"], env={"GATE": str(gate)})
-    check_race(start_gateway(), connect, "late", "print on", gate, port)
+    add_late(specs, gate, specs.stub_program)
+    check_race(start_gateway(), connect, "print on", gate, port)
 
 
 def test_taken_port_of_ipykernel(start_gateway, specs, connect, gate):
-    import sys
-    specs.add("late", ["bash", "-c", LATE, "bash", sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-              env={"GATE": str(gate)})
-    check_race(start_gateway(), connect, "late", "print('on')", gate, "shell_port")
+    add_late(specs, gate, sys.executable, "-m", "ipykernel_launcher")
+    check_race(start_gateway(), connect, "print('on')", gate, "shell_port")
 
 
 def test_taken_port_of_a_kernel_that_does_not_say_why_it_ends(start_gateway, specs, connect, gate):
-    quiet = LATE.replace('exec "$@"', 'exec "$@" 2>/dev/null')
-    specs.add("late", ["bash", "-c", quiet, "bash", specs.stub_program, "-f", "{connection_file}"], env={"GATE": str(gate)})
-    check_race(start_gateway(), connect, "late", "print on", gate, "iopub_port")
+    add_late(specs, gate, specs.stub_program, script=LATE.replace('exec "$@"', 'exec "$@" 2>/dev/null'))
+    check_race(start_gateway(), connect, "print on", gate, "iopub_port")
 
 
-def check_race(gateway, connect, spec, code, gate, port):
-    kernel_id = gateway.start_kernel(spec)["id"]
+def check_race(gateway, connect, code, gate, port):
+    kernel_id = gateway.start_kernel("late")["id"]
     client = connect(gateway, kernel_id, timeout=60)
     msg_id = client.send_execute(code)
     path = gateway.kernel_directory(kernel_id) / "connection.json"
