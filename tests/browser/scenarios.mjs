@@ -1,4 +1,5 @@
-// What people do; each name is a test in test_lab.py. SPECS is the gateway's kernelspec directory.
+// What people do; each name is a test in test_lab.py. SPECS is the gateway's kernelspec directory; START is
+// the file that the kernel of the spec "slow" waits for.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 
@@ -141,10 +142,11 @@ async function missingInterpreterIsExplainedInTheFirstCell(lab) {
 
 async function slowStartShowsItsStageInTheCell(lab) {
   await lab.open();
-  await lab.newNotebook("Slow", "(Connecting|Starting|Unknown|Initializing|Idle)");
+  await lab.newNotebook("Slow", "(Connecting|Starting|Unknown|Busy|Idle)");
   const cell = await lab.run("print at last");
   await lab.output(cell, "Starting Slow");
   await lab.shot("stage");
+  lab.write(process.env.START, "");
   await lab.output(cell, "at last");
   seen(!(await cell.locator(".jp-OutputArea").first().innerText()).includes("Starting"), "that the stage made way");
   await lab.shot("done");

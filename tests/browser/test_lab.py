@@ -1,5 +1,6 @@
 """An unmodified JupyterLab in Chromium, started with JUPYTER_GATEWAY_URL: what a person does and sees. The screenshots are kept in
-test-output/browser of the build directory."""
+test-output/browser of the build directory. The kernel of the spec "slow" starts once the file START is there: no browser is too slow
+to see its start."""
 import json
 import os
 import re
@@ -20,6 +21,13 @@ from support.processes import Gateway, free_port, processes_mentioning, wait_unt
 
 SCENARIOS = re.findall(r"^async function (\w+)", (HERE / "scenarios.mjs").read_text(), re.MULTILINE)
 
+START = "start-slow"
+START_WHEN_TOLD = """
+import os, sys, time
+while not os.path.exists(sys.argv[1]): time.sleep(0.05)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 
 @pytest.fixture(scope="session")
 def build(request):
@@ -31,7 +39,8 @@ def specs(build, tmp_path_factory):
     specs = Specs(tmp_path_factory.mktemp("specs") / "kernels", build)
     shutil.copy(Path(sys.prefix) / "share/jupyter/kernels/python3/logo-64x64.png", specs.python())
     shutil.copy(HERE / "logo-64x64.png", specs.stub())
-    specs.stub("slow", "--start-delay", "8000", display_name="Slow")
+    specs.add("slow", [sys.executable, "-c", START_WHEN_TOLD, str(specs.directory.parent / START), specs.stub_program, "-f",
+                       "{connection_file}"], display_name="Slow")
     specs.add("no-interpreter", ["no-such-python", "-f", "{connection_file}"], display_name="No interpreter")
     return specs
 
@@ -100,5 +109,5 @@ def test_lab(scenario, lab, gateway, build, specs):
     new_spec = {"argv": [specs.stub_program, "-f", "{connection_file}"], "display_name": "Brand new", "language": "stub"}
     done = subprocess.run(["node", HERE / "lab.mjs", scenario, lab, shots], capture_output=True, text=True, timeout=240,
                           env={**os.environ, "NODE_MODULES": str(node_modules()), "SPECS": str(specs),
-                               "NEW_SPEC": json.dumps(new_spec)})
+                               "START": str(specs.directory.parent / START), "NEW_SPEC": json.dumps(new_spec)})
     assert done.returncode == 0, done.stdout + done.stderr
