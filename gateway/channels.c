@@ -136,14 +136,12 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
     struct client *client = context;
     if (client->ws == NULL)
         return;
-    if (delivery_is_new(&client->delivery, seq)) {
-        if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
-            link_payload_retain(payload);
-            websocket_send_reference(client->ws, true, payload->data, payload->length,
-                                     link_payload_release, payload->owner);
-        } else {
-            write_message(client, payload->data, payload->length);
-        }
+    if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
+        link_payload_retain(payload);
+        websocket_send_reference(client->ws, true, payload->data, payload->length,
+                                 link_payload_release, payload->owner);
+    } else {
+        write_message(client, payload->data, payload->length);
     }
     delivery_note(&client->delivery, seq, payload->length);
 }
@@ -152,16 +150,16 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
 
 static void client_update(struct client *client);
 
-static void on_attached(void *context, uint64_t cursor, bool resumed) {
+static void on_attached(void *context, uint64_t cursor, bool anew) {
     struct client *client = context;
-    delivery_restart(&client->delivery, client->attachment, cursor, resumed);
+    delivery_start(&client->delivery, client->attachment, cursor, anew);
     client_update(client);
 }
 
 static void on_detached(void *context, const char *reason) {
     struct client *client = context;
     client->attachment = NULL;
-    delivery_forget(&client->delivery);
+    delivery_stop(&client->delivery);
     if (client->ws != NULL && client->kernel != NULL && kernel_link(client->kernel) != NULL) {
         log_info("kernel %s: a client was detached: %s", kernel_id(client->kernel), reason);
         websocket_close(client->ws, CLOSE_COME_BACK, reason);

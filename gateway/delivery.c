@@ -16,7 +16,7 @@ enum {
 /* Where a message ends: in the websocket's byte stream, in the journal, in the attachment's count. */
 struct delivery_mark {
     uint64_t stream_end; /* websocket_accepted behind it */
-    uint64_t seq;
+    uint64_t seq;        /* 0: of a journal that is no more */
     uint64_t received;
 };
 
@@ -42,27 +42,22 @@ void delivery_stop(struct delivery *delivery) {
     delivery->attachment = NULL;
 }
 
-void delivery_forget(struct delivery *delivery) {
-    delivery_stop(delivery);
-    delivery->last_seq = 0;
-}
-
-void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
-                      bool resumed) {
-    delivery_stop(delivery);
-    delivery->attachment = attachment;
-    delivery->received = delivery->consumed = delivery->acked_consumed = 0;
-    if (!resumed || delivery->last_seq < cursor)
-        delivery->last_seq = cursor;
-    delivery->delivered = delivery->acked_delivered = cursor;
-}
-
-bool delivery_is_new(const struct delivery *delivery, uint64_t seq) {
-    return seq > delivery->last_seq;
-}
-
 static struct delivery_mark *mark_at(const struct delivery *delivery, size_t index) {
     return &delivery->marks[(delivery->mark_first + index) % delivery->mark_capacity];
+}
+
+void delivery_start(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
+                    bool anew) {
+    if (delivery->attachment != attachment) {
+        delivery_stop(delivery);
+        delivery->attachment = attachment;
+        delivery->received = delivery->consumed = delivery->acked_consumed = 0;
+    }
+    if (!anew && cursor <= delivery->delivered)
+        return;
+    delivery->delivered = delivery->acked_delivered = cursor;
+    for (size_t i = 0; anew && i < delivery->mark_count; i++)
+        mark_at(delivery, i)->seq = 0;
 }
 
 static struct delivery_mark *add_mark(struct delivery *delivery) {
@@ -83,8 +78,6 @@ void delivery_note(struct delivery *delivery, uint64_t seq, size_t length) {
     if (delivery->attachment == NULL)
         return;
     delivery->received += length;
-    if (seq > delivery->last_seq)
-        delivery->last_seq = seq;
     uint64_t end = websocket_accepted(delivery->ws);
     struct delivery_mark *last = delivery->mark_count > delivery->marks_consumed
                                      ? mark_at(delivery, delivery->mark_count - 1)
@@ -94,8 +87,7 @@ void delivery_note(struct delivery *delivery, uint64_t seq, size_t length) {
     uint64_t start = before != NULL ? before->stream_end : 0;
     if (last == NULL || end - start > MARK_BYTES)
         last = add_mark(delivery);
-    *last = (struct delivery_mark){
-        .stream_end = end, .seq = delivery->last_seq, .received = delivery->received};
+    *last = (struct delivery_mark){.stream_end = end, .seq = seq, .received = delivery->received};
     if (delivery->later.node.place == 0)
         loop_deadline_set(delivery->loop, &delivery->later, ACK_DELAY_MS);
 }
@@ -110,7 +102,8 @@ static void measure_consumed(struct delivery *delivery) {
 static void measure_delivered(struct delivery *delivery) {
     uint64_t arrived = websocket_acknowledged(delivery->ws);
     while (delivery->marks_consumed > 0 && mark_at(delivery, 0)->stream_end <= arrived) {
-        delivery->delivered = mark_at(delivery, 0)->seq;
+        if (mark_at(delivery, 0)->seq > delivery->delivered)
+            delivery->delivered = mark_at(delivery, 0)->seq;
         delivery->mark_first = (delivery->mark_first + 1) % delivery->mark_capacity;
         delivery->mark_count--;
         delivery->marks_consumed--;

@@ -18,8 +18,7 @@ struct delivery {
     struct attachment *attachment; /* NULL: nothing to acknowledge to */
     size_t window;
     bool has_spoken;   /* only a client that has sent something is known to read */
-    uint64_t last_seq; /* the highest handed on */
-    uint64_t received; /* payload bytes since ATTACH */
+    uint64_t received; /* payload bytes of this attachment, ever */
     uint64_t consumed;
     uint64_t acked_consumed;
     uint64_t delivered; /* seq */
@@ -32,15 +31,12 @@ struct delivery {
 
 void delivery_init(struct delivery *delivery, struct loop *loop, struct websocket *ws,
                    size_t window);
-/* A new ATTACH: counting starts again; when the launcher does not know the session any more, so do the numbers. */
-void delivery_restart(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
-                      bool resumed);
+/* The attachment is attached, perhaps again (attachment_events.attached): bytes are counted on, numbers begin again when they are anew. */
+void delivery_start(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
+                    bool anew);
+/* The attachment is gone. */
 void delivery_stop(struct delivery *delivery);
-/* The attachment is gone, and its journal may be too: the next one's numbers may begin at 1 again. */
-void delivery_forget(struct delivery *delivery);
 
-/* False for a message that was handed on before the link broke. */
-bool delivery_is_new(const struct delivery *delivery, uint64_t seq);
 /* After the message was given to the websocket (or dropped). */
 void delivery_note(struct delivery *delivery, uint64_t seq, size_t length);
 /* Says at once what has arrived: before the session is attached again, or the client is let go of, so that nothing that

@@ -193,7 +193,7 @@ void attachment_close(struct attachment *attachment) {
 /* Acknowledgements. */
 
 void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed) {
-    if (delivered > attachment->delivered)
+    if (delivered > attachment->delivered && !attachment->renumbered)
         attachment->delivered = delivered;
     if (consumed > attachment->consumed)
         attachment->consumed = consumed;
@@ -242,6 +242,7 @@ void link_attachments_renumber(struct link *link) {
             continue;
         link->slots[i]->last_seq = 0;
         link->slots[i]->delivered = 0;
+        link->slots[i]->renumbered = true;
     }
 }
 
@@ -426,11 +427,13 @@ void attachment_on_attached(struct attachment *attachment, const struct link_fra
     attachment->seen_seq = frame->seq;
     if (!attachment->was_attached || attachment->session->id == NULL)
         attachment->last_seq = frame->seq;
+    bool anew = !attachment->was_attached || attachment->renumbered;
     attachment->was_attached = true;
+    attachment->renumbered = false;
     attachment->ack_due = attachment->delivered > 0;
     wake(attachment);
     if (attachment->events.attached != NULL)
-        attachment->events.attached(attachment->context, frame->seq, resumed);
+        attachment->events.attached(attachment->context, frame->seq, anew);
     if (attachment->state == ATTACHMENT_ATTACHED && attachment_may_send(attachment) &&
         attachment->events.granted != NULL)
         attachment->events.granted(attachment->context); /* a full queue may have room again */

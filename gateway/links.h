@@ -50,7 +50,8 @@ void link_payload_retain(const struct link_payload *payload);
 void link_payload_release(void *owner);
 
 struct attachment_events {
-    void (*attached)(void *context, uint64_t cursor, bool resumed); /* again after each reconnect */
+    /* Again after each reconnect. anew: numbers begin again behind cursor, what was received or delivered before has none any more. Totals of bytes go on. */
+    void (*attached)(void *context, uint64_t cursor, bool anew);
     void (*message)(void *context, uint64_t seq, const struct link_payload *payload);
     void (*granted)(void *context); /* attachment_may_send may be true again */
     /* by the launcher or link_close; gone after it */

@@ -119,6 +119,7 @@ struct attachment {
     uint16_t number;
     enum attachment_state state;
     bool from_cursor, closing, ack_due, was_attached;
+    bool renumbered; /* the journal began again, and ATTACHED did not come yet */
     size_t window;
     struct attachment_events events;
     void *context;

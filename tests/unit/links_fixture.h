@@ -33,7 +33,7 @@ struct heard {
 struct client {
     struct attachment *attachment;
     int attached, granted, detached, messages;
-    bool resumed;
+    bool anew;
     uint64_t cursor, last_seq;
     size_t bytes;
     char text[64];
@@ -146,13 +146,18 @@ static void peer_grant(struct fixture *f, uint16_t attachment, uint64_t taken, u
     peer_say_bytes(f, LINK_GRANT, attachment, taken, payload, sizeof payload);
 }
 
-static void peer_welcome(struct fixture *f, const char *kernel_id, uint64_t seq) {
+static void peer_welcome_as(struct fixture *f, const char *nonce, const char *kernel_id,
+                            uint64_t seq) {
     cleanup_free char *text =
-        memory_printf("{\"version\": 1, \"capabilities\": [\"later\"], \"launcher\": \"n1\", "
+        memory_printf("{\"version\": 1, \"capabilities\": [\"later\"], \"launcher\": \"%s\", "
                       "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\"}, "
                       "\"status\": {\"phase\": \"ready\"}}",
-                      kernel_id);
+                      nonce, kernel_id);
     peer_say(f, LINK_WELCOME, 0, seq, text);
+}
+
+static void peer_welcome(struct fixture *f, const char *kernel_id, uint64_t seq) {
+    peer_welcome_as(f, "n1", kernel_id, seq);
 }
 
 /* Running the loop until something is so. */
@@ -255,11 +260,11 @@ static void on_exited(void *context, const json_t *report) {
 }
 static const struct link_events link_events = {on_welcomed, on_lost, on_status, on_exited};
 
-static void on_attached(void *context, uint64_t cursor, bool resumed) {
+static void on_attached(void *context, uint64_t cursor, bool anew) {
     struct client *client = context;
     client->attached++;
     client->cursor = cursor;
-    client->resumed = resumed;
+    client->anew = anew;
 }
 static void on_message(void *context, uint64_t seq, const struct link_payload *payload) {
     struct client *client = context;

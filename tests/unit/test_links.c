@@ -202,6 +202,7 @@ static void test_reset_repeats_what_was_not_taken(void **state) {
     assert_true(has_member(again, "from", "cursor"));
     peer_say(f, LINK_ATTACHED, a, 4, "{\"resumed\": true, \"next_request\": 3}");
     run_until(f, attached_twice);
+    assert_false(f->a.anew);
     const struct heard *request = expect(f, LINK_REQUEST);
     assert_int_equal(request->seq, 3); /* 2 was taken, its GRANT was lost */
     assert_memory_equal(request->payload, "r3", 2);
@@ -449,6 +450,43 @@ static void test_launcher_that_came_back(void **state) {
     assert_int_equal(f->result_code, ERROR_NONE);
 }
 
+static bool one_message(struct fixture *f) {
+    return f->a.messages == 1;
+}
+
+static bool both_messages(struct fixture *f) {
+    return f->a.messages == 2;
+}
+
+/* A new launcher whose journal began again, where another gateway has attached the session already: low numbers are new ones. */
+static void test_session_resumed_in_another_journal(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session");
+    assert_true(f->a.anew);
+    peer_say(f, LINK_MESSAGE, a, 4, "four");
+    run_until(f, one_message);
+    peer_say(f, LINK_RESET, 0, 0, "");
+    expect(f, LINK_HELLO);
+    peer_welcome_as(f, "n2", KERNEL, 2);
+    expect(f, LINK_ATTACH);
+    attachment_ack(f->a.attachment, 4, 4); /* it arrived, but its number means nothing here */
+    peer_say(f, LINK_ATTACHED, a, 1, "{\"resumed\": true, \"next_request\": 1}");
+    run_until(f, attached_twice);
+    assert_true(f->a.anew);
+    peer_say(f, LINK_MESSAGE, a, 2, "two");
+    run_until(f, both_messages);
+    assert_int_equal(f->a.last_seq, 2);
+    attachment_ack(f->a.attachment, 0, 7);
+    const struct heard *ack = expect(f, LINK_ACK);
+    while (number_of(ack) < 3) {
+        assert_int_equal(ack->seq, 0);
+        ack = expect(f, LINK_ACK);
+    }
+    assert_int_equal(ack->seq, 0); /* nobody has said that the second has arrived */
+    assert_int_equal(number_of(ack), 3);
+}
+
 static void test_new_generation(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -499,6 +537,7 @@ int main(void) {
         TEST(test_malformed_batch_is_dropped_whole),
         TEST(test_full_pipe_is_tried_again),
         TEST(test_launcher_that_came_back),
+        TEST(test_session_resumed_in_another_journal),
         TEST(test_new_generation),
         TEST(test_bad_endpoint),
     };
