@@ -25,7 +25,7 @@ bool api_reply_adopting(struct gateway *gateway, struct http_request *request) {
 
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id) {
-    struct kernel *kernel = kernels_find(gateway->kernels, id);
+    struct kernel *kernel = kernels_look_for(gateway->kernels, id);
     if (kernel != NULL && auth_may_use(http_request_identity(request), kernel_owner(kernel)))
         return kernel;
     bool can_exist = text_is_kernel_id(id);

@@ -1,3 +1,4 @@
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -31,10 +32,7 @@ static void on_patience_ended(void *context) {
         kernel_adoption_settled(kernel);
 }
 
-static void on_found(void *context, const char *id, json_t *record) {
-    struct kernels *kernels = context;
-    if (!text_is_kernel_id(id) || map_get(kernels->by_id, id) != NULL)
-        return;
+static struct kernel *make_found(struct kernels *kernels, const char *id, const json_t *record) {
     struct kernel *kernel = kernel_create(kernels, id);
     kernel_take_record(kernel, record);
     if (kernel->owner == NULL)
@@ -47,7 +45,14 @@ static void on_found(void *context, const char *id, json_t *record) {
         kernel_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     kernel_set_stage(kernel, "finding the kernel again");
-    kernel->is_adopting = true;
+    return kernel;
+}
+
+static void on_found(void *context, const char *id, json_t *record) {
+    struct kernels *kernels = context;
+    if (!text_is_kernel_id(id) || map_get(kernels->by_id, id) != NULL)
+        return;
+    make_found(kernels, id, record)->is_adopting = true;
     kernels->adopting++;
 }
 
@@ -63,9 +68,59 @@ static void adopt(struct kernel *kernel) {
     kernel_adoption_settled(kernel);
 }
 
+/* Another gateway has started it, or our own has, which is known. */
+static void on_other_found(void *context, const char *id, json_t *record) {
+    struct kernels *kernels = context;
+    if (kernels->searching || map_get(kernels->by_id, id) != NULL)
+        return;
+    log_info("kernel %s: another gateway has started it", id);
+    struct kernel *kernel = make_found(kernels, id, record);
+    adopt(kernel);
+    if (kernels->found != NULL)
+        kernels->found(kernels->found_context, kernel);
+}
+
+/* Another gateway has ended it. What we end ourselves goes its own way. */
+static void on_other_gone(void *context, const char *id) {
+    struct kernels *kernels = context;
+    struct kernel *kernel = map_get(kernels->by_id, id);
+    if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
+        return;
+    log_info("kernel %s: another gateway has ended it", id);
+    kernel_drop_link(kernel);
+    kernels->provisioner->ops->release(steal(&kernel->provision));
+    kernel_post(kernel, KERNEL_EVENT_REMOVED);
+    kernel_forget(kernel, "it was ended through another gateway");
+}
+
+static void watch_others(struct kernels *kernels) {
+    static const struct provisioner_watch watch = {.found = on_other_found, .gone = on_other_gone};
+    const struct provisioner_ops *ops = kernels->provisioner->ops;
+    struct error err;
+    if (ops->watch != NULL && ops->watch(kernels->provisioner, &watch, kernels, &err) < 0)
+        log_warning("kernels of other gateways are found only when somebody asks for them: %s",
+                    err.text);
+}
+
+void kernels_on_found(struct kernels *kernels, void (*found)(void *context, struct kernel *kernel),
+                      void *context) {
+    kernels->found = found;
+    kernels->found_context = context;
+}
+
+struct kernel *kernels_look_for(struct kernels *kernels, const char *id) {
+    const struct provisioner_ops *ops = kernels->provisioner->ops;
+    struct kernel *kernel = kernels_find(kernels, id);
+    if (kernel != NULL || kernels->searching || ops->look == NULL || !text_is_kernel_id(id))
+        return kernel;
+    ops->look(kernels->provisioner, id);
+    return kernels_find(kernels, id);
+}
+
 void kernels_adopt(struct kernels *kernels) {
     struct error err;
     kernels->searching = true;
+    watch_others(kernels);
     if (kernels->provisioner->ops->find(kernels->provisioner, on_found, kernels, &err) < 0) {
         /* An empty list would make clients forget their kernels: rather no answer than a wrong one. */
         log_error("the kernels of an earlier gateway cannot be looked for, trying again: %s",

@@ -79,6 +79,11 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
                   struct kernel **ret, struct error *err);
 
 struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* NULL: none */
+/* The same, and looks whether another gateway has just started one of that id. */
+struct kernel *kernels_look_for(struct kernels *kernels, const char *id);
+/* Tells of each kernel that another gateway has started, from the end of the adoption on. */
+void kernels_on_found(struct kernels *kernels, void (*found)(void *context, struct kernel *kernel),
+                      void *context);
 /* Why the id is no more ("culled after 3 h idle"), for who may know; else NULL. */
 const char *kernels_tombstone(const struct kernels *kernels, const char *id,
                               const struct auth_identity *identity);

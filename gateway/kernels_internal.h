@@ -41,6 +41,8 @@ struct kernels {
     size_t adopting; /* kernels that were found and have not answered */
     bool searching;  /* the provisioner's places were not read yet */
     struct loop_deadline adoption;
+    void (*found)(void *context, struct kernel *kernel);
+    void *found_context;
 };
 
 enum kernel_event {

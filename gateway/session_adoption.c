@@ -39,6 +39,10 @@ static void take_over(struct session_adoption *adoption, const struct kernel *ke
         adoption->found++;
 }
 
+static void on_found(void *context, struct kernel *kernel) {
+    take_over(context, kernel);
+}
+
 static void on_poll(void *context) {
     struct session_adoption *adoption = context;
     if (kernels_is_adopting(adoption->kernels)) {
@@ -49,6 +53,7 @@ static void on_poll(void *context) {
     while ((kernel = kernels_next(adoption->kernels, kernel)) != NULL)
         take_over(adoption, kernel);
     adoption->done = true;
+    kernels_on_found(adoption->kernels, on_found, adoption);
     if (adoption->found > 0)
         log_info("sessions taken over from an earlier gateway: %zu", adoption->found);
     while (!list_is_empty(&adoption->waiters)) {

@@ -27,6 +27,12 @@ struct provision_events {
 /* A kernel that was there before this gateway. record is borrowed. */
 typedef void provisioner_found(void *context, const char *kernel_id, json_t *record);
 
+/* Kernels that somebody else, such as a second gateway, starts and ends. record is borrowed. */
+struct provisioner_watch {
+    provisioner_found *found; /* may be told of kernels that are known already */
+    void (*gone)(void *context, const char *kernel_id);
+};
+
 struct provisioner_ops {
     const char *name; /* "local" */
     /* launch and record: trees as launch.h describes; copied. The record is on disk before start returns 0. -1: refused, with the cause; nothing was left behind. ERROR_UNAVAILABLE:
@@ -37,6 +43,11 @@ struct provisioner_ops {
     /* Calls found() for each kernel of the place, then done. Broken entries are logged and cleaned up. */
     int (*find)(struct provisioner *self, provisioner_found *found, void *context,
                 struct error *err);
+    /* Tells of kernels that come and go from now on; begin before find. A failure only means that others' kernels are found when somebody asks for them. */
+    int (*watch)(struct provisioner *self, const struct provisioner_watch *watch, void *context,
+                 struct error *err);
+    /* Somebody asks for a kernel we do not know: calls watch's found() at once if there is one with a living launcher. */
+    void (*look)(struct provisioner *self, const char *kernel_id);
     /* Takes over one that find() named: reachable or ended follows. */
     int (*adopt)(struct provisioner *self, const char *kernel_id,
                  const struct provision_events *events, void *context, struct provision **ret,

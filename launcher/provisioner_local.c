@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/local_process.h"
+#include "launcher/local_watch.h"
 #include "launcher/log_tail.h"
 
 #define LOG_AREA "launcher/provisioner_local"
@@ -22,6 +23,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum {
     READY_TEXT_MAX = 2048,
@@ -30,7 +32,11 @@ enum {
     SEARCH_ROUNDS_MAX = 200,
     TAIL_BYTES = 4096,
     TAIL_LINES = 20,
+    NEW_KEPT_S = 60, /* a directory that is being made is somebody's for so long */
 };
+
+/* A kernel's directory is made under such a name, and renamed when it is complete and locked: who looks never sees half of one. */
+#define NEW_PREFIX ".new-"
 
 struct local {
     struct provisioner base;
@@ -39,6 +45,9 @@ struct local {
     char *launcher_path;
     int64_t open_files;
     struct list provisions;
+    struct local_watch *watch;
+    struct provisioner_watch watcher; /* NULLs: nobody */
+    void *watcher_context;
 };
 
 struct provision {
@@ -46,6 +55,8 @@ struct provision {
     struct local *local;
     char *id;
     char *directory;
+    ino_t
+        inode; /* of the directory: another gateway may have ended the kernel and started one of the same id */
     struct provision_events events;
     void *context;
     struct local_process process;
@@ -110,8 +121,15 @@ static void call_reachable(struct provision *provision) {
 
 /* --- the launcher's end --- */
 
+static ino_t inode_of(const char *path) {
+    struct stat what;
+    return stat(path, &what) == 0 ? what.st_ino : 0;
+}
+
 static void remove_files(const struct provision *provision) {
     struct error err;
+    if (inode_of(provision->directory) != provision->inode)
+        return;
     if (file_remove_tree(provision->directory, &err) < 0)
         log_error("kernel %s: its directory could not be removed: %s", provision->id, err.text);
 }
@@ -211,13 +229,36 @@ static void run_later(struct provision *provision, event_callback_fn run, int in
     event_add(provision->later, &wait);
 }
 
-static int write_files(const struct provision *provision, json_t *launch, json_t *record,
-                       struct error *err) {
-    cleanup_free char *launch_path = path_in(provision, "launch.json");
-    cleanup_free char *record_path = path_in(provision, "record.json");
+static int write_files(const char *directory, json_t *launch, json_t *record, struct error *err) {
+    cleanup_free char *launch_path = memory_printf("%s/launch.json", directory);
+    cleanup_free char *record_path = memory_printf("%s/record.json", directory);
     if (file_write_json(launch_path, launch, 0600, err) < 0)
         return -1;
     return file_write_json(record_path, record, 0600, err);
+}
+
+/* With its files; returns the descriptor that holds its lock. */
+static int make_directory(struct provision *provision, json_t *launch, json_t *record,
+                          struct error *err) {
+    cleanup_free char *path =
+        memory_printf("%s/" NEW_PREFIX "%s", provision->local->directory, provision->id);
+    (void)file_remove_tree(path, NULL); /* of a gateway that was killed right here */
+    if (mkdir(path, 0700) < 0)
+        return error_system(err, errno, "%s", path);
+    cleanup_close int lock_fd = local_process_lock(path, err);
+    if (lock_fd < 0 || write_files(path, launch, record, err) < 0) {
+        (void)file_remove_tree(path, NULL);
+        return -1;
+    }
+    if (rename(path, provision->directory) < 0) {
+        int problem = errno;
+        (void)file_remove_tree(path, NULL);
+        if (problem == EEXIST || problem == ENOTEMPTY)
+            return error_set(err, ERROR_EXISTS, "kernel %s exists already", provision->id);
+        return error_system(err, problem, "%s", provision->directory);
+    }
+    provision->inode = inode_of(provision->directory);
+    return steal_fd(&lock_fd);
 }
 
 static int start_launcher(struct provision *provision, int lock_fd, struct error *err) {
@@ -254,18 +295,12 @@ static int local_start(struct provisioner *self, const char *kernel_id, json_t *
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          kernel_id);
     struct provision *provision = new_provision(local, kernel_id, events, context);
-    if (mkdir(provision->directory, 0700) < 0) {
-        int problem = errno;
-        if (problem == EEXIST)
-            error_set(err, ERROR_EXISTS, "kernel %s exists already", kernel_id);
-        else
-            error_system(err, problem, "%s", provision->directory);
+    cleanup_close int lock_fd = make_directory(provision, launch, record, err);
+    if (lock_fd < 0) {
         free_provision(provision);
         return -1;
     }
-    cleanup_close int lock_fd = local_process_lock(provision->directory, err);
-    if (lock_fd < 0 || write_files(provision, launch, record, err) < 0 ||
-        start_launcher(provision, lock_fd, err) < 0) {
+    if (start_launcher(provision, lock_fd, err) < 0) {
         remove_files(provision);
         free_provision(provision);
         return -1;
@@ -331,6 +366,17 @@ static void look_at(struct local *local, const char *id, provisioner_found *foun
     found(context, id, record);
 }
 
+/* A gateway was killed while it made this one. */
+static void look_at_new(const struct local *local, const char *name) {
+    cleanup_free char *directory = memory_printf("%s/%s", local->directory, name);
+    struct stat what;
+    if (!text_starts_with(name, NEW_PREFIX) || lstat(directory, &what) < 0 ||
+        what.st_ctim.tv_sec + NEW_KEPT_S > time(NULL))
+        return;
+    log_warning("%s: a kernel that never came to be; removed", directory);
+    (void)file_remove_tree(directory, NULL);
+}
+
 static int local_find(struct provisioner *self, provisioner_found *found, void *context,
                       struct error *err) {
     struct local *local = (struct local *)self;
@@ -339,10 +385,73 @@ static int local_find(struct provisioner *self, provisioner_found *found, void *
         return error_system(err, errno, "%s", local->directory);
     const struct dirent *item;
     while ((item = readdir(directory)) != NULL)
-        if (item->d_name[0] != '.')
+        if (item->d_name[0] == '.')
+            look_at_new(local, item->d_name);
+        else
             look_at(local, item->d_name, found, context);
     closedir(directory);
     return 0;
+}
+
+static char *directory_of(const struct local *local, const char *id) {
+    return memory_printf("%s/%s", local->directory, id);
+}
+
+/* One without a living launcher is whoever's who started it. */
+static void look_for(struct local *local, const char *id) {
+    cleanup_free char *directory = directory_of(local, id);
+    cleanup_json json_t *record = NULL;
+    struct error err;
+    if (!text_is_kernel_id(id) || access(directory, F_OK) < 0)
+        return;
+    cleanup_close int lock_fd = local_process_lock(directory, &err);
+    if (lock_fd < 0 && err.code == ERROR_EXISTS && read_record(directory, &record, &err) == 0)
+        local->watcher.found(local->watcher_context, id, record);
+}
+
+static void on_appeared(void *context, const char *name) {
+    look_for(context, name);
+}
+
+static void on_vanished(void *context, const char *name) {
+    const struct local *local = context;
+    cleanup_free char *directory = directory_of(local, name);
+    if (access(directory, F_OK) < 0) /* else it is there again */
+        local->watcher.gone(local->watcher_context, name);
+}
+
+/* gone() may end any provision, so their names are taken first. */
+static void on_missed(void *context) {
+    struct local *local = context;
+    cleanup_json json_t *names = json_array();
+    size_t i;
+    const json_t *name;
+    list_each (&local->provisions, struct provision, node, provision)
+        json_array_append_new(names, json_string(provision->id));
+    json_array_foreach(names, i, name) {
+        on_vanished(local, json_string_value(name));
+    }
+    struct error err;
+    if (local_find(&local->base, local->watcher.found, local->watcher_context, &err) < 0)
+        log_error("kernels of other gateways cannot be looked for: %s", err.text);
+}
+
+static int local_watch(struct provisioner *self, const struct provisioner_watch *watch,
+                       void *context, struct error *err) {
+    static const struct local_watch_events events = {
+        .appeared = on_appeared, .vanished = on_vanished, .missed = on_missed};
+    struct local *local = (struct local *)self;
+    local->watcher = *watch;
+    local->watcher_context = context;
+    if (local->watch != NULL)
+        return 0;
+    return local_watch_create(local->loop, local->directory, &events, local, &local->watch, err);
+}
+
+static void local_look(struct provisioner *self, const char *kernel_id) {
+    struct local *local = (struct local *)self;
+    if (local->watcher.found != NULL)
+        look_for(local, kernel_id);
 }
 
 /* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got it. */
@@ -383,6 +492,7 @@ static int local_adopt(struct provisioner *self, const char *kernel_id,
     if (!text_is_kernel_id(kernel_id) || access(directory, F_OK) < 0)
         return error_set(err, ERROR_NOT_FOUND, "there is no kernel %.100s", kernel_id);
     struct provision *provision = new_provision(local, kernel_id, events, context);
+    provision->inode = inode_of(provision->directory);
     run_later(provision, on_search, 0);
     *ret = provision;
     return 0;
@@ -426,6 +536,7 @@ static void local_destroy(struct provisioner *self) {
     struct local *local = (struct local *)self;
     while (!list_is_empty(&local->provisions))
         free_provision(list_entry(local->provisions.head.next, struct provision, node));
+    local_watch_destroy(local->watch);
     free(local->directory);
     free(local->launcher_path);
     free(local);
@@ -435,6 +546,8 @@ static const struct provisioner_ops local_ops = {
     .name = "local",
     .start = local_start,
     .find = local_find,
+    .watch = local_watch,
+    .look = local_look,
     .adopt = local_adopt,
     .signal = local_signal,
     .remove = local_remove,

@@ -327,6 +327,69 @@ static void test_adoption(void **state) {
     assert_false(is_there(world));
 }
 
+struct seen {
+    struct event_base *loop;
+    int found, gone;
+};
+
+static void see_found(void *context, const char *kernel_id, json_t *record) {
+    struct seen *seen = context;
+    note_found(&seen->found, kernel_id, record);
+    event_base_loopbreak(seen->loop);
+}
+
+static void see_gone(void *context, const char *kernel_id) {
+    struct seen *seen = context;
+    assert_string_equal(kernel_id, id);
+    seen->gone++;
+    event_base_loopbreak(seen->loop);
+}
+
+/* Two provisioners on one directory, as two gateways have them. */
+static void test_kernels_of_others(void **state) {
+    static const struct provisioner_watch watch = {.found = see_found, .gone = see_gone};
+    struct world *world = *state;
+    const struct provisioner_ops *ops = world->provisioner->ops;
+    const struct provisioner_local_settings settings = {.runtime_directory = world->runtime,
+                                                        .launcher_path = "/proc/self/exe"};
+    struct seen seen = {.loop = world->loop};
+    struct provisioner *other;
+    struct told told;
+    struct error err;
+    assert_int_equal(provisioner_local_create(world->loop, &settings, &other, &err), 0);
+    assert_int_equal(ops->watch(other, &watch, &seen, &err), 0);
+    ops->look(other, id);
+    assert_int_equal(seen.found, 0);
+    struct provision *provision = start(world, "stay", &told);
+    ops->look(other, id); /* at once: it is there as soon as start returns */
+    assert_int_equal(seen.found, 1);
+    while (seen.found < 2)
+        run(world);
+    ops->remove(provision);
+    while (seen.gone < 1)
+        run(world);
+    ops->look(other, id);
+    assert_int_equal(seen.found, 2);
+    ops->destroy(other);
+}
+
+/* What a gateway that was killed left half made is removed once it is old; what another one is making is not. */
+static void test_half_made_kernels(void **state) {
+    struct world *world = *state;
+    struct error err;
+    int found = 0;
+    cleanup_free char *path = memory_printf("%s/kernels/.new-%s", world->runtime, id);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(world->provisioner->ops->find(world->provisioner, note_found, &found, &err),
+                     0);
+    assert_int_equal(found, 0);
+    assert_int_equal(access(path, F_OK), 0);
+    struct told told;
+    struct provision *provision = start(world, "stay", &told);
+    assert_int_equal(access(path, F_OK), -1); /* the id is wanted: it gives way */
+    world->provisioner->ops->remove(provision);
+}
+
 static void test_strangers(void **state) {
     struct world *world = *state;
     struct error err;
@@ -371,6 +434,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_the_cause_of_a_working_launchers_end_is_one_sentence,
                                         make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_adoption, make_world, remove_world),
+        cmocka_unit_test_setup_teardown(test_kernels_of_others, make_world, remove_world),
+        cmocka_unit_test_setup_teardown(test_half_made_kernels, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_strangers, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_settings, make_world, remove_world),
     };
