@@ -1,4 +1,5 @@
 """The servers that are measured: a gateway of ours, and Jupyter Enterprise Gateway with the same stub kernel."""
+import contextlib
 import json
 import os
 import subprocess
@@ -48,8 +49,9 @@ def kernel_info_over(connection):
     context.term()
 
 
-def kernel_start_ms(build):
-    """Exec of a bare stub kernel to its first kernel_info_reply."""
+@contextlib.contextmanager
+def bare_kernel(build):
+    """A stub kernel that nobody stands in front of: its connection, the file of it, and when it was started."""
     connection = {"ip": "127.0.0.1", "transport": "tcp", "key": "k" * 32, "signature_scheme": "hmac-sha256"}
     connection |= {f"{channel}_port": free_port() for channel in ("shell", "iopub", "stdin", "control", "hb")}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -57,11 +59,16 @@ def kernel_start_ms(build):
         file.flush()
         start = time.monotonic()
         kernel = subprocess.Popen([Path(build) / "tests" / "stub_kernel", "-f", file.name])
-        kernel_info_over(connection)
-        took = time.monotonic() - start
+        yield connection, file.name, start
         kernel.kill()
         kernel.wait()
-    return took * 1000
+
+
+def kernel_start_ms(build):
+    """Exec of a bare stub kernel to its first kernel_info_reply."""
+    with bare_kernel(build) as (connection, _, start):
+        kernel_info_over(connection)
+        return (time.monotonic() - start) * 1000
 
 
 class Server:

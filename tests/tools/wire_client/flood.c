@@ -42,26 +42,32 @@ static double time_raw(long count, size_t bytes) {
     return (double)(end - start) / 1e9;
 }
 
-/* The number at the end of the stub kernel's line, in either format; -1 when there is none. */
+/* The number at the end of the stub kernel's line, in either format; -1 when there is none (a launcher's notice). */
 static long line_number(const uint8_t *message, size_t length) {
-    enum { DIGITS = 10, TAIL = 4 }; /* \n"} */
-    for (size_t at = length; at-- > DIGITS;) {
-        if (message[at] != '\\' || at + TAIL > length || memcmp(message + at, "\\n\"}", TAIL) != 0)
-            continue;
-        long number = 0;
-        for (const uint8_t *digit = message + at - DIGITS; digit < message + at; digit++)
-            number = number * 10 + (*digit - '0');
-        return number;
+    enum { DIGITS = 10, TAIL = 4 };
+    const uint8_t *tail = memrchr(message, '\\', length);
+    if (tail == NULL || tail - message < DIGITS || message + length - tail < TAIL ||
+        memcmp(tail, "\\n\"}", TAIL) != 0)
+        return -1;
+    long number = 0;
+    for (const uint8_t *digit = tail - DIGITS; digit < tail; digit++) {
+        if (*digit < '0' || *digit > '9')
+            return -1;
+        number = number * 10 + (*digit - '0');
     }
-    return -1;
+    return number;
+}
+
+void wire_flood_content(char *content, size_t size, long count, size_t bytes) {
+    snprintf(content, size,
+             "{\"code\":\"flood %ld %zu\",\"silent\":false,\"store_history\":true,"
+             "\"user_expressions\":{},\"allow_stdin\":false,\"stop_on_error\":true}",
+             count, bytes);
 }
 
 struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
     char content[256];
-    snprintf(content, sizeof content,
-             "{\"code\":\"flood %ld %zu\",\"silent\":false,\"store_history\":true,"
-             "\"user_expressions\":{},\"allow_stdin\":false,\"stop_on_error\":true}",
-             count, bytes);
+    wire_flood_content(content, sizeof content, count, bytes);
     struct wire_flood found = {0};
     bool replied = false, is_idle = false;
     long next = 0;
@@ -70,8 +76,8 @@ struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
     while (!replied || !is_idle) { /* idle comes behind the last output */
         size_t length;
         const uint8_t *message = wire_receive(wire, &length);
-        if (wire_is_stream(wire, message, length)) {
-            long number = line_number(message, length);
+        long number = wire_is_stream(wire, message, length) ? line_number(message, length) : -1;
+        if (number >= 0) {
             found.messages++;
             found.bytes += length;
             found.repeated += number < next;
@@ -90,18 +96,21 @@ struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
 
 int bench_flood(int argc, char **argv) {
     if (argc < 6)
-        wire_fail("flood HOST PORT PATH MESSAGES BYTES v1|legacy");
+        wire_fail("flood HOST PORT PATH MESSAGES BYTES v1|legacy [CONNECTION_FILE]");
     long count = atol(argv[3]);
     size_t bytes = (size_t)atol(argv[4]);
     struct wire *wire =
         wire_connect(argv[0], argv[1], argv[2], strcmp(argv[5], "v1") == 0 ? WIRE_V1 : WIRE_LEGACY);
     double raw = bytes >= 65536 ? time_raw(count, bytes) : 0;
+    double direct = argc > 6 ? wire_direct_flood(wire_direct_open(argv[6]), count, bytes) : 0;
     struct wire_flood found = wire_flood(wire, count, bytes);
+    double all = (double)bytes * (double)count / 1e6;
     printf("{\"messages\": %ld, \"missing\": %ld, \"repeated\": %ld, \"seconds\": %.4f, "
-           "\"messages_per_s\": %.0f, \"mb_per_s\": %.1f, \"raw_mb_per_s\": %.1f}\n",
+           "\"messages_per_s\": %.0f, \"mb_per_s\": %.1f, \"raw_mb_per_s\": %.1f, "
+           "\"direct_mb_per_s\": %.1f}\n",
            found.messages, found.missing, found.repeated, found.seconds,
            (double)found.messages / found.seconds, (double)found.bytes / found.seconds / 1e6,
-           raw > 0 ? (double)(bytes * (size_t)count) / raw / 1e6 : 0);
+           raw > 0 ? all / raw : 0, direct > 0 ? all / direct : 0);
     wire_close(wire);
     return 0;
 }

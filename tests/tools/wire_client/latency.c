@@ -2,18 +2,10 @@
  * interleaved run by run, so that a slow moment of the machine hits all three. */
 #include "wire.h"
 
-#include "base/buffer.h"
-#include "base/cleanup.h"
-#include "base/file.h"
-#include "base/text.h"
-
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
 enum { RUNS = 9, ECHO_BYTES = 400, WARM_UP = 50 };
 
@@ -71,61 +63,6 @@ static int64_t time_echo(struct wire *client) {
     return wire_now_ns() - start;
 }
 
-struct direct {
-    void *context, *socket;
-    char *key;
-    char *endpoint;
-};
-
-static void direct_open(struct direct *direct, const char *connection_file) {
-    struct error err;
-    cleanup_json json_t *file = NULL;
-    if (file_read_json(connection_file, 65536, &file, &err) < 0) {
-        fprintf(stderr, "wire_client: %s\n", err.text);
-        exit(1);
-    }
-    char endpoint[256];
-    snprintf(endpoint, sizeof endpoint, "tcp://%s:%d",
-             json_string_value(json_object_get(file, "ip")),
-             (int)json_integer_value(json_object_get(file, "shell_port")));
-    direct->key = strdup(json_string_value(json_object_get(file, "key")));
-    direct->context = zmq_ctx_new();
-    direct->socket = zmq_socket(direct->context, ZMQ_DEALER);
-    zmq_setsockopt(direct->socket, ZMQ_LINGER, &(int){0}, sizeof(int));
-    if (zmq_connect(direct->socket, endpoint) < 0)
-        wire_fail(endpoint);
-}
-
-static int64_t time_direct(const struct direct *direct) {
-    char id[37], header[512], hex[65];
-    text_uuid4(id);
-    snprintf(header, sizeof header,
-             "{\"msg_id\":\"%s\",\"session\":\"direct\",\"username\":\"wire\","
-             "\"date\":\"2026-01-01T00:00:00.000000Z\",\"msg_type\":\"kernel_info_request\","
-             "\"version\":\"5.3\"}",
-             id);
-    char signed_text[600];
-    int length = snprintf(signed_text, sizeof signed_text, "%s{}{}{}", header);
-    int64_t start = wire_now_ns();
-    uint8_t digest[32];
-    unsigned size = sizeof digest;
-    HMAC(EVP_sha256(), direct->key, (int)strlen(direct->key), (const uint8_t *)signed_text,
-         (size_t)length, digest, &size);
-    text_hex(digest, sizeof digest, hex);
-    const char *frames[] = {"<IDS|MSG>", hex, header, "{}", "{}", "{}"};
-    for (int i = 0; i < 6; i++)
-        zmq_send(direct->socket, frames[i], strlen(frames[i]), i < 5 ? ZMQ_SNDMORE : 0);
-    int more = 1;
-    size_t more_size = sizeof more;
-    while (more) {
-        char part[4096];
-        if (zmq_recv(direct->socket, part, sizeof part, 0) < 0)
-            wire_fail("direct round trip");
-        zmq_getsockopt(direct->socket, ZMQ_RCVMORE, &more, &more_size);
-    }
-    return wire_now_ns() - start;
-}
-
 /* ---- the bench ---- */
 
 int bench_latency(int argc, char **argv) {
@@ -136,11 +73,11 @@ int bench_latency(int argc, char **argv) {
     struct wire *gateway = wire_connect(argv[0], argv[1], argv[2], WIRE_V1);
     struct wire client, server;
     pthread_t thread;
-    struct direct direct = {0};
+    struct wire_direct *direct = NULL;
     if (with_floor) {
         wire_pair(&client, &server);
         pthread_create(&thread, NULL, echo, &server);
-        direct_open(&direct, argv[4]);
+        direct = wire_direct_open(argv[4]);
     }
     double gateway_us[RUNS], floor_us[RUNS], ratio[RUNS];
     int64_t *samples = calloc(rounds, sizeof *samples);
@@ -157,7 +94,7 @@ int bench_latency(int argc, char **argv) {
             samples[i] = time_echo(&client);
         floor_us[run] = median_us(samples, rounds);
         for (size_t i = 0; i < rounds; i++)
-            samples[i] = time_direct(&direct);
+            samples[i] = wire_direct_time_kernel_info(direct);
         floor_us[run] += median_us(samples, rounds);
         ratio[run] = gateway_us[run] / floor_us[run];
     }

@@ -1,11 +1,12 @@
 /* A WebSocket client for the benches that costs next to nothing itself: blocking sockets, one thread.
  *
  *     wire_client latency HOST PORT PATH ROUNDS [CONNECTION_FILE]
- *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT
+ *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT [CONNECTION_FILE]
  *     wire_client start   HOST PORT KERNELSPEC
  *     wire_client crowd   HOST PORT [LONE_PORT LONE_PATH]
  *
- * FORMAT is v1 or legacy. Each prints one JSON object, crowd one for each line that it is told. The kernel behind PATH is a stub_kernel. */
+ * FORMAT is v1 or legacy. Each prints one JSON object, crowd one for each line that it is told. The kernel behind PATH is a stub_kernel, as is
+ * that of CONNECTION_FILE. */
 #pragma once
 
 #include <stdbool.h>
@@ -49,12 +50,20 @@ double wire_percentile_us(int64_t *samples_ns, size_t count, unsigned percent); 
 
 /* flood.c */
 struct wire_flood {
-    long messages, missing, repeated; /* outputs */
+    long messages, missing, repeated; /* numbered outputs */
     size_t bytes;
     double seconds;
 };
+void wire_flood_content(char *content, size_t size, long count, size_t bytes);
 /* A cell of the stub kernel with `count` numbered outputs, up to its reply and idle. */
 struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes);
+
+/* direct.c: a client at the kernel itself, which signs and checks as every Jupyter client has to. */
+struct wire_direct;
+struct wire_direct *wire_direct_open(const char *connection_file);
+int64_t wire_direct_time_kernel_info(const struct wire_direct *direct);
+/* The same cell as wire_flood; the seconds from the request to its last output. */
+double wire_direct_flood(struct wire_direct *direct, long count, size_t bytes);
 
 /* Each bench takes the words behind its own. */
 int bench_latency(int argc, char **argv);
