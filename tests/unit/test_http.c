@@ -194,6 +194,21 @@ static void test_large_headers_are_431(void **state) {
     }
 }
 
+/* To the byte, and also for a head that never ends. */
+static void test_the_heads_limit(void **state) {
+    enum { LIMIT = 65536 };
+    static char request[LIMIT + 2];
+    const char *start = "GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ";
+    for (size_t length = LIMIT; length <= LIMIT + 1; length++) {
+        memset(request, 'a', length);
+        memcpy(request, start, strlen(start));
+        strcpy(request + length - 4, "\r\n\r\n");
+        expect(*state, request, length == LIMIT ? 404 : 431, "");
+    }
+    memset(request + LIMIT - 10, 'a', 11);
+    expect(*state, request, 431, "header: larger than the limit");
+}
+
 static void test_routes(void **state) {
     const struct server *server = *state;
     expect(server, GET("/echo/a%2Fb%20c"), 200, "\"id\":\"a/b c\"");
@@ -258,6 +273,21 @@ static void test_bodies(void **state) {
     expect(server, POST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", 400,
            "not followed by");
     expect(server, POST "Transfer-Encoding: chunked\r\n\r\n\r\n", 400, "hexadecimal");
+}
+
+/* Lines of a chunked body that nobody bounds are memory for the asking. */
+static void test_long_chunk_lines_and_trailers(void **state) {
+    struct buffer request = {.limit = 1 << 20};
+    buffer_append_text(&request, POST "Transfer-Encoding: chunked\r\n\r\n2;");
+    for (int i = 0; i < 300; i++)
+        buffer_append_text(&request, "e");
+    expect(*state, buffer_text(&request), 400, "body: a chunk's line is too long");
+    buffer_clear(&request);
+    buffer_append_text(&request, POST "Transfer-Encoding: chunked\r\n\r\n0\r\n");
+    for (int i = 0; i < 2000; i++)
+        buffer_append_text(&request, "X-T: 345\r\n");
+    expect(*state, buffer_text(&request), 413, "body: trailers larger than 8192 bytes");
+    buffer_free(&request);
 }
 
 static void test_deep_json_is_an_error_and_no_crash(void **state) {
@@ -471,9 +501,11 @@ int main(void) {
         cmocka_unit_test(test_malformed_requests_are_refused_by_name),
         cmocka_unit_test(test_nul_bytes_do_not_cut_a_header),
         cmocka_unit_test(test_large_headers_are_431),
+        cmocka_unit_test(test_the_heads_limit),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_long_chunk_lines_and_trailers),
         cmocka_unit_test(test_deep_json_is_an_error_and_no_crash),
         cmocka_unit_test(test_body_in_pieces_with_continue),
         cmocka_unit_test(test_keep_alive_and_pipelining),

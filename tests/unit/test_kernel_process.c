@@ -139,6 +139,15 @@ static void test_signals(void **state) {
     /* 32 and 33 are the C library's own: it lets nobody change what was inherited. */
     assert_int_equal(ignored_now & ~(3ULL << 31), 0);
     finish(&process);
+    /* Children get signals too: the output ends only when none of them has it. */
+    const char *const family[] = {"sh", "-c", "sleep 1000 & echo born; wait", NULL};
+    process = start(family, no_cwd);
+    struct pollfd output = {.fd = kernel_process_output_fd(process), .events = POLLIN};
+    assert_int_equal(poll(&output, 1, 10000), 1);
+    assert_int_equal(read(output.fd, text, sizeof text), 5);
+    assert_int_equal(kernel_process_signal(process, SIGTERM, &err), 0);
+    read_output(process, text, sizeof text);
+    finish(&process);
     const char *const sleep[] = {"sleep", "1000", NULL};
     process = start(sleep, no_cwd);
     assert_int_equal(verdict(process, &err), 1);

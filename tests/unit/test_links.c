@@ -132,7 +132,7 @@ static void test_messages_and_acks(void **state) {
     assert_int_equal(ack->seq, 5); /* the turn's two are one */
     assert_int_equal(number_of(ack), 100005);
     link_payload_release(f->a.kept.owner);
-    attachment_close(f->a.attachment);
+    attachment_close(f->a.attachment, NULL);
     assert_int_equal(expect(f, LINK_DETACH)->attachment, a);
     assert_int_equal(f->a.detached, 0);
 }
@@ -225,9 +225,9 @@ static void test_reset_repeats_what_was_not_taken(void **state) {
 static void test_without_a_session_nothing_is_repeated(void **state) {
     struct fixture *f = *state;
     come_up(f);
-    assert_int_equal(attachment_open(f->link, NULL, 1 << 20, true, &attachment_events, &f->a,
-                                     &f->a.attachment, NULL),
-                     0);
+    assert_int_equal(
+        attachment_open(f->link, &wish_of(NULL), &attachment_events, &f->a, &f->a.attachment, NULL),
+        0);
     const struct heard *heard = expect(f, LINK_ATTACH);
     assert_true(has_member(heard, "session_id", NULL));
     assert_true(has_member(heard, "from", "live"));
@@ -281,7 +281,7 @@ static void test_a_clients_last_words_arrive(void **state) {
     come_up(f);
     uint16_t a = attach(f, &f->a, "session");
     attachment_send(f->a.attachment, "bye", 3);
-    attachment_close(f->a.attachment);
+    attachment_close(f->a.attachment, NULL);
     assert_int_equal(expect(f, LINK_REQUEST)->seq, 1);
     settle(f);
     assert_int_equal(count_type(f, LINK_DETACH), 0); /* not taken yet: it would be repeated */
@@ -338,7 +338,7 @@ static void test_close_ends_attachments(void **state) {
     assert_int_equal(f->b.detached, 1);
     attachment_ack(f->a.attachment, 1, 1); /* until the turn's end it may still be named */
     attachment_send(f->a.attachment, "x", 1);
-    attachment_close(f->a.attachment);
+    attachment_close(f->a.attachment, NULL);
     assert_false(attachment_may_send(f->a.attachment));
 }
 
@@ -355,13 +355,13 @@ static void test_launcher_refuses_an_attachment(void **state) {
     long_id[sizeof long_id - 1] = '\0';
     const char *const bad[] = {"", "\xff", long_id};
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(attachment_open(f->link, bad[i], 1, true, &attachment_events, &f->b,
+        assert_int_equal(attachment_open(f->link, &wish_of(bad[i]), &attachment_events, &f->b,
                                          &f->b.attachment, &err),
                          -1);
         assert_int_equal(err.code, ERROR_INVALID);
     }
     assert_int_equal(
-        attachment_open(f->link, "s", 1, true, &attachment_events, &f->a, &f->a.attachment, &err),
+        attachment_open(f->link, &wish_of("s"), &attachment_events, &f->a, &f->a.attachment, &err),
         0);
     peer_say(f, LINK_DETACHED, expect(f, LINK_ATTACH)->attachment, 0, "{\"reason\": \"too many\"}");
     run_until(f, a_detached);
@@ -448,6 +448,41 @@ static void test_launcher_that_came_back(void **state) {
     expect(f, LINK_ATTACH);
     run_until(f, one_result);
     assert_int_equal(f->result_code, ERROR_NONE);
+}
+
+static bool got_first(struct fixture *f) {
+    return f->a.messages > 0;
+}
+
+static bool got_second(struct fixture *f) {
+    return f->a.messages > 1;
+}
+
+/* A launcher that lost its journal: its numbers are small again, and none of its messages is taken for one that was seen. */
+static void test_journal_that_begins_again(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session");
+    peer_say(f, LINK_MESSAGE, a, 50, "of the first launcher");
+    run_until(f, got_first);
+    attachment_ack(f->a.attachment, 50, f->a.bytes);
+    peer_say(f, LINK_STATUS, 0, 50, "{\"phase\": \"ready\"}");
+    assert_int_equal(expect(f, LINK_ACK)->seq, 50);
+    link_reconnect(f->link);
+    expect(f, LINK_HELLO);
+    cleanup_free char *welcome =
+        memory_printf("{\"version\": 1, \"launcher\": \"n2\", \"kernel_id\": \"%s\", "
+                      "\"record\": {}, \"status\": {\"phase\": \"ready\"}}",
+                      KERNEL);
+    peer_say(f, LINK_WELCOME, 0, 1, welcome);
+    a = expect(f, LINK_ATTACH)->attachment;
+    peer_say(f, LINK_ATTACHED, a, 1, "{\"resumed\": false, \"next_request\": 1}");
+    peer_say(f, LINK_MESSAGE, a, 2, "of the second");
+    run_until(f, got_second);
+    assert_string_equal(f->a.text, "of the second");
+    assert_int_equal(f->a.last_seq, 2);
+    attachment_ack(f->a.attachment, 2, f->a.bytes);
+    assert_int_equal(expect(f, LINK_ACK)->seq, 2); /* not what was delivered of the first one's */
 }
 
 static bool one_message(struct fixture *f) {
@@ -537,6 +572,7 @@ int main(void) {
         TEST(test_malformed_batch_is_dropped_whole),
         TEST(test_full_pipe_is_tried_again),
         TEST(test_launcher_that_came_back),
+        TEST(test_journal_that_begins_again),
         TEST(test_session_resumed_in_another_journal),
         TEST(test_new_generation),
         TEST(test_bad_endpoint),

@@ -244,6 +244,8 @@ static void test_legacy_binary_offsets(void **state) {
     refuse(FORMAT_LEGACY, true, frame, length, ERROR_INVALID, "offset 1: 5 is before");
     set_u32(frame, 2, 5000);
     refuse(FORMAT_LEGACY, true, frame, length, ERROR_INVALID, "offset 1: 5000 is beyond");
+    set_u32(frame, 2, (uint32_t)length + 1);
+    refuse(FORMAT_LEGACY, true, frame, length, ERROR_INVALID, "is beyond");
     set_u32(frame, 1, 4);
     refuse(FORMAT_LEGACY, true, frame, length, ERROR_INVALID, "offset 0: 4 is before");
 }

@@ -321,6 +321,16 @@ static void test_server_closes(void **state) {
     expect_closed(*state, "closed by the gateway with 1012: come back");
 }
 
+/* It takes five seconds, which is what a peer has to answer a close frame. */
+static void test_a_peer_that_does_not_close_is_let_go(void **state) {
+    struct client client = client_open(*state, NULL, "/ws/close");
+    send_text(&client, "please");
+    assert_int_equal(hear_close(&client), 1012);
+    assert_true(has_ended(&client));
+    client_close(&client);
+    expect_closed(*state, "closed by the gateway with 1012: come back");
+}
+
 static void test_drop_from_within_a_callback(void **state) {
     struct client client = client_open(*state, NULL, "/ws/drop");
     struct peer *peer = last_peer;
@@ -523,6 +533,7 @@ int main(void) {
         TEST(test_message_larger_than_the_limit_in_fragments),
         TEST(test_client_closes),
         TEST(test_server_closes),
+        TEST(test_a_peer_that_does_not_close_is_let_go),
         TEST(test_drop_from_within_a_callback),
         TEST(test_flood_leaves_in_few_writes),
         TEST(test_large_messages_by_reference),
