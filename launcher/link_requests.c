@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "launcher/link_server_internal.h"
+#include "launcher/request_notes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -139,10 +140,12 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
         mark_grant(attachment);
         return;
     }
-    numbers->received = frame->seq;
     struct kernel_message message;
     struct error err;
     bool is_invalid = kernel_message_parse(payload, frame->length, &message, &err) < 0;
+    if (!is_invalid) /* before its number counts as received: from then on it is not repeated */
+        request_note_append(server->journal, session->number, &message);
+    numbers->received = frame->seq;
     if (is_invalid)
         log_warning("session %u: request %" PRIu64 " is dropped: %s", session->number, frame->seq,
                     err.text);
