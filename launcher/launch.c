@@ -164,6 +164,21 @@ int launch_create(const json_t *json, struct launch **ret, struct error *err) {
     return 0;
 }
 
+void launch_add_environment(struct launch *launch, const char *variable) {
+    size_t name = strcspn(variable, "=") + 1, count = 0;
+    for (; launch->environment[count] != NULL; count++) {
+        if (strncmp(launch->environment[count], variable, name) != 0)
+            continue;
+        free(launch->environment[count]);
+        launch->environment[count] = memory_strdup(variable);
+        return;
+    }
+    launch->environment =
+        memory_resize(launch->environment, (count + 2) * sizeof *launch->environment);
+    launch->environment[count] = memory_strdup(variable);
+    launch->environment[count + 1] = NULL;
+}
+
 static void free_texts(char **texts) {
     for (char **text = texts; text != NULL && *text != NULL; text++)
         free(*text);

@@ -17,7 +17,10 @@
  *   session_retention_ms        how long an unseen session's cursor is kept
  *   log_level                   "DEBUG" ...
  * record.json
- *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and, by the launcher: launcher_pid, kernel_pid, phase, reason */
+ *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and, by the launcher: launcher_pid, kernel_pid, phase, reason,
+ *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts, message_session
+ *   by whoever starts a launcher again: resume_reason (a sentence: what became of the earlier one), resume_start (bool; missing: as after a
+ *   kernel's death) */
 #pragma once
 
 #include "base/error.h"
@@ -47,4 +50,6 @@ struct launch {
 
 /* Reads launch.json's tree; an error names the member. Free with launch_destroy. */
 int launch_create(const json_t *json, struct launch **ret, struct error *err);
+/* "NAME=value", which replaces a variable of that name. */
+void launch_add_environment(struct launch *launch, const char *variable);
 void launch_destroy(struct launch *launch);

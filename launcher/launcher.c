@@ -153,6 +153,7 @@ void launcher_save_record(struct launcher *launcher) {
     json_object_set_new(record, "phase", json_string(phase_names[launcher->phase]));
     json_object_set_new(record, "reason",
                         launcher->reason != NULL ? json_string(launcher->reason) : json_null());
+    launcher_resume_note(launcher);
     if (file_write_json(launcher->record_path, record, 0600, &err) < 0)
         log_error("the record could not be written: %s", err.text);
 }
@@ -322,6 +323,8 @@ static int read_files(struct launcher *launcher, struct error *err) {
         launcher->record = json_pack("{s:s, s:s}", "kernel_id", launcher->launch->kernel_id, "name",
                                      launcher->launch->kernel_name);
     }
+    launcher_resume_mark(launcher);
+    launcher_resume_look(launcher);
     return 0;
 }
 
@@ -392,7 +395,10 @@ int launcher_create(const char *directory, int lock_fd, struct launcher **ret, s
 }
 
 void launcher_run(struct launcher *launcher) {
-    launcher_kernel_start(launcher);
+    if (launcher->resume.is_due)
+        launcher_resume_run(launcher);
+    else
+        launcher_kernel_start(launcher);
     link_server_flush(launcher->link);
     while (!launcher->is_finished)
         zloop_start(launcher->loop);
@@ -425,6 +431,7 @@ void launcher_destroy(struct launcher *launcher) {
     buffer_free(&launcher->held);
     buffer_free(&launcher->cell.header);
     free(launcher->reason);
+    free(launcher->resume.reason);
     free(launcher->connection_path);
     free(launcher->output_path);
     free(launcher->record_path);

@@ -317,7 +317,7 @@ static void report_exit(struct launcher *launcher, const struct kernel_exit *exi
  *      already dealt with (for them the kernel is alive): without a reply they wait for ever. They raise the error of the reply.
  *   3. `restarting`, with which JupyterLab cancels what is left, tells the user and connects anew; or `dead`, with which it lets go.
  * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a message of another session comes. */
-static void speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {
+void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {
     cleanup_free char *notice =
         memory_printf("\n%s%s\n", reason,
                       is_restarting ? " It is restarted: its variables are lost."
@@ -330,7 +330,7 @@ static void speak_for_dead(struct launcher *launcher, const char *reason, bool i
 
 static void restart_after_death(struct launcher *launcher, const struct kernel_exit *exit,
                                 const char *reason, const char *output) {
-    speak_for_dead(launcher, reason, true);
+    launcher_speak_for_dead(launcher, reason, true);
     report_exit(launcher, exit, reason, output, true);
     let_process_go(launcher);
     launcher->restarts++;
@@ -344,7 +344,7 @@ static void stay_dead(struct launcher *launcher, const struct kernel_exit *exit,
     /* A kernel that never worked has no cells; `dead` on iopub would make JupyterLab let go of it for good, while the gateway still
      * has the reason to show in the first cell and a restart to offer. */
     if (was_ready)
-        speak_for_dead(launcher, reason, false);
+        launcher_speak_for_dead(launcher, reason, false);
     report_exit(launcher, exit, reason, output, false);
     cleanup_free char *full = with_output(reason, output);
     let_process_go(launcher);

@@ -1,6 +1,7 @@
 /* What the files of the launcher share. Nobody else includes this.
  *
  *   launcher.c          creation, the loop, signals, phases, status, record
+ *   launcher_resume.c   going on after an earlier launcher's death
  *   launcher_kernel.c   the kernel process's life: start, ready, end, again
  *   launcher_ending.c   the steps of a shutdown or restart
  *   launcher_traffic.c  messages from and to the kernel, and what the launcher says itself
@@ -72,6 +73,14 @@ struct cell {
     bool is_running;
 };
 
+/* What an earlier launcher of this directory left. */
+struct resume {
+    bool is_due;
+    bool was_dead; /* its kernel was, or was being ended: that is no news */
+    bool starts;   /* the kernel is started again */
+    char *reason;  /* of the launcher's end; NULL */
+};
+
 struct launcher {
     char *directory;
     int directory_fd; /* holds the lock that keeps a second launcher out */
@@ -82,6 +91,7 @@ struct launcher {
     struct link_server *link;
     int signal_fd;
     bool is_finished;
+    struct resume resume;
 
     /* phases and status (launcher.c) */
     enum phase phase;
@@ -148,7 +158,19 @@ void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zl
 void launcher_timer_clear(struct launcher *launcher, int *timer);
 void launcher_finish(struct launcher *launcher); /* the loop ends after this turn */
 
+/* --- launcher_resume.c --- */
+/* Reads from the record whether an earlier launcher was here, and ends what is left of its kernel. Before the record is written. */
+void launcher_resume_look(struct launcher *launcher);
+/* In the place of launcher_kernel_start: answers what the earlier kernel left unanswered, and starts another or stays dead. */
+void launcher_resume_run(struct launcher *launcher);
+/* What a later launcher has to know, into the record. */
+void launcher_resume_note(struct launcher *launcher);
+/* Everything that the kernel starts bears a mark by which it can be found again. */
+void launcher_resume_mark(struct launcher *launcher);
+
 /* --- launcher_kernel.c --- */
+/* A cell's output, replies and a status in the place of a kernel that is gone. */
+void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting);
 int launcher_kernel_prepare(struct launcher *launcher, struct error *err);
 void launcher_kernel_start(struct launcher *launcher);
 void launcher_kernel_exited(struct launcher *launcher, int wait_status);
@@ -180,6 +202,8 @@ void launcher_say_status(struct launcher *launcher, const char *execution_state)
 /* Ends the requests that wait for a reply of a process that is gone. */
 void launcher_end_requests(struct launcher *launcher, const char *error_name, const char *text);
 void launcher_forget_cells(struct launcher *launcher);
+/* What is said from now on belongs to this cell. */
+void launcher_point_at_cell(struct launcher *launcher, struct bytes header, bool is_running);
 
 /* --- launcher_commands.c --- */
 void launcher_take_command(void *context, const char *name, const json_t *members,

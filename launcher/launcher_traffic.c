@@ -153,6 +153,15 @@ void launcher_forget_cells(struct launcher *launcher) {
     buffer_clear(&launcher->cell.header);
 }
 
+void launcher_point_at_cell(struct launcher *launcher, struct bytes header, bool is_running) {
+    struct cell *cell = &launcher->cell;
+    buffer_clear(&cell->header);
+    if (buffer_append(&cell->header, header.data, header.length) < 0)
+        return;
+    cell->id = hash_of_parent(header);
+    cell->is_running = is_running;
+}
+
 /* --- from the kernel --- */
 
 static bool is_ours(const struct launcher *launcher, const struct wire_message *message) {

@@ -509,6 +509,11 @@ uint64_t link_server_publish(struct link_server *server, enum kernel_channel cha
     return seq;
 }
 
+void link_server_walk_notes(const struct link_server *server, request_note_waiting *waiting,
+                            request_note_waiting *last, void *context) {
+    request_notes_walk(server->journal, waiting, last, context);
+}
+
 void link_server_resume(struct link_server *server) {
     server->depth++;
     link_requests_drain(server);

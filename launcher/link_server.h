@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "launcher/kernel_message.h"
+#include "launcher/request_notes.h"
 
 #include <czmq.h>
 #include <jansson.h>
@@ -47,6 +48,9 @@ void link_server_destroy(struct link_server **server);
 /* Journals one message and sends it on: session 0 = to all, else only to that one. Returns its seq. message is in kernel_message.h's layout. */
 uint64_t link_server_publish(struct link_server *server, enum kernel_channel channel,
                              session_number session, const void *message, size_t length);
+/* The requests that an earlier launcher took and did not answer; see request_notes.h. The calls must not publish. */
+void link_server_walk_notes(const struct link_server *server, request_note_waiting *waiting,
+                            request_note_waiting *last, void *context);
 /* Takes requests again after request() returned false. */
 void link_server_resume(struct link_server *server);
 /* To every connected gateway, in order with the messages published before. Trees are borrowed. */
