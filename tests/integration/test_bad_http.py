@@ -197,7 +197,7 @@ def test_accept_encoding_never_gives_undecodable_bytes(gateway, encoding):
 
 @pytest.mark.parametrize("path", ["/api/kernels", "/api/sessions"])
 @pytest.mark.parametrize("body", ["{", "[]", '"name"', "7", "null", "null x", '{"name": "stub"', "{'name': 'stub'}",
-                                  b'{"name": "\xff\xfe"}', '{"name": "stub"} trailing', '{"name": "st\\u0000ub"}'])
+                                  b'{"name": "\xff\xfe"}', '{"name": "stub"} trailing'])
 def test_body_that_is_no_json_object_is_400(gateway, path, body):
     check_error(gateway.post(path, data=body), 400, "body")
 
@@ -210,7 +210,7 @@ def test_deeply_nested_json_is_400(gateway):
     ([], ["env"]), ("A=B", ["env"]), ({"KERNEL_A": 7}, ["KERNEL_A"]), ({"KERNEL_A": None}, ["KERNEL_A"]),
     ({"KERNEL_A": ["x"]}, ["KERNEL_A"]), ({"KERNEL_A": "x" * 5000}, ["KERNEL_A"]),
     ({"KERNEL_A": "$(id)"}, ["KERNEL_A"]), ({"KERNEL_A": "`id`"}, ["KERNEL_A"]), ({"KERNEL_A": "a\nb"}, ["KERNEL_A"]),
-    ({"KERNEL_A": "a\rb"}, ["KERNEL_A"]), ({"KERNEL_A": "a\0b"}, ["u0000"]), ({"KERNEL_A=B": "x"}, ["KERNEL_A"]),
+    ({"KERNEL_A": "a\rb"}, ["KERNEL_A"]), ({"KERNEL_A": "a\0b"}, ["KERNEL_A", "NUL"]), ({"KERNEL_A=B": "x"}, ["KERNEL_A"]),
     ({"KERNEL_LAUNCH_TIMEOUT": "soon"}, ["KERNEL_LAUNCH_TIMEOUT"]),
     ({"KERNEL_ID": "../../etc"}, ["kernel_id"]),
 ])
@@ -221,10 +221,10 @@ def test_bad_env_is_400_and_named(gateway, environment, words):
 @pytest.mark.parametrize("field, value, code, word", [
     *(("name", value, 400, "name: ") for value in ("../stub", "stub/../stub", "/etc", "st\\ub", "st\nub", "x" * 10_000, 7, ["stub"],
                                                    {"name": "stub"})),
-    ("name", "st\0ub", 400, "body"),
+    ("name", "st\0ub", 400, "name: "),
     *(("name", value, 404, "Kernel spec") for value in ("..", "stub%2f..", "x" * 255)),
     *(("path", value, 400, "path: ") for value in (7, [], "p" * 10_000, "../../../etc", "a/../../b")),
-    ("path", "a\0b", 400, "body"),
+    ("path", "a\0b", 400, "path: "),
     *(("kernel_id", value, 400, "kernel_id") for value in (7, "x", "..", "a-b-c-d-e-f", "a-b-c-d-../e", "i" * 10_000)),
 ])
 def test_bad_names_paths_and_ids_are_refused_and_named(gateway, field, value, code, word):

@@ -184,7 +184,7 @@ SHAPE = "parts are missing, too many, or not JSON objects"
 
 @pytest.mark.parametrize("code, warning", [
     ("badjson", SHAPE), ("missingparts", SHAPE), ("hugeparts 2000", SHAPE), ("badhmac", "its signature is wrong"), ("badutf8", None),
-    ("status thinking", None)])
+    ("status thinking", 'execution_state "thinking"')])
 @pytest.mark.parametrize("v1", [False, True], ids=["legacy", "v1"])
 def test_kernel_that_sends_rubbish_keeps_its_clients(gateway, kernel, connect, code, warning, v1):
     client = connect(gateway, kernel, v1=v1)
@@ -196,6 +196,7 @@ def test_kernel_that_sends_rubbish_keeps_its_clients(gateway, kernel, connect, c
         except UnicodeDecodeError:
             unreadable += 1
             continue
+        assert message["content"].get("execution_state", "busy") in ("busy", "idle"), "JupyterLab throws at any other"
         if message["parent_header"].get("msg_id") == msg_id and message["header"]["msg_type"] == "stream":
             texts.append(message["content"]["text"])
     assert texts == ["before\n", "after\n"]

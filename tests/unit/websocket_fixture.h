@@ -6,6 +6,7 @@
 #include "http_fixture.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <openssl/ssl.h>
 
 struct peer { /* the server's end of one connection */
@@ -54,8 +55,11 @@ static inline void client_say(struct client *client, const void *data, size_t le
 /* Exactly so many bytes, or false when the connection ended before. */
 static inline bool client_hear(struct client *client, void *data, size_t length) {
     for (size_t at = 0; at < length;) {
+        errno = 0;
         ssize_t got = client->ssl ? SSL_read(client->ssl, (char *)data + at, (int)(length - at))
                                   : recv(client->fd, (char *)data + at, length - at, 0);
+        if (got <= 0 && errno == EAGAIN)
+            fail_msg("the server says nothing and does not end the connection");
         if (got <= 0)
             return false;
         at += (size_t)got;
