@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 
 import nbformat
@@ -91,15 +90,12 @@ def test_kernel_list_and_status_follow(server, gateway, notebook):
         assert server.request("GET", "/api/status").status_code == 200
 
 
-def test_two_sockets_30_ms_apart_at_kernel_open(server, notebook):
+def test_second_socket_right_behind_the_first_at_kernel_open(server, notebook):
     """What JupyterLab does: it offers v1, the server selects none, it comes again."""
     first = Client(server, notebook, session_id="lab")
-    time.sleep(0.03)
-    begin = time.monotonic()
     with Client(server, notebook, session_id="lab") as client:
         assert client.kernel_info(timeout=30)["status"] == "ok"
         assert client.run_cell("print('open')", timeout=30).text() == "open\n"
-    assert time.monotonic() - begin < 15
     first.drop()
 
 
