@@ -7,6 +7,7 @@
 #include "gateway/delivery.h"
 #include "gateway/message_format.h"
 #include "gateway/standin.h"
+#include "gateway/unanswered.h"
 #include "gateway/websocket.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct client {
     char *session_id; /* NULL: live messages only */
     struct client_dialect dialect;
     struct delivery delivery;
+    struct unanswered unanswered;
     struct buffer request;
     bool paused;
     struct loop_task free_task;
@@ -64,6 +66,7 @@ static void client_free(void *context) {
     struct client *client = context;
     standin_destroy(client->standin);
     client_dialect_free(&client->dialect);
+    unanswered_clear(&client->unanswered);
     buffer_free(&client->request);
     free(client->session_id);
     free(client);
@@ -136,6 +139,7 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
     struct client *client = context;
     if (client->ws == NULL)
         return;
+    unanswered_note_reply(&client->unanswered, payload->data, payload->length);
     if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
         link_payload_retain(payload);
         websocket_send_reference(client->ws, true, payload->data, payload->length,
@@ -201,8 +205,10 @@ static void client_attach(struct client *client) {
 
 static void forward_request(void *context, const void *message, size_t length) {
     struct client *client = context;
-    if (client->attachment != NULL)
-        attachment_send(client->attachment, message, length);
+    if (client->attachment == NULL)
+        return;
+    attachment_send(client->attachment, message, length);
+    unanswered_note_request(&client->unanswered, message, length);
 }
 
 /* Backpressure: what the launcher does not take waits in the client's own TCP window. */
@@ -220,9 +226,21 @@ static void client_throttle(struct client *client) {
         websocket_resume(client->ws);
 }
 
+/* The launcher is gone, and the requests it had with it: nobody else will answer them. */
+static void end_lost_requests(struct client *client) {
+    enum kernel_phase phase = kernel_status(client->kernel)->phase;
+    if (client->unanswered.count == 0 || client->attachment != NULL || phase == KERNEL_STOPPING ||
+        phase == KERNEL_GONE)
+        return;
+    cleanup_buffer struct buffer header = {0};
+    while (unanswered_take(&client->unanswered, &header))
+        standin_end_lost(client->standin, header.data, header.length);
+}
+
 static void client_update(struct client *client) {
     if (client->ws == NULL || client->kernel == NULL)
         return;
+    end_lost_requests(client);
     client_attach(client);
     if (client->attachment != NULL || kernel_status(client->kernel)->phase != KERNEL_READY)
         standin_update(client->standin);
@@ -312,6 +330,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     client->session_id = session_id ? memory_strdup(session_id) : NULL;
     client->request.limit = (size_t)channels->settings.message_max * 2 + 4096;
     client->free_task = (struct loop_task){.run = client_free, .context = client};
+    unanswered_init(&client->unanswered);
     client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
     const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
     struct websocket_settings settings = {.message_max = channels->settings.message_max,

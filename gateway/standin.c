@@ -186,6 +186,15 @@ void standin_take(struct standin *standin, const void *message, size_t length) {
         loop_deadline_set(standin->loop, &standin->tick, SHOW_AFTER_MS);
 }
 
+void standin_end_lost(struct standin *standin, const void *header, size_t length) {
+    const char *reason = kernel_status(standin->kernel)->reason;
+    standin_answer_lost(&standin->answerer, &(struct kernel_message){.header = {header, length}},
+                        last_session(standin),
+                        reason ? reason
+                               : "The kernel was ended and started anew; this cell is lost.",
+                        kernel_display_name(standin->kernel));
+}
+
 void standin_update(struct standin *standin) {
     if (is_ready(standin)) {
         clear_stage(standin);

@@ -78,9 +78,7 @@ static json_t *make_traceback(const char *reason, const char *kernel_name) {
     return lines;
 }
 
-static void answer_cell(const struct answer *answer, const char *reason, const char *kernel_name) {
-    standin_answer_begin(answer->answerer, answer->request, answer->session);
-    answer->answerer->cells++;
+static void end_cell(const struct answer *answer, const char *reason, const char *kernel_name) {
     json_t *content = error_content(reason, make_traceback(reason, kernel_name));
     json_t *reply = json_deep_copy(content);
     json_object_set_new(reply, "execution_count", json_integer(answer->answerer->cells));
@@ -89,6 +87,19 @@ static void answer_cell(const struct answer *answer, const char *reason, const c
     say(answer, CHANNEL_IOPUB, "error", content);
     say(answer, CHANNEL_SHELL, "execute_reply", reply);
     say_status(answer, "idle");
+}
+
+static void answer_cell(const struct answer *answer, const char *reason, const char *kernel_name) {
+    standin_answer_begin(answer->answerer, answer->request, answer->session);
+    answer->answerer->cells++;
+    end_cell(answer, reason, kernel_name);
+}
+
+void standin_answer_lost(struct standin_answerer *answerer, const struct kernel_message *request,
+                         const char *session, const char *reason, const char *kernel_name) {
+    struct answer answer = {.answerer = answerer, .request = request, .session = session};
+    cleanup_free char *why = text_repair(reason);
+    end_cell(&answer, why, kernel_name);
 }
 
 /* Lab shows a notebook's cells as runnable only after a kernel_info_reply. */

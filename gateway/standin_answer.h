@@ -19,6 +19,10 @@ bool standin_is_visible_cell(const struct kernel_message *request);
 void standin_answer_begin(struct standin_answerer *answerer, const struct kernel_message *request,
                           const char *session);
 
+/* The end of an execute_request (only its header is looked at) that the kernel had when it was lost: error output, reply, idle. */
+void standin_answer_lost(struct standin_answerer *answerer, const struct kernel_message *request,
+                         const char *session, const char *reason, const char *kernel_name);
+
 /* Busy, the answer of the request's kind, idle. A cell gets an error output with the reason; kernel_info an answer that lets the
  * client go on and show the rest; messages that have no reply get none. */
 void standin_answer(struct standin_answerer *answerer, const struct kernel_message *request,
