@@ -71,6 +71,14 @@ def test_late_client_gets_the_reason_too(broken, connect):
     assert "libhdf5.so.310" in cell.error["evalue"]
 
 
+def test_next_gateway_knows_the_reason_too(broken, connect):
+    kernel_id, _, _ = first_cell(broken, connect, "crash")
+    broken.kill()
+    broken.start()
+    cell = connect(broken, kernel_id).run_cell("print 1")
+    check_dead(broken, kernel_id, cell, "libhdf5.so.310", "3")
+
+
 def test_dead_kernel_stays_listed_until_it_is_deleted(broken, connect):
     kernel_id, _, _ = first_cell(broken, connect, "missing")
     assert kernel_id in [model["id"] for model in broken.get("/api/kernels").json()]

@@ -208,6 +208,18 @@ def test_notice_names_a_segmentation_fault(gateway, kernel, connect):
     assert re.search(r"SIGSEGV|signal 11|[Ss]egmentation", notice), notice
 
 
+def test_what_is_said_for_a_dead_kernel_bears_its_session(gateway, kernel, connect):
+    """JupyterLab drops what it has not yet drawn when a message of another session comes."""
+    client = connect(gateway, kernel)
+    own = {m["header"]["session"] for m in client.run_cell("print alive").messages}
+    assert len(own) == 1
+    client.send_execute("exit 3")
+    said = []
+    client.receive_until(lambda m: said.append(m) or m["content"].get("execution_state") == "restarting")
+    assert {"stream", "execute_reply"} <= {m["header"]["msg_type"] for m in said}
+    assert {m["header"]["session"] for m in said} == own
+
+
 def test_instant_reconnect_after_the_restarting_notice_works(gateway, kernel, connect):
     """JupyterLab closes and reopens its socket 5 ms after the status."""
     client = connect(gateway, kernel, session_id="lab")
