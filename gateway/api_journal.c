@@ -65,11 +65,18 @@ static void write_line(const json_t *entry, struct buffer *out) {
     size_t start = out->length;
     json_int_t seq = json_integer_value(json_object_get(entry, "seq"));
     const json_t *encoded = json_object_get(entry, "message");
+    const json_t *folded = json_object_get(entry, "folded");
     cleanup_buffer struct buffer bytes = {.limit = LINES_MAX};
     cleanup_free char *head = memory_printf("{\"seq\":%" JSON_INTEGER_FORMAT ",", seq);
     struct error err;
     append_text(out, head);
-    if (!json_is_string(encoded))
+    if (json_is_object(folded))
+        error_set(&err, ERROR_LIMIT,
+                  "%" JSON_INTEGER_FORMAT " messages (%" JSON_INTEGER_FORMAT
+                  " bytes) up to this one were left out: the kernel sent more than is kept",
+                  json_integer_value(json_object_get(folded, "messages")),
+                  json_integer_value(json_object_get(folded, "bytes")));
+    else if (!json_is_string(encoded))
         error_set(&err, ERROR_LIMIT, "a message of %" JSON_INTEGER_FORMAT " bytes is too large",
                   json_integer_value(json_object_get(entry, "length")));
     else if (base64_decode(json_string_value(encoded), json_string_length(encoded), &bytes) < 0)

@@ -1,11 +1,14 @@
 /* The journal: every message of one kernel, numbered from 1, in memory-mapped segment files of one directory (0600). Files survive the launcher's death without a write call a message; the
- * page cache is the memory tier. Bounded: at the cap whole segments go, oldest first, and what went is counted. */
+ * page cache is the memory tier. Bounded: at the cap the oldest messages are folded, streams before everything else and answers last
+ * (launcher/journal_fold.h); when that is not enough, whole segments go, oldest first, and what went is counted.
+ * When the disk is full, messages are kept in memory, under the same cap, until there is room again. */
 #pragma once
 
 #include "base/error.h"
 #include "launcher/kernel_message.h"
 #include "launcher/message_class.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,30 +22,39 @@ struct journal_entry {
     struct message_mark mark;
 };
 
-struct journal_record {
-    uint64_t seq;
-    uint32_t session;
-    enum kernel_channel channel;
-    struct message_mark mark;
-    const uint8_t *data; /* valid until the next append */
-    size_t length;
-};
-
-/* What the cap has taken so far. */
+/* What the cap has taken. */
 struct journal_lost {
     uint64_t messages;
     uint64_t bytes;
+};
+
+/* A message; or, when is_folded, what is left of a row of them. */
+struct journal_record {
+    uint64_t seq; /* of a row: the last number */
+    uint64_t
+        first; /* the same as seq for a message; of a row: the first number behind the reader's */
+    uint32_t session;
+    enum kernel_channel channel;
+    struct message_mark mark;
+    const uint8_t *data; /* of a message; valid until the next append */
+    size_t length;
+    bool is_folded;
+    /* Of a row: what its cell's client misses, which is nothing when messages is 0. Exact unless the reader had read a part of it. */
+    struct journal_lost folded;
+    bool goes_on; /* the cell's next row is of the same output: both can be told in one */
+    struct bytes
+        parent_header; /* of the first one that is missed; empty if it is not known. Valid as data is */
 };
 
 int journal_create(const char *directory, int64_t cap_bytes, struct journal **ret,
                    struct error *err);
 void journal_destroy(struct journal *journal);
 
-/* Returns the seq. Never fails: a message that cannot be kept (larger than the cap, disk full) still gets a number and counts as lost. */
+/* Returns the seq. Never fails: a message that is larger than the cap is folded at once; one for which there is no memory still gets a number and counts as lost. */
 uint64_t journal_append(struct journal *journal, const struct journal_entry *entry,
                         const void *data, size_t length);
 
-/* The first record with a number > seq, or 0 when there is none yet. Fast for consecutive reads. */
+/* The first record that stands for a number > seq, or 0 when there is none yet. Fast for consecutive reads. */
 int journal_next(const struct journal *journal, uint64_t seq, struct journal_record *ret);
 /* No message gets a number up to seq: those are known to have been used, though their records are gone. */
 void journal_skip(struct journal *journal, uint64_t seq);
@@ -54,7 +66,10 @@ struct journal_lost journal_lost_since(const struct journal *journal, uint64_t s
 /* The largest session number in records of an earlier life: numbers of this one start above it. */
 uint32_t journal_max_session(const struct journal *journal);
 
-/* Gives the memory of what was written and read back to the page cache. For quiet times: coming back costs page faults. */
+/* Why messages are only in memory (an errno), or 0. */
+int journal_disk_errno(const struct journal *journal);
+/* For quiet times. Gives the memory of what was written and read back to the page cache (coming back costs page faults), and what is only in memory
+ * to the disk when there is room again. */
 void journal_rest(struct journal *journal);
 
 /* Keeps a record's bytes valid beyond the next append, also after the cap took it, until journal_hold_release(NULL, hold), which any thread

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "launcher/message_class.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,14 +18,14 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { SEGMENT_VERSION = 2, POPULATE_STRIDE = 64 << 10 };
+enum { SEGMENT_VERSION = 3, POPULATE_STRIDE = 64 << 10 };
 
 static const char segment_magic[8] = {'E', 'L', 'R', 'A', 'J', 'R', 'N', 'L'};
 
 struct segment_header {
     char magic[8];
     uint32_t version;
-    uint32_t zero;
+    uint32_t fold_level; /* + 1 */
     uint64_t size;
     uint64_t first_seq;
     uint64_t bytes_before;
@@ -73,13 +74,19 @@ static uint32_t header_checksum(const struct segment_header *header) {
     return (uint32_t)(state >> 32 ^ state);
 }
 
-static char *segment_path(const char *directory, uint64_t first_seq) {
-    return memory_printf("%s/%020" PRIu64 ".segment", directory, first_seq);
+static char *segment_path(const char *directory, uint64_t first_seq, enum segment_place place) {
+    if (place == SEGMENT_SPARE)
+        return memory_printf("%s/spare.new", directory);
+    return memory_printf("%s/%020" PRIu64 ".%s", directory, first_seq,
+                         place == SEGMENT_NEW ? "new" : "segment");
+}
+
+static char *path_of(const struct segment *segment, const char *directory) {
+    return segment_path(directory, segment->first_seq, segment->place);
 }
 
 /* A mapped new file, or NULL with errno. The blocks are allocated first: a write into a hole of a full disk is a SIGBUS. */
-static uint8_t *map_new_file(const char *directory, uint64_t first_seq, size_t size) {
-    cleanup_free char *path = segment_path(directory, first_seq);
+static uint8_t *map_new_file(const char *path, size_t size) {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return NULL;
@@ -97,24 +104,34 @@ static uint8_t *map_new_file(const char *directory, uint64_t first_seq, size_t s
     return map;
 }
 
-static void write_first(struct segment *segment) {
+/* Empties the segment and writes its header. */
+static void begin(struct segment *segment, const struct segment_start *start) {
+    segment->first_seq = start->first_seq;
+    segment->bytes_before = start->bytes_before;
+    segment->fold_level = start->fold_level;
+    segment->count = segment->records = segment->bytes = segment->hidden_bytes = 0;
+    memset(segment->class_bytes, 0, sizeof segment->class_bytes);
+    segment->populated = 0;
+    segment->used = SEGMENT_HEADER_SIZE;
     struct segment_header header = {
         .version = SEGMENT_VERSION,
+        .fold_level = (uint32_t)(start->fold_level + 1),
         .size = segment->size,
-        .first_seq = segment->first_seq,
-        .bytes_before = segment->bytes_before,
+        .first_seq = start->first_seq,
+        .bytes_before = start->bytes_before,
     };
     memcpy(header.magic, segment_magic, sizeof header.magic);
     header.checksum = header_checksum(&header);
     memcpy(segment->map, &header, sizeof header);
-    segment->used = SEGMENT_HEADER_SIZE;
 }
 
-struct segment *segment_create(const char *directory, uint64_t first_seq, uint64_t bytes_before,
+struct segment *segment_create(const char *directory, const struct segment_start *start,
                                size_t size, int *disk_errno) {
+    enum segment_place place = start->fold_level >= 0 ? SEGMENT_NEW : SEGMENT_PLACED;
     bool anonymous = false;
+    cleanup_free char *path = segment_path(directory, start->first_seq, place);
     *disk_errno = 0;
-    uint8_t *map = map_new_file(directory, first_seq, size);
+    uint8_t *map = map_new_file(path, size);
     if (map == NULL) {
         *disk_errno = errno;
         anonymous = true;
@@ -124,53 +141,109 @@ struct segment *segment_create(const char *directory, uint64_t first_seq, uint64
             return NULL;
     }
     struct segment *segment = memory_alloc(sizeof *segment);
-    segment->first_seq = first_seq;
-    segment->bytes_before = bytes_before;
     segment->size = size;
     segment->map = map;
     segment->anonymous = anonymous;
+    segment->place = place;
     atomic_init(&segment->references, 1);
-    write_first(segment);
+    begin(segment, start);
     return segment;
 }
 
-int segment_recycle(struct segment *segment, const char *directory, uint64_t first_seq,
-                    uint64_t bytes_before) {
+int segment_recycle(struct segment *segment, const char *directory,
+                    const struct segment_start *start) {
     if (segment->anonymous || segment->sealed || atomic_load(&segment->references) != 1)
         return -1;
-    cleanup_free char *old_path = segment_path(directory, segment->first_seq);
-    cleanup_free char *new_path = segment_path(directory, first_seq);
+    cleanup_free char *old_path = path_of(segment, directory);
+    cleanup_free char *new_path = segment_path(directory, start->first_seq, SEGMENT_PLACED);
     if (rename(old_path, new_path) < 0)
         return -1;
-    segment->first_seq = first_seq;
-    segment->bytes_before = bytes_before;
-    segment->count = segment->bytes = 0;
-    segment->populated = 0;
-    write_first(segment); /* its old records cannot come back: their numbers are smaller */
+    segment->place = SEGMENT_PLACED;
+    begin(segment, start); /* its old records cannot come back: their numbers are smaller */
     return 0;
 }
 
+int segment_replace(struct segment *segment, struct segment *old, const char *directory) {
+    bool has_old = old != NULL && !old->anonymous;
+    cleanup_free char *path = segment_path(directory, segment->first_seq, SEGMENT_PLACED);
+    cleanup_free char *new_path = segment_path(directory, segment->first_seq, SEGMENT_NEW);
+    if (segment->anonymous) {
+        if (has_old) { /* what is kept of it is in memory now, and the disk needs the room */
+            (void)unlink(path);
+            old->anonymous = true;
+        }
+    } else if (has_old && renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
+        old->place = SEGMENT_NEW;
+    } else {
+        if (rename(new_path, path) < 0)
+            return -1;
+        if (has_old)
+            old->anonymous = true;
+    }
+    segment->place = SEGMENT_PLACED;
+    segment->sealed = true;
+    return 0;
+}
+
+int segment_park(struct segment *segment, const char *directory) {
+    cleanup_free char *path = path_of(segment, directory);
+    cleanup_free char *spare = segment_path(directory, 0, SEGMENT_SPARE);
+    if (segment->anonymous || segment->sealed || rename(path, spare) < 0)
+        return -1;
+    segment->place = SEGMENT_SPARE;
+    return 0;
+}
+
+static int is_new_file(const struct dirent *entry) {
+    size_t length = strlen(entry->d_name);
+    return length > 4 && strcmp(entry->d_name + length - 4, ".new") == 0;
+}
+
+void segment_tidy_directory(const char *directory) {
+    struct dirent **names = NULL;
+    int count = scandir(directory, &names, is_new_file, NULL);
+    for (int i = 0; i < count; i++) {
+        cleanup_free char *path = memory_printf("%s/%s", directory, names[i]->d_name);
+        (void)unlink(path);
+        free(names[i]);
+    }
+    free(names);
+}
+
 static void index_add(struct segment *segment) {
-    if (segment->count % SEGMENT_INDEX_STEP != 0)
+    if (segment->records % SEGMENT_INDEX_STEP != 0)
         return;
-    size_t place = (size_t)(segment->count / SEGMENT_INDEX_STEP);
+    size_t place = (size_t)(segment->records / SEGMENT_INDEX_STEP);
     if (place >= segment->index_capacity) {
         segment->index_capacity = segment->index_capacity ? 2 * segment->index_capacity : 4;
         segment->index =
             memory_resize(segment->index, segment->index_capacity * sizeof *segment->index);
     }
-    segment->index[place] = (struct segment_index){segment->used, segment->bytes};
+    segment->index[place] =
+        (struct segment_index){segment->first_seq + segment->count, segment->used, segment->bytes};
 }
 
-static void count_record(struct segment *segment, size_t length, uint64_t message_bytes) {
+static void count_record(struct segment *segment, const struct segment_record *record) {
+    size_t size = segment_record_size(record->length);
     index_add(segment);
-    segment->count++;
-    segment->bytes += message_bytes;
-    segment->used += segment_record_size(length);
+    segment->records++;
+    segment->count += segment_numbers(record);
+    segment->bytes += segment_message_bytes(record);
+    segment->used += size;
+    if (record->kind == SEGMENT_KEPT)
+        segment->class_bytes[record->class] += size;
 }
 
 const struct segment_record *segment_at(const struct segment *segment, size_t offset) {
     return (const struct segment_record *)(const void *)(segment->map + offset);
+}
+
+static bool check_folded(const struct segment_record *record) {
+    if (record->length < sizeof(struct segment_folded))
+        return false;
+    struct segment_folded folded = segment_folded(record);
+    return folded.numbers > 0 && folded.numbers <= UINT64_MAX / 2 - record->seq &&
+           folded.told_messages <= folded.numbers && folded.told_bytes <= folded.bytes;
 }
 
 /* The record at the segment's end, if it is whole and the one that is expected there. */
@@ -179,12 +252,12 @@ static const struct segment_record *check_record(const struct segment *segment) 
     if (left < SEGMENT_RECORD_HEADER_SIZE)
         return NULL;
     const struct segment_record *record = segment_at(segment, segment->used);
-    if (record->seq != segment->first_seq + segment->count ||
+    if (record->seq != segment->first_seq + segment->count || record->seq > UINT64_MAX / 2 ||
         record->length > left - SEGMENT_RECORD_HEADER_SIZE ||
         segment_record_size(record->length) > left || record->channel >= CHANNEL_COUNT ||
-        record->kind > SEGMENT_LOST || record->class >= MESSAGE_CLASS_COUNT ||
-        (record->kind == SEGMENT_LOST && record->length != sizeof(uint64_t)) ||
-        record->checksum != record_checksum(record, (const uint8_t *)(record + 1)))
+        record->kind > SEGMENT_FOLDED || record->class >= MESSAGE_CLASS_COUNT ||
+        record->checksum != record_checksum(record, (const uint8_t *)(record + 1)) ||
+        (record->kind == SEGMENT_FOLDED && !check_folded(record)))
         return NULL;
     return record;
 }
@@ -199,7 +272,7 @@ static int check_header(const struct segment_header *header, const char *name, s
                          header->version, SEGMENT_VERSION);
     if (header->checksum != header_checksum(header) || header->first_seq == 0 ||
         header->first_seq > UINT64_MAX / 2 || header->size < SEGMENT_HEADER_SIZE ||
-        strcmp(name, expected) != 0)
+        header->fold_level > INT32_MAX || strcmp(name, expected) != 0)
         return error_set(err, ERROR_INVALID, "%s: the header is damaged", name);
     return 0; /* a file that was cut off may be shorter than its header says: its records tell */
 }
@@ -241,6 +314,7 @@ struct segment *segment_open(const char *directory, const char *name, uint32_t *
     struct segment *segment = memory_alloc(sizeof *segment);
     segment->first_seq = header.first_seq;
     segment->bytes_before = header.bytes_before;
+    segment->fold_level = (int)header.fold_level - 1;
     segment->used = SEGMENT_HEADER_SIZE;
     segment->size = size;
     segment->map = map;
@@ -250,25 +324,30 @@ struct segment *segment_open(const char *directory, const char *name, uint32_t *
     while ((record = check_record(segment)) != NULL) {
         if (record->session > *max_session && record->session != UINT32_MAX)
             *max_session = record->session;
-        count_record(segment, record->length, segment_message_bytes(record));
+        count_record(segment, record);
     }
     return segment;
 }
 
-void segment_shorten(struct segment *segment, uint64_t count) {
-    if (count >= segment->count)
+void segment_shorten(struct segment *segment, uint64_t seq) {
+    if (seq >= segment->first_seq + segment->count)
         return;
     uint64_t bytes = 0;
-    segment->used = segment_find(segment, segment->first_seq + count, &bytes);
+    size_t end = segment_find(segment, seq, &bytes);
+    segment->count = segment_at(segment, end)->seq - segment->first_seq;
     segment->bytes = bytes;
-    segment->count = count;
+    segment->used = end;
+    segment->records = 0;
+    for (size_t at = SEGMENT_HEADER_SIZE; at < end; segment->records++)
+        at += segment_record_size(segment_at(segment, at)->length);
 }
 
-void segment_unlink(const struct segment *segment, const char *directory) {
+void segment_unlink(struct segment *segment, const char *directory) {
     if (segment->anonymous)
         return;
-    cleanup_free char *path = segment_path(directory, segment->first_seq);
+    cleanup_free char *path = path_of(segment, directory);
     (void)unlink(path);
+    segment->anonymous = true;
 }
 
 void segment_retain(struct segment *segment) {
@@ -305,8 +384,8 @@ static void populate(struct segment *segment, size_t end) {
     segment->populated = to;
 }
 
-void segment_append(struct segment *segment, const struct segment_record *head, const void *payload,
-                    uint64_t message_bytes) {
+void segment_append(struct segment *segment, const struct segment_record *head,
+                    const void *payload) {
     uint8_t *at = segment->map + segment->used;
     populate(segment, segment->used + segment_record_size(head->length));
     if (head->length > 0)
@@ -314,26 +393,55 @@ void segment_append(struct segment *segment, const struct segment_record *head, 
     struct segment_record record = *head;
     record.checksum = record_checksum(head, at + SEGMENT_RECORD_HEADER_SIZE);
     memcpy(at, &record, sizeof record);
-    count_record(segment, head->length, message_bytes);
+    count_record(segment, segment_at(segment, segment->used));
+}
+
+void segment_mark(struct segment *segment, size_t offset, enum segment_flag flag) {
+    struct segment_record record;
+    uint8_t *at = segment->map + offset;
+    memcpy(&record, at, sizeof record);
+    record.flags |= (uint8_t)flag;
+    record.checksum = record_checksum(&record, at + SEGMENT_RECORD_HEADER_SIZE);
+    memcpy(at, &record, sizeof record);
+}
+
+struct segment_folded segment_folded(const struct segment_record *record) {
+    struct segment_folded folded;
+    memcpy(&folded, record + 1, sizeof folded);
+    return folded;
+}
+
+uint64_t segment_numbers(const struct segment_record *record) {
+    return record->kind == SEGMENT_KEPT ? 1 : segment_folded(record).numbers;
 }
 
 uint64_t segment_message_bytes(const struct segment_record *record) {
-    if (record->kind == SEGMENT_KEPT)
-        return record->length;
-    uint64_t lost;
-    memcpy(&lost, record + 1, sizeof lost);
-    return lost;
+    return record->kind == SEGMENT_KEPT ? record->length : segment_folded(record).bytes;
+}
+
+/* The last entry of the index that is not behind seq. */
+static const struct segment_index *find_entry(const struct segment *segment, uint64_t seq) {
+    size_t low = 0;
+    size_t high = (size_t)((segment->records + SEGMENT_INDEX_STEP - 1) / SEGMENT_INDEX_STEP);
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (segment->index[middle].seq <= seq)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &segment->index[low];
 }
 
 size_t segment_find(const struct segment *segment, uint64_t seq, uint64_t *bytes) {
-    uint64_t wanted = seq - segment->first_seq;
-    const struct segment_index *entry = &segment->index[wanted / SEGMENT_INDEX_STEP];
+    const struct segment_index *entry = find_entry(segment, seq);
     size_t offset = entry->offset;
     uint64_t total = entry->bytes;
-    for (uint64_t i = 0; i < wanted % SEGMENT_INDEX_STEP; i++) {
-        const struct segment_record *record = segment_at(segment, offset);
+    const struct segment_record *record = segment_at(segment, offset);
+    while (record->seq + segment_numbers(record) <= seq) {
         total += segment_message_bytes(record);
         offset += segment_record_size(record->length);
+        record = segment_at(segment, offset);
     }
     if (bytes != NULL)
         *bytes = total;

@@ -247,24 +247,45 @@ static int skip_value(struct scan *scan, int depth) {
     return result;
 }
 
-int json_scan_text(struct bytes object, const char *member, char *ret, size_t size) {
+/* The cursor at the member's value; -1 when there is no such member. */
+static int find_member(struct bytes object, const char *member, struct scan *ret) {
     if (object.length == 0)
         return -1;
-    struct scan scan = {object.data, object.data + object.length};
-    skip_space(&scan);
-    if (!take(&scan, '{'))
+    *ret = (struct scan){object.data, object.data + object.length};
+    skip_space(ret);
+    if (!take(ret, '{'))
         return -1;
     do {
-        struct bytes key, value;
+        struct bytes key;
         bool escaped;
-        if (take_key(&scan, &key, &escaped) < 0)
+        if (take_key(ret, &key, &escaped) < 0)
             return -1;
         if (is_member(key, escaped, member)) {
-            skip_space(&scan);
-            return take_string(&scan, &value, &escaped) < 0 ? -1 : decode_text(value, ret, size);
+            skip_space(ret);
+            return 0;
         }
-        if (skip_value(&scan, 0) < 0)
+        if (skip_value(ret, 0) < 0)
             return -1;
-    } while (take(&scan, ','));
+    } while (take(ret, ','));
     return -1;
+}
+
+int json_scan_text(struct bytes object, const char *member, char *ret, size_t size) {
+    struct scan scan;
+    struct bytes value;
+    bool escaped;
+    if (find_member(object, member, &scan) < 0 || take_string(&scan, &value, &escaped) < 0)
+        return -1;
+    return decode_text(value, ret, size);
+}
+
+int json_scan_object(struct bytes object, const char *member, struct bytes *ret) {
+    struct scan scan;
+    if (find_member(object, member, &scan) < 0 || scan.at >= scan.end || *scan.at != '{')
+        return -1;
+    const uint8_t *start = scan.at++;
+    if (skip_container(&scan, true, 1) < 0)
+        return -1;
+    *ret = (struct bytes){start, (size_t)(scan.at - start)};
+    return 0;
 }

@@ -53,3 +53,5 @@ int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *r
  * path. Only top-level members. Copies the decoded text to ret (NUL-terminated, at most size bytes). Returns its length, or -1 when the member is
  * missing, not a text, too long, holds a NUL, or the object is malformed before it. */
 int json_scan_text(struct bytes object, const char *member, char *ret, size_t size);
+/* The same for a member that is an object: its bytes, braces included. -1 when there is none, or the object is malformed before its end. */
+int json_scan_object(struct bytes object, const char *member, struct bytes *ret);

@@ -128,6 +128,10 @@ void link_server_result(struct link_command *command, json_t *result, const stru
 /* --- answered here --- */
 
 static json_t *encode_record(const struct journal_record *record, struct buffer *scratch) {
+    if (record->is_folded)
+        return json_pack("{s:I, s:n, s:{s:I, s:I}}", "seq", (json_int_t)record->seq, "message",
+                         "folded", "messages", (json_int_t)record->folded.messages, "bytes",
+                         (json_int_t)record->folded.bytes);
     buffer_clear(scratch);
     if (record->length > SERVER_JOURNAL_BYTES_MAX ||
         base64_encode(record->data, record->length, scratch) < 0)
@@ -143,7 +147,8 @@ static json_t *read_journal(const struct journal *journal, uint64_t since, uint6
     struct journal_record record;
     uint64_t bytes = 0, next = since;
     while (journal_next(journal, next, &record) > 0) {
-        bool is_hidden = record.session == JOURNAL_NOBODY;
+        bool is_hidden =
+            record.session == JOURNAL_NOBODY || (record.is_folded && record.folded.messages == 0);
         if (!is_hidden && bytes > 0 && bytes + record.length > max_bytes)
             break; /* one always goes, else a large one could never be read */
         next = record.seq;

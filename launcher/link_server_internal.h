@@ -94,6 +94,7 @@ struct link_attachment {
     bool is_gone, grant_due, ack_refused;
     uint64_t position; /* everything in the journal up to it was sent or is not for it */
     uint64_t last_sent;
+    struct journal_lost folded; /* of rows that are told with a later one */
     uint64_t sent, consumed, window; /* payload bytes */
     uint64_t received, accepted;     /* payload bytes of requests */
     uint64_t granted;                /* last GRANT, without the initial one */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/link_server_internal.h"
+#include "launcher/message_make.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -390,29 +391,26 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
 
 /* --- sending --- */
 
-static struct bytes as_bytes(const char *text) {
-    return (struct bytes){(const uint8_t *)text, strlen(text)};
+/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear the kernel's. */
+static void find_kernel_session(const struct journal *journal, char *ret, size_t size) {
+    struct journal_record record;
+    struct kernel_message message;
+    if (journal_next(journal, journal_last(journal) - 1, &record) <= 0 || record.is_folded ||
+        kernel_message_parse(record.data, record.length, &message, NULL) < 0 ||
+        json_scan_text(message.header, "session", ret, size) < 0)
+        text_uuid4(ret);
 }
 
 /* A message of our own in the place of what the journal's cap took. */
-static int write_notice(struct buffer *out, struct journal_lost lost) {
-    char id[37], date[CLOCK_TEXT_SIZE], text[256];
-    text_uuid4(id);
-    clock_format(clock_wall_us(), date);
+static int write_notice(struct link_server *server, struct bytes parent, struct journal_lost lost) {
+    char session[128], text[256];
+    find_kernel_session(server->journal, session, sizeof session);
     snprintf(
         text, sizeof text,
         "\n[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
         " messages (%" PRIu64 " bytes) were left out here.\n",
         lost.messages, lost.bytes);
-    cleanup_json json_t *header =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "msg_id", id, "msg_type", "stream", "username",
-                  "elara", "session", id, "date", date, "version", "5.3");
-    cleanup_json json_t *content = json_pack("{s:s, s:s}", "name", "stderr", "text", text);
-    cleanup_free char *header_text = json_dumps(header, JSON_COMPACT);
-    cleanup_free char *content_text = json_dumps(content, JSON_COMPACT);
-    buffer_clear(out);
-    return kernel_message_write(out, CHANNEL_IOPUB, as_bytes(header_text), as_bytes("{}"),
-                                as_bytes("{}"), as_bytes(content_text), NULL, 0);
+    return message_make_stderr(&server->scratch, session, parent, text);
 }
 
 static bool has_credit(const struct link_attachment *attachment, size_t length) {
@@ -431,10 +429,12 @@ static void count_sent(struct link_attachment *attachment, uint64_t seq, size_t 
 enum step { STEP_DONE, STEP_NO_CREDIT, STEP_BLOCKED };
 
 /* The notice takes the number of the last message that is missing. */
-static enum step send_notice(struct link_attachment *attachment, uint64_t seq) {
+static enum step send_notice(struct link_attachment *attachment, uint64_t seq, struct bytes parent,
+                             struct journal_lost lost) {
     struct link_server *server = attachment->session->server;
-    struct journal_lost lost = journal_lost_since(server->journal, attachment->position);
-    if (write_notice(&server->scratch, lost) < 0)
+    lost.messages += attachment->folded.messages;
+    lost.bytes += attachment->folded.bytes;
+    if (write_notice(server, parent, lost) < 0)
         return STEP_DONE; /* unreachable: it is small */
     size_t length = server->scratch.length;
     if (!has_credit(attachment, length))
@@ -444,14 +444,28 @@ static enum step send_notice(struct link_attachment *attachment, uint64_t seq) {
         return STEP_BLOCKED;
     log_info("session %u: %" PRIu64 " messages (%" PRIu64 " bytes) were lost to the journal's cap",
              attachment->session->number, lost.messages, lost.bytes);
+    attachment->folded = (struct journal_lost){0, 0};
     count_sent(attachment, seq, length);
+    return STEP_DONE;
+}
+
+/* Rows that belong together are told in one, with the last of them. */
+static enum step send_folded(struct link_attachment *attachment,
+                             const struct journal_record *record) {
+    if (record->folded.messages > 0 && !record->goes_on)
+        return send_notice(attachment, record->seq, record->parent_header, record->folded);
+    attachment->folded.messages += record->folded.messages;
+    attachment->folded.bytes += record->folded.bytes;
+    attachment->position = record->seq;
     return STEP_DONE;
 }
 
 static enum step send_record(struct link_attachment *attachment,
                              const struct journal_record *record) {
-    if (record->seq > attachment->position + 1) {
-        enum step step = send_notice(attachment, record->seq - 1);
+    if (record->first > attachment->position + 1) {
+        const struct journal *journal = attachment->session->server->journal;
+        enum step step = send_notice(attachment, record->first - 1, (struct bytes){NULL, 0},
+                                     journal_lost_since(journal, attachment->position));
         if (step != STEP_DONE)
             return step;
     }
@@ -459,6 +473,8 @@ static enum step send_record(struct link_attachment *attachment,
         attachment->position = record->seq;
         return STEP_DONE;
     }
+    if (record->is_folded)
+        return send_folded(attachment, record);
     if (!has_credit(attachment, record->length))
         return STEP_NO_CREDIT;
     if (!link_peer_emit_message(attachment->peer, attachment->number, record->seq, record->data,

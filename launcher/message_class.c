@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { TYPE_MAX = 32, ID_MAX = 512 };
+enum { TYPE_MAX = 32, ID_MAX = 512, UPDATE_MAX = 1 << 20 };
 
 static const struct {
     const char *type;
@@ -47,8 +47,18 @@ static enum message_class class_of_status(struct bytes content) {
     return strcmp(state, "idle") == 0 ? MESSAGE_IDLE : MESSAGE_STATE;
 }
 
+/* 0 also for a large one, whose data would have to be walked. */
+static uint32_t display_of(struct bytes content) {
+    struct bytes transient;
+    char id[ID_MAX];
+    if (content.length > UPDATE_MAX || json_scan_object(content, "transient", &transient) < 0 ||
+        json_scan_text(transient, "display_id", id, sizeof id) <= 0)
+        return 0;
+    return hash_text(id);
+}
+
 struct message_mark message_mark(const struct kernel_message *message) {
-    struct message_mark mark = {MESSAGE_OTHER, message_cell(message->parent_header)};
+    struct message_mark mark = {MESSAGE_OTHER, message_cell(message->parent_header), 0};
     char type[TYPE_MAX];
     if (json_scan_text(message->header, "msg_type", type, sizeof type) < 0)
         return mark;
@@ -61,5 +71,7 @@ struct message_mark message_mark(const struct kernel_message *message) {
             mark.class = classes[i].class;
     if (mark.class == MESSAGE_REQUEST)
         mark.cell = message_cell(message->header);
+    if (mark.class == MESSAGE_UPDATE)
+        mark.display = display_of(message->content);
     return mark;
 }

@@ -24,10 +24,12 @@ enum message_class {
 };
 
 /* cell: a hash of the msg_id of the execute_request it belongs to (of its own header's for MESSAGE_REQUEST), never 0 for one; 0 when it belongs
- * to none. */
+ * to none.
+ * display: a hash of a MESSAGE_UPDATE's transient.display_id, 0 for none and for other classes. */
 struct message_mark {
     enum message_class class;
     uint32_t cell;
+    uint32_t display;
 };
 
 struct message_mark message_mark(const struct kernel_message *message);

@@ -5,6 +5,7 @@
 #include "launcher/journal_segment.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -66,8 +67,8 @@ static void append_numbered(struct journal *journal, uint64_t count, size_t size
         size_t length = make_message(number, message, size);
         struct journal_entry entry = {
             .channel = (enum kernel_channel)(number % CHANNEL_COUNT),
-            .session = (uint32_t)(number % 3),
-            .mark = {(enum message_class)(number % MESSAGE_CLASS_COUNT), (uint32_t)number * 7},
+            .session = (uint32_t)(number / 50 % 3),
+            .mark = {(enum message_class)(number % MESSAGE_CLASS_COUNT), (uint32_t)number / 50 + 1},
         };
         uint64_t seq = journal_append(journal, &entry, message, length);
         assert_true(seq == number);
@@ -79,23 +80,46 @@ static void expect_record(const struct journal_record *record, uint8_t *scratch,
     assert_int_equal(record->length, length);
     assert_memory_equal(record->data, scratch, length);
     assert_int_equal(record->channel, record->seq % CHANNEL_COUNT);
-    assert_int_equal(record->session, record->seq % 3);
+    assert_int_equal(record->session, record->seq / 50 % 3);
     assert_int_equal(record->mark.class, record->seq % MESSAGE_CLASS_COUNT);
-    assert_int_equal(record->mark.cell, (uint32_t)record->seq * 7);
+    assert_int_equal(record->mark.cell, (uint32_t)record->seq / 50 + 1);
 }
 
-/* All that is kept; returns how many. They are without a gap when strict. */
-static uint64_t read_numbered(const struct journal *journal, size_t size, bool strict) {
+struct tally {
+    uint64_t kept;
+    uint64_t folded; /* numbers that rows stand for */
+    uint64_t told;   /* messages of them */
+    uint64_t bytes;  /* of what is kept and what is told */
+};
+
+/* All that there is, from the first message on; without a gap when strict. */
+static struct tally read_all(const struct journal *journal, size_t size, bool strict) {
     cleanup_free uint8_t *scratch = malloc(size);
     struct journal_record record;
-    uint64_t count = 0, seq = journal_oldest(journal) - 1;
+    struct tally tally = {0};
+    uint64_t seq = journal_oldest(journal) - 1;
     while (journal_next(journal, seq, &record) > 0) {
-        assert_true(strict ? record.seq == seq + 1 : record.seq > seq);
-        expect_record(&record, scratch, size);
+        assert_true(strict ? record.first == seq + 1 : record.first > seq);
+        assert_true(record.seq >= record.first);
         seq = record.seq;
-        count++;
+        if (record.is_folded) {
+            uint64_t numbers = record.seq - record.first + 1;
+            assert_true(record.folded.messages <= numbers);
+            tally.folded += numbers;
+            tally.told += record.folded.messages;
+            tally.bytes += record.folded.bytes;
+            continue;
+        }
+        assert_true(record.first == record.seq);
+        expect_record(&record, scratch, size);
+        tally.kept++;
+        tally.bytes += record.length;
     }
-    return count;
+    return tally;
+}
+
+static uint64_t read_numbered(const struct journal *journal, size_t size, bool strict) {
+    return read_all(journal, size, strict).kept;
 }
 
 static void test_numbers_and_reading(void **state) {
@@ -128,41 +152,11 @@ static void test_numbers_and_reading(void **state) {
     }
 }
 
-static void test_the_cap_takes_the_oldest(void **state) {
-    enum { CAP = 256 << 10 };
-    struct place *place = *state;
-    struct journal *journal = open_journal(place, CAP);
-    cleanup_free uint8_t *scratch = malloc(500);
-    uint64_t bytes = 0;
-    uint64_t *until = malloc(20001 * sizeof *until); /* bytes of all numbers up to the index */
-    until[0] = 0;
-    for (uint64_t i = 1; i <= 20000; i++)
-        until[i] = bytes += make_message(i, scratch, 500);
-    append_numbered(journal, 20000, 500);
-
-    uint64_t oldest = journal_oldest(journal);
-    assert_true(oldest > 1);
-    assert_int_equal(read_numbered(journal, 500, true), 20000 - oldest + 1);
-    struct journal_lost lost = journal_lost_since(journal, 0);
-    assert_true(lost.messages == oldest - 1);
-    assert_true(lost.bytes == until[oldest - 1]);
-    lost = journal_lost_since(journal, oldest - 1);
-    assert_int_equal(lost.messages, 0);
-    assert_int_equal(lost.bytes, 0);
-    /* From the middle of what is gone: messages exact, bytes about right. */
-    uint64_t middle = oldest / 2;
-    lost = journal_lost_since(journal, middle);
-    assert_true(lost.messages == oldest - 1 - middle);
-    double ratio = (double)lost.bytes / (double)(until[oldest - 1] - until[middle]);
-    assert_true(ratio > 0.95 && ratio < 1.05);
-    struct journal_record record;
-    assert_int_equal(journal_next(journal, 3, &record), 1);
-    assert_true(record.seq == oldest);
-
-    /* On disk too. */
+/* Bytes of all files, which are private. */
+static uint64_t bytes_on_disk(const char *path) {
     uint64_t total = 0;
-    DIR *directory = opendir(place->directory);
-    struct dirent *entry;
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
     while ((entry = readdir(directory)) != NULL) {
         struct stat status;
         if (entry->d_name[0] == '.')
@@ -172,39 +166,62 @@ static void test_the_cap_takes_the_oldest(void **state) {
         total += (uint64_t)status.st_size;
     }
     closedir(directory);
-    assert_true(total <= CAP);
-    free(until);
+    return total;
 }
 
-static void test_a_message_larger_than_the_cap_is_counted(void **state) {
+static void test_the_cap_folds_the_oldest(void **state) {
+    enum { CAP = 256 << 10 };
+    struct place *place = *state;
+    struct journal *journal = open_journal(place, CAP);
+    append_numbered(journal, 20000, 500);
+    assert_true(bytes_on_disk(place->directory) <= CAP);
+    struct tally tally = read_all(journal, 500, false);
+    uint64_t oldest = journal_oldest(journal);
+    assert_true(tally.kept + tally.folded == 20000 - oldest + 1);
+    assert_true(tally.kept > 500 && tally.folded > 0);
+    /* What lies before the oldest is gone completely, and counted. */
+    struct journal_lost lost = journal_lost_since(journal, 0);
+    assert_true(lost.messages == oldest - 1);
+    assert_int_equal(journal_lost_since(journal, oldest - 1).messages, 0);
+    /* The same after a restart. */
+    journal = open_journal(place, CAP);
+    struct tally again = read_all(journal, 500, false);
+    assert_memory_equal(&again, &tally, sizeof tally);
+    assert_true(journal_oldest(journal) == oldest);
+}
+
+static void expect_folded(const struct journal *journal, uint64_t seq, uint64_t bytes) {
+    struct journal_record record;
+    assert_int_equal(journal_next(journal, seq - 1, &record), 1);
+    assert_true(record.is_folded && record.first == seq && record.seq == seq);
+    assert_int_equal(record.folded.messages, 1);
+    assert_int_equal(record.folded.bytes, bytes);
+    assert_int_equal(journal_lost_since(journal, seq - 1).messages, 0);
+}
+
+static void test_a_message_larger_than_the_cap_is_folded(void **state) {
     enum { CAP = 64 << 10, SIZE = 100 };
     struct journal *journal = open_journal(*state, CAP);
     cleanup_free uint8_t *large = memory_alloc(CAP + 1);
     append_numbered(journal, 10, SIZE);
     assert_int_equal(journal_append(journal, &iopub, large, CAP), 11);
     append_numbered(journal, 10, SIZE);
-    struct journal_record record;
-    assert_int_equal(journal_next(journal, 10, &record), 1);
-    assert_int_equal(record.seq, 12);
-    struct journal_lost lost = journal_lost_since(journal, 10);
-    assert_int_equal(lost.messages, 1);
-    assert_int_equal(lost.bytes, CAP);
-    assert_int_equal(journal_lost_since(journal, 11).messages, 0);
-    assert_int_equal(read_numbered(journal, SIZE, false), 20);
-    /* One at the end: nothing to read behind it, but it is told. */
+    expect_folded(journal, 11, CAP);
+    assert_int_equal(read_numbered(journal, SIZE, true), 20);
     assert_int_equal(journal_append(journal, &iopub, large, CAP + 1), 22);
-    assert_int_equal(journal_next(journal, 21, &record), 0);
-    assert_int_equal(journal_lost_since(journal, 21).messages, 1);
-    assert_int_equal(journal_lost_since(journal, 21).bytes, CAP + 1);
-    /* The number is remembered. */
     journal = open_journal(*state, CAP);
     assert_int_equal(journal_last(journal), 22);
-    assert_int_equal(journal_lost_since(journal, 21).bytes, CAP + 1);
+    expect_folded(journal, 22, CAP + 1);
     /* A large one that fits takes the place of the others. */
-    assert_int_equal(journal_append(journal, &iopub, large, CAP - 4096), 23);
-    assert_int_equal(journal_oldest(journal), 23);
+    struct journal_record record;
+    assert_int_equal(journal_append(journal, &iopub, large, CAP - 8192), 23);
+    assert_int_equal(journal_next(journal, 22, &record), 1);
+    assert_int_equal(record.length, CAP - 8192);
+    assert_int_equal(journal_append(journal, &iopub, large, CAP - 4096), 24);
+    assert_int_equal(journal_oldest(journal), 24); /* what was folded before had to go, too */
     assert_int_equal(journal_next(journal, 0, &record), 1);
     assert_int_equal(record.length, CAP - 4096);
+    assert_int_equal(journal_lost_since(journal, 0).messages, 23);
 }
 
 static void test_numbering_goes_on_after_a_restart(void **state) {
@@ -219,10 +236,11 @@ static void test_numbering_goes_on_after_a_restart(void **state) {
         assert_int_equal(read_numbered(journal, 300, true), 3000 + 10 * round);
     }
     journal = open_journal(*state, 128 << 10); /* a smaller cap takes effect at once */
-    assert_true(journal_oldest(journal) > 1);
     assert_int_equal(journal_last(journal), 3030);
-    assert_true(journal_lost_since(journal, 0).bytes > 0);
-    (void)read_numbered(journal, 300, true);
+    struct tally tally = read_all(journal, 300, true);
+
+    assert_true(tally.kept > 10 && tally.kept < 3030);
+    assert_true(tally.kept + tally.folded == 3030 - journal_oldest(journal) + 1);
 }
 
 static void test_held_bytes_outlive_the_cap(void **state) {
@@ -232,8 +250,10 @@ static void test_held_bytes_outlive_the_cap(void **state) {
     struct journal_record record;
     assert_int_equal(journal_next(journal, 3, &record), 1);
     void *hold = journal_hold(journal, &record);
-    append_numbered(journal, 3000, 600);
-    assert_true(journal_oldest(journal) > 4);
+    append_numbered(journal, 10000, 600);
+    struct journal_record again;
+    assert_int_equal(journal_next(journal, 3, &again), 1);
+    assert_true(again.is_folded || again.first > 4);
     uint8_t scratch[600];
     expect_record(&record, scratch, sizeof scratch);
     struct place *place = *state;
@@ -249,29 +269,42 @@ static void test_rest_changes_nothing(void **state) {
         append_numbered(journal, 100, 900);
         journal_rest(journal);
     }
-    assert_int_equal(read_numbered(journal, 900, true),
+    struct tally tally = read_all(journal, 900, true);
+    assert_int_equal(tally.kept + tally.folded,
                      journal_last(journal) - journal_oldest(journal) + 1);
 }
 
 /* No file may grow any more: what a full disk does to posix_fallocate. */
-static void test_a_full_disk_turns_into_memory(void **state) {
+static void test_a_full_disk_turns_into_memory_and_back(void **state) {
     struct journal *journal = open_journal(*state, 1 << 20);
     append_numbered(journal, 50, 300);
+    assert_int_equal(journal_disk_errno(journal), 0);
     struct rlimit old, none = {.rlim_cur = 0};
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     none.rlim_max = old.rlim_max;
     setrlimit(RLIMIT_FSIZE, &none);
     append_numbered(journal, 2000, 300);
+    journal_rest(journal); /* still none */
     setrlimit(RLIMIT_FSIZE, &old);
+    assert_true(journal_disk_errno(journal) == EFBIG);
     assert_int_equal(read_numbered(journal, 300, true), 2050);
-    append_numbered(journal, 4000, 300);
-    uint64_t oldest = journal_oldest(journal);
-    assert_int_equal(read_numbered(journal, 300, true), 6050 - oldest + 1);
-    /* What was only in memory is gone with the process, its numbers are not used again. */
+    journal_rest(journal);
+    assert_int_equal(journal_disk_errno(journal), 0);
+    assert_int_equal(read_numbered(journal, 300, true), 2050);
+    append_numbered(journal, 10, 300);
     journal = open_journal(*state, 1 << 20);
-    assert_int_equal(journal_last(journal), 6050);
-    (void)read_numbered(journal, 300, false);
+    assert_int_equal(read_numbered(journal, 300, true), 2060);
+    /* At the cap, folding goes on in memory, and what was only there is gone with the process; its numbers are not used again. */
+    setrlimit(RLIMIT_FSIZE, &none);
+    append_numbered(journal, 40000, 300);
+    setrlimit(RLIMIT_FSIZE, &old);
+    struct tally tally = read_all(journal, 300, true);
+    assert_int_equal(tally.kept + tally.folded, 42060 - journal_oldest(journal) + 1);
+    append_numbered(journal, 4000, 300);
+    journal = open_journal(*state, 1 << 20);
+    assert_int_equal(journal_last(journal), 46060);
+    (void)read_all(journal, 300, false);
 }
 
 /* --- what a crash or a bad disk leaves --- */
@@ -407,12 +440,12 @@ static void test_a_directory_that_cannot_be(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         test_in_directory(test_numbers_and_reading),
-        test_in_directory(test_the_cap_takes_the_oldest),
-        test_in_directory(test_a_message_larger_than_the_cap_is_counted),
+        test_in_directory(test_the_cap_folds_the_oldest),
+        test_in_directory(test_a_message_larger_than_the_cap_is_folded),
         test_in_directory(test_numbering_goes_on_after_a_restart),
         test_in_directory(test_held_bytes_outlive_the_cap),
         test_in_directory(test_rest_changes_nothing),
-        test_in_directory(test_a_full_disk_turns_into_memory),
+        test_in_directory(test_a_full_disk_turns_into_memory_and_back),
         test_in_directory(test_damage_at_any_byte_keeps_the_prefix),
         test_in_directory(test_a_damaged_segment_does_not_hide_later_ones),
         test_in_directory(test_foreign_files),
