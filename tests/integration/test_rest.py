@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+import yaml
 
 from support.processes import wait_until
 
@@ -60,6 +61,12 @@ def test_swagger_json_is_public_and_lists_the_routes(gateway):
     assert answer.status_code == 200
     paths = answer.json()["paths"]
     assert {"get", "post"} <= set(paths["/api/kernels"]) and {"get", "delete"} <= set(paths["/api/kernels/{kernel_id}"])
+
+
+def test_swagger_yaml_says_the_same(gateway):
+    answer = gateway.get("/api/swagger.yaml")
+    assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/x-yaml")
+    assert yaml.safe_load(answer.text) == gateway.get("/api/swagger.json").json()
 
 
 def test_unknown_path_is_404_json(gateway):

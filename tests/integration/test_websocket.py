@@ -4,7 +4,6 @@ import json
 import os
 import re
 import socket
-import threading
 import time
 from pathlib import Path
 
@@ -420,20 +419,6 @@ def test_socket_of_a_deleted_kernel_stays_until_it_is_used(gateway, connect):
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         Client(gateway, kernel_id)
     assert refused.value.status_code == 404
-
-
-def test_gateway_stop_closes_with_a_code_that_says_come_back(start_gateway, connect):
-    """JupyterLab does not reconnect after 1000 or 1001."""
-    gateway = start_gateway()
-    kernel_id = gateway.start_kernel()["id"]
-    client = connect(gateway, kernel_id)
-    client.kernel_info()
-    closer = threading.Thread(target=gateway.stop)
-    closer.start()
-    with pytest.raises(Closed) as closed:
-        client.receive()
-    closer.join()
-    assert (closed.value.code, closed.value.reason) == (1012, "the gateway is stopping")
 
 
 def test_ping_is_answered_and_silent_clients_are_pinged(start_gateway, connect):
