@@ -154,6 +154,19 @@ def test_session_that_opens_again_at_once_gets_nothing_twice(gateway, kernel, co
     assert {m["parent_header"].get("msg_id") for m in seen} == {msg_id}
 
 
+def test_answers_to_the_launchers_own_questions_reach_nobody(start_gateway, specs, connect):
+    """It asks for kernel_info until the kernel is ready; a client would take that busy and idle for its own."""
+    specs.stub("slow", "--start-delay", "300")
+    gateway = start_gateway()
+    with gateway.kernel("slow") as kernel_id:
+        client = connect(gateway, kernel_id)
+        msg_id, seen = client.send("kernel_info_request", {}), []
+        client.collect(msg_id, on_message=seen.append, reply_type="kernel_info_reply")
+        cell = client.send_execute("print 1")
+        client.collect(cell, on_message=seen.append)
+        assert {m["parent_header"].get("msg_id") for m in seen} == {msg_id, cell}
+
+
 # -- the double connect: JupyterLab behind jupyter_server 2.12 and later, at every kernel open --
 
 def test_double_connect_during_start_answers_both_at_once(start_gateway, specs, connect):
