@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"
-#include "gateway/channels.h"
+#include "gateway/channels_wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +147,7 @@ static void open_channels(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct kernel *kernel = find_kernel(gateway, request);
     if (kernel != NULL)
-        channels_open(gateway->channels, kernel, request);
+        channels_open_patiently(gateway->channels, gateway->loop, kernel, request);
 }
 
 const struct http_route api_kernels_routes[] = {

@@ -1,5 +1,7 @@
 """jupyter_server's gateway client: it reads every frame as UTF-8 text and drops the connection above 10 MiB."""
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import websocket
@@ -65,6 +67,39 @@ def test_client_without_a_user_agent_gets_text_too(gateway, kernel, connect):
     cell = client.run_cell("binary 10")
     assert cell.of_type("display_data")[0]["buffers"] == []
     assert client.last[0] == websocket.ABNF.OPCODE_TEXT
+
+
+# -- jupyter_client's WebSocket client fails when a kernel takes a second for its first answer, but it waits for its upgrade --
+
+def test_upgrade_without_a_user_agent_waits_for_the_kernel(start_gateway, specs, connect):
+    specs.stub("slow", "--start-delay", "1500")
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("slow")["id"]
+    client = connect(gateway, kernel_id, user_agent=None)
+    assert gateway.model(kernel_id)["execution_state"] == "idle"
+    assert client.run_cell("print 1").reply["status"] == "ok"
+
+
+def test_upgrade_that_waits_ends_with_the_reason_of_a_failed_start(start_gateway, specs, connect):
+    specs.add("missing", ["no-such-kernel-program", "{connection_file}"])
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("missing")["id"]
+    cell = connect(gateway, kernel_id, user_agent=None).run_cell("print 1")
+    assert "no-such-kernel-program" in cell.error["evalue"]
+
+
+def test_upgrade_that_waits_is_refused_when_the_kernel_is_deleted(start_gateway, specs, connect):
+    specs.stub("mute", "--start-delay", "600000")
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("mute")["id"]
+    with ThreadPoolExecutor() as pool:
+        opening = pool.submit(connect, gateway, kernel_id, user_agent=None)
+        leaving = socket.create_connection(("127.0.0.1", gateway.port))  # another one, which loses its patience
+        leaving.sendall(f"GET /api/kernels/{kernel_id}/channels HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n".encode())
+        leaving.close()
+        gateway.delete(f"/api/kernels/{kernel_id}")
+        with pytest.raises(websocket.WebSocketBadStatusException, match="404"):
+            opening.result(30)
 
 
 def test_other_clients_on_the_same_kernel_still_get_the_buffers(gateway, kernel, connect, server):

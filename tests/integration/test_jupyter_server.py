@@ -232,6 +232,15 @@ def test_nbclient_executes_a_notebook(gateway, tmp_path):
     assert outputs[2].data["text/plain"] == "42" and outputs[3].data["text/plain"] == "'shown'"
 
 
+def test_nbclient_waits_for_a_kernel_that_starts_slowly(start_gateway, specs, tmp_path):
+    """It fails by itself when a kernel takes more than a second for its first answer."""
+    slowly = "import runpy, time; time.sleep(2); runpy.run_module('ipykernel_launcher', run_name='__main__')"
+    specs.add("python3", [sys.executable, "-c", slowly, "-f", "{connection_file}"], language="python")
+    done, notebook = run_script(NBCLIENT, start_gateway(), tmp_path, cell("6 * 7"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert notebook.cells[0].outputs[0].data["text/plain"] == "42"
+
+
 def test_nbclient_sees_a_cells_error(gateway, tmp_path):
     done, _ = run_script(NBCLIENT, gateway, tmp_path, cell("raise ValueError('on purpose')"))
     assert done.returncode != 0 and "on purpose" in done.stderr
