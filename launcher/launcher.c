@@ -66,6 +66,15 @@ void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zl
     *timer = zloop_timer(launcher->loop, (size_t)(in_ms > 0 ? in_ms : 1), 1, run, launcher);
 }
 
+/* zloop drops ended timers at the end of its turn, but leaves the turn early when a timer's function changed the pollers: then what is
+ * due in the next turn is still called. So the SIGTERM for a process that had ended in time hit the one that was started after it. */
+bool launcher_timer_fired(int *timer, int fired) {
+    if (*timer != fired)
+        return false;
+    *timer = 0;
+    return true;
+}
+
 /* --- status --- */
 
 bool launcher_is_ready(const struct launcher *launcher) {
@@ -108,9 +117,10 @@ static json_t *give_record(void *context) {
 
 /* After a flood, libzmq's queues are empty but the heap keeps their memory. */
 static int on_rest_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->rest_timer = 0;
+    if (!launcher_timer_fired(&launcher->rest_timer, timer))
+        return 0;
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif
@@ -118,9 +128,10 @@ static int on_rest_timer(zloop_t *loop, int timer, void *context) {
 }
 
 static int on_activity_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->activity_timer = 0;
+    if (!launcher_timer_fired(&launcher->activity_timer, timer))
+        return 0;
     launcher->is_status_dirty |= launcher->has_activity;
     launcher_timer_set(launcher, &launcher->rest_timer, REST_MS, on_rest_timer);
     launcher_push_status(launcher);

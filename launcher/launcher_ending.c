@@ -80,9 +80,10 @@ static void take_step(struct launcher *launcher) {
 }
 
 static int on_step_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->ending_timer = 0;
+    if (!launcher_timer_fired(&launcher->ending_timer, timer))
+        return 0;
     if (launcher->process == NULL || launcher->has_exited)
         return 0;
     launcher->ending_step++;
@@ -134,9 +135,10 @@ static void sweep(struct launcher *launcher) {
 }
 
 static int on_sweep_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->ending_timer = 0;
+    if (!launcher_timer_fired(&launcher->ending_timer, timer))
+        return 0;
     sweep(launcher);
     link_server_flush(launcher->link);
     return 0;

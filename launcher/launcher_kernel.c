@@ -78,9 +78,10 @@ static void probe(struct launcher *launcher) {
 }
 
 static int on_probe_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->probe_timer = 0;
+    if (!launcher_timer_fired(&launcher->probe_timer, timer))
+        return 0;
     if (launcher->channels != NULL && !readiness_is_complete(&launcher->readiness))
         probe(launcher);
     return 0;
@@ -88,10 +89,11 @@ static int on_probe_timer(zloop_t *loop, int timer, void *context) {
 
 /* A slow start: connections that are refused hundreds of times a second would take the CPU that the kernel needs. */
 static int on_relax_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
     struct error err;
-    launcher->relax_timer = 0;
+    if (!launcher_timer_fired(&launcher->relax_timer, timer))
+        return 0;
     if (launcher->channels == NULL || launcher->readiness.has_reply)
         return 0;
     kernel_channels_close(&launcher->channels);
@@ -103,9 +105,10 @@ static int on_relax_timer(zloop_t *loop, int timer, void *context) {
 }
 
 static int on_launch_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->launch_timer = 0;
+    if (!launcher_timer_fired(&launcher->launch_timer, timer))
+        return 0;
     if (launcher->ending == ENDING_NONE)
         launcher_end(launcher, ENDING_TIMEOUT, true);
     return 0;
@@ -417,9 +420,10 @@ static void process_ended(struct launcher *launcher) {
 }
 
 static int on_settle_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct launcher *launcher = context;
-    launcher->settle_timer = 0;
+    if (!launcher_timer_fired(&launcher->settle_timer, timer))
+        return 0;
     if (launcher->had_messages && ++launcher->settle_rounds < SETTLE_ROUNDS_MAX) {
         launcher->had_messages = false;
         launcher_timer_set(launcher, &launcher->settle_timer, SETTLE_MS, on_settle_timer);

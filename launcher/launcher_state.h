@@ -156,6 +156,8 @@ void launcher_push_status(struct launcher *launcher);
 void launcher_save_record(struct launcher *launcher);
 void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zloop_timer_fn *run);
 void launcher_timer_clear(struct launcher *launcher, int *timer);
+/* The first line of each timer's function: false when it was ended or set anew meanwhile and means nothing. */
+bool launcher_timer_fired(int *timer, int fired);
 void launcher_finish(struct launcher *launcher); /* the loop ends after this turn */
 
 /* --- launcher_resume.c --- */
