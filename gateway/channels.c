@@ -45,6 +45,7 @@ struct client {
     struct unanswered unanswered;
     struct buffer request;
     bool paused;
+    bool is_proxy; /* a notebook server: it may read for a browser that is gone */
     struct loop_task free_task;
 };
 
@@ -72,13 +73,27 @@ static void client_free(void *context) {
     free(client);
 }
 
+static int64_t unsure_ms(const struct client *client) {
+    return client->is_proxy ? client->channels->settings.unsure_ms : 0;
+}
+
+static void close_attachment(struct client *client) {
+    if (client->attachment == NULL)
+        return;
+    const struct websocket *ws = client->delivery.ws;
+    struct attachment_ending ending = {.is_broken = websocket_is_broken(ws),
+                                       .unsure_ms = client->is_proxy ? unsure_ms(client)
+                                                                     : websocket_unheard_ms(ws)};
+    delivery_measure_end(&client->delivery, &ending);
+    attachment_close(client->attachment, &ending);
+    client->attachment = NULL;
+}
+
 static void client_leave_kernel(struct client *client) {
     if (client->kernel == NULL)
         return;
     delivery_flush(&client->delivery);
-    if (client->attachment != NULL)
-        attachment_close(client->attachment);
-    client->attachment = NULL;
+    close_attachment(client);
     delivery_stop(&client->delivery);
     kernel_unwatch(&client->watcher);
     kernel_disconnected(client->kernel);
@@ -135,7 +150,8 @@ static void standin_say(void *context, const void *message, size_t length) {
     write_message(context, message, length);
 }
 
-static void on_kernel_message(void *context, uint64_t seq, const struct link_payload *payload) {
+static void on_kernel_message(void *context, uint64_t seq, const struct link_payload *payload,
+                              bool is_repeat) {
     struct client *client = context;
     if (client->ws == NULL)
         return;
@@ -147,7 +163,7 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
     } else {
         write_message(client, payload->data, payload->length);
     }
-    delivery_note(&client->delivery, seq, payload->length);
+    delivery_note(&client->delivery, seq, payload->length, is_repeat);
 }
 
 /* ---- the attachment ---- */
@@ -174,13 +190,19 @@ static void on_granted(void *context) {
     client_update(context);
 }
 
-/* The session's other sockets: what they have already received is not to come again on this one. */
-static void flush_siblings(const struct client *client) {
+/* The session's other sockets: what they have already received is not to come again on this one. Returns for how long the most silent of them was
+ * not heard: what it acknowledged since then may have gone astray. */
+static int64_t flush_siblings(const struct client *client) {
+    int64_t unheard_ms = 0;
     list_each (&client->channels->clients, struct client, node, other) {
-        if (other->kernel == client->kernel && other->session_id != NULL &&
-            strcmp(other->session_id, client->session_id) == 0)
-            delivery_flush(&other->delivery);
+        if (other->kernel != client->kernel || other->session_id == NULL ||
+            strcmp(other->session_id, client->session_id) != 0)
+            continue;
+        delivery_flush(&other->delivery);
+        if (other != client && websocket_unheard_ms(other->ws) > unheard_ms)
+            unheard_ms = websocket_unheard_ms(other->ws);
     }
+    return unheard_ms;
 }
 
 static void client_attach(struct client *client) {
@@ -192,10 +214,14 @@ static void client_attach(struct client *client) {
     struct error err;
     if (link == NULL || client->attachment != NULL)
         return;
-    if (client->session_id != NULL)
-        flush_siblings(client);
-    if (attachment_open(link, client->session_id, (size_t)client->channels->settings.window, true,
-                        &events, client, &client->attachment, &err) < 0) {
+    struct attachment_wish wish = {.session_id = client->session_id,
+                                   .window = (size_t)client->channels->settings.window,
+                                   .from_cursor = true,
+                                   .unsure_ms = unsure_ms(client)};
+    int64_t unheard_ms = client->session_id != NULL ? flush_siblings(client) : 0;
+    if (unheard_ms > wish.unsure_ms)
+        wish.unsure_ms = unheard_ms;
+    if (attachment_open(link, &wish, &events, client, &client->attachment, &err) < 0) {
         log_warning("kernel %s: %s", kernel_id(client->kernel), err.text);
         websocket_close(client->ws, CLOSE_COME_BACK, err.text);
     }
@@ -331,6 +357,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     client->request.limit = (size_t)channels->settings.message_max * 2 + 4096;
     client->free_task = (struct loop_task){.run = client_free, .context = client};
     unanswered_init(&client->unanswered);
+    client->is_proxy = http_request_is_gateway_client(request);
     client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
     const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
     struct websocket_settings settings = {.message_max = channels->settings.message_max,

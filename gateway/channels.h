@@ -12,6 +12,8 @@ struct channels_settings {
     int64_t message_max; /* incoming WebSocket message */
     int64_t ping_interval_ms;
     int64_t window; /* bytes under way to one client */
+    /* for how long a notebook server may read for a browser that is gone */
+    int64_t unsure_ms;
     /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
     int64_t gateway_client_max;
 };

@@ -16,7 +16,8 @@ enum {
 /* Where a message ends: in the websocket's byte stream, in the journal, in the attachment's count. */
 struct delivery_mark {
     uint64_t stream_end; /* websocket_accepted behind it */
-    uint64_t seq;        /* 0: of a journal that is no more */
+    uint64_t seq;        /* 0: of a journal that is no more, or only repeats */
+    uint64_t last;       /* of the last message, also when that is a repeat */
     uint64_t received;
 };
 
@@ -74,7 +75,7 @@ static struct delivery_mark *add_mark(struct delivery *delivery) {
     return mark_at(delivery, delivery->mark_count++);
 }
 
-void delivery_note(struct delivery *delivery, uint64_t seq, size_t length) {
+void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool is_repeat) {
     if (delivery->attachment == NULL)
         return;
     delivery->received += length;
@@ -87,7 +88,8 @@ void delivery_note(struct delivery *delivery, uint64_t seq, size_t length) {
     uint64_t start = before != NULL ? before->stream_end : 0;
     if (last == NULL || end - start > MARK_BYTES)
         last = add_mark(delivery);
-    *last = (struct delivery_mark){.stream_end = end, .seq = seq, .received = delivery->received};
+    *last = (struct delivery_mark){
+        .stream_end = end, .seq = is_repeat ? 0 : seq, .last = seq, .received = delivery->received};
     if (delivery->later.node.place == 0)
         loop_deadline_set(delivery->loop, &delivery->later, ACK_DELAY_MS);
 }
@@ -104,12 +106,28 @@ static void measure_delivered(struct delivery *delivery) {
     while (delivery->marks_consumed > 0 && mark_at(delivery, 0)->stream_end <= arrived) {
         if (mark_at(delivery, 0)->seq > delivery->delivered)
             delivery->delivered = mark_at(delivery, 0)->seq;
+        delivery->marked_from = mark_at(delivery, 0)->stream_end;
         delivery->mark_first = (delivery->mark_first + 1) % delivery->mark_capacity;
         delivery->mark_count--;
         delivery->marks_consumed--;
     }
     if (delivery->mark_count == 0 && delivery->mark_capacity > MARKS_KEPT)
         free_marks(delivery);
+}
+
+void delivery_measure_end(const struct delivery *delivery, struct attachment_ending *ret) {
+    uint64_t gone = websocket_accepted(delivery->ws) - websocket_queued(delivery->ws);
+    uint64_t start = delivery->marked_from;
+    ret->left = delivery->delivered;
+    ret->suspect = 0;
+    for (size_t i = 0; i < delivery->mark_count && start < gone; i++) {
+        const struct delivery_mark *mark = mark_at(delivery, i);
+        if (i == 0)
+            ret->suspect = mark->last;
+        if (mark->seq > ret->left)
+            ret->left = mark->seq;
+        start = mark->stream_end;
+    }
 }
 
 static void send_ack(struct delivery *delivery) {

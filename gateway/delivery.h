@@ -23,6 +23,7 @@ struct delivery {
     uint64_t acked_consumed;
     uint64_t delivered; /* seq */
     uint64_t acked_delivered;
+    uint64_t marked_from; /* in the byte stream: where the messages of the first mark begin */
     struct delivery_mark *marks; /* a ring, oldest first: where messages end in the byte stream */
     size_t mark_first, mark_count, mark_capacity;
     size_t marks_consumed; /* of the marks, how many have left our memory */
@@ -37,8 +38,10 @@ void delivery_start(struct delivery *delivery, struct attachment *attachment, ui
 /* The attachment is gone. */
 void delivery_stop(struct delivery *delivery);
 
-/* After the message was given to the websocket (or dropped). */
-void delivery_note(struct delivery *delivery, uint64_t seq, size_t length);
+/* After the message was given to the websocket (or dropped). is_repeat: it moves no cursor. */
+void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool is_repeat);
+/* How far it came: `left` and `suspect` of the client's end. */
+void delivery_measure_end(const struct delivery *delivery, struct attachment_ending *ret);
 /* Says at once what has arrived: before the session is attached again, or the client is let go of, so that nothing that
  * has arrived is sent a second time. */
 void delivery_flush(struct delivery *delivery);

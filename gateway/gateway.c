@@ -147,6 +147,7 @@ static void create_channels(struct gateway *gateway) {
         .message_max = settings->message_limit,
         .ping_interval_ms = settings->ws_ping_interval_ms,
         .window = settings->client_window,
+        .unsure_ms = settings->replay_unsure_ms,
         .gateway_client_max = settings->gateway_client_frame_limit,
     };
     gateway->channels = channels_create(gateway->loop, &wanted);

@@ -133,9 +133,10 @@ void link_attachments_reap(struct links *links) {
     }
 }
 
-int attachment_open(struct link *link, const char *session_id, size_t window, bool from_cursor,
+int attachment_open(struct link *link, const struct attachment_wish *wish,
                     const struct attachment_events *events, void *context, struct attachment **ret,
                     struct error *err) {
+    const char *session_id = wish->session_id;
     if (link->state == LINK_STATE_CLOSED)
         return error_set(err, ERROR_UNAVAILABLE, "the kernel is gone");
     if (link->attachment_count >= ATTACHMENTS_MAX)
@@ -151,8 +152,9 @@ int attachment_open(struct link *link, const char *session_id, size_t window, bo
     attachment->link = link;
     attachment->session = join_session(link, session_id);
     attachment->session->attaching++; /* it begins as ATTACHMENT_DUE */
-    attachment->window = window;
-    attachment->from_cursor = from_cursor && session_id != NULL;
+    attachment->window = wish->window;
+    attachment->from_cursor = attachment->rebuilding = wish->from_cursor && session_id != NULL;
+    attachment->unsure_ms = wish->unsure_ms;
     attachment->events = *events;
     attachment->context = context;
     attachment->granted_bytes = LINK_GRANT_DEFAULT;
@@ -170,11 +172,14 @@ static bool has_unfinished(const struct attachment *attachment) {
            (attachment->session->id != NULL && attachment->outstanding > 0);
 }
 
-void attachment_close(struct attachment *attachment) {
+void attachment_close(struct attachment *attachment, const struct attachment_ending *ending) {
     if (attachment == NULL || attachment->state == ATTACHMENT_ENDED || attachment->closing)
         return;
     struct link *link = attachment->link;
     attachment->closing = true;
+    attachment->has_ending = ending != NULL;
+    if (ending != NULL)
+        attachment->ending = *ending;
     attachment->events = (struct attachment_events){0};
     if (++link->lingering > LINK_LINGERING_MAX && has_unfinished(attachment)) {
         log_warning("kernel %s: requests of a client that left were dropped: the kernel takes none",
@@ -219,21 +224,26 @@ static enum link_sent emit_ack(struct attachment *attachment) {
     return sent;
 }
 
-void attachment_on_message(struct attachment *attachment, uint64_t seq,
+void attachment_on_message(struct attachment *attachment, const struct link_frame *frame,
                            const struct link_payload *payload) {
+    bool is_repeat = frame->flags & LINK_FLAG_REPEAT;
     if (attachment->state != ATTACHMENT_ATTACHED)
         return;
-    if (seq > attachment->seen_seq)
-        attachment->seen_seq = seq;
-    if (attachment->closing || seq <= attachment->last_seq) {
+    if (!is_repeat) {
+        attachment->rebuilding = false;
+        if (frame->seq > attachment->seen_seq)
+            attachment->seen_seq = frame->seq;
+    }
+    if (attachment->closing || (!is_repeat && frame->seq <= attachment->last_seq)) {
         attachment->skipped += payload->length; /* it has it from before the break */
         attachment->ack_due = true;
         wake(attachment);
         return;
     }
-    attachment->last_seq = seq;
+    if (!is_repeat)
+        attachment->last_seq = frame->seq;
     attachment->received += payload->length;
-    attachment->events.message(attachment->context, seq, payload);
+    attachment->events.message(attachment->context, frame->seq, payload, is_repeat);
 }
 
 void link_attachments_renumber(struct link *link) {
@@ -378,10 +388,13 @@ void attachment_on_grant(struct attachment *attachment, const struct link_frame 
 
 static enum link_sent emit_attach(struct attachment *attachment) {
     bool cursor = attachment->from_cursor || attachment->was_attached;
+    if (!link_has_capability(attachment->link, "rebuild"))
+        attachment->rebuilding = false;
     cleanup_json json_t *json =
-        json_pack("{s:s?, s:I, s:s}", "session_id", attachment->session->id, "window",
+        json_pack("{s:s?, s:I, s:s, s:b, s:I}", "session_id", attachment->session->id, "window",
                   (json_int_t)attachment->window, "from",
-                  cursor && attachment->session->id != NULL ? "cursor" : "live");
+                  cursor && attachment->session->id != NULL ? "cursor" : "live", "rebuild",
+                  attachment->rebuilding, "unsure_ms", (json_int_t)attachment->unsure_ms);
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     enum link_sent sent =
         link_emit(attachment->link, LINK_ATTACH, attachment->number, 0, text, strlen(text));
@@ -425,9 +438,9 @@ void attachment_on_attached(struct attachment *attachment, const struct link_fra
     continue_numbering(attachment, next > 0 ? (uint64_t)next : 1, resumed);
     set_state(attachment, ATTACHMENT_ATTACHED);
     attachment->seen_seq = frame->seq;
-    if (!attachment->was_attached || attachment->session->id == NULL)
+    bool anew = !attachment->was_attached || attachment->renumbered || attachment->rebuilding;
+    if (!attachment->was_attached || attachment->rebuilding || attachment->session->id == NULL)
         attachment->last_seq = frame->seq;
-    bool anew = !attachment->was_attached || attachment->renumbered;
     attachment->was_attached = true;
     attachment->renumbered = false;
     attachment->ack_due = attachment->delivered > 0;
@@ -491,6 +504,17 @@ void link_attachments_end(struct link *link, const char *reason) {
             tell_detached(link->slots[i], reason);
 }
 
+static enum link_sent emit_detach(const struct attachment *attachment) {
+    const struct attachment_ending *ending = &attachment->ending;
+    if (!attachment->has_ending)
+        return link_emit(attachment->link, LINK_DETACH, attachment->number, 0, NULL, 0);
+    cleanup_json json_t *json = json_pack(
+        "{s:I, s:b, s:I, s:I}", "left", (json_int_t)ending->left, "broken", ending->is_broken,
+        "suspect", (json_int_t)ending->suspect, "unsure_ms", (json_int_t)ending->unsure_ms);
+    cleanup_free char *text = json_dumps(json, JSON_COMPACT);
+    return link_emit(attachment->link, LINK_DETACH, attachment->number, 0, text, strlen(text));
+}
+
 static enum link_sent flush_one(struct attachment *attachment) {
     enum link_sent sent = LINK_SENT;
     if (attachment->state == ATTACHMENT_DUE)
@@ -502,7 +526,7 @@ static enum link_sent flush_one(struct attachment *attachment) {
             sent = flush_requests(attachment);
     }
     if (sent == LINK_SENT && attachment->closing && !has_unfinished(attachment)) {
-        sent = link_emit(attachment->link, LINK_DETACH, attachment->number, 0, NULL, 0);
+        sent = emit_detach(attachment);
         if (sent == LINK_SENT)
             end(attachment);
     }

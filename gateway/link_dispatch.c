@@ -8,8 +8,8 @@
 
 #define LOG_AREA "gateway/link_dispatch"
 
-/* Optional features of this side, each a line; none beyond version 1 yet. */
-const char *const link_capabilities[] = {NULL};
+/* Optional features of this side, each a line. */
+const char *const link_capabilities[] = {"rebuild", NULL};
 
 bool link_has_capability(const struct link *link, const char *name) {
     return link_terms_have(&link->terms, link->links->capabilities, name) && link_is_up(link);
@@ -111,7 +111,7 @@ static void on_attachment_frame(struct link *link, const struct link_frame *fram
         attachment_on_detached(attachment, payload->data, payload->length);
         break;
     case LINK_MESSAGE:
-        attachment_on_message(attachment, frame->seq, payload);
+        attachment_on_message(attachment, frame, payload);
         break;
     default:
         attachment_on_grant(attachment, frame, payload->data);

@@ -52,16 +52,33 @@ void link_payload_release(void *owner);
 struct attachment_events {
     /* Again after each reconnect. anew: numbers begin again behind cursor, what was received or delivered before has none any more. Totals of bytes go on. */
     void (*attached)(void *context, uint64_t cursor, bool anew);
-    void (*message)(void *context, uint64_t seq, const struct link_payload *payload);
+    /* is_repeat: it rebuilds a cell and moves no cursor; seq may be 0 then */
+    void (*message)(void *context, uint64_t seq, const struct link_payload *payload,
+                    bool is_repeat);
     void (*granted)(void *context); /* attachment_may_send may be true again */
     /* by the launcher or link_close; gone after it */
     void (*detached)(void *context, const char *reason);
 };
-/* session_id NULL: live only. window: bytes that may be under way to it. */
-int attachment_open(struct link *link, const char *session_id, size_t window, bool from_cursor,
+struct attachment_wish {
+    const char *session_id; /* NULL: live only */
+    size_t window;          /* bytes that may be under way to it */
+    bool from_cursor;
+    /* What was acknowledged so lately may not have arrived (docs/link-protocol.md, ATTACH). */
+    int64_t unsure_ms;
+};
+int attachment_open(struct link *link, const struct attachment_wish *wish,
                     const struct attachment_events *events, void *context, struct attachment **ret,
                     struct error *err);
-void attachment_close(struct attachment *attachment); /* no event after it */
+
+/* What is known of a client's end (docs/link-protocol.md, DETACH). */
+struct attachment_ending {
+    uint64_t left;    /* highest seq of which any byte left our memory */
+    uint64_t suspect; /* the message that was under way when the connection broke; 0: none */
+    bool is_broken;
+    int64_t unsure_ms;
+};
+/* No event after it. ending NULL: nothing is known. */
+void attachment_close(struct attachment *attachment, const struct attachment_ending *ending);
 /* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our memory. Sent with the turn's batch. */
 void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed);
 bool attachment_may_send(const struct attachment *attachment); /* false: stop reading the client */

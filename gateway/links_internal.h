@@ -119,8 +119,12 @@ struct attachment {
     uint16_t number;
     enum attachment_state state;
     bool from_cursor, closing, ack_due, was_attached;
+    bool rebuilding; /* a rebuild was asked for; it is complete when a message behind it has come */
+    bool has_ending;
     bool renumbered; /* the journal began again, and ATTACHED did not come yet */
     size_t window;
+    int64_t unsure_ms;
+    struct attachment_ending ending;
     struct attachment_events events;
     void *context;
 
@@ -177,7 +181,7 @@ enum link_sent link_attachments_flush(struct link *link);
 void attachment_on_attached(struct attachment *attachment, const struct link_frame *frame,
                             const uint8_t *payload);
 void attachment_on_detached(struct attachment *attachment, const uint8_t *payload, size_t length);
-void attachment_on_message(struct attachment *attachment, uint64_t seq,
+void attachment_on_message(struct attachment *attachment, const struct link_frame *frame,
                            const struct link_payload *payload);
 void attachment_on_grant(struct attachment *attachment, const struct link_frame *frame,
                          const uint8_t *payload);

@@ -50,6 +50,7 @@ struct settings {
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
     int64_t client_window, gateway_client_frame_limit;
     int64_t journal_size, kernel_log_size;
+    int64_t replay_unsure_ms;
 
     char *log_level;
 

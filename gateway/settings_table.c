@@ -203,6 +203,10 @@ static const struct option_row table[] = {
     ROW("journal-size", "ELARA_JOURNAL_SIZE", OPTION_BYTES, journal_size, "256M", .min = MIB(1),
         .max = MIB(65536), .group = LIMITS,
         .help = "What a kernel's journal keeps of its messages; the oldest go first."),
+    ROW("replay-unsure", "ELARA_REPLAY_UNSURE", OPTION_DURATION, replay_unsure_ms, "90s", .min = 0,
+        .max = DAY_MS, .group = LIMITS,
+        .help = "How long a notebook server may go on reading for a browser that is gone: cells "
+                "with output in that time are shown anew when it comes back."),
     ROW("kernel-log-size", "ELARA_KERNEL_LOG_SIZE", OPTION_BYTES, kernel_log_size, "1M",
         .min = KIB(4), .max = MIB(1024), .group = LIMITS,
         .help = "What is kept of a kernel's own stdout and stderr."),

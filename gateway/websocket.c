@@ -20,6 +20,8 @@ enum {
     TAKEN_MIN = 4096,
     KEY_SIZE = 24, /* 16 bytes in base64 */
     ACCEPT_SIZE = 29,
+    CODE_NORMAL = 1000,
+    CODE_GOING_AWAY = 1001,
 };
 
 static void stop(struct websocket *ws) {
@@ -34,8 +36,10 @@ static void stop(struct websocket *ws) {
 void websocket_end(struct websocket *ws, const char *why) {
     if (ws->phase == WEBSOCKET_ENDED)
         return;
-    if (ws->phase == WEBSOCKET_OPEN) /* else why was said when closing began */
+    if (ws->phase == WEBSOCKET_OPEN) { /* else why was said when closing began */
         snprintf(ws->why, sizeof ws->why, "%s", why);
+        ws->is_broken = true;
+    }
     stop(ws);
 }
 
@@ -101,12 +105,22 @@ static void fail(struct websocket *ws, const struct websocket_item *item) {
 static void on_close(struct websocket *ws, const struct websocket_item *item) {
     if (ws->phase == WEBSOCKET_OPEN) {
         snprintf(ws->why, sizeof ws->why, "closed by the client with %u", item->code);
+        ws->is_broken = item->code != CODE_NORMAL && item->code != CODE_GOING_AWAY &&
+                        item->code != WEBSOCKET_NO_CODE;
         start_closing(ws, item->code, NULL);
         websocket_flush(ws);
     }
     ws->ends_when_sent = true; /* TLS writes in the next turn */
     if (websocket_queued(ws) == 0)
         websocket_end(ws, "");
+}
+
+bool websocket_is_broken(const struct websocket *ws) {
+    return ws->is_broken;
+}
+
+int64_t websocket_unheard_ms(const struct websocket *ws) {
+    return ws->ends_when_sent ? 0 : clock_monotonic_ms() - ws->said_ms;
 }
 
 /* Reading. */
@@ -157,6 +171,8 @@ static void run_read(void *context) {
     while (item.kind != WEBSOCKET_NONE && ws->phase != WEBSOCKET_ENDED && !ws->is_paused &&
            !ws->is_unreadable && !ws->ends_when_sent) {
         websocket_reader_next(ws->reader, &item);
+        if (item.kind != WEBSOCKET_NONE)
+            ws->said_ms = ws->heard_ms;
         take_item(ws, &item);
     }
     if (ws->phase == WEBSOCKET_ENDED)
@@ -288,7 +304,7 @@ static void start(struct websocket *ws, struct bufferevent *io) {
     ws->reader =
         websocket_reader_create(bufferevent_get_input(io), (size_t)ws->settings.message_max);
     ws->accepted = evbuffer_get_length(bufferevent_get_output(io)); /* the 101 */
-    ws->heard_ms = clock_monotonic_ms();
+    ws->heard_ms = ws->said_ms = clock_monotonic_ms();
     ws->read_task = (struct loop_task){.run = run_read, .context = ws};
     ws->flush_task = (struct loop_task){.run = websocket_flush, .context = ws};
     ws->end_task = (struct loop_task){.run = run_end, .context = ws};

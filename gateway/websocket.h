@@ -49,6 +49,11 @@ uint64_t websocket_accepted(const struct websocket *ws);
 /* Running total of those the peer's TCP has acknowledged (accepted - queued - SIOCOUTQ). With TLS: what a pong has proved; asking sends the ping. */
 uint64_t websocket_acknowledged(struct websocket *ws);
 
+/* It ended against our will: without a farewell of the peer, or with one that complains (RFC 6455, 7.4.1: other than 1000 and 1001). */
+bool websocket_is_broken(const struct websocket *ws);
+/* For how long the peer has said nothing; 0 when it has said farewell. */
+int64_t websocket_unheard_ms(const struct websocket *ws);
+
 void websocket_pause(struct websocket *ws); /* stop reading: the client's TCP window fills */
 void websocket_resume(struct websocket *ws);
 

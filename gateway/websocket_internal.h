@@ -28,8 +28,9 @@ struct websocket {
     bool is_dropped;     /* no closed() */
     bool is_unreadable;  /* the peer broke the protocol: what follows is thrown away */
     bool ends_when_sent; /* the peer's close frame has come */
-    const char *lost;    /* the connection is: how; NULL: it is not */
-    char why[128];       /* it ended */
+    bool is_broken;
+    const char *lost; /* the connection is: how; NULL: it is not */
+    char why[128];    /* it ended */
     struct loop_task read_task, flush_task, end_task;
     struct loop_deadline deadline; /* next ping, or the end of closing */
 
@@ -41,6 +42,7 @@ struct websocket {
     uint64_t probe;      /* TLS: what the outstanding probe will prove; 0: none */
     uint64_t seen_taken; /* websocket_taken at the last ping */
     int64_t heard_ms;    /* when the peer last said or took something */
+    int64_t said_ms;     /* when it last said something */
     bool ping_is_out;
 };
 

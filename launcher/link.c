@@ -35,7 +35,8 @@ static void read_header(const uint8_t in[LINK_HEADER_SIZE], struct link_frame *r
 }
 
 int link_frame_write(struct buffer *batch, enum link_type type, uint16_t attachment, uint64_t seq,
-                     const void *payload, size_t length, bool external) {
+                     const void *payload, size_t length, uint8_t flags) {
+    bool external = flags & LINK_FLAG_EXTERNAL;
     if (length > LINK_PAYLOAD_MAX)
         return -1;
     size_t size = LINK_HEADER_SIZE + (external ? 0 : length);
@@ -44,7 +45,7 @@ int link_frame_write(struct buffer *batch, enum link_type type, uint16_t attachm
         return -1;
     struct link_frame frame = {
         .type = (uint8_t)type,
-        .flags = external ? LINK_FLAG_EXTERNAL : 0,
+        .flags = flags,
         .attachment = attachment,
         .length = (uint32_t)length,
         .seq = seq,

@@ -44,7 +44,10 @@ enum link_type {
     LINK_EXIT = 41,
 };
 
-enum { LINK_FLAG_EXTERNAL = 1 };
+enum {
+    LINK_FLAG_EXTERNAL = 1, /* the payload is a further part */
+    LINK_FLAG_REPEAT = 2,   /* a MESSAGE that rebuilds a cell */
+};
 
 struct link_frame {
     uint8_t type; /* enum link_type, or one of a later version */
@@ -55,10 +58,10 @@ struct link_frame {
     const uint8_t *payload; /* NULL for an EXTERNAL frame: take the next part */
 };
 
-/* Appends one frame to a batch. With external, only the header is written and the caller sends the payload as a further part. -1
+/* Appends one frame to a batch. With LINK_FLAG_EXTERNAL only the header is written and the caller sends the payload as a further part. -1
  * when the batch would pass LINK_BATCH_MAX (send what there is, start a new one). */
 int link_frame_write(struct buffer *batch, enum link_type type, uint16_t attachment, uint64_t seq,
-                     const void *payload, size_t length, bool external);
+                     const void *payload, size_t length, uint8_t flags);
 
 /* Walks a batch: *at starts at 0. Returns 1 with a frame, 0 at the end, -1 when it is malformed. */
 int link_frame_next(const uint8_t *batch, size_t length, size_t *at, struct link_frame *ret,

@@ -13,10 +13,7 @@ enum { BATCH_KEEP = 16 << 10 };
 
 struct control_frame {
     struct list_node node;
-    enum link_type type;
-    uint16_t attachment;
-    uint64_t seq;
-    size_t length;
+    struct link_frame head;
     uint8_t payload[];
 };
 
@@ -161,12 +158,13 @@ static void copy_part(zmq_msg_t *part, const void *payload, size_t length) {
     memcpy(zmq_msg_data(part), payload, length);
 }
 
-static bool emit_now(struct link_peer *peer, enum link_type type, uint16_t attachment, uint64_t seq,
-                     const void *payload, size_t length) {
+static bool emit_now(struct link_peer *peer, const struct link_frame *head, const void *payload) {
+    size_t length = head->length;
     bool external = length > LINK_INLINE_MAX;
     if (!make_room(peer, length, external))
         return false;
-    link_frame_write(&peer->batch, type, attachment, seq, payload, length, external);
+    link_frame_write(&peer->batch, head->type, head->attachment, head->seq, payload, length,
+                     head->flags | (external ? LINK_FLAG_EXTERNAL : 0));
     if (external)
         copy_part(&peer->parts[peer->part_count++], payload, length);
     return true;
@@ -174,7 +172,9 @@ static bool emit_now(struct link_peer *peer, enum link_type type, uint16_t attac
 
 void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attachment, uint64_t seq,
                     const void *payload, size_t length) {
-    if (list_is_empty(&peer->control) && emit_now(peer, type, attachment, seq, payload, length))
+    struct link_frame head = {
+        .type = (uint8_t)type, .attachment = attachment, .length = (uint32_t)length, .seq = seq};
+    if (list_is_empty(&peer->control) && emit_now(peer, &head, payload))
         return;
     if (peer->is_gone)
         return;
@@ -183,10 +183,7 @@ void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attach
         return;
     }
     struct control_frame *frame = memory_alloc(sizeof *frame + length);
-    frame->type = type;
-    frame->attachment = attachment;
-    frame->seq = seq;
-    frame->length = length;
+    frame->head = head;
     if (length > 0)
         memcpy(frame->payload, payload, length);
     list_append(&peer->control, &frame->node);
@@ -200,16 +197,17 @@ void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t a
     link_peer_emit(peer, type, attachment, seq, payload, strlen(payload));
 }
 
-bool link_peer_emit_message(struct link_peer *peer, uint16_t attachment, uint64_t seq,
-                            const void *payload, size_t length,
-                            const struct journal_record *record) {
+bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
+                            const void *payload, const struct journal_record *record) {
+    size_t length = head->length;
     if (!list_is_empty(&peer->control))
         return false;
     if (record == NULL || length <= LINK_INLINE_MAX)
-        return emit_now(peer, LINK_MESSAGE, attachment, seq, payload, length);
+        return emit_now(peer, head, payload);
     if (!make_room(peer, length, true))
         return false;
-    link_frame_write(&peer->batch, LINK_MESSAGE, attachment, seq, NULL, length, true);
+    link_frame_write(&peer->batch, head->type, head->attachment, head->seq, NULL, length,
+                     head->flags | LINK_FLAG_EXTERNAL);
     zmq_msg_t *part = &peer->parts[peer->part_count++];
     void *hold = journal_hold(peer->server->journal, record);
     if (hold == NULL || zmq_msg_init_data(part, (void *)(uintptr_t)payload, length,
@@ -226,11 +224,10 @@ void link_peer_flush(struct link_peer *peer) {
     while (!list_is_empty(&peer->control)) {
         struct control_frame *frame =
             list_entry(peer->control.head.next, struct control_frame, node);
-        if (!emit_now(peer, frame->type, frame->attachment, frame->seq, frame->payload,
-                      frame->length))
+        if (!emit_now(peer, &frame->head, frame->payload))
             return;
         list_remove(&frame->node);
-        peer->control_bytes -= frame->length + sizeof *frame;
+        peer->control_bytes -= frame->head.length + sizeof *frame;
         free(frame);
     }
     if (!link_sessions_pump(peer))

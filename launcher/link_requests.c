@@ -127,6 +127,18 @@ static bool is_refused(struct link_attachment *attachment, const struct link_fra
     return true;
 }
 
+/* false: not now. */
+static bool offer(struct link_server *server, session_number session, const void *message,
+                  size_t length) {
+    struct kernel_message parsed;
+    if (!server->events.request(server->context, session, message, length))
+        return false;
+    if (kernel_message_parse(message, length, &parsed, NULL) == 0 &&
+        parsed.channel == CHANNEL_STDIN)
+        cells_answered(server->cells, session);
+    return true;
+}
+
 void link_request_take(struct link_attachment *attachment, const struct link_frame *frame,
                        const uint8_t *payload) {
     struct link_session *session = attachment->session;
@@ -151,8 +163,7 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
                     err.text);
     bool taken = false;
     if (list_is_empty(&server->queue) && !server->is_draining)
-        taken = is_invalid ||
-                server->events.request(server->context, session->number, payload, frame->length);
+        taken = is_invalid || offer(server, session->number, payload, frame->length);
     if (taken)
         take_over(session, attachment, numbers->gateway, frame->seq, frame->length);
     else
@@ -160,8 +171,8 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
 }
 
 static bool give_to_kernel(struct link_server *server, struct queued_request *request) {
-    if (!request->is_invalid && !server->events.request(server->context, request->session_number,
-                                                        request->message, request->length))
+    if (!request->is_invalid &&
+        !offer(server, request->session_number, request->message, request->length))
         return false;
     take_over(request->session, request->attachment, request->gateway, request->number,
               request->length);

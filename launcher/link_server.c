@@ -21,11 +21,12 @@ enum {
     SEND_QUEUE = 256, /* batches; the windows bound their bytes */
     RECEIVE_QUEUE = 256,
     BACKLOG = 64,
+    SCRATCH_MAX = 1 << 20,
     FLUSH_BYTES = 1 << 20, /* a turn that publishes more sends in between */
 };
 
-/* Optional features of this side, each a line; none beyond version 1 yet. */
-static const char *const capabilities[] = {NULL};
+/* Optional features of this side, each a line. */
+static const char *const capabilities[] = {"rebuild", NULL};
 
 /* --- deadlines: one heap, one timer --- */
 
@@ -209,8 +210,10 @@ static void on_peer_frame(struct link_peer *peer, const struct link_frame *frame
         break;
     case LINK_DETACH:
         attachment = link_attachment_of(peer, frame->attachment);
-        if (attachment != NULL)
+        if (attachment != NULL) {
+            link_rebuild_take_ending(attachment, frame, payload);
             link_session_detach(attachment, NULL);
+        }
         break;
     case LINK_ACK:
         link_session_ack(peer, frame, payload);
@@ -422,9 +425,17 @@ static void init_state(struct link_server *server) {
     server->retry = (struct server_deadline){.due = on_retry, .owner = server};
     server->grants = (struct server_deadline){.due = on_grants, .owner = server};
     server->rest = (struct server_deadline){.due = on_rest, .owner = server};
-    server->scratch.limit = LINK_INLINE_MAX;
+    server->cells = cells_create();
+    server->scratch.limit = SCRATCH_MAX;
     text_uuid4(server->nonce);
     server->capabilities = capabilities;
+}
+
+/* What an earlier launcher left. */
+static void note_cells(struct link_server *server) {
+    struct journal_record record = {.seq = 0};
+    while (journal_next(server->journal, record.seq, &record) > 0)
+        cells_note(server->cells, record.seq, record.session, &record.mark);
 }
 
 int link_server_create(zloop_t *loop, const struct link_server_settings *settings,
@@ -451,6 +462,7 @@ int link_server_create(zloop_t *loop, const struct link_server_settings *setting
         return -1;
     }
     server->last_session = journal_max_session(server->journal);
+    note_cells(server);
     server->session_file = session_file_open(settings->session_path, SERVER_SESSIONS_MAX);
     link_sessions_restore(server);
     if (zloop_reader(loop, server->socket, on_readable, server) < 0) {
@@ -486,6 +498,7 @@ void link_server_destroy(struct link_server **server_pointer) {
     zsock_destroy(&server->socket);
     session_file_close(server->session_file);
     journal_destroy(server->journal);
+    cells_destroy(server->cells);
     heap_free(&server->deadlines);
     buffer_free(&server->scratch);
     free(server->kernel_id);
@@ -501,6 +514,7 @@ uint64_t link_server_publish(struct link_server *server, enum kernel_channel cha
     if (kernel_message_parse(message, length, &parsed, NULL) == 0)
         entry.mark = message_mark(&parsed);
     uint64_t seq = journal_append(server->journal, &entry, message, length);
+    cells_note(server->cells, seq, session, &entry.mark);
     if (server->rest.node.place == 0)
         link_server_set_deadline(server, &server->rest, clock_monotonic_ms() + SERVER_REST_MS);
     server->unflushed += length;

@@ -1,5 +1,5 @@
 /* What the files of the link server share. link_server.c: the socket, what comes in, deadlines. link_peers.c: connections
- * and what goes out. link_sessions.c: sessions, attachments, cursors and windows. link_requests.c: client messages
+ * and what goes out. link_sessions.c: sessions, attachments, cursors and windows. link_rebuild.c: what is unsure after a break, and the cells shown anew for it. link_requests.c: client messages
  * and their credit. link_commands.c: commands and their results.
  *
  * Messages are never queued: an attachment is a place in the journal, and sending goes on from there when there is credit and the pipe takes
@@ -11,6 +11,8 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "launcher/cells.h"
+#include "launcher/cursor_trail.h"
 #include "launcher/journal.h"
 #include "launcher/link.h"
 #include "launcher/link_server.h"
@@ -39,6 +41,7 @@ enum {
     SERVER_RETRY_MS = 10,
     SERVER_GRANT_DELAY_MS = 20,
     SERVER_REST_MS = 5000,
+    SESSION_SKIPPED_MAX = 8,
 };
 
 struct server_deadline {
@@ -79,6 +82,12 @@ struct link_session {
     struct session_slot *slot; /* cursor and the like: what survives us */
     unsigned queued;           /* requests that wait for the kernel */
     struct link_server *server;
+    struct cursor_trail trail; /* how far it surely was: never beyond the cursor */
+    uint64_t unsure_to;        /* behind the trail, up to here, it may have arrived or not */
+    uint64_t suspect;          /* the message that was under way at the last broken end; 0: none */
+    unsigned suspect_ends;     /* and at how many before it, in a row */
+    uint64_t skipped[SESSION_SKIPPED_MAX]; /* messages that are not sent to it any more; a ring */
+    unsigned skipped_count;
     struct list attachments;
     struct list_node idle; /* server.idle_sessions while nobody is attached, longest first */
     struct server_deadline forget;
@@ -87,14 +96,20 @@ struct link_session {
 struct link_attachment {
     struct list_node node; /* session.attachments, later server.attachments_gone */
     struct link_peer *peer;
-    struct link_session *session; /* may be freed before it when gone, unless it is its own */
+    struct link_session *session;    /* may be freed before it when gone, unless it is its own */
     struct session_gateway *numbers; /* of the session's slot */
     bool owns_session;
     uint16_t number;
     bool is_gone, grant_due, ack_refused;
     uint64_t position; /* everything in the journal up to it was sent or is not for it */
     uint64_t last_sent;
-    struct journal_lost folded; /* of rows that are told with a later one */
+    uint64_t start;               /* its first position */
+    struct link_rebuild *rebuild; /* goes before everything else; NULL: nothing does */
+    /* A rebuild was sent, and nothing behind it is acknowledged: it may not have arrived. */
+    bool is_unproved;
+    int64_t unsure_ms; /* what was acknowledged so lately may not have arrived */
+    uint64_t left;     /* highest seq that may have reached the client; UINT64_MAX: not known */
+    struct journal_lost folded;      /* of rows that are told with a later one */
     uint64_t sent, consumed, window; /* payload bytes */
     uint64_t received, accepted;     /* payload bytes of requests */
     uint64_t granted;                /* last GRANT, without the initial one */
@@ -112,6 +127,7 @@ struct link_server {
     int64_t session_retention_ms;
     uint64_t payload_max;
     struct journal *journal;
+    struct cells *cells;
     unsigned depth; /* of entries from the loop: what is gone is freed when it is 0 again */
 
     struct list peers, peers_gone;
@@ -167,9 +183,8 @@ void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attach
 void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t attachment,
                          uint64_t seq, const json_t *json);
 /* A MESSAGE, if it can go now; false when it has to wait or the peer is gone. record NULL: the bytes are copied, else large ones are lent by the journal. */
-bool link_peer_emit_message(struct link_peer *peer, uint16_t attachment, uint64_t seq,
-                            const void *payload, size_t length,
-                            const struct journal_record *record);
+bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
+                            const void *payload, const struct journal_record *record);
 void link_peer_flush(struct link_peer *peer);
 
 /* link_sessions.c */
@@ -186,6 +201,33 @@ bool link_sessions_pump(struct link_peer *peer);
 void link_sessions_free(struct link_server *server);
 /* Those of an earlier launcher, from its file. */
 void link_sessions_restore(struct link_server *server);
+enum link_step { LINK_STEP_DONE, LINK_STEP_NO_CREDIT, LINK_STEP_BLOCKED };
+/* One message, if it can go now; flags: of its frame. record as in link_peer_emit_message. Moves no position. */
+enum link_step link_session_emit(struct link_attachment *attachment, uint8_t flags, uint64_t seq,
+                                 const void *payload, size_t length,
+                                 const struct journal_record *record);
+bool link_session_concerns(const struct link_session *session, const struct journal_record *record);
+/* A line on stderr in the cell of parent_header (empty: in none), in the place of what the cap took; into server->scratch. */
+int link_session_write_lost(struct link_server *server, struct bytes parent_header,
+                            struct journal_lost lost);
+
+/* link_rebuild.c */
+/* A session begins, at its slot's cursor: nothing before it is unsure, what was sent behind it is. */
+void link_rebuild_init(struct link_session *session);
+/* Of a new client connection, behind ATTACHED. is_known: the session was here before. */
+void link_rebuild_start(struct link_attachment *attachment, bool is_known);
+/* Goes on with what goes before everything else. */
+enum link_step link_rebuild_step(struct link_attachment *attachment);
+/* This one's client has acknowledged everything up to seq; the cursor has moved already. */
+void link_rebuild_advance(struct link_attachment *attachment, uint64_t seq);
+/* DETACH: what the gateway knows of its client's end. */
+void link_rebuild_take_ending(struct link_attachment *attachment, const struct link_frame *frame,
+                              const uint8_t *payload);
+/* The attachment ends: what is unsure from now on. */
+void link_rebuild_end(struct link_attachment *attachment);
+/* The message ended its connection too often: a notice goes in its place. */
+bool link_rebuild_is_skipped(const struct link_session *session, uint64_t seq);
+int link_rebuild_write_skipped(struct link_server *server, const struct journal_record *record);
 
 /* link_requests.c */
 void link_request_take(struct link_attachment *attachment, const struct link_frame *frame,

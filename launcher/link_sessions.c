@@ -119,6 +119,7 @@ static struct link_session *create_session(struct link_server *server, const cha
     session->number = ++server->last_session;
     session->slot = session_file_take(server->session_file, session->number, id);
     session->slot->cursor = session->slot->sent_max = journal_last(server->journal); /* live */
+    link_rebuild_init(session);
     name_session(session, id);
     return session;
 }
@@ -134,6 +135,7 @@ static void restore_session(struct link_server *server, struct session_slot *slo
         slot->sent_max = last;
     if (slot->cursor > slot->sent_max)
         slot->cursor = slot->sent_max;
+    link_rebuild_init(session);
     for (size_t i = 0; i < SESSION_GATEWAYS_MAX; i++)
         slot->gateways[i].accepted = slot->gateways[i].received; /* what waited is answered */
     int64_t now_us = clock_wall_us();
@@ -199,8 +201,9 @@ static struct session_gateway *find_numbers(struct link_session *session, uint64
 
 struct attach_wish {
     const char *session_id; /* in json */
-    bool from_cursor;
+    bool from_cursor, rebuild;
     uint64_t window;
+    int64_t unsure_ms;
 };
 
 static int check_session_id(const json_t *id, const char **ret, struct error *err) {
@@ -236,6 +239,11 @@ static int check_attach(const json_t *json, struct attach_wish *ret, struct erro
     if (ret->window > SERVER_WINDOW_MAX)
         ret->window = SERVER_WINDOW_MAX;
     ret->from_cursor = ret->session_id != NULL && strcmp(from, "cursor") == 0;
+    ret->rebuild = ret->from_cursor && json_is_true(json_object_get(json, "rebuild"));
+    const json_t *unsure_ms = json_object_get(json, "unsure_ms");
+    if (unsure_ms != NULL && (!json_is_integer(unsure_ms) || json_integer_value(unsure_ms) < 0))
+        return error_set(err, ERROR_INVALID, "unsure_ms: must be a number of milliseconds");
+    ret->unsure_ms = json_integer_value(unsure_ms);
     return 0;
 }
 
@@ -262,7 +270,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     }
     struct link_session *session =
         wish->session_id ? map_get(server->sessions, wish->session_id) : NULL;
-    bool resumed = session != NULL && wish->from_cursor;
+    bool is_known = session != NULL, resumed = is_known && wish->from_cursor;
     if (session == NULL)
         session = create_session(server, wish->session_id);
     if (session == NULL) {
@@ -281,7 +289,9 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->number = number;
     attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
-    attachment->position = attachment->last_sent =
+    attachment->unsure_ms = wish->unsure_ms;
+    attachment->left = UINT64_MAX;
+    attachment->position = attachment->last_sent = attachment->start =
         resumed ? session->slot->cursor : journal_last(server->journal);
     add_to_peer(peer, attachment);
     list_append(&session->attachments, &attachment->node);
@@ -290,6 +300,8 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     link_server_clear_deadline(server, &session->forget);
     session->slot->left_us = 0;
     emit_attached(attachment, resumed);
+    if (wish->rebuild && link_peer_has_capability(peer, "rebuild"))
+        link_rebuild_start(attachment, is_known);
 }
 
 void link_session_attach(struct link_peer *peer, const struct link_frame *frame,
@@ -335,6 +347,7 @@ void link_session_detach(struct link_attachment *attachment, const char *reason)
         return;
     struct link_peer *peer = attachment->peer;
     attachment->is_gone = true;
+    link_rebuild_end(attachment);
     link_requests_orphan(attachment);
     remove_from_peer(peer, attachment);
     leave_session(attachment);
@@ -387,6 +400,8 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
         attachment->consumed = consumed;
     if (frame->seq > session->slot->cursor)
         session->slot->cursor = frame->seq;
+    if (frame->seq > 0)
+        link_rebuild_advance(attachment, frame->seq);
 }
 
 /* --- sending --- */
@@ -401,8 +416,8 @@ static void find_kernel_session(const struct journal *journal, char *ret, size_t
         text_uuid4(ret);
 }
 
-/* A message of our own in the place of what the journal's cap took. */
-static int write_notice(struct link_server *server, struct bytes parent, struct journal_lost lost) {
+int link_session_write_lost(struct link_server *server, struct bytes parent_header,
+                            struct journal_lost lost) {
     char session[128], text[256];
     find_kernel_session(server->journal, session, sizeof session);
     snprintf(
@@ -410,78 +425,103 @@ static int write_notice(struct link_server *server, struct bytes parent, struct 
         "\n[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
         " messages (%" PRIu64 " bytes) were left out here.\n",
         lost.messages, lost.bytes);
-    return message_make_stderr(&server->scratch, session, parent, text);
+    return message_make_stderr(&server->scratch, session, parent_header, text);
 }
 
-static bool has_credit(const struct link_attachment *attachment, size_t length) {
+bool link_session_concerns(const struct link_session *session,
+                           const struct journal_record *record) {
+    return record->session == 0 || record->session == session->number;
+}
+
+enum link_step link_session_emit(struct link_attachment *attachment, uint8_t flags, uint64_t seq,
+                                 const void *payload, size_t length,
+                                 const struct journal_record *record) {
+    struct link_frame head = {.type = LINK_MESSAGE,
+                              .flags = flags,
+                              .attachment = attachment->number,
+                              .length = (uint32_t)length,
+                              .seq = seq};
     uint64_t under_way = attachment->sent - attachment->consumed;
-    return under_way == 0 || under_way + length <= attachment->window;
+    if (under_way > 0 && under_way + length > attachment->window)
+        return LINK_STEP_NO_CREDIT;
+    if (!link_peer_emit_message(attachment->peer, &head, payload, record))
+        return LINK_STEP_BLOCKED;
+    attachment->sent += length;
+    return LINK_STEP_DONE;
 }
 
-static void count_sent(struct link_attachment *attachment, uint64_t seq, size_t length) {
-    attachment->sent += length;
-    attachment->position = attachment->last_sent = seq;
+/* The same in the order of the numbers: the attachment's place is behind it then. */
+static enum link_step send_numbered(struct link_attachment *attachment, uint64_t seq,
+                                    const void *payload, size_t length,
+                                    const struct journal_record *record) {
     struct session_slot *slot = attachment->session->slot;
+    enum link_step step = link_session_emit(attachment, 0, seq, payload, length, record);
+    if (step != LINK_STEP_DONE)
+        return step;
+    attachment->position = attachment->last_sent = seq;
     if (seq > slot->sent_max)
         slot->sent_max = seq;
+    return LINK_STEP_DONE;
 }
 
-enum step { STEP_DONE, STEP_NO_CREDIT, STEP_BLOCKED };
-
 /* The notice takes the number of the last message that is missing. */
-static enum step send_notice(struct link_attachment *attachment, uint64_t seq, struct bytes parent,
-                             struct journal_lost lost) {
+static enum link_step send_notice(struct link_attachment *attachment, uint64_t seq,
+                                  struct bytes parent, struct journal_lost lost) {
     struct link_server *server = attachment->session->server;
     lost.messages += attachment->folded.messages;
     lost.bytes += attachment->folded.bytes;
-    if (write_notice(server, parent, lost) < 0)
-        return STEP_DONE; /* unreachable: it is small */
-    size_t length = server->scratch.length;
-    if (!has_credit(attachment, length))
-        return STEP_NO_CREDIT;
-    if (!link_peer_emit_message(attachment->peer, attachment->number, seq, server->scratch.data,
-                                length, NULL))
-        return STEP_BLOCKED;
+    if (link_session_write_lost(server, parent, lost) < 0)
+        return LINK_STEP_DONE; /* unreachable: it is small */
+    enum link_step step =
+        send_numbered(attachment, seq, server->scratch.data, server->scratch.length, NULL);
+    if (step != LINK_STEP_DONE)
+        return step;
     log_info("session %u: %" PRIu64 " messages (%" PRIu64 " bytes) were lost to the journal's cap",
              attachment->session->number, lost.messages, lost.bytes);
     attachment->folded = (struct journal_lost){0, 0};
-    count_sent(attachment, seq, length);
-    return STEP_DONE;
+    return LINK_STEP_DONE;
 }
 
 /* Rows that belong together are told in one, with the last of them. */
-static enum step send_folded(struct link_attachment *attachment,
-                             const struct journal_record *record) {
+static enum link_step send_folded(struct link_attachment *attachment,
+                                  const struct journal_record *record) {
     if (record->folded.messages > 0 && !record->goes_on)
         return send_notice(attachment, record->seq, record->parent_header, record->folded);
     attachment->folded.messages += record->folded.messages;
     attachment->folded.bytes += record->folded.bytes;
     attachment->position = record->seq;
-    return STEP_DONE;
+    return LINK_STEP_DONE;
 }
 
-static enum step send_record(struct link_attachment *attachment,
-                             const struct journal_record *record) {
+static bool is_wanted(const struct link_session *session, const struct journal_record *record) {
+    if (record->mark.class == MESSAGE_PROMPT &&
+        cells_is_over(session->server->cells, record->mark.cell, record->seq))
+        return false; /* nobody waits for its answer any more */
+    return link_session_concerns(session, record);
+}
+
+static enum link_step send_record(struct link_attachment *attachment,
+                                  const struct journal_record *record) {
+    struct link_session *session = attachment->session;
+    struct link_server *server = session->server;
     if (record->first > attachment->position + 1) {
-        const struct journal *journal = attachment->session->server->journal;
-        enum step step = send_notice(attachment, record->first - 1, (struct bytes){NULL, 0},
-                                     journal_lost_since(journal, attachment->position));
-        if (step != STEP_DONE)
+        enum link_step step =
+            send_notice(attachment, record->first - 1, (struct bytes){NULL, 0},
+                        journal_lost_since(server->journal, attachment->position));
+        if (step != LINK_STEP_DONE)
             return step;
     }
-    if (record->session != 0 && record->session != attachment->session->number) {
+    if (!is_wanted(session, record)) {
         attachment->position = record->seq;
-        return STEP_DONE;
+        return LINK_STEP_DONE;
     }
     if (record->is_folded)
         return send_folded(attachment, record);
-    if (!has_credit(attachment, record->length))
-        return STEP_NO_CREDIT;
-    if (!link_peer_emit_message(attachment->peer, attachment->number, record->seq, record->data,
-                                record->length, record))
-        return STEP_BLOCKED;
-    count_sent(attachment, record->seq, record->length);
-    return STEP_DONE;
+    if (link_rebuild_is_skipped(session, record->seq) &&
+        link_rebuild_write_skipped(server, record) == 0)
+        return send_numbered(attachment, record->seq, server->scratch.data, server->scratch.length,
+                             NULL);
+    return send_numbered(attachment, record->seq, record->data, record->length, record);
 }
 
 /* false: the pipe is full or the peer (and this attachment with it) gone. */
@@ -489,17 +529,18 @@ static bool pump(struct link_attachment *attachment) {
     struct link_session *session = attachment->session;
     const struct journal *journal = session->server->journal;
     struct journal_record record;
-    while (journal_next(journal, attachment->position, &record) > 0) {
-        enum step step = send_record(attachment, &record);
-        if (step == STEP_BLOCKED)
-            return false;
-        if (step == STEP_NO_CREDIT)
-            return true;
-    }
+    enum link_step step =
+        attachment->rebuild != NULL ? link_rebuild_step(attachment) : LINK_STEP_DONE;
+    while (step == LINK_STEP_DONE && journal_next(journal, attachment->position, &record) > 0)
+        step = send_record(attachment, &record);
+    if (step != LINK_STEP_DONE)
+        return step == LINK_STEP_NO_CREDIT;
     /* Nothing is under way: what was passed over was for others, and is not missed when it is gone from the journal. */
-    if (session->slot->cursor >= attachment->last_sent &&
-        attachment->position > session->slot->cursor)
+    if (!attachment->is_unproved && session->slot->cursor >= attachment->last_sent &&
+        attachment->position > session->slot->cursor) {
         session->slot->cursor = attachment->position;
+        link_rebuild_advance(attachment, attachment->position);
+    }
     return true;
 }
 

@@ -32,7 +32,7 @@ struct heard {
 
 struct client {
     struct attachment *attachment;
-    int attached, granted, detached, messages;
+    int attached, granted, detached, messages, repeats;
     bool anew;
     uint64_t cursor, last_seq;
     size_t bytes;
@@ -266,9 +266,11 @@ static void on_attached(void *context, uint64_t cursor, bool anew) {
     client->cursor = cursor;
     client->anew = anew;
 }
-static void on_message(void *context, uint64_t seq, const struct link_payload *payload) {
+static void on_message(void *context, uint64_t seq, const struct link_payload *payload,
+                       bool is_repeat) {
     struct client *client = context;
     client->messages++;
+    client->repeats += is_repeat;
     client->last_seq = seq;
     client->bytes += payload->length;
     snprintf(client->text, sizeof client->text, "%.*s", (int)payload->length,
@@ -338,12 +340,16 @@ static void come_up(struct fixture *f) {
     run_until(f, is_up);
 }
 
+#define wish_of(id)                                                                                \
+    ((struct attachment_wish){                                                                     \
+        .session_id = (id), .window = 1 << 20, .from_cursor = true, .unsure_ms = 7})
+
 static bool both_attached(struct fixture *f) {
     return f->a.attached > 0 && (f->b.attachment == NULL || f->b.attached > 0);
 }
 
 static uint16_t attach(struct fixture *f, struct client *client, const char *session) {
-    assert_int_equal(attachment_open(f->link, session, 1 << 20, true, &attachment_events, client,
+    assert_int_equal(attachment_open(f->link, &wish_of(session), &attachment_events, client,
                                      &client->attachment, NULL),
                      0);
     const struct heard *heard = expect(f, LINK_ATTACH);

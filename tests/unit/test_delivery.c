@@ -64,7 +64,7 @@ static int teardown(void **state) {
 static void pass_on(struct fixture *f, uint64_t seq, size_t length) {
     f->ws.accepted += length + 4;
     f->ws.queued += length + 4;
-    delivery_note(&f->delivery, seq, length);
+    delivery_note(&f->delivery, seq, length, false);
 }
 
 static void write_out(struct fixture *f) {

@@ -35,7 +35,7 @@ static void test_another_kernels_launcher_is_left(void **state) {
     assert_null(f->link->route);
 }
 
-static const char *const two_capabilities[] = {"repeat", "announce", NULL};
+static const char *const two_capabilities[] = {"rebuild", "announce", NULL};
 
 static void reconnect_offering(struct fixture *f, const char *const *capabilities) {
     f->links->capabilities = capabilities;
@@ -58,20 +58,20 @@ static void test_only_what_both_sides_named_is_used(void **state) {
         {"\"version\": 1, \"capabilities\": [], ", false, false},
         {"\"version\": 1, ", false, false},
         {"\"version\": 1, \"capabilities\": null, ", false, false},
-        {"\"version\": 1, \"capabilities\": [\"announce\", 7, \"repeat \"], ", false, true},
-        {"\"version\": 9, \"capabilities\": [\"repeat\", \"announce\", \"x\"], ", true, true},
+        {"\"version\": 1, \"capabilities\": [\"announce\", 7, \"rebuild \"], ", false, true},
+        {"\"version\": 9, \"capabilities\": [\"rebuild\", \"announce\", \"x\"], ", true, true},
     };
     struct fixture *f = *state;
     expect(f, LINK_HELLO);
     for (size_t i = 0; i < sizeof welcomes / sizeof welcomes[0]; i++) {
         reconnect_offering(f, two_capabilities);
         const struct heard *hello = expect(f, LINK_HELLO);
-        assert_non_null(strstr(hello->payload, "[\"repeat\",\"announce\"]"));
+        assert_non_null(strstr(hello->payload, "[\"rebuild\",\"announce\"]"));
         assert_false(link_has_capability(f->link, "announce")); /* not settled yet */
         welcome_with(f, welcomes[i].members);
         run_until(f, is_up);
         assert_int_equal(f->link->terms.version, 1);
-        assert_int_equal(link_has_capability(f->link, "repeat"), welcomes[i].repeats);
+        assert_int_equal(link_has_capability(f->link, "rebuild"), welcomes[i].repeats);
         assert_int_equal(link_has_capability(f->link, "announce"), welcomes[i].announces);
     }
     uint16_t a = attach(f, &f->a, "session a"); /* and it works */
@@ -93,7 +93,7 @@ static void test_welcomes_without_a_version_are_refused(void **state) {
         "\"version\": 1.5, ",
         "\"version\": null, ",
         "",
-        "\"version\": 1, \"capabilities\": \"repeat\", ",
+        "\"version\": 1, \"capabilities\": \"rebuild\", ",
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
