@@ -15,6 +15,7 @@ from support.processes import Gateway
 from support.swarm import Swarm
 
 KERNELS = 5000
+RESTART_KERNELS = 1000
 ROUNDS = 200
 QUIET_S = 12  # after which all links have settled into being asked for a sign of life every 10 s
 MEASURED_S = 30  # WebSocket clients are pinged that often: each once
@@ -102,7 +103,20 @@ def idle_cpu(pid):
     return sorted(found)
 
 
+def bench_restart(options, folder, table):
+    with SwarmGateway(options.build, RESTART_KERNELS, folder) as gateway:
+        gateway.kill()
+        begin = time.monotonic()
+        gateway.start()
+        found = len(gateway.kernels())
+        if found != RESTART_KERNELS:
+            raise SystemExit(f"{found} kernels are listed of {RESTART_KERNELS}")
+        table.add(f"{found:,} kernels listed again after kill -9", f"{time.monotonic() - begin:.2f} s", "", "", "< 3 s")
+
+
 def bench_scale(options, elara, jeg, table):
+    with tempfile.TemporaryDirectory(prefix="bench-specs-", dir="/tmp") as folder:
+        bench_restart(options, folder, table)
     with tempfile.TemporaryDirectory(prefix="bench-specs-", dir="/tmp") as folder, \
             SwarmGateway(options.build, 1, folder) as lone, SwarmGateway(options.build, KERNELS, folder) as many:
         pid = many.process.pid
