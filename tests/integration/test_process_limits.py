@@ -45,7 +45,7 @@ SENTENCE = ("The kernel's launcher was killed by signal {}, and the kernel ended
 
 
 @pytest.mark.parametrize("signum, name", [(signal.SIGKILL, "9 (SIGKILL, as when memory runs out)"),
-                                          (signal.SIGSEGV, "11 (SIGSEGV)")], ids=["SIGKILL", "SIGSEGV"])
+                                          (signal.SIGUSR1, "10 (SIGUSR1)")], ids=["SIGKILL", "SIGUSR1"])
 def test_reason_after_the_launchers_death_is_one_sentence(start_gateway, connect, signum, name):
     gateway = start_gateway()
     kernel_id = gateway.start_kernel()["id"]
