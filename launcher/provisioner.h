@@ -33,6 +33,12 @@ struct provisioner_watch {
     void (*gone)(void *context, const char *kernel_id);
 };
 
+enum provision_resume {
+    PROVISION_RESUME_BY_POLICY, /* the kernel is started again as after a death of its own */
+    PROVISION_RESUME_START,     /* somebody wants it started, even if it was dead */
+    PROVISION_RESUME_DEAD,      /* it stays dead, its output is there to be read */
+};
+
 struct provisioner_ops {
     const char *name; /* "local" */
     /* launch and record: trees as launch.h describes; copied. The record is on disk before start returns 0. -1: refused, with the cause; nothing was left behind. ERROR_UNAVAILABLE:
@@ -52,6 +58,9 @@ struct provisioner_ops {
     int (*adopt)(struct provisioner *self, const char *kernel_id,
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
+    /* After ended: starts a launcher in the same place, which goes on with the journal of the one that was killed; reachable or ended
+     * follows. -1: there is nothing to go on with (it never worked, or its kernel had ended); the place is as it was. May be NULL. */
+    int (*resume)(struct provision *provision, enum provision_resume how, struct error *err);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or soon: until then start refuses

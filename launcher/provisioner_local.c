@@ -4,70 +4,28 @@
  * Whether a directory has a living launcher is told by a lock on it (flock): the gateway takes it before anything is written and hands it
  * over to the launcher, so that a gateway that looks at a directory at any moment sees either a lock or something that is over. Process ids
  * are only used after a look at /proc showed whose they are. */
-#include "launcher/provisioner.h"
+#include "launcher/provisioner_local_internal.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "launcher/local_process.h"
-#include "launcher/local_watch.h"
 #include "launcher/log_tail.h"
 
 #define LOG_AREA "launcher/provisioner_local"
 #include "base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum {
     READY_TEXT_MAX = 2048,
-    RECORD_FILE_MAX = 1 << 20,
     SEARCH_MS = 50, /* a launcher that is just starting has not yet written its pid */
     SEARCH_ROUNDS_MAX = 200,
     TAIL_BYTES = 4096,
     TAIL_LINES = 20,
-    NEW_KEPT_S = 60, /* a directory that is being made is somebody's for so long */
-};
-
-/* A kernel's directory is made under such a name, and renamed when it is complete and locked: who looks never sees half of one. */
-#define NEW_PREFIX ".new-"
-
-struct local {
-    struct provisioner base;
-    struct event_base *loop;
-    char *directory; /* <runtime>/kernels */
-    char *launcher_path;
-    int64_t open_files;
-    struct list provisions;
-    struct local_watch *watch;
-    struct provisioner_watch watcher; /* NULLs: nobody */
-    void *watcher_context;
-};
-
-struct provision {
-    struct list_node node;
-    struct local *local;
-    char *id;
-    char *directory;
-    ino_t
-        inode; /* of the directory: another gateway may have ended the kernel and started one of the same id */
-    struct provision_events events;
-    void *context;
-    struct local_process process;
-    struct event *exit_event;  /* the launcher's pidfd */
-    struct event *ready_event; /* the pipe on which it says "ready" */
-    struct event *later; /* what a call may not do itself; the search for an adopted launcher */
-    struct buffer ready_text;
-    int search_rounds;
-    bool is_ended;
-    bool was_reachable;
-    bool is_removed; /* only waits for the launcher to be gone */
 };
 
 static void drop_event(struct event **event) {
@@ -149,6 +107,7 @@ static void take_last_words(struct provision *provision) {
 static void explain_end(struct provision *provision, struct error *cause) {
     cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
     cleanup_free char *what = memory_strdup(cause->text);
+    error_set(&provision->end, cause->code, "%s, and the kernel ended with it.", what);
     said[strcspn(said, "\n")] = '\0';
     if (text_starts_with(said, "error: ")) {
         error_set(cause, ERROR_SYSTEM, "%.1000s", said + strlen("error: "));
@@ -310,148 +269,28 @@ static int local_start(struct provisioner *self, const char *kernel_id, json_t *
     return 0;
 }
 
-/* --- find and adopt --- */
+/* --- adopt --- */
 
-static int read_record(const char *directory, json_t **ret, struct error *err) {
-    cleanup_free char *path = memory_printf("%s/record.json", directory);
-    json_t *record = NULL;
-    if (file_read_json(path, RECORD_FILE_MAX, &record, err) < 0)
-        return -1;
-    if (json_is_object(record)) {
-        *ret = record;
-        return 0;
-    }
-    json_decref(record);
-    return error_set(err, ERROR_INVALID, "%s: must be an object", path);
-}
+static int local_resume(struct provision *provision, enum provision_resume how, struct error *err);
 
-static pid_t pid_of(const json_t *record, const char *member) {
-    json_int_t pid = json_integer_value(json_object_get(record, member));
-    return pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
-}
-
-/* Nobody holds the lock: the launcher is gone, and its kernel ended with it unless the system is slow about it. */
-static void clean_up(const char *id, const char *directory, const char *why) {
-    cleanup_json json_t *record = NULL;
+/* Nobody is there. */
+static void end_search(struct provision *provision) {
     struct error err;
-    log_warning("kernel %s: %s; what is left of it is removed", id, why);
-    if (read_record(directory, &record, &err) == 0)
-        local_process_kill_group(pid_of(record, "kernel_pid"), directory);
-    if (file_remove_tree(directory, &err) < 0)
-        log_error("kernel %s: %s", id, err.text);
-}
-
-static void look_at(struct local *local, const char *id, provisioner_found *found, void *context) {
-    cleanup_free char *directory = memory_printf("%s/%s", local->directory, id);
-    cleanup_json json_t *record = NULL;
-    struct error err;
-    struct stat what;
-    if (!text_is_kernel_id(id) || lstat(directory, &what) < 0 || !S_ISDIR(what.st_mode)) {
-        log_warning("%s: not a kernel's directory; left alone", directory);
-        return;
+    if (provision->is_resuming) { /* only somebody who looked had the lock */
+        provision->is_ended = provision->was_reachable = true;
+        if (local_resume(provision, provision->resume_how, &err) == 0)
+            return;
+        log_warning("kernel %s: %s", provision->id, err.text);
+    } else {
+        error_set(&provision->end, ERROR_UNAVAILABLE,
+                  "The kernel's launcher ended while no gateway watched it, and the kernel with "
+                  "it.");
     }
-    cleanup_close int lock_fd = local_process_lock(directory, &err);
-    if (lock_fd >= 0) {
-        clean_up(id, directory, "its launcher has ended");
-        return;
-    }
-    if (read_record(directory, &record, &err) < 0) {
-        /* A living launcher whose record nobody can read serves nobody. */
-        pid_t pid = local_process_find_launcher(directory);
-        if (pid > 0)
-            kill(pid, SIGTERM);
-        log_error("kernel %s: %s; its launcher was told to end", id, err.text);
-        return;
-    }
-    found(context, id, record);
-}
-
-/* A gateway was killed while it made this one. */
-static void look_at_new(const struct local *local, const char *name) {
-    cleanup_free char *directory = memory_printf("%s/%s", local->directory, name);
-    struct stat what;
-    if (!text_starts_with(name, NEW_PREFIX) || lstat(directory, &what) < 0 ||
-        what.st_ctim.tv_sec + NEW_KEPT_S > time(NULL))
-        return;
-    log_warning("%s: a kernel that never came to be; removed", directory);
-    (void)file_remove_tree(directory, NULL);
-}
-
-static int local_find(struct provisioner *self, provisioner_found *found, void *context,
-                      struct error *err) {
-    struct local *local = (struct local *)self;
-    DIR *directory = opendir(local->directory);
-    if (directory == NULL)
-        return error_system(err, errno, "%s", local->directory);
-    const struct dirent *item;
-    while ((item = readdir(directory)) != NULL)
-        if (item->d_name[0] == '.')
-            look_at_new(local, item->d_name);
-        else
-            look_at(local, item->d_name, found, context);
-    closedir(directory);
-    return 0;
-}
-
-static char *directory_of(const struct local *local, const char *id) {
-    return memory_printf("%s/%s", local->directory, id);
-}
-
-/* One without a living launcher is whoever's who started it. */
-static void look_for(struct local *local, const char *id) {
-    cleanup_free char *directory = directory_of(local, id);
-    cleanup_json json_t *record = NULL;
-    struct error err;
-    if (!text_is_kernel_id(id) || access(directory, F_OK) < 0)
-        return;
-    cleanup_close int lock_fd = local_process_lock(directory, &err);
-    if (lock_fd < 0 && err.code == ERROR_EXISTS && read_record(directory, &record, &err) == 0)
-        local->watcher.found(local->watcher_context, id, record);
-}
-
-static void on_appeared(void *context, const char *name) {
-    look_for(context, name);
-}
-
-static void on_vanished(void *context, const char *name) {
-    const struct local *local = context;
-    cleanup_free char *directory = directory_of(local, name);
-    if (access(directory, F_OK) < 0) /* else it is there again */
-        local->watcher.gone(local->watcher_context, name);
-}
-
-/* gone() may end any provision, so their names are taken first. */
-static void on_missed(void *context) {
-    struct local *local = context;
-    cleanup_json json_t *names = json_array();
-    size_t i;
-    const json_t *name;
-    list_each (&local->provisions, struct provision, node, provision)
-        json_array_append_new(names, json_string(provision->id));
-    json_array_foreach(names, i, name) {
-        on_vanished(local, json_string_value(name));
-    }
-    struct error err;
-    if (local_find(&local->base, local->watcher.found, local->watcher_context, &err) < 0)
-        log_error("kernels of other gateways cannot be looked for: %s", err.text);
-}
-
-static int local_watch(struct provisioner *self, const struct provisioner_watch *watch,
-                       void *context, struct error *err) {
-    static const struct local_watch_events events = {
-        .appeared = on_appeared, .vanished = on_vanished, .missed = on_missed};
-    struct local *local = (struct local *)self;
-    local->watcher = *watch;
-    local->watcher_context = context;
-    if (local->watch != NULL)
-        return 0;
-    return local_watch_create(local->loop, local->directory, &events, local, &local->watch, err);
-}
-
-static void local_look(struct provisioner *self, const char *kernel_id) {
-    struct local *local = (struct local *)self;
-    if (local->watcher.found != NULL)
-        look_for(local, kernel_id);
+    provision->was_reachable = true; /* by an earlier gateway: its record tells */
+    error_set(&err, ERROR_UNAVAILABLE,
+              "The kernel's launcher ended, and the kernel with it: restart the kernel to go on; "
+              "its variables are lost.");
+    call_ended(provision, &err);
 }
 
 /* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got it. */
@@ -461,16 +300,14 @@ static void on_search(evutil_socket_t fd, short what, void *context) {
     cleanup_json json_t *record = NULL;
     struct error err;
     drop_event(&provision->later);
-    cleanup_close int lock_fd = local_process_lock(provision->directory, &err);
+    int lock_fd = local_process_lock(provision->directory, &err);
     if (lock_fd >= 0) {
-        error_set(&err, ERROR_UNAVAILABLE,
-                  "The kernel's launcher ended, and the kernel with it: restart the kernel to go "
-                  "on; its variables are lost.");
-        call_ended(provision, &err);
+        close(lock_fd); /* whoever goes on from here takes it */
+        end_search(provision);
         return;
     }
-    if (read_record(provision->directory, &record, &err) == 0 &&
-        local_process_open(pid_of(record, "launcher_pid"), provision->directory,
+    if (local_read_record(provision->directory, &record, &err) == 0 &&
+        local_process_open(local_record_pid(record, "launcher_pid"), provision->directory,
                            &provision->process) == 0 &&
         watch_exit(provision) == 0) {
         call_reachable(provision);
@@ -498,6 +335,54 @@ static int local_adopt(struct provisioner *self, const char *kernel_id,
     return 0;
 }
 
+/* --- resume --- */
+
+/* Its successor reads it before it writes anything. */
+static int write_resume(const struct provision *provision, json_t *record,
+                        enum provision_resume how, struct error *err) {
+    cleanup_free char *path = path_in(provision, "record.json");
+    json_object_set_new(record, "resume_reason", json_string(provision->end.text));
+    if (how == PROVISION_RESUME_BY_POLICY)
+        json_object_del(record, "resume_start");
+    else
+        json_object_set_new(record, "resume_start", json_boolean(how == PROVISION_RESUME_START));
+    return file_write_json(path, record, 0600, err);
+}
+
+static int check_resume(const struct provision *provision, const json_t *record,
+                        enum provision_resume how, struct error *err) {
+    bool was_up = json_is_integer(json_object_get(record, "launcher_pid"));
+    if (!provision->is_ended || !provision->was_reachable || !was_up)
+        return error_set(err, ERROR_UNSUPPORTED, "its launcher did not come up the last time");
+    if (how != PROVISION_RESUME_START && !local_record_is_resumable(record))
+        return error_set(err, ERROR_UNSUPPORTED, "the kernel had ended before its launcher");
+    return 0;
+}
+
+static int local_resume(struct provision *provision, enum provision_resume how, struct error *err) {
+    cleanup_json json_t *record = NULL;
+    if (local_read_record(provision->directory, &record, err) < 0 ||
+        check_resume(provision, record, how, err) < 0)
+        return -1;
+    cleanup_close int lock_fd = local_process_lock(provision->directory, err);
+    if (lock_fd < 0 && err->code == ERROR_EXISTS) {
+        /* Another gateway was quicker, or looks whether there is a launcher. */
+        provision->is_ended = false;
+        provision->is_resuming = true;
+        provision->resume_how = how;
+        provision->search_rounds = 0;
+        run_later(provision, on_search, SEARCH_MS);
+        return 0;
+    }
+    provision->is_resuming = false;
+    buffer_clear(&provision->ready_text);
+    if (lock_fd < 0 || write_resume(provision, record, how, err) < 0 ||
+        start_launcher(provision, lock_fd, err) < 0)
+        return -1;
+    provision->is_ended = provision->was_reachable = false;
+    return 0;
+}
+
 /* --- the rest --- */
 
 static int local_signal(struct provision *provision, int signum, struct error *err) {
@@ -511,8 +396,8 @@ static void local_remove(struct provision *provision) {
     provision->is_removed = true;
     drop_event(&provision->ready_event);
     drop_event(&provision->later);
-    if (read_record(provision->directory, &record, NULL) == 0)
-        local_process_kill_group(pid_of(record, "kernel_pid"), provision->directory);
+    if (local_read_record(provision->directory, &record, NULL) == 0)
+        local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
     bool is_running = provision->exit_event != NULL;
     if (is_running)
         local_process_kill(&provision->process); /* on_launcher_exit frees it */
@@ -549,6 +434,7 @@ static const struct provisioner_ops local_ops = {
     .watch = local_watch,
     .look = local_look,
     .adopt = local_adopt,
+    .resume = local_resume,
     .signal = local_signal,
     .remove = local_remove,
     .release = local_release,

@@ -1,0 +1,60 @@
+/* What the files of the local provisioner share. provisioner_local.c: starting, resuming and ending launchers. local_find.c: the kernels that are there,
+ * and those of other gateways. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "launcher/local_process.h"
+#include "launcher/local_watch.h"
+#include "launcher/provisioner.h"
+
+/* A kernel's directory is made under such a name, and renamed when it is complete and locked: who looks never sees half of one. */
+#define NEW_PREFIX ".new-"
+
+struct local {
+    struct provisioner base;
+    struct event_base *loop;
+    char *directory; /* <runtime>/kernels */
+    char *launcher_path;
+    int64_t open_files;
+    struct list provisions;
+    struct local_watch *watch;
+    struct provisioner_watch watcher; /* NULLs: nobody */
+    void *watcher_context;
+};
+
+struct provision {
+    struct list_node node;
+    struct local *local;
+    char *id;
+    char *directory;
+    ino_t
+        inode; /* of the directory: another gateway may have ended the kernel and started one of the same id */
+    struct provision_events events;
+    void *context;
+    struct local_process process;
+    struct event *exit_event;  /* the launcher's pidfd */
+    struct event *ready_event; /* the pipe on which it says "ready" */
+    struct event *later; /* what a call may not do itself; the search for an adopted launcher */
+    struct buffer ready_text;
+    int search_rounds;
+    bool is_ended;
+    bool is_resuming; /* the lock was not free: whoever has it may have been quicker */
+    enum provision_resume resume_how;
+    struct error end; /* of the last launcher, as its successor tells it */
+    bool was_reachable;
+    bool is_removed; /* only waits for the launcher to be gone */
+};
+
+/* record.json of a kernel's directory; it is an object. */
+int local_read_record(const char *directory, json_t **ret, struct error *err);
+pid_t local_record_pid(const json_t *record, const char *member); /* 0: none */
+/* Whether a launcher had this kernel and ended in the midst of its life: another one may go on. */
+bool local_record_is_resumable(const json_t *record);
+
+/* local_find.c: of struct provisioner_ops */
+int local_find(struct provisioner *self, provisioner_found *found, void *context,
+               struct error *err);
+int local_watch(struct provisioner *self, const struct provisioner_watch *watch, void *context,
+                struct error *err);
+void local_look(struct provisioner *self, const char *kernel_id);
