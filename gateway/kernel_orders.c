@@ -126,14 +126,16 @@ static void finish_restart(struct kernel *kernel, const struct error *err) {
     kernel_answer_all(kernel->kernels, &kernel->restart_waiters, err);
 }
 
-/* From its request, in a new place: what the old launcher kept (its journal) goes with it. */
+/* Where its launcher was, with its journal; else from its request, in a new place. */
 static int start_again(struct kernel *kernel, struct error *err) {
+    if (kernel_check_limits(kernel, err) < 0)
+        return -1;
+    if (kernel_resume_wanted(kernel))
+        return 0;
     if (kernel->request == NULL)
         return error_set(err, ERROR_UNSUPPORTED,
                          "This kernel was started by an earlier gateway that did not note how: "
                          "start a new one");
-    if (kernel_check_limits(kernel, err) < 0)
-        return -1;
     kernel_drop_link(kernel);
     kernel_drop_provision(kernel);
     return kernel_provision(kernel, err);

@@ -250,7 +250,7 @@ static void take_status(struct kernel *kernel, const json_t *status) {
 
 static void on_welcomed(void *context, const json_t *record, const json_t *status) {
     struct kernel *kernel = context;
-    if (kernel->status.phase == KERNEL_LAUNCHING)
+    if (kernel->status.phase == KERNEL_LAUNCHING || kernel->status.phase == KERNEL_RESTARTING)
         loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
     kernel_take_record(kernel, record);
     take_status(kernel, status);
@@ -355,10 +355,12 @@ static void on_reachable(void *context, const char *endpoint, const char *server
     struct kernel *kernel = context;
     struct kernels *kernels = kernel->kernels;
     struct error err;
-    if (kernel->link != NULL || kernel->status.phase != KERNEL_LAUNCHING)
-        return; /* libzmq finds a launcher that came back by itself; one that is to end gets no link */
-    if (link_open(kernels->links, kernel->id, endpoint, server_key, &link_events, kernel,
-                  &kernel->link, &err) < 0) {
+    if (kernel->status.phase != KERNEL_LAUNCHING && kernel->status.phase != KERNEL_RESTARTING)
+        return; /* one that is to end gets no link */
+    if (kernel->link != NULL) {
+        link_renew(kernel->link);
+    } else if (link_open(kernels->links, kernel->id, endpoint, server_key, &link_events, kernel,
+                         &kernel->link, &err) < 0) {
         fail(kernel, err.text);
         return;
     }
@@ -379,7 +381,7 @@ static void on_ended(void *context, const struct error *cause) {
     } else if (kernel->status.phase == KERNEL_DEAD) {
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);
-    } else {
+    } else if (!kernel_resume(kernel)) {
         fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
     }
 }

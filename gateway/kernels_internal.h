@@ -1,6 +1,6 @@
 /* What the files of the kernels share. kernels.c: who is there, start, list, tombstones. kernel_state.c: the one table a kernel's life
  * follows, and what provisioner and link say. kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept. kernel_adoption.c: kernels of an earlier
- * gateway. kernel_launch.c, kernel_request.c: from a request to launch.json. */
+ * gateway. kernel_resume.c: launchers that were killed. kernel_launch.c, kernel_request.c: from a request to launch.json. */
 #pragma once
 
 #include "base/clock.h"
@@ -74,7 +74,9 @@ struct kernel {
     unsigned connections;
 
     struct provision *provision;
-    bool has_ended; /* the provision: its place is free as soon as it is removed */
+    bool has_ended;     /* the provision: its place is free as soon as it is removed */
+    unsigned resumes;   /* of its launcher, in a row */
+    int64_t resumed_ms; /* the first of them */
     struct link *link;
 
     struct kernel_status status; /* texts below */
@@ -141,6 +143,12 @@ void kernels_drop_waiters(struct list *waiters);
 /* Room for one more dead kernel of this user (of kernel.user; NULL: of nobody). */
 bool kernels_may_keep_dead(const struct kernels *kernels, const char *user);
 void kernel_make_room(const struct kernel *newest); /* another dead one goes if they are too many */
+
+/* kernel_resume.c */
+/* Its launcher has ended without having been told to: starts another one that goes on. False: there is nothing to go on with, or it happened too often. */
+bool kernel_resume(struct kernel *kernel);
+/* The same because somebody wants the kernel started. */
+bool kernel_resume_wanted(struct kernel *kernel);
 
 /* kernel_adoption.c */
 void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */

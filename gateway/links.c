@@ -323,6 +323,11 @@ bool link_is_up(const struct link *link) {
     return link->state == LINK_STATE_UP;
 }
 
+void link_renew(struct link *link) {
+    if (link->state != LINK_STATE_CLOSED)
+        link_reconnect(link);
+}
+
 void link_close(struct link *link) {
     if (link == NULL || link->state == LINK_STATE_CLOSED)
         return;

@@ -28,6 +28,8 @@ void links_destroy(struct links *links);
 int link_open(struct links *links, const char *kernel_id, const char *endpoint,
               const char *server_key, const struct link_events *events, void *context,
               struct link **ret, struct error *err);
+void link_renew(
+    struct link *link); /* another launcher is there now: connects and says HELLO at once */
 void link_close(struct link *link); /* its attachments end with detached() first */
 bool link_is_up(const struct link *link);
 /* Whether the launcher offers an optional feature that we offer too (docs/link-protocol.md, HELLO and WELCOME); false while the

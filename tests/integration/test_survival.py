@@ -87,20 +87,6 @@ def test_kernel_that_died_between_two_gateways_is_no_ghost(start_gateway):
     assert answer.status_code == 404 or answer.json()["execution_state"] == "dead" and answer.json()["reason"]
 
 
-def test_launcher_that_is_killed_takes_its_kernel_along_and_is_reported(start_gateway):
-    gateway = start_gateway()
-    kernel_id = gateway.start_kernel()["id"]
-    gateway.wait_for_state(kernel_id, "idle")
-    pid = gateway.kernel_pids(kernel_id)[0]
-    for launcher in gateway.launcher_pids(kernel_id):
-        os.kill(launcher, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), 10, "the kernel's end with its launcher")
-    model = gateway.wait_for_state(kernel_id, "dead", timeout=40)
-    assert model["reason"]
-    assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
-    gateway.wait_for_state(kernel_id, "idle", "starting")
-
-
 def test_owner_is_kept_over_the_gateways_death(start_gateway, tmp_path):
     from test_auth import as_user, token_file
     path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"))

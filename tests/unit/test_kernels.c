@@ -151,14 +151,35 @@ static pid_t launcher_pid(const struct fixture *f, const char *id) {
     return (pid_t)json_integer_value(json_object_get(record, "launcher_pid"));
 }
 
+static bool is_restarting(struct fixture *f) {
+    return kernel_status(f->kernel)->phase == KERNEL_RESTARTING;
+}
+
+static bool link_is_gone(struct fixture *f) {
+    return kernel_link(f->kernel) == NULL;
+}
+
+/* Another one goes on; the third keeps the kernel dead, and when that one dies nothing is tried until somebody asks. */
 static void test_launcher_dies(void **state) {
     struct fixture *f = *state;
+    close_gateway(f);
+    f->settings.restart_limit = 5;
+    open_gateway(f);
     struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
     run_until(f, is_ready);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kill(launcher_pid(f, ID), SIGKILL), 0);
+        run_until(f, is_restarting);
+        run_until(f, is_ready);
+        assert_non_null(kernel_link(kernel));
+    }
     assert_int_equal(kill(launcher_pid(f, ID), SIGKILL), 0);
     run_until(f, is_dead);
-    assert_null(kernel_link(kernel));
-    assert_non_null(kernel_status(kernel)->reason);
+    assert_non_null(strstr(kernel_status(kernel)->reason, "killed by signal 9"));
+    assert_non_null(kernel_link(kernel)); /* what it said can be read */
+    assert_int_equal(kill(launcher_pid(f, ID), SIGKILL), 0);
+    run_until(f, link_is_gone);
+    assert_int_equal(kernel_status(kernel)->phase, KERNEL_DEAD);
     kernel_restart(kernel, on_done, &f->first);
     run_until(f, first_done);
     assert_int_equal(f->first.code, ERROR_NONE);

@@ -1,0 +1,46 @@
+#include "base/log.h"
+#include "gateway/kernels_internal.h"
+
+#define LOG_AREA "gateway/kernel_resume"
+
+/* How often in a row: a launcher that always dies is not started for ever. The last one keeps the kernel dead, for its output. */
+enum { RESUMES_MAX = 3, RESUMES_WINDOW_MS = 5 * 60 * 1000 };
+
+static bool resume(struct kernel *kernel, enum provision_resume how) {
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
+    struct error err;
+    if (kernel->provision == NULL || ops->resume == NULL)
+        return false;
+    if (ops->resume(kernel->provision, how, &err) == 0) {
+        kernel->has_ended = false;
+        return true;
+    }
+    log_info("kernel %s: its launcher is not started again: %s", kernel->id, err.text);
+    return false;
+}
+
+bool kernel_resume(struct kernel *kernel) {
+    int64_t now_ms = clock_monotonic_ms();
+    if (kernel->resumes > 0 && now_ms - kernel->resumed_ms > RESUMES_WINDOW_MS)
+        kernel->resumes = 0;
+    if (kernel->resumes == 0)
+        kernel->resumed_ms = now_ms;
+    if (kernel->resumes >= RESUMES_MAX)
+        return false;
+    bool is_last = kernel->resumes == RESUMES_MAX - 1;
+    if (!resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY))
+        return false;
+    kernel->resumes++;
+    log_warning("kernel %s: its launcher ended: started again%s", kernel->id,
+                is_last ? ", the kernel stays dead" : "");
+    kernel_post(kernel, KERNEL_EVENT_RESTART);
+    kernel_set_stage(kernel, "starting the kernel's launcher again");
+    return true;
+}
+
+bool kernel_resume_wanted(struct kernel *kernel) {
+    if (!kernel->has_ended || !resume(kernel, PROVISION_RESUME_START))
+        return false;
+    kernel->resumes = 0;
+    return true;
+}
