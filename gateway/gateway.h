@@ -29,7 +29,8 @@ struct gateway {
 struct kernelspecs_settings;
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
-void gateway_run(struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
+void gateway_run(
+    struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
 void gateway_destroy(struct gateway *gateway);
 
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */
