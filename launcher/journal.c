@@ -18,7 +18,7 @@
 enum {
     CAP_MIN = 16 << 10,
     FIRST_SIZE = 64 << 10, /* an idle kernel touches no more */
-    SIZE_LIMIT = 8 << 20,
+    SIZE_LIMIT = 4 << 20,  /* folding one must not be felt */
     RECORD_MAX = 1 << 30,
 };
 

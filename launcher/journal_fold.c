@@ -168,9 +168,14 @@ static void keep(struct work *work, const struct segment_record *record, bool as
     if (record->cell == work->told.cell && !is_output)
         work->told.is_open = false;
     struct segment_record head = *record;
-    if (as_progress)
+    if (as_progress) {
         head.flags |= SEGMENT_PROGRESS;
-    emit(work, &head, record + 1);
+        emit(work, &head, record + 1);
+        return;
+    }
+    work->size += segment_record_size(record->length);
+    if (work->out != NULL)
+        segment_append_copy(work->out, record);
 }
 
 static struct bytes parent_of(const struct segment_record *record) {

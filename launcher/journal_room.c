@@ -127,12 +127,21 @@ static bool is_oldest_of_many_rows(const struct journal *journal) {
     return rows > journal->cap / JOURNAL_SIZE_SHARE;
 }
 
-/* The oldest of the least needed. NULL: the oldest segment may go. */
-static struct segment *fold_some(struct journal *journal) {
+/* How many segments are older than the part that clients which keep up are about to read. */
+static size_t count_old(const struct journal *journal) {
+    size_t count = journal->count;
+    uint64_t recent = 0;
+    while (count > 0 && recent < journal->cap / JOURNAL_SIZE_SHARE)
+        recent += journal->segments[--count]->size;
+    return count;
+}
+
+/* The oldest of the least needed among the first `count`. NULL: the oldest segment may go. */
+static struct segment *fold_some(struct journal *journal, size_t count) {
     for (enum fold_level level = FOLD_STREAMS; level <= FOLD_ALL; level++) {
         if (level == FOLD_OUTPUTS && is_oldest_of_many_rows(journal))
             return NULL;
-        for (size_t at = 0; at < journal->count; at++) {
+        for (size_t at = 0; at < count; at++) {
             if (!is_worth_folding(journal, journal->segments[at], level))
                 continue;
             struct segment *freed = fold_one(journal, at, level);
@@ -146,7 +155,9 @@ static struct segment *fold_some(struct journal *journal) {
 struct segment *journal_make_room(struct journal *journal, size_t size) {
     struct segment *spare = NULL;
     while (journal->count > 0 && journal->total + size > journal->cap) {
-        struct segment *freed = fold_some(journal);
+        struct segment *freed = fold_some(journal, count_old(journal));
+        if (freed == NULL && !is_oldest_of_many_rows(journal))
+            freed = fold_some(journal, journal->count);
         if (freed == NULL)
             freed = take_oldest(journal);
         if (spare == NULL && freed->size == size && segment_park(freed, journal->directory) == 0)

@@ -396,6 +396,13 @@ void segment_append(struct segment *segment, const struct segment_record *head,
     count_record(segment, segment_at(segment, segment->used));
 }
 
+void segment_append_copy(struct segment *segment, const struct segment_record *record) {
+    size_t size = segment_record_size(record->length);
+    populate(segment, segment->used + size);
+    memcpy(segment->map + segment->used, record, size);
+    count_record(segment, record);
+}
+
 void segment_mark(struct segment *segment, size_t offset, enum segment_flag flag) {
     struct segment_record record;
     uint8_t *at = segment->map + offset;

@@ -128,6 +128,8 @@ bool segment_has_room(const struct segment *segment, size_t length);
 /* There must be room; head->seq is the next number. */
 void segment_append(struct segment *segment, const struct segment_record *head,
                     const void *payload);
+/* The same for a record of another segment. */
+void segment_append_copy(struct segment *segment, const struct segment_record *record);
 /* Sets a flag of the record at an offset, in a segment that is not in its place yet. */
 void segment_mark(struct segment *segment, size_t offset, enum segment_flag flag);
 const struct segment_record *segment_at(const struct segment *segment, size_t offset);
