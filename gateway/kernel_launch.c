@@ -218,6 +218,8 @@ int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct er
     const char *mode = text_of(plan->spec->json, "interrupt_mode");
     bool by_message = mode != NULL && strcmp(mode, "message") == 0;
     cleanup_free char *prefix = find_prefix(plan->spec->directory);
+    int64_t own_journal_bytes = kernelspec_journal_bytes(plan->spec);
+    int64_t journal_bytes = own_journal_bytes > 0 ? own_journal_bytes : settings->journal_bytes;
     json_t *launch = json_pack(
         "{s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:s}",
@@ -228,7 +230,7 @@ int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct er
         "shutdown_wait_ms", (json_int_t)settings->shutdown_wait_ms, "launch_timeout_ms",
         (json_int_t)plan->launch_timeout_ms, "restart_limit", (json_int_t)settings->restart_limit,
         "stable_after_ms", (json_int_t)settings->stable_after_ms, "journal_bytes",
-        (json_int_t)settings->journal_bytes, "output_bytes", (json_int_t)settings->output_bytes,
+        (json_int_t)journal_bytes, "output_bytes", (json_int_t)settings->output_bytes,
         "session_retention_ms", (json_int_t)settings->session_retention_ms, "log_level",
         settings->log_level ? settings->log_level : "INFO");
     if (launch == NULL)

@@ -202,7 +202,8 @@ static const struct option_row table[] = {
         .help = "Largest frame to a notebook server, which drops its connection above 10 MiB."),
     ROW("journal-size", "ELARA_JOURNAL_SIZE", OPTION_BYTES, journal_size, "256M", .min = MIB(1),
         .max = MIB(65536), .group = LIMITS,
-        .help = "What a kernel's journal keeps of its messages; the oldest go first."),
+        .help = "What a kernel's journal keeps of its messages; at the cap the oldest streams are "
+                "folded first, answers last. A kernelspec may say otherwise."),
     ROW("replay-unsure", "ELARA_REPLAY_UNSURE", OPTION_DURATION, replay_unsure_ms, "90s", .min = 0,
         .max = DAY_MS, .group = LIMITS,
         .help = "How long a notebook server may go on reading for a browser that is gone: cells "

@@ -50,6 +50,11 @@ char *kernelspec_unsupported(const struct kernelspec *spec);
  * kernel_provisioner): whole names, case counts, the first list wins. */
 bool kernelspec_allows_user(const struct kernelspec *spec, const char *user);
 
+/* metadata.elara.journal_bytes, the cap of its kernels' journals; 0 when it has none. Its limits are those of the gateway's --journal-size. */
+#define KERNELSPEC_JOURNAL_MIN (INT64_C(1) << 20)
+#define KERNELSPEC_JOURNAL_MAX (INT64_C(64) << 30)
+int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
+
 /* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference. base_url ends with '/'.
  * Only those that `user` may use; NULL: all. */
 json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user);

@@ -79,3 +79,8 @@ bool kernelspec_allows_user(const struct kernelspec *spec, const char *user) {
     }
     return true;
 }
+
+int64_t kernelspec_journal_bytes(const struct kernelspec *spec) {
+    const json_t *settings = json_object_get(json_object_get(spec->json, "metadata"), "elara");
+    return json_integer_value(json_object_get(settings, "journal_bytes"));
+}

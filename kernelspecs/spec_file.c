@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernelspecs/json_place.h"
+#include "kernelspecs/kernelspecs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -132,6 +133,26 @@ static void check_interrupt_mode(struct check *check, json_t *value) {
     complain(check, "must be \"signal\" or \"message\"");
 }
 
+static void check_journal_bytes(struct check *check, const json_t *value) {
+    json_int_t bytes = json_integer_value(value);
+    push(check, "journal_bytes", 0);
+    if (value != NULL && (!json_is_integer(value) || bytes < KERNELSPEC_JOURNAL_MIN ||
+                          bytes > KERNELSPEC_JOURNAL_MAX))
+        complain(check, "must be a whole number of bytes from 1048576 (1 MiB) to 68719476736 "
+                        "(64 GiB), without quotes");
+    check->depth--;
+}
+
+/* What a kernelspec may set of the gateway's own settings. */
+static void check_elara(struct check *check, const json_t *value) {
+    push(check, "elara", 0);
+    if (value != NULL && !json_is_object(value))
+        complain(check, "must be an object");
+    else
+        check_journal_bytes(check, json_object_get(value, "journal_bytes"));
+    check->depth--;
+}
+
 static void check_metadata(struct check *check, json_t *value) {
     static const struct {
         const char *object, *text;
@@ -152,6 +173,7 @@ static void check_metadata(struct check *check, json_t *value) {
         }
         check->depth--;
     }
+    check_elara(check, json_object_get(value, "elara"));
 }
 
 static const struct {

@@ -409,6 +409,13 @@ static void test_launch_tree_is_understood(void **state) {
     cleanup_json json_t *plain = launch_of(&defaults, "{\"argv\": [\"k\"]}");
     assert_int_equal(launch_create(plain, &launch, NULL), 0);
     assert_int_equal(launch->interrupt_signal, SIGINT);
+    assert_int_equal(launch->journal_bytes, defaults.journal_bytes);
+    launch_destroy(launch);
+    cleanup_json json_t *own = launch_of(
+        &defaults,
+        "{\"argv\": [\"k\"], \"metadata\": {\"elara\": {\"journal_bytes\": 68719476736}}}");
+    assert_int_equal(launch_create(own, &launch, NULL), 0);
+    assert_int_equal(launch->journal_bytes, INT64_C(64) << 30);
     launch_destroy(launch);
 }
 
