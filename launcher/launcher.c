@@ -343,7 +343,8 @@ static int bind_link(struct launcher *launcher, struct error *err) {
     static const struct link_server_events events = {.request = launcher_take_request,
                                                      .command = launcher_take_command,
                                                      .record = give_record,
-                                                     .status = make_status};
+                                                     .status = make_status,
+                                                     .disk_full = launcher_say_disk};
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", launcher->directory);

@@ -200,6 +200,8 @@ bool launcher_ask(struct launcher *launcher, enum kernel_channel channel, const 
 void launcher_publish_held(struct launcher *launcher);
 /* To the cell that runs or ran last; to none in particular when there was none. */
 void launcher_say(struct launcher *launcher, const char *text);
+/* For link_server_events. */
+void launcher_say_disk(void *context, int disk_errno);
 void launcher_say_status(struct launcher *launcher, const char *execution_state);
 /* Ends the requests that wait for a reply of a process that is gone. */
 void launcher_end_requests(struct launcher *launcher, const char *error_name, const char *text);

@@ -249,6 +249,17 @@ void launcher_say(struct launcher *launcher, const char *text) {
                    message_make_stderr(&launcher->scratch, notice_session(launcher), parent, text));
 }
 
+void launcher_say_disk(void *context, int disk_errno) {
+    struct launcher *launcher = context;
+    cleanup_free char *text = memory_printf(
+        "\n[elara] The disk that keeps this kernel's messages takes no more (%s: %s). The kernel "
+        "goes "
+        "on and its messages are kept in memory; they would not survive the end of elara-launcher. "
+        "Make room there.\n",
+        launcher->directory, strerror(disk_errno));
+    launcher_say(launcher, text);
+}
+
 static void say_status(struct launcher *launcher, struct bytes parent, const char *state) {
     publish_notice(
         launcher, CHANNEL_IOPUB, 0,

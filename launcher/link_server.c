@@ -89,10 +89,11 @@ static void on_grants(void *owner, int64_t now_ms) {
 
 static void on_rest(void *owner, int64_t now_ms) {
     struct link_server *server = owner;
-    if (server->rest_seen == journal_last(server->journal)) {
+    if (server->rest_seen == journal_last(server->journal))
         journal_rest(server->journal);
+    if (server->rest_seen == journal_last(server->journal) &&
+        journal_disk_errno(server->journal) == 0)
         return;
-    }
     server->rest_seen = journal_last(server->journal);
     link_server_set_deadline(server, &server->rest, now_ms + SERVER_REST_MS);
 }
@@ -520,6 +521,12 @@ uint64_t link_server_publish(struct link_server *server, enum kernel_channel cha
     server->unflushed += length;
     if (server->unflushed > server->unflushed_max)
         link_server_flush(server);
+    int disk_errno = journal_disk_errno(server->journal);
+    if (disk_errno != 0 && !server->told_disk) {
+        server->told_disk = true;
+        if (server->events.disk_full != NULL)
+            server->events.disk_full(server->context, disk_errno);
+    }
     return seq;
 }
 

@@ -28,6 +28,8 @@ struct link_server_events {
                     struct link_command *command);
     json_t *(*record)(void *context); /* for WELCOME; a new reference */
     json_t *(*status)(void *context); /* for WELCOME; a new reference */
+    /* Messages are only in memory from now on, and why (an errno). Said once in the server's life, behind what was published last. May be NULL. */
+    void (*disk_full)(void *context, int disk_errno);
 };
 
 struct link_server_settings {

@@ -127,6 +127,7 @@ struct link_server {
     int64_t session_retention_ms;
     uint64_t payload_max;
     struct journal *journal;
+    bool told_disk; /* that it is only in memory */
     struct cells *cells;
     unsigned depth; /* of entries from the loop: what is gone is freed when it is 0 again */
 

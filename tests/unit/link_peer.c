@@ -68,8 +68,15 @@ int world_create(void **state) {
     return 0;
 }
 
+static void on_disk_full(void *context, int disk_errno) {
+    struct world *world = context;
+    assert_true(disk_errno > 0);
+    world->disks_full++;
+}
+
 void world_start(struct world *world, const struct link_server_settings *overrides) {
-    static const struct link_server_events events = {on_request, on_command, on_record, on_status};
+    static const struct link_server_events events = {on_request, on_command, on_record, on_status,
+                                                     on_disk_full};
     cleanup_free char *journal = memory_printf("%s/journal", world->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", world->directory);
     struct link_server_settings settings = {

@@ -1,12 +1,15 @@
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "link_peer.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -358,6 +361,34 @@ static void test_a_message_larger_than_the_journal_is_said(void **state) {
     peer_destroy(peer);
 }
 
+/* A kernel that prints while no file may grow: said once, and nobody misses a message. */
+static void test_a_full_disk_is_said_once(void **state) {
+    struct world *world = *state;
+    world_start(world, &(struct link_server_settings){.journal_bytes = 4 << 20});
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    struct rlimit old, none = {.rlim_cur = 0};
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    none.rlim_max = old.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &none);
+    enum { COUNT = 500 };
+    for (int i = 0; i < COUNT; i++)
+        publish_now(world, 0, "{}", 1000);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_int_equal(world->disks_full, 1);
+    for (uint64_t seq = 1; seq <= COUNT; seq++)
+        assert_true(peer_expect(peer, LINK_MESSAGE, 1)->frame.seq == seq);
+    /* When it is quiet, what is in memory finds its way back. */
+    assert_true(journal_disk_errno(world->server->journal) != 0);
+    int64_t later = clock_monotonic_ms() + 2 * SERVER_REST_MS;
+    link_server_run_deadlines(world->server, later);
+    link_server_run_deadlines(world->server, later + 2 * SERVER_REST_MS);
+    assert_int_equal(journal_disk_errno(world->server->journal), 0);
+    assert_int_equal(world->disks_full, 1);
+    peer_destroy(peer);
+}
+
 #define test_server(test)   cmocka_unit_test_setup_teardown(test, setup, world_destroy)
 #define test_settings(test) cmocka_unit_test_setup_teardown(test, world_create, world_destroy)
 
@@ -375,6 +406,7 @@ int main(void) {
         test_settings(test_a_gateway_that_never_reads_is_forgotten),
         test_settings(test_what_the_cap_took_is_said),
         test_settings(test_a_message_larger_than_the_journal_is_said),
+        test_settings(test_a_full_disk_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
