@@ -73,7 +73,7 @@ struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
     long next = 0;
     int64_t start = wire_now_ns();
     wire_request(wire, "execute_request", content);
-    while (!replied || !is_idle) { /* idle comes behind the last output */
+    while (!replied || !is_idle) { /* that of this cell comes behind its last output */
         size_t length;
         const uint8_t *message = wire_receive(wire, &length);
         long number = wire_is_stream(wire, message, length) ? line_number(message, length) : -1;
@@ -85,7 +85,8 @@ struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
             next = number >= next ? number + 1 : next;
         } else if (wire_is_type(wire, message, length, "execute_reply")) {
             replied = true;
-        } else if (wire_is_type(wire, message, length, "status")) {
+        } else if (wire_is_type(wire, message, length, "status") &&
+                   memmem(message, length, "execute_request", 15) != NULL) {
             is_idle = memmem(message, length, "\"idle\"", 6) != NULL;
         }
     }
