@@ -1,4 +1,5 @@
-"""A launcher that is killed takes its kernel along: the clients stay, their cells end with the reason, and a restart serves the same sockets."""
+"""A launcher that is killed, and in whose place none can go on, takes its kernel along for good: the clients stay, their cells end with the
+reason, and a restart serves the same sockets."""
 import os
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 def lose_launcher(gateway, kernel_id):
     pids = gateway.launcher_pids(kernel_id)
     assert pids
+    (gateway.kernel_directory(kernel_id) / "record.json").unlink()  # else another one goes on in its place
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     return gateway.wait_for_state(kernel_id, "dead", timeout=40)
