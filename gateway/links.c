@@ -23,7 +23,7 @@ enum {
     RETRY_MS = 10,       /* POLLOUT says nothing about one peer: full pipes are tried again */
     CHECK_GRID_MS = 500, /* checks of many links share a wake-up */
     UNREACHABLE_WAIT_MS = 100,
-    RELAXED_PING_MS = 10000,
+    RELAXED_PING_MS = 20000,
 };
 
 static void on_check(void *context);
@@ -253,7 +253,7 @@ void link_refuse(struct link *link) {
 }
 
 /* A question every 5 s on 5,000 links is 1.6 % of a core, nearly all there is to do when nobody works. On this machine the provisioner
- * sees a launcher die, so that an idle link may be asked half as often. */
+ * sees a launcher die, so that an idle link may be asked a quarter as often. */
 static int64_t ping_after_ms(const struct link *link) {
     bool idle = list_is_empty(&link->commands) && list_is_empty(&link->work);
     list_each (&link->sessions, struct link_session, node, session)
