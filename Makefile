@@ -23,7 +23,7 @@ demo: ## JupyterLab from PyPI in build/demo, pointed at a gateway
 	@tools/demo $(ARGS)
 
 build: ## build/elara-gateway, build/elara-launcher, build/elara
-	@tools/build build
+	@tools/build build elara-gateway elara-launcher elara
 
 test: ## everything: linters, unit, fuzz, integration and browser tests, with sanitizers too
 	@tools/packages build run test browser
@@ -50,7 +50,7 @@ docs: build ## write docs/configuration.md from the option table
 
 bench: ## measure, with JEG beside us
 	@tools/packages build test
-	@$(MAKE) --no-print-directory build
+	@tools/build build
 	@tests/bench/run $(ARGS)
 
 clean: ## remove the build directories

@@ -22,7 +22,7 @@ async function notebookRunsTextPlotAndDisplays(lab) {
   await lab.newNotebook("Python 3");
   await lab.expect("print('hello from', 6 * 7)", "hello from 42");
   await lab.expect("1 / 0", "ZeroDivisionError");
-  const plot = await lab.run("import matplotlib.pyplot as plt\nplt.plot([1, 4, 9]); plt.show()");
+  const plot = await lab.run("import matplotlib.pyplot as plt\nplt.figure(figsize=(4, 2)); plt.plot([1, 4, 9]); plt.show()");
   await plot.locator(".jp-OutputArea-output img").waitFor();
   const display = await lab.run(
     "from IPython.display import display, HTML\nhandle = display(HTML('<b id=before>before</b>'), display_id=True)\n" +
