@@ -73,18 +73,13 @@ static void client_free(void *context) {
     free(client);
 }
 
-static int64_t unsure_ms(const struct client *client) {
-    return client->is_proxy ? client->channels->settings.unsure_ms : 0;
-}
-
 static void close_attachment(struct client *client) {
     if (client->attachment == NULL)
         return;
-    const struct websocket *ws = client->delivery.ws;
-    struct attachment_ending ending = {.is_broken = websocket_is_broken(ws),
-                                       .unsure_ms = client->is_proxy ? unsure_ms(client)
-                                                                     : websocket_unheard_ms(ws)};
+    struct attachment_ending ending = {.is_broken = websocket_is_broken(client->delivery.ws)};
     delivery_measure_end(&client->delivery, &ending);
+    if (client->is_proxy)
+        ending.sure = UINT64_MAX;
     attachment_close(client->attachment, &ending);
     client->attachment = NULL;
 }
@@ -190,19 +185,19 @@ static void on_granted(void *context) {
     client_update(context);
 }
 
-/* The session's other sockets: what they have already received is not to come again on this one. Returns for how long the most silent of them was
- * not heard: what it acknowledged since then may have gone astray. */
-static int64_t flush_siblings(const struct client *client) {
-    int64_t unheard_ms = 0;
+/* The session's other sockets: what they have already received is not to come again on this one. Returns up to where all of them were certainly there
+ * to read: one may be dead, and only the client knows it yet. */
+static uint64_t flush_siblings(const struct client *client) {
+    uint64_t sure = UINT64_MAX;
     list_each (&client->channels->clients, struct client, node, other) {
-        if (other->kernel != client->kernel || other->session_id == NULL ||
-            strcmp(other->session_id, client->session_id) != 0)
+        if (client->session_id == NULL || other == client || other->kernel != client->kernel ||
+            other->session_id == NULL || strcmp(other->session_id, client->session_id) != 0)
             continue;
         delivery_flush(&other->delivery);
-        if (other != client && websocket_unheard_ms(other->ws) > unheard_ms)
-            unheard_ms = websocket_unheard_ms(other->ws);
+        if (other->delivery.attachment != NULL && other->delivery.sure < sure)
+            sure = other->delivery.sure;
     }
-    return unheard_ms;
+    return sure;
 }
 
 static void client_attach(struct client *client) {
@@ -217,10 +212,9 @@ static void client_attach(struct client *client) {
     struct attachment_wish wish = {.session_id = client->session_id,
                                    .window = (size_t)client->channels->settings.window,
                                    .from_cursor = true,
-                                   .unsure_ms = unsure_ms(client)};
-    int64_t unheard_ms = client->session_id != NULL ? flush_siblings(client) : 0;
-    if (unheard_ms > wish.unsure_ms)
-        wish.unsure_ms = unheard_ms;
+                                   .sure = flush_siblings(client)};
+    if (client->is_proxy)
+        wish.unsure_ms = client->channels->settings.unsure_ms;
     if (attachment_open(link, &wish, &events, client, &client->attachment, &err) < 0) {
         log_warning("kernel %s: %s", kernel_id(client->kernel), err.text);
         websocket_close(client->ws, CLOSE_COME_BACK, err.text);
@@ -316,6 +310,11 @@ static void on_ponged(void *context) {
     delivery_flush(&client->delivery);
 }
 
+static void on_heard(void *context) {
+    struct client *client = context;
+    delivery_heard(&client->delivery);
+}
+
 static void on_closed(void *context, const char *why) {
     struct client *client = context;
     if (client->kernel != NULL)
@@ -347,6 +346,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     static const struct websocket_events events = {.message = on_client_message,
                                                    .drained = on_drained,
                                                    .ponged = on_ponged,
+                                                   .heard = on_heard,
                                                    .closed = on_closed};
     const char *session_id;
     if (check_session_id(request, &session_id) < 0)

@@ -56,7 +56,7 @@ void delivery_start(struct delivery *delivery, struct attachment *attachment, ui
     }
     if (!anew && cursor <= delivery->delivered)
         return;
-    delivery->delivered = delivery->acked_delivered = cursor;
+    delivery->delivered = delivery->acked_delivered = delivery->sure = cursor;
     for (size_t i = 0; anew && i < delivery->mark_count; i++)
         mark_at(delivery, i)->seq = 0;
 }
@@ -102,6 +102,8 @@ static void measure_consumed(struct delivery *delivery) {
 }
 
 static void measure_delivered(struct delivery *delivery) {
+    if (delivery->mark_count == 0)
+        return; /* with TLS asking costs a ping, whose pong must not make us ask again */
     uint64_t arrived = websocket_acknowledged(delivery->ws);
     while (delivery->marks_consumed > 0 && mark_at(delivery, 0)->stream_end <= arrived) {
         if (mark_at(delivery, 0)->seq > delivery->delivered)
@@ -119,6 +121,7 @@ void delivery_measure_end(const struct delivery *delivery, struct attachment_end
     uint64_t gone = websocket_accepted(delivery->ws) - websocket_queued(delivery->ws);
     uint64_t start = delivery->marked_from;
     ret->left = delivery->delivered;
+    ret->sure = delivery->sure;
     ret->suspect = 0;
     for (size_t i = 0; i < delivery->mark_count && start < gone; i++) {
         const struct delivery_mark *mark = mark_at(delivery, i);
@@ -155,6 +158,14 @@ static void ack_later(void *context) {
     delivery_flush(delivery);
     if (delivery->attachment != NULL && delivery->mark_count > 0)
         loop_deadline_set(delivery->loop, &delivery->later, RECHECK_MS);
+}
+
+void delivery_heard(struct delivery *delivery) {
+    if (delivery->attachment == NULL)
+        return;
+    measure_consumed(delivery);
+    measure_delivered(delivery);
+    delivery->sure = delivery->delivered;
 }
 
 /* Credit goes back at once when a good part of the window is free; the rest can wait for the deadline. */

@@ -22,6 +22,7 @@ struct delivery {
     uint64_t consumed;
     uint64_t acked_consumed;
     uint64_t delivered; /* seq */
+    uint64_t sure;      /* the same when the client was last heard: it was there to read it */
     uint64_t acked_delivered;
     uint64_t marked_from; /* in the byte stream: where the messages of the first mark begin */
     struct delivery_mark *marks; /* a ring, oldest first: where messages end in the byte stream */
@@ -40,7 +41,9 @@ void delivery_stop(struct delivery *delivery);
 
 /* After the message was given to the websocket (or dropped). is_repeat: it moves no cursor. */
 void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool is_repeat);
-/* How far it came: `left` and `suspect` of the client's end. */
+/* The client says something. */
+void delivery_heard(struct delivery *delivery);
+/* How far it came: `left`, `sure` and `suspect` of the client's end. */
 void delivery_measure_end(const struct delivery *delivery, struct attachment_ending *ret);
 /* Says at once what has arrived: before the session is attached again, or the client is let go of, so that nothing that
  * has arrived is sent a second time. */

@@ -155,6 +155,7 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
     attachment->window = wish->window;
     attachment->from_cursor = attachment->rebuilding = wish->from_cursor && session_id != NULL;
     attachment->unsure_ms = wish->unsure_ms;
+    attachment->sure = wish->sure;
     attachment->events = *events;
     attachment->context = context;
     attachment->granted_bytes = LINK_GRANT_DEFAULT;
@@ -386,6 +387,12 @@ void attachment_on_grant(struct attachment *attachment, const struct link_frame 
 
 /* ATTACH and its answers. */
 
+/* UINT64_MAX: it is not known. */
+static void set_seq(json_t *json, const char *member, uint64_t seq) {
+    if (seq != UINT64_MAX)
+        json_object_set_new(json, member, json_integer((json_int_t)seq));
+}
+
 static enum link_sent emit_attach(struct attachment *attachment) {
     bool cursor = attachment->from_cursor || attachment->was_attached;
     if (!link_has_capability(attachment->link, "rebuild"))
@@ -395,6 +402,7 @@ static enum link_sent emit_attach(struct attachment *attachment) {
                   (json_int_t)attachment->window, "from",
                   cursor && attachment->session->id != NULL ? "cursor" : "live", "rebuild",
                   attachment->rebuilding, "unsure_ms", (json_int_t)attachment->unsure_ms);
+    set_seq(json, "sure", attachment->sure);
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     enum link_sent sent =
         link_emit(attachment->link, LINK_ATTACH, attachment->number, 0, text, strlen(text));
@@ -508,9 +516,10 @@ static enum link_sent emit_detach(const struct attachment *attachment) {
     const struct attachment_ending *ending = &attachment->ending;
     if (!attachment->has_ending)
         return link_emit(attachment->link, LINK_DETACH, attachment->number, 0, NULL, 0);
-    cleanup_json json_t *json = json_pack(
-        "{s:I, s:b, s:I, s:I}", "left", (json_int_t)ending->left, "broken", ending->is_broken,
-        "suspect", (json_int_t)ending->suspect, "unsure_ms", (json_int_t)ending->unsure_ms);
+    cleanup_json json_t *json =
+        json_pack("{s:I, s:b, s:I}", "left", (json_int_t)ending->left, "broken", ending->is_broken,
+                  "suspect", (json_int_t)ending->suspect);
+    set_seq(json, "sure", ending->sure);
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     return link_emit(attachment->link, LINK_DETACH, attachment->number, 0, text, strlen(text));
 }

@@ -67,6 +67,7 @@ struct attachment_wish {
     bool from_cursor;
     /* What was acknowledged so lately may not have arrived (docs/link-protocol.md, ATTACH). */
     int64_t unsure_ms;
+    uint64_t sure; /* of the session's other connections; UINT64_MAX: there is none */
 };
 int attachment_open(struct link *link, const struct attachment_wish *wish,
                     const struct attachment_events *events, void *context, struct attachment **ret,
@@ -76,8 +77,8 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
 struct attachment_ending {
     uint64_t left;    /* highest seq of which any byte left our memory */
     uint64_t suspect; /* the message that was under way when the connection broke; 0: none */
+    uint64_t sure;    /* up to here it was certainly there to read; UINT64_MAX: that is not known */
     bool is_broken;
-    int64_t unsure_ms;
 };
 /* No event after it. ending NULL: nothing is known. */
 void attachment_close(struct attachment *attachment, const struct attachment_ending *ending);

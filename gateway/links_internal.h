@@ -124,6 +124,7 @@ struct attachment {
     bool renumbered; /* the journal began again, and ATTACHED did not come yet */
     size_t window;
     int64_t unsure_ms;
+    uint64_t sure; /* for the first ATTACH */
     struct attachment_ending ending;
     struct attachment_events events;
     void *context;

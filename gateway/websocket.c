@@ -119,10 +119,6 @@ bool websocket_is_broken(const struct websocket *ws) {
     return ws->is_broken;
 }
 
-int64_t websocket_unheard_ms(const struct websocket *ws) {
-    return ws->ends_when_sent ? 0 : clock_monotonic_ms() - ws->said_ms;
-}
-
 /* Reading. */
 
 static void on_pong(struct websocket *ws, const struct websocket_item *item) {
@@ -167,12 +163,16 @@ static void take_item(struct websocket *ws, const struct websocket_item *item) {
 static void run_read(void *context) {
     struct websocket *ws = context;
     struct websocket_item item = {.kind = WEBSOCKET_PING};
+    bool heard = false;
     ws->heard_ms = clock_monotonic_ms();
     while (item.kind != WEBSOCKET_NONE && ws->phase != WEBSOCKET_ENDED && !ws->is_paused &&
            !ws->is_unreadable && !ws->ends_when_sent) {
         websocket_reader_next(ws->reader, &item);
-        if (item.kind != WEBSOCKET_NONE)
-            ws->said_ms = ws->heard_ms;
+        if (!heard && item.kind != WEBSOCKET_NONE && item.kind != WEBSOCKET_CLOSE) {
+            heard = true;
+            if (ws->events.heard)
+                ws->events.heard(ws->context);
+        }
         take_item(ws, &item);
     }
     if (ws->phase == WEBSOCKET_ENDED)
@@ -304,7 +304,7 @@ static void start(struct websocket *ws, struct bufferevent *io) {
     ws->reader =
         websocket_reader_create(bufferevent_get_input(io), (size_t)ws->settings.message_max);
     ws->accepted = evbuffer_get_length(bufferevent_get_output(io)); /* the 101 */
-    ws->heard_ms = ws->said_ms = clock_monotonic_ms();
+    ws->heard_ms = clock_monotonic_ms();
     ws->read_task = (struct loop_task){.run = run_read, .context = ws};
     ws->flush_task = (struct loop_task){.run = websocket_flush, .context = ws};
     ws->end_task = (struct loop_task){.run = run_end, .context = ws};

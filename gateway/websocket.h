@@ -15,6 +15,7 @@ struct websocket_events {
     void (*message)(void *context, bool binary, const uint8_t *data, size_t length);
     void (*drained)(void *context); /* the send queue got shorter: ask websocket_queued again */
     void (*ponged)(void *context);
+    void (*heard)(void *context); /* before something that is no farewell is handed on */
     void (*closed)(
         void *context,
         const char *why); /* by the peer, an error or a time-out; the websocket is gone after it */
@@ -51,8 +52,6 @@ uint64_t websocket_acknowledged(struct websocket *ws);
 
 /* It ended against our will: without a farewell of the peer, or with one that complains (RFC 6455, 7.4.1: other than 1000 and 1001). */
 bool websocket_is_broken(const struct websocket *ws);
-/* For how long the peer has said nothing; 0 when it has said farewell. */
-int64_t websocket_unheard_ms(const struct websocket *ws);
 
 void websocket_pause(struct websocket *ws); /* stop reading: the client's TCP window fills */
 void websocket_resume(struct websocket *ws);

@@ -42,7 +42,6 @@ struct websocket {
     uint64_t probe;      /* TLS: what the outstanding probe will prove; 0: none */
     uint64_t seen_taken; /* websocket_taken at the last ping */
     int64_t heard_ms;    /* when the peer last said or took something */
-    int64_t said_ms;     /* when it last said something */
     bool ping_is_out;
 };
 

@@ -55,9 +55,8 @@ void link_rebuild_advance(struct link_attachment *attachment, uint64_t seq) {
         cursor_trail_move(&session->trail, clock_monotonic_ms(), session->slot->cursor);
 }
 
-static void widen(struct range *range, const struct link_session *session, int64_t when_ms,
+static void widen(struct range *range, const struct link_session *session, uint64_t from,
                   uint64_t to) {
-    uint64_t from = cursor_trail_at(&session->trail, when_ms);
     if (from < range->from)
         range->from = from;
     if (to > range->to)
@@ -80,22 +79,26 @@ void link_rebuild_end(struct link_attachment *attachment) {
     if (session->id == NULL || attachment->sent == 0)
         return;
     int64_t now_ms = clock_monotonic_ms();
-    struct range range = {UINT64_MAX, session->unsure_to};
-    widen(&range, session, now_ms - attachment->unsure_ms,
+    struct range range = {attachment->sure, session->unsure_to};
+    widen(&range, session, cursor_trail_at(&session->trail, now_ms - attachment->unsure_ms),
           attachment->left != UINT64_MAX ? attachment->left : attachment->last_sent);
+    if (attachment->sure <= attachment->start) /* nor was it there to read the rebuild */
+        widen(&range, session, attachment->rebuilt_from, 0);
     remember(session, range, now_ms);
 }
 
 /* Also of connections that are still there: who comes back may know better than we that they are dead. */
 static struct range find_range(const struct link_attachment *attachment, int64_t now_ms) {
     const struct link_session *session = attachment->session;
-    struct range range = {UINT64_MAX, session->unsure_to};
-    widen(&range, session, now_ms, 0);
+    struct range range = {attachment->sure, session->unsure_to};
+    widen(&range, session, cursor_trail_at(&session->trail, now_ms), 0);
     list_each (&session->attachments, struct link_attachment, node, other) {
-        int64_t back_ms =
-            other->unsure_ms > attachment->unsure_ms ? other->unsure_ms : attachment->unsure_ms;
-        if (other != attachment && other->sent > 0)
-            widen(&range, session, now_ms - back_ms, other->last_sent);
+        if (other == attachment || other->sent == 0)
+            continue;
+        widen(&range, session, cursor_trail_at(&session->trail, now_ms - other->unsure_ms),
+              other->last_sent);
+        if (attachment->sure <= other->start)
+            widen(&range, session, other->rebuilt_from, 0);
     }
     return range;
 }
@@ -150,7 +153,9 @@ void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
         }
         attachment->rebuild = rebuild;
         attachment->is_unproved = true;
+        attachment->rebuilt_from = range.from;
     }
+    attachment->sure = UINT64_MAX; /* it was about others */
     remember(session, range, now_ms);
 }
 
@@ -369,25 +374,28 @@ static void suspect(struct link_session *session, uint64_t seq) {
 
 /* --- DETACH --- */
 
+/* -1: it is no number. Without the member it stays as it is. */
+static int take_seq(const json_t *json, const char *member, uint64_t *ret, struct error *err) {
+    const json_t *seq = json_object_get(json, member);
+    if (seq == NULL)
+        return 0;
+    if (!json_is_integer(seq) || json_integer_value(seq) < 0)
+        return error_set(err, ERROR_INVALID, "%s: must be the number of a message", member);
+    *ret = (uint64_t)json_integer_value(seq);
+    return 0;
+}
+
 static int take_ending(struct link_attachment *attachment, const json_t *json, struct error *err) {
-    const json_t *left = json_object_get(json, "left");
-    const json_t *unsure_ms = json_object_get(json, "unsure_ms");
-    const json_t *seq = json_object_get(json, "suspect");
-    if (left != NULL && (!json_is_integer(left) || json_integer_value(left) < 0))
-        return error_set(err, ERROR_INVALID, "left: must be the number of a message");
-    if (left != NULL && (uint64_t)json_integer_value(left) > attachment->last_sent &&
-        (uint64_t)json_integer_value(left) > attachment->session->slot->sent_max)
+    uint64_t left = attachment->left, sure = UINT64_MAX, seq = 0;
+    if (take_seq(json, "left", &left, err) < 0 || take_seq(json, "sure", &sure, err) < 0 ||
+        take_seq(json, "suspect", &seq, err) < 0)
+        return -1;
+    if (left != UINT64_MAX && left > attachment->session->slot->sent_max)
         return error_set(err, ERROR_INVALID, "left: more than was sent");
-    if (unsure_ms != NULL && (!json_is_integer(unsure_ms) || json_integer_value(unsure_ms) < 0))
-        return error_set(err, ERROR_INVALID, "unsure_ms: must be a number of milliseconds");
-    if (seq != NULL && (!json_is_integer(seq) || json_integer_value(seq) < 0))
-        return error_set(err, ERROR_INVALID, "suspect: must be the number of a message");
-    if (left != NULL)
-        attachment->left = (uint64_t)json_integer_value(left);
-    if (unsure_ms != NULL)
-        attachment->unsure_ms = json_integer_value(unsure_ms);
+    attachment->left = left;
+    attachment->sure = sure;
     if (json_is_true(json_object_get(json, "broken")))
-        suspect(attachment->session, (uint64_t)json_integer_value(seq));
+        suspect(attachment->session, seq);
     return 0;
 }
 

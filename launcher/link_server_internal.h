@@ -107,8 +107,10 @@ struct link_attachment {
     struct link_rebuild *rebuild; /* goes before everything else; NULL: nothing does */
     /* A rebuild was sent, and nothing behind it is acknowledged: it may not have arrived. */
     bool is_unproved;
-    int64_t unsure_ms; /* what was acknowledged so lately may not have arrived */
-    uint64_t left;     /* highest seq that may have reached the client; UINT64_MAX: not known */
+    uint64_t rebuilt_from; /* what that was unsure behind; UINT64_MAX: none was sent */
+    int64_t unsure_ms;     /* what was acknowledged so lately may not have arrived */
+    uint64_t sure;         /* up to here the client was there to read; UINT64_MAX: not known */
+    uint64_t left;         /* highest seq that may have reached the client; UINT64_MAX: not known */
     struct journal_lost folded;      /* of rows that are told with a later one */
     uint64_t sent, consumed, window; /* payload bytes */
     uint64_t received, accepted;     /* payload bytes of requests */

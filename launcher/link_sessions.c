@@ -204,6 +204,7 @@ struct attach_wish {
     bool from_cursor, rebuild;
     uint64_t window;
     int64_t unsure_ms;
+    uint64_t sure;
 };
 
 static int check_session_id(const json_t *id, const char **ret, struct error *err) {
@@ -244,6 +245,10 @@ static int check_attach(const json_t *json, struct attach_wish *ret, struct erro
     if (unsure_ms != NULL && (!json_is_integer(unsure_ms) || json_integer_value(unsure_ms) < 0))
         return error_set(err, ERROR_INVALID, "unsure_ms: must be a number of milliseconds");
     ret->unsure_ms = json_integer_value(unsure_ms);
+    const json_t *sure = json_object_get(json, "sure");
+    if (sure != NULL && (!json_is_integer(sure) || json_integer_value(sure) < 0))
+        return error_set(err, ERROR_INVALID, "sure: must be the number of a message");
+    ret->sure = sure != NULL ? (uint64_t)json_integer_value(sure) : UINT64_MAX;
     return 0;
 }
 
@@ -290,6 +295,8 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
     attachment->unsure_ms = wish->unsure_ms;
+    attachment->sure = wish->sure;
+    attachment->rebuilt_from = UINT64_MAX;
     attachment->left = UINT64_MAX;
     attachment->position = attachment->last_sent = attachment->start =
         resumed ? session->slot->cursor : journal_last(server->journal);

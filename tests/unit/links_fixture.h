@@ -49,7 +49,8 @@ struct fixture {
     struct loop_deadline tick;
     int ticks;
     bool (*until)(struct fixture *fixture);
-    bool deaf; /* the peer does not read */
+    bool deaf;     /* the peer does not read */
+    bool rebuilds; /* and offers to */
 
     void *zmq, *peer;
     char route[16]; /* of the connection that spoke last */
@@ -149,10 +150,10 @@ static void peer_grant(struct fixture *f, uint16_t attachment, uint64_t taken, u
 static void peer_welcome_as(struct fixture *f, const char *nonce, const char *kernel_id,
                             uint64_t seq) {
     cleanup_free char *text =
-        memory_printf("{\"version\": 1, \"capabilities\": [\"later\"], \"launcher\": \"%s\", "
+        memory_printf("{\"version\": 1, \"capabilities\": [\"later\"%s], \"launcher\": \"%s\", "
                       "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\"}, "
                       "\"status\": {\"phase\": \"ready\"}}",
-                      nonce, kernel_id);
+                      f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id);
     peer_say(f, LINK_WELCOME, 0, seq, text);
 }
 
@@ -341,8 +342,11 @@ static void come_up(struct fixture *f) {
 }
 
 #define wish_of(id)                                                                                \
-    ((struct attachment_wish){                                                                     \
-        .session_id = (id), .window = 1 << 20, .from_cursor = true, .unsure_ms = 7})
+    ((struct attachment_wish){.session_id = (id),                                                  \
+                              .window = 1 << 20,                                                   \
+                              .from_cursor = true,                                                 \
+                              .unsure_ms = 7,                                                      \
+                              .sure = UINT64_MAX})
 
 static bool both_attached(struct fixture *f) {
     return f->a.attached > 0 && (f->b.attachment == NULL || f->b.attached > 0);

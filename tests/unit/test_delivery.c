@@ -159,6 +159,62 @@ static void test_another_attachment_begins_at_nothing(void **state) {
     assert_int_equal(next.delivered, 1);
 }
 
+static struct attachment_ending end_of(const struct fixture *f) {
+    struct attachment_ending ending = {0};
+    delivery_measure_end(&f->delivery, &ending);
+    return ending;
+}
+
+static void test_the_end_tells_what_left_and_what_was_under_way(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(end_of(f).left, 10);
+    assert_int_equal(end_of(f).suspect, 0);
+    pass_on(f, 11, 10000);
+    pass_on(f, 12, 10000);
+    pass_on(f, 13, 10000);
+    assert_int_equal(end_of(f).left, 10); /* all of it is still here */
+    f->ws.queued = 10005;                 /* 13 and a byte of 12 */
+    assert_int_equal(end_of(f).left, 12);
+    assert_int_equal(end_of(f).suspect, 11);
+    f->ws.acknowledged = 10004;
+    delivery_flush(&f->delivery);
+    assert_int_equal(end_of(f).suspect, 12);
+    f->ws.queued = 10003;
+    assert_int_equal(end_of(f).left, 13);
+    write_out(f);
+    arrive(f);
+    delivery_flush(&f->delivery);
+    assert_int_equal(end_of(f).left, 13);
+    assert_int_equal(end_of(f).suspect, 0);
+}
+
+/* What is acknowledged may lie unread in a buffer: only a client that says something is there. */
+static void test_sure_is_what_had_arrived_when_the_client_was_heard(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(end_of(f).sure, 10);
+    pass_on(f, 11, 100);
+    write_out(f);
+    arrive(f);
+    delivery_flush(&f->delivery);
+    assert_int_equal(end_of(f).sure, 10);
+    pass_on(f, 12, 10000);
+    delivery_heard(&f->delivery);
+    assert_int_equal(end_of(f).sure, 11);
+}
+
+static void test_repeats_move_no_cursor_and_are_suspects(void **state) {
+    struct fixture *f = *state;
+    f->ws.accepted = f->ws.queued = 10000;
+    delivery_note(&f->delivery, 4, 9996, true);
+    write_out(f);
+    assert_int_equal(end_of(f).suspect, 4);
+    assert_int_equal(end_of(f).left, 10);
+    arrive(f);
+    delivery_flush(&f->delivery);
+    assert_int_equal(f->attachment.consumed, 9996);
+    assert_int_equal(f->attachment.delivered, 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -168,6 +224,9 @@ int main(void) {
         TEST(test_what_was_under_way_over_a_break_moves_the_cursor),
         TEST(test_numbers_of_an_earlier_journal_move_no_cursor),
         TEST(test_another_attachment_begins_at_nothing),
+        TEST(test_the_end_tells_what_left_and_what_was_under_way),
+        TEST(test_sure_is_what_had_arrived_when_the_client_was_heard),
+        TEST(test_repeats_move_no_cursor_and_are_suspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -319,13 +319,13 @@ static void test_a_notebook_server_may_have_swallowed_what_it_acknowledged(void 
     status(world, 'a', "idle");
     peer_expect(peer, LINK_MESSAGE, 1);
     ack(peer, 1, 4);
-    detach(peer, 1, "{\"left\": 4, \"broken\": false, \"unsure_ms\": 90000}");
+    detach(peer, 1, "{\"left\": 4, \"broken\": false}");
     attach(peer, 2, "s", PROXY_MS, true);
     expect(peer, 2, REPEAT, 0, 'a', "clear_output");
     for (uint64_t seq = 1; seq <= 4; seq++)
         expect(peer, 2, REPEAT, seq, 'a', seq == 1 || seq == 4 ? "status" : "stream");
     peer_expect_nothing(peer);
-    detach(peer, 2, "{\"left\": 4, \"broken\": false, \"unsure_ms\": 90000}");
+    detach(peer, 2, "{\"left\": 4, \"broken\": false}");
     attach(peer, 3, "s", 0, true); /* and it still may have */
     expect(peer, 3, REPEAT, 0, 'a', "clear_output");
     peer_destroy(peer);
@@ -335,7 +335,7 @@ static void test_a_direct_client_that_fell_silent_is_unsure_since_then(void **st
     struct world *world = *state;
     struct peer *peer = begin(world, 0);
     ack(peer, 1, 3);
-    detach(peer, 1, "{\"left\": 3, \"broken\": true, \"unsure_ms\": 20000}");
+    detach(peer, 1, "{\"left\": 3, \"broken\": true, \"sure\": 1}");
     attach(peer, 2, "s", 0, true);
     expect(peer, 2, REPEAT, 0, 'a', "clear_output");
     peer_destroy(peer);
@@ -448,7 +448,7 @@ static void test_bad_endings_are_refused(void **state) {
         "{\"left\": -1}",
         "{\"left\": \"3\"}",
         "{\"left\": 1000}",
-        "{\"left\": 3, \"unsure_ms\": -5}",
+        "{\"left\": 3, \"sure\": -5}",
         "{\"left\": 3, \"suspect\": {}}",
         "{\"left\": 9223372036854775807}",
         "{\"left\": 1e300}",

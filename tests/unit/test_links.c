@@ -111,6 +111,12 @@ static bool got_big(struct fixture *f) {
     return f->a.bytes >= 5 + 100000;
 }
 
+static int wanted_messages;
+
+static bool got_messages(struct fixture *f) {
+    return f->a.messages >= wanted_messages;
+}
+
 static void test_messages_and_acks(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -135,6 +141,54 @@ static void test_messages_and_acks(void **state) {
     attachment_close(f->a.attachment, NULL);
     assert_int_equal(expect(f, LINK_DETACH)->attachment, a);
     assert_int_equal(f->a.detached, 0);
+}
+
+/* A message for `a` that is this one's repeat, and that it has come. */
+static void repeat(struct fixture *f, uint16_t a, uint64_t seq) {
+    cleanup_buffer struct buffer batch = {0};
+    assert_int_equal(link_frame_write(&batch, LINK_MESSAGE, a, seq, "again", 5, LINK_FLAG_REPEAT),
+                     0);
+    peer_send_parts(f, &batch, NULL, 0);
+    wanted_messages = f->a.messages + 1;
+    run_until(f, got_messages);
+}
+
+static bool is_rebuild(const struct heard *attach) {
+    cleanup_json json_t *json = json_loadb(attach->payload, attach->length, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(json, "unsure_ms")), 7);
+    return json_is_true(json_object_get(json, "rebuild"));
+}
+
+/* A rebuild that was cut by a break of the link is asked for again, and what was handed on before counts no more: it was cleared. */
+static void test_rebuilds(void **state) {
+    struct fixture *f = *state;
+    f->rebuilds = true;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session a");
+    repeat(f, a, 0);
+    repeat(f, a, 2);
+    for (int i = 0; i < 2; i++) {
+        peer_say(f, LINK_RESET, 0, 0, "");
+        expect(f, LINK_HELLO);
+        peer_welcome(f, KERNEL, 3);
+        assert_int_equal(is_rebuild(expect(f, LINK_ATTACH)), i == 0);
+        peer_say(f, LINK_ATTACHED, a, 3, "{\"resumed\": true, \"next_request\": 1}");
+        repeat(f, a, 3);
+        if (i == 0) {
+            peer_say(f, LINK_MESSAGE, a, 4, "behind it");
+            wanted_messages = f->a.messages + 1;
+            run_until(f, got_messages);
+        }
+    }
+    peer_say(f, LINK_MESSAGE, a, 4, "behind it"); /* it has it */
+    repeat(f, a, 3);
+    assert_int_equal(f->a.repeats, 5);
+    assert_int_equal(f->a.last_seq, 3);
+    struct attachment_ending ending = {
+        .left = 4, .sure = UINT64_MAX, .suspect = 3, .is_broken = true};
+    attachment_close(f->a.attachment, &ending);
+    const struct heard *detach = expect(f, LINK_DETACH);
+    assert_string_equal(detach->payload, "{\"left\":4,\"broken\":true,\"suspect\":3}");
 }
 
 static bool a_granted(struct fixture *f) {
@@ -561,6 +615,7 @@ int main(void) {
         TEST(test_only_what_both_sides_named_is_used),
         TEST(test_welcomes_without_a_version_are_refused),
         TEST(test_messages_and_acks),
+        TEST(test_rebuilds),
         TEST(test_requests_wait_for_grants),
         TEST(test_reset_repeats_what_was_not_taken),
         TEST(test_without_a_session_nothing_is_repeated),
