@@ -150,6 +150,7 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
     struct client *client = context;
     if (client->ws == NULL)
         return;
+    standin_before_kernel(client->standin);
     unanswered_note_reply(&client->unanswered, payload->data, payload->length);
     if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
         link_payload_retain(payload);
@@ -223,20 +224,20 @@ static void client_attach(struct client *client) {
 
 /* ---- from the client ---- */
 
-static void forward_request(void *context, const void *message, size_t length) {
+static bool forward_request(void *context, const void *message, size_t length) {
     struct client *client = context;
     if (client->attachment == NULL)
-        return;
+        return false;
     attachment_send(client->attachment, message, length);
     unanswered_note_request(&client->unanswered, message, length);
+    return true;
 }
 
 /* Backpressure: what the launcher does not take waits in the client's own TCP window. */
 static void client_throttle(struct client *client) {
     bool full = client->kernel != NULL &&
-                (standin_is_needed(client->standin)
-                     ? standin_is_full(client->standin)
-                     : client->attachment != NULL && !attachment_may_send(client->attachment));
+                (standin_is_full(client->standin) ||
+                 (client->attachment != NULL && !attachment_may_send(client->attachment)));
     if (full == client->paused)
         return;
     client->paused = full;

@@ -5,7 +5,7 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "gateway/standin_answer.h"
+#include "launcher/absence.h"
 #include "launcher/message_make.h"
 
 #include <inttypes.h>
@@ -13,9 +13,10 @@
 #include <string.h>
 
 enum {
-    HELD_MAX = 1000,          /* requests */
-    HELD_BYTES_MAX = 1 << 20, /* of one client */
-    SHOW_AFTER_MS = 700,      /* a start faster than this shows nothing: no flicker */
+    HELD_MAX = 1000,           /* requests */
+    HELD_BYTES_MAX = 1 << 20,  /* of one client */
+    CELL_BYTES_MAX = 64 << 10, /* a longer cell shows no stage */
+    SHOW_AFTER_MS = 700,       /* a start faster than this shows nothing: no flicker */
     SHOW_EVERY_MS = 1000,
 };
 
@@ -30,18 +31,20 @@ struct standin {
     struct loop *loop;
     struct kernel *kernel;
     standin_message *say;
-    standin_message *forward;
+    standin_forward *forward;
     void *context;
-    struct list held;
+    struct list held; /* the launcher is not there yet, or restarts the kernel */
     size_t held_count;
     size_t held_bytes;
     struct loop_deadline tick;
     int64_t since_ms; /* when the waiting began */
-    bool shown;       /* the first held cell shows the stage under display_id */
+    struct held *
+        cell; /* the first one that a person looks at and that waits; also when it is with the launcher already */
+    bool shown; /* it shows the stage under display_id */
     char session[37];
     char display_id[37];
     struct buffer scratch;
-    struct standin_answerer answerer;
+    struct absence answerer;
 };
 
 static void show_stage(void *context);
@@ -53,7 +56,7 @@ static void say_made(void *context, const struct message_recipe *recipe) {
 }
 
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
-                               standin_message *forward, void *context) {
+                               standin_forward *forward, void *context) {
     struct standin *standin = memory_alloc(sizeof *standin);
     standin->loop = loop;
     standin->kernel = kernel;
@@ -61,7 +64,7 @@ struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin
     standin->forward = forward;
     standin->context = context;
     standin->tick = (struct loop_deadline){.run = show_stage, .context = standin};
-    standin->answerer = (struct standin_answerer){.say = say_made, .context = standin};
+    standin->answerer = (struct absence){.say = say_made, .context = standin};
     list_init(&standin->held);
     text_uuid4(standin->session);
     text_uuid4(standin->display_id);
@@ -82,6 +85,7 @@ void standin_destroy(struct standin *standin) {
     list_each (&standin->held, struct held, node, held)
         drop_held(standin, held);
     buffer_free(&standin->scratch);
+    free(standin->cell);
     free(standin);
 }
 
@@ -102,14 +106,16 @@ bool standin_is_full(const struct standin *standin) {
     return standin->held_count >= HELD_MAX || standin->held_bytes >= HELD_BYTES_MAX;
 }
 
-/* The first held cell: an execute_request that a person looks at. */
-static struct held *find_visible_cell(struct standin *standin, struct kernel_message *ret) {
-    list_each (&standin->held, struct held, node, held) {
-        if (kernel_message_parse(held->message, held->length, ret, NULL) == 0 &&
-            standin_is_visible_cell(ret))
-            return held;
-    }
-    return NULL;
+static bool find_visible_cell(const struct standin *standin, struct kernel_message *ret) {
+    return standin->cell != NULL &&
+           kernel_message_parse(standin->cell->message, standin->cell->length, ret, NULL) == 0;
+}
+
+static struct held *keep(const void *message, size_t length) {
+    struct held *held = memory_alloc(sizeof *held + length);
+    held->length = length;
+    memcpy(held->message, message, length);
+    return held;
 }
 
 static json_t *stage_content(const struct standin *standin) {
@@ -124,10 +130,10 @@ static json_t *stage_content(const struct standin *standin) {
 static void show_stage(void *context) {
     struct standin *standin = context;
     struct kernel_message cell;
-    if (find_visible_cell(standin, &cell) == NULL)
+    if (!find_visible_cell(standin, &cell))
         return;
     if (!standin->shown)
-        standin_answer_begin(&standin->answerer, &cell, standin->session);
+        absence_answer_begin(&standin->answerer, &cell, standin->session);
     say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
                                                .type = standin->shown ? "update_display_data"
                                                                       : "display_data",
@@ -148,21 +154,50 @@ static const char *last_session(const struct standin *standin) {
 static void clear_stage(struct standin *standin) {
     struct kernel_message cell;
     loop_deadline_clear(standin->loop, &standin->tick);
-    if (standin->shown && find_visible_cell(standin, &cell) != NULL)
+    if (standin->shown && find_visible_cell(standin, &cell))
         say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
                                                    .type = "clear_output",
                                                    .session = last_session(standin),
                                                    .parent_header = cell.header,
                                                    .content = json_pack("{s:b}", "wait", 0)});
     standin->shown = false;
+    free(standin->cell);
+    standin->cell = NULL;
 }
 
 static void answer(struct standin *standin, const uint8_t *message, size_t length) {
     struct kernel_message request;
     if (kernel_message_parse(message, length, &request, NULL) == 0)
-        standin_answer(&standin->answerer, &request, standin->session,
+        absence_answer(&standin->answerer, &request, standin->session,
                        kernel_status(standin->kernel)->reason,
                        kernel_display_name(standin->kernel));
+}
+
+/* Its launcher keeps requests until the kernel is ready, and answers them should it never be: they outlive us there. During a restart it takes them
+ * for ones that were meant for the process that goes. */
+static bool may_forward(const struct standin *standin) {
+    enum kernel_phase phase = kernel_status(standin->kernel)->phase;
+    return phase == KERNEL_READY || phase == KERNEL_STARTING;
+}
+
+static void forward_held(struct standin *standin) {
+    list_each (&standin->held, struct held, node, held) {
+        if (!may_forward(standin) ||
+            !standin->forward(standin->context, held->message, held->length))
+            return;
+        drop_held(standin, held);
+    }
+}
+
+static void note_cell(struct standin *standin, const void *message, size_t length) {
+    struct kernel_message request;
+    if (standin->cell != NULL || length > CELL_BYTES_MAX ||
+        kernel_message_parse(message, length, &request, NULL) < 0 ||
+        !absence_is_visible_cell(&request))
+        return;
+    standin->cell = keep(message, length);
+    standin->since_ms = clock_monotonic_ms();
+    loop_deadline_set(standin->loop, &standin->tick, SHOW_AFTER_MS);
 }
 
 void standin_take(struct standin *standin, const void *message, size_t length) {
@@ -171,24 +206,20 @@ void standin_take(struct standin *standin, const void *message, size_t length) {
         answer(standin, message, length);
         return;
     }
-    if (is_ready(standin)) {
-        standin->forward(standin->context, message, length);
+    if (!is_ready(standin))
+        note_cell(standin, message, length);
+    if (standin->held_count == 0 && may_forward(standin) &&
+        standin->forward(standin->context, message, length))
         return;
-    }
-    struct held *held = memory_alloc(sizeof *held + length);
-    held->length = length;
-    memcpy(held->message, message, length);
+    struct held *held = keep(message, length);
     list_append(&standin->held, &held->node);
-    if (standin->held_count++ == 0)
-        standin->since_ms = clock_monotonic_ms();
+    standin->held_count++;
     standin->held_bytes += length;
-    if (standin->tick.node.place == 0)
-        loop_deadline_set(standin->loop, &standin->tick, SHOW_AFTER_MS);
 }
 
 void standin_end_lost(struct standin *standin, const void *header, size_t length) {
     const char *reason = kernel_status(standin->kernel)->reason;
-    standin_answer_lost(&standin->answerer, &(struct kernel_message){.header = {header, length}},
+    absence_answer_lost(&standin->answerer, &(struct kernel_message){.header = {header, length}},
                         last_session(standin),
                         reason ? reason
                                : "The kernel was ended and started anew; this cell is lost.",
@@ -196,19 +227,21 @@ void standin_end_lost(struct standin *standin, const void *header, size_t length
 }
 
 void standin_update(struct standin *standin) {
-    if (is_ready(standin)) {
+    if (is_ready(standin) || is_over(standin))
         clear_stage(standin);
-        list_each (&standin->held, struct held, node, held) {
-            standin->forward(standin->context, held->message, held->length);
-            drop_held(standin, held);
-        }
-    } else if (is_over(standin)) {
-        clear_stage(standin);
-        list_each (&standin->held, struct held, node, held) {
-            answer(standin, held->message, held->length);
-            drop_held(standin, held);
-        }
-    } else if (standin->shown) {
+    else if (standin->shown)
         show_stage(standin);
+    if (!is_over(standin)) {
+        forward_held(standin);
+        return;
     }
+    list_each (&standin->held, struct held, node, held) {
+        answer(standin, held->message, held->length);
+        drop_held(standin, held);
+    }
+}
+
+void standin_before_kernel(struct standin *standin) {
+    if (standin->cell != NULL && (is_ready(standin) || is_over(standin)))
+        clear_stage(standin);
 }

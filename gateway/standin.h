@@ -1,6 +1,6 @@
 /* The stand-in: speaks the Jupyter protocol to one client for a kernel that is not there yet, or not any more, since that is the
- * only way a reason reaches the person at the notebook. While the kernel starts, requests are held and the first cell shows what is
- * going on; when it is ready they are handed over in order; when it is dead each request is answered with an error that says why. */
+ * only way a reason reaches the person at the notebook. While the kernel starts, the first cell shows what is going on; requests go to the
+ * launcher as soon as there is one, in order, and are held until then; when it is dead each request is answered with an error that says why. */
 #pragma once
 
 #include "gateway/kernels.h"
@@ -14,9 +14,12 @@ struct standin;
 /* One message in the kernel link's layout. */
 typedef void standin_message(void *context, const void *message, size_t length);
 
-/* say: a message to the client. forward: a held request to the kernel. Neither may destroy the stand-in. */
+/* False: there is no way to the launcher yet. */
+typedef bool standin_forward(void *context, const void *message, size_t length);
+
+/* say: a message to the client. forward: a request to the launcher. Neither may destroy the stand-in. */
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
-                               standin_message *forward, void *context);
+                               standin_forward *forward, void *context);
 void standin_destroy(struct standin *standin);
 
 /* True while requests must come here: the kernel is not ready, or some are still held (order!). */
@@ -30,3 +33,5 @@ void standin_end_lost(struct standin *standin, const void *header, size_t length
 
 /* The kernel's status changed: shows the stage, hands over, or answers with the reason. */
 void standin_update(struct standin *standin);
+/* A message of the kernel's comes: the cell that showed the stage is emptied first. */
+void standin_before_kernel(struct standin *standin);

@@ -140,6 +140,7 @@ struct launcher {
     uint64_t busy[BUSY_MAX];
     size_t busy_count;
     struct cell cell;
+    int absent_cells;    /* answered in the place of a dead kernel */
     uint64_t unrouted;   /* answers that nobody waits for */
     uint64_t odd_states; /* status messages that clients do not understand */
 };

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "launcher/absence.h"
 #include "launcher/message_make.h"
 
 #define LOG_AREA "launcher/traffic"
@@ -321,24 +322,40 @@ bool launcher_ask(struct launcher *launcher, enum kernel_channel channel, const 
            kernel_channels_send(launcher->channels, &message);
 }
 
+/* One request that is answered in the kernel's place. */
+struct absent_request {
+    struct launcher *launcher;
+    session_number session;
+};
+
+static void say_absent(void *context, const struct message_recipe *recipe) {
+    const struct absent_request *request = context;
+    session_number session = recipe->channel == CHANNEL_IOPUB ? 0 : request->session;
+    publish_notice(request->launcher, recipe->channel, session,
+                   message_make(&request->launcher->scratch, recipe));
+}
+
 static bool is_execute_request(struct bytes header) {
     char type[32];
     return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
            strcmp(type, "execute_request") == 0;
 }
 
-/* No kernel will see this request: it is dead for good, or the request was meant for the one that is just being ended. So that no
- * cell waits for ever, it is answered here; other requests have nobody to answer them. */
+/* No kernel will see this request: it is dead for good, or the request was meant for the one that is just being ended. So that nobody
+ * waits for ever, it is answered here. */
 static void answer_for_absent(struct launcher *launcher, session_number session,
-                              struct bytes header) {
-    if (!is_execute_request(header))
-        return;
-    say_status(launcher, header, "busy");
-    if (launcher->phase == PHASE_DEAD)
-        say_failed(launcher, session, header, "KernelDead",
-                   launcher->reason != NULL ? launcher->reason : "The kernel is dead.");
-    else
-        say_aborted(launcher, session, header);
+                              const struct kernel_message *message) {
+    if (launcher->phase == PHASE_DEAD) {
+        struct absent_request request = {launcher, session};
+        struct absence absence = {
+            .say = say_absent, .context = &request, .cells = launcher->absent_cells};
+        absence_answer(&absence, message, notice_session(launcher), launcher->reason,
+                       launcher->launch->kernel_name);
+        launcher->absent_cells = absence.cells;
+    } else if (is_execute_request(message->header)) {
+        say_status(launcher, message->header, "busy");
+        say_aborted(launcher, session, message->header);
+    }
 }
 
 bool launcher_take_request(void *context, session_number session, const void *data, size_t length) {
@@ -354,7 +371,7 @@ bool launcher_take_request(void *context, session_number session, const void *da
         return true;
     }
     if (is_absent) {
-        answer_for_absent(launcher, session, message.header);
+        answer_for_absent(launcher, session, &message);
         return true;
     }
     if (!kernel_channels_send(launcher->channels, &message))

@@ -123,3 +123,18 @@ def test_reads_answer_503_until_all_kernels_are_found(start_gateway):
         break
     else:
         raise AssertionError("no list within 20 s")
+
+
+def test_cells_that_wait_for_a_starting_kernel_outlive_the_gateway(start_gateway, connect, specs):
+    """They are with the launcher as soon as there is one."""
+    specs.stub("slow", "--start-delay", "2500")
+    first = start_gateway()
+    kernel_id = first.start_kernel("slow")["id"]
+    client = connect(first, kernel_id, session_id="user")
+    msg_ids = [client.send_execute("print one"), client.send_execute("print two")]
+    client.receive_until(lambda m: m["header"]["msg_type"] == "display_data")  # the stage of the start
+    first.kill()
+    second = start_gateway(home=first.home)
+    cells = connect(second, kernel_id, session_id="user").collect_all(msg_ids)
+    assert [cell.text() for cell in cells] == ["one\n", "two\n"]
+    assert [cell.reply["status"] for cell in cells] == ["ok", "ok"]

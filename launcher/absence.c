@@ -1,4 +1,4 @@
-#include "gateway/standin_answer.h"
+#include "launcher/absence.h"
 
 #include "base/cleanup.h"
 #include "base/memory.h"
@@ -11,7 +11,7 @@
 
 /* One answer being given. */
 struct answer {
-    struct standin_answerer *answerer;
+    struct absence *answerer;
     const struct kernel_message *request;
     const char *session;
 };
@@ -39,7 +39,7 @@ static int request_type(const struct kernel_message *request, char *ret, size_t 
     return json_scan_text(request->header, "msg_type", ret, size);
 }
 
-bool standin_is_visible_cell(const struct kernel_message *request) {
+bool absence_is_visible_cell(const struct kernel_message *request) {
     char type[64];
     if (request->channel != CHANNEL_SHELL || request_type(request, type, sizeof type) < 0 ||
         strcmp(type, "execute_request") != 0)
@@ -48,7 +48,7 @@ bool standin_is_visible_cell(const struct kernel_message *request) {
     return !json_is_true(json_object_get(content, "silent"));
 }
 
-void standin_answer_begin(struct standin_answerer *answerer, const struct kernel_message *request,
+void absence_answer_begin(struct absence *answerer, const struct kernel_message *request,
                           const char *session) {
     struct answer answer = {.answerer = answerer, .request = request, .session = session};
     cleanup_json json_t *content = parse_content(request);
@@ -90,12 +90,12 @@ static void end_cell(const struct answer *answer, const char *reason, const char
 }
 
 static void answer_cell(const struct answer *answer, const char *reason, const char *kernel_name) {
-    standin_answer_begin(answer->answerer, answer->request, answer->session);
+    absence_answer_begin(answer->answerer, answer->request, answer->session);
     answer->answerer->cells++;
     end_cell(answer, reason, kernel_name);
 }
 
-void standin_answer_lost(struct standin_answerer *answerer, const struct kernel_message *request,
+void absence_answer_lost(struct absence *answerer, const struct kernel_message *request,
                          const char *session, const char *reason, const char *kernel_name) {
     struct answer answer = {.answerer = answerer, .request = request, .session = session};
     cleanup_free char *why = text_repair(reason);
@@ -122,7 +122,7 @@ static json_t *reply_content(const char *type, const char *reason) {
     return error_content(reason, json_array());
 }
 
-void standin_answer(struct standin_answerer *answerer, const struct kernel_message *request,
+void absence_answer(struct absence *answerer, const struct kernel_message *request,
                     const char *session, const char *reason, const char *kernel_name) {
     char type[64];
     if (request_type(request, type, sizeof type) < 0 || !text_ends_with(type, "_request"))
