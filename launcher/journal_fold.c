@@ -86,12 +86,19 @@ static enum verdict judge_stream(struct work *work, const struct segment_record 
     bool follows =
         line->is_known && line->cell == record->cell && strcmp(line->text.stream, text.stream) == 0;
     bool is_bar = (record->flags & SEGMENT_PROGRESS) != 0;
-    if (follows && progress_overwrites(&text, &line->text, line->at_start)) {
-        work->verdicts[line->record] = VERDICT_HIDE;
-        is_bar = true;
+    bool is_next = follows && progress_overwrites(&text, &line->text);
+    uint8_t *before = line->is_known ? &work->verdicts[line->record] : NULL;
+    bool at_start = false;
+    if (is_next && (line->at_start || (line->text.starts_over && text.starts_over))) {
+        *before = VERDICT_HIDE;
+        at_start = line->at_start;
+    } else if (is_next && work->fold->level < FOLD_OUTPUTS) {
+        *before = VERDICT_KEEP_PROGRESS; /* a bar's first: what is before it is not known */
     }
-    *line =
-        (struct line){text.is_progress, record->cell, index, follows && line->text.ends_over, text};
+    if (follows && *before == VERDICT_KEEP_PROGRESS)
+        at_start = line->text.ends_over;
+    is_bar = is_bar || is_next;
+    *line = (struct line){text.is_progress, record->cell, index, at_start, text};
     if (work->fold->level >= FOLD_OUTPUTS)
         return VERDICT_TELL;
     return is_bar ? VERDICT_KEEP_PROGRESS : VERDICT_TELL;

@@ -38,9 +38,8 @@ struct progress_text progress_read(const void *message, size_t length) {
     return ret;
 }
 
-bool progress_overwrites(const struct progress_text *later, const struct progress_text *earlier,
-                         bool at_start) {
+bool progress_overwrites(const struct progress_text *later, const struct progress_text *earlier) {
     return later->is_progress && earlier->is_progress && earlier->is_open &&
-           strcmp(later->stream, earlier->stream) == 0 && (at_start || earlier->starts_over) &&
+           strcmp(later->stream, earlier->stream) == 0 &&
            (later->starts_over || earlier->ends_over) && later->width >= earlier->width;
 }

@@ -16,6 +16,5 @@ struct progress_text {
 
 /* A message of class stream. Cheap when it has no carriage return. */
 struct progress_text progress_read(const void *message, size_t length);
-/* Whether nothing of `earlier` is seen once `later` stands behind it, with nothing of this cell in between. at_start: `earlier` began at the line's start. */
-bool progress_overwrites(const struct progress_text *later, const struct progress_text *earlier,
-                         bool at_start);
+/* Whether nothing of `earlier` is seen once `later` stands behind it, with nothing of this cell in between, if `earlier` began where its line does. */
+bool progress_overwrites(const struct progress_text *later, const struct progress_text *earlier);
