@@ -87,7 +87,7 @@ static enum verdict judge_stream(struct work *work, const struct segment_record 
         line->is_known && line->cell == record->cell && strcmp(line->text.stream, text.stream) == 0;
     bool is_bar = (record->flags & SEGMENT_PROGRESS) != 0;
     bool is_next = follows && progress_overwrites(&text, &line->text);
-    uint8_t *before = line->is_known ? &work->verdicts[line->record] : NULL;
+    uint8_t *before = &work->verdicts[line->record]; /* of no use when none is known */
     bool at_start = false;
     if (is_next && (line->at_start || (line->text.starts_over && text.starts_over))) {
         *before = VERDICT_HIDE;

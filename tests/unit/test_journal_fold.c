@@ -227,9 +227,9 @@ static void test_updates_that_were_replaced_go_without_a_word(void **state) {
 }
 
 static void test_a_progress_bar_goes_without_a_word(void **state) {
-    static const char *const forms[] = {
-        "{\"name\":\"stderr\",\"text\":\"\\r %3d%%|\\u2588\\u2588  |\"}",
-        "{\"name\":\"stdout\",\"text\":\"step %3d\\r\"}"};
+    static const char *const forms[][2] = {
+        {"{\"name\":\"stderr\",\"text\":\"\\r ", "%|\\u2588\\u2588  |\"}"},
+        {"{\"name\":\"stdout\",\"text\":\"step ", "\\r\"}"}};
     for (size_t form = 0; form < 2; form++) {
         struct place *place = *state;
         struct journal *journal = place->journal;
@@ -237,7 +237,7 @@ static void test_a_progress_bar_goes_without_a_word(void **state) {
         uint64_t first = journal_last(journal) + 1;
         char text[100];
         for (int i = 0; i < FLOOD; i++) {
-            snprintf(text, sizeof text, forms[form], i * 100 / FLOOD);
+            snprintf(text, sizeof text, "%s%3d%s", forms[form][0], i * 100 / FLOOD, forms[form][1]);
             add(journal, "stream", cell, text);
         }
         uint64_t last = journal_last(journal);

@@ -294,10 +294,12 @@ static unsigned below(unsigned *seed, unsigned limit) {
 }
 
 static void make_text(unsigned *seed, struct act *act, unsigned style) {
-    static const char *const forms[] = {"line %u\n", "\rstep %u", "step %u\r", "\rdone %u\n",
-                                        "no end %u", "\r%u",      "\x1b[A\r%u"};
+    static const char *const forms[][2] = {{"line ", "\n"},   {"\rstep ", ""}, {"step ", "\r"},
+                                           {"\rdone ", "\n"}, {"no end ", ""}, {"\r", ""},
+                                           {"\x1b[A\r", ""}};
     unsigned form = style < 4 ? style : below(seed, 7);
-    snprintf(act->text, sizeof act->text, forms[form], below(seed, 9000));
+    snprintf(act->text, sizeof act->text, "%s%u%s", forms[form][0], below(seed, 9000),
+             forms[form][1]);
     unsigned more = below(seed, 30);
     if (form == 0)
         memmove(act->text + more, act->text, strlen(act->text) + 1), memset(act->text, 'x', more);
