@@ -3,12 +3,14 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/links_internal.h"
+#include "launcher/message_class.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define LOG_AREA "gateway/link_attachments"
 
+enum { ANNOUNCED_HEADER_MAX = 4096 };
 enum { FIRST_SLOTS = 2, ATTACHMENTS_MAX = 16384 };
 
 /* Numbers. One is not used again for a long time, so that frames still under way to an earlier attachment find nobody;
@@ -329,6 +331,30 @@ static enum link_sent resend(struct link_session *session, struct link *link) {
     return LINK_SENT;
 }
 
+static enum link_sent announce(struct link_request *request) {
+    const struct attachment *attachment = request->attachment;
+    struct kernel_message message;
+    if (kernel_message_parse(zmq_msg_data(&request->message), request->length, &message, NULL) <
+            0 ||
+        message.header.length > ANNOUNCED_HEADER_MAX || message_cell(message.header) == 0)
+        return LINK_SENT;
+    return link_emit(attachment->link, LINK_ANNOUNCE, attachment->number, 0, message.header.data,
+                     message.header.length);
+}
+
+/* What the launcher does not take yet: should we be lost with it, somebody has to tell its cells. */
+static enum link_sent announce_queue(const struct attachment *attachment) {
+    if (attachment->session->id == NULL || !link_has_capability(attachment->link, "announce"))
+        return LINK_SENT;
+    list_each (&attachment->queue, struct link_request, node, request) {
+        enum link_sent sent = request->is_announced ? LINK_SENT : announce(request);
+        if (sent != LINK_SENT)
+            return sent;
+        request->is_announced = true;
+    }
+    return LINK_SENT;
+}
+
 static enum link_sent flush_requests(struct attachment *attachment) {
     struct link_session *session = attachment->session;
     if (session->resend) {
@@ -340,7 +366,7 @@ static enum link_sent flush_requests(struct attachment *attachment) {
         struct link_request *request =
             list_entry(attachment->queue.head.next, struct link_request, node);
         if (!is_granted(request))
-            return LINK_SENT;
+            return announce_queue(attachment);
         request->number = session->next_number;
         enum link_sent sent = emit_request(request);
         if (sent != LINK_SENT)
@@ -486,6 +512,8 @@ static void forget(struct attachment *attachment) {
     session->resend = !list_is_empty(&session->sent);
     if (session->id == NULL)
         session->next_number = 1;
+    list_each (&attachment->queue, struct link_request, node, waiting)
+        waiting->is_announced = false;
     attachment->outstanding = 0;
     attachment->sent_bytes = 0;
     attachment->granted_bytes = LINK_GRANT_DEFAULT;

@@ -106,6 +106,7 @@ struct link_request {
     struct attachment *attachment;
     uint64_t number;
     bool in_flight;
+    bool is_announced;
     size_t length;
     zmq_msg_t message;
 };

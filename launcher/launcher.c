@@ -342,6 +342,7 @@ static int read_files(struct launcher *launcher, struct error *err) {
 static int bind_link(struct launcher *launcher, struct error *err) {
     static const struct link_server_events events = {.request = launcher_take_request,
                                                      .command = launcher_take_command,
+                                                     .lost = launcher_answer_lost,
                                                      .record = give_record,
                                                      .status = make_status,
                                                      .disk_full = launcher_say_disk};

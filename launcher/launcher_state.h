@@ -193,6 +193,7 @@ void launcher_answer(struct waiters *waiters, const struct error *err);
 /* --- launcher_traffic.c --- */
 bool launcher_take_request(void *context, session_number session, const void *message,
                            size_t length);
+void launcher_answer_lost(void *context, session_number session, struct bytes header);
 void launcher_take_message(void *context, enum kernel_channel channel,
                            const struct wire_message *message);
 /* Our own request to the kernel; false when it could not be sent. content is stolen. */

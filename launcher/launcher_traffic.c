@@ -358,6 +358,16 @@ static void answer_for_absent(struct launcher *launcher, session_number session,
     }
 }
 
+void launcher_answer_lost(void *context, session_number session, struct bytes header) {
+    static const char text[] =
+        "This cell did not run: it was lost with the gateway that had read it. Run it again.";
+    struct launcher *launcher = context;
+    say_status(launcher, header, "busy");
+    publish_notice(launcher, CHANNEL_IOPUB, 0,
+                   message_make_stderr(&launcher->scratch, notice_session(launcher), header, text));
+    say_failed(launcher, session, header, "RequestLost", text);
+}
+
 bool launcher_take_request(void *context, session_number session, const void *data, size_t length) {
     struct launcher *launcher = context;
     struct kernel_message message;

@@ -92,7 +92,7 @@ const char *link_type_name(uint8_t type) {
         [LINK_ATTACHED] = "ATTACHED", [LINK_DETACH] = "DETACH",   [LINK_DETACHED] = "DETACHED",
         [LINK_MESSAGE] = "MESSAGE",   [LINK_ACK] = "ACK",         [LINK_REQUEST] = "REQUEST",
         [LINK_GRANT] = "GRANT",       [LINK_COMMAND] = "COMMAND", [LINK_RESULT] = "RESULT",
-        [LINK_STATUS] = "STATUS",     [LINK_EXIT] = "EXIT",
+        [LINK_ANNOUNCE] = "ANNOUNCE", [LINK_STATUS] = "STATUS",   [LINK_EXIT] = "EXIT",
     };
     const char *name = type < sizeof names / sizeof *names ? names[type] : NULL;
     return name ? name : "unknown";

@@ -38,6 +38,7 @@ enum link_type {
     LINK_ACK = 21,
     LINK_REQUEST = 22,
     LINK_GRANT = 23,
+    LINK_ANNOUNCE = 24,
     LINK_COMMAND = 30,
     LINK_RESULT = 31,
     LINK_STATUS = 40,

@@ -80,6 +80,7 @@ void link_peer_forget(struct link_peer *peer, const char *why) {
     while (peer->attachment_count > 0)
         link_session_detach(peer->attachments[peer->attachment_count - 1], NULL);
     link_commands_forget_peer(server, peer);
+    link_announce_gateway_gone(server, peer->gateway_hash);
     link_server_clear_deadline(server, &peer->silence);
     drop_output(peer);
     list_remove(&peer->node);

@@ -155,12 +155,18 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
     struct kernel_message message;
     struct error err;
     bool is_invalid = kernel_message_parse(payload, frame->length, &message, &err) < 0;
-    if (!is_invalid) /* before its number counts as received: from then on it is not repeated */
+    bool is_late = !is_invalid && !link_announce_came(attachment, &message);
+    if (!is_invalid &&
+        !is_late) /* before its number counts as received: from then on it is not repeated */
         request_note_append(server->journal, session->number, &message);
     numbers->received = frame->seq;
     if (is_invalid)
         log_warning("session %u: request %" PRIu64 " is dropped: %s", session->number, frame->seq,
                     err.text);
+    if (is_late)
+        log_info("session %u: request %" PRIu64 " comes too late: it was answered as lost",
+                 session->number, frame->seq);
+    is_invalid |= is_late;
     bool taken = false;
     if (list_is_empty(&server->queue) && !server->is_draining)
         taken = is_invalid || offer(server, session->number, payload, frame->length);

@@ -26,7 +26,7 @@ enum {
 };
 
 /* Optional features of this side, each a line. */
-static const char *const capabilities[] = {"rebuild", NULL};
+static const char *const capabilities[] = {"rebuild", "announce", NULL};
 
 /* --- deadlines: one heap, one timer --- */
 
@@ -191,6 +191,7 @@ static void on_hello(struct link_server *server, struct link_peer **peer, const 
     memcpy((*peer)->gateway, gateway, strnlen(gateway, SERVER_NONCE_MAX));
     (*peer)->gateway_hash = hash_nonce((*peer)->gateway);
     forget_earlier(server, *peer);
+    link_announce_gateway_back(server, (*peer)->gateway_hash);
     emit_welcome(*peer);
 }
 
@@ -221,6 +222,11 @@ static void on_peer_frame(struct link_peer *peer, const struct link_frame *frame
         break;
     case LINK_REQUEST:
         on_request(peer, frame, payload);
+        break;
+    case LINK_ANNOUNCE:
+        attachment = link_attachment_of(peer, frame->attachment);
+        if (attachment != NULL)
+            link_announce_take(attachment, frame, payload);
         break;
     case LINK_COMMAND:
         link_command_take(peer, frame, payload);
@@ -421,6 +427,7 @@ static void init_state(struct link_server *server) {
     list_init(&server->attachments_gone);
     list_init(&server->idle_sessions);
     list_init(&server->queue);
+    list_init(&server->announced);
     list_init(&server->commands);
     server->sessions = map_create();
     server->retry = (struct server_deadline){.due = on_retry, .owner = server};
@@ -494,6 +501,7 @@ void link_server_destroy(struct link_server **server_pointer) {
         link_peer_forget(peer, "the launcher ends");
     link_commands_free(server);
     link_requests_free(server);
+    link_announce_free(server);
     reap(server);
     link_sessions_free(server);
     zsock_destroy(&server->socket);

@@ -30,6 +30,8 @@ struct link_server_events {
     json_t *(*status)(void *context); /* for WELCOME; a new reference */
     /* Messages are only in memory from now on, and why (an errno). Said once in the server's life, behind what was published last. May be NULL. */
     void (*disk_full)(void *context, int disk_errno);
+    /* An execute_request of this header was lost with the gateway that had it: it is to be answered. May be NULL. */
+    void (*lost)(void *context, session_number session, struct bytes header);
 };
 
 struct link_server_settings {

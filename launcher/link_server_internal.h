@@ -40,6 +40,9 @@ enum {
     SERVER_JOURNAL_BYTES_MAX = 16 << 20, /* of one answer to `journal` */
     SERVER_RETRY_MS = 10,
     SERVER_GRANT_DELAY_MS = 20,
+    SERVER_ANNOUNCED_MAX = 1000,
+    SERVER_ANNOUNCED_BYTES_MAX = 1 << 20,
+    SERVER_ANNOUNCED_GRACE_MS = 15000, /* a gateway may be connecting again */
     SERVER_REST_MS = 5000,
     SESSION_SKIPPED_MAX = 8,
 };
@@ -146,6 +149,11 @@ struct link_server {
     size_t queue_bytes;
     bool is_draining;
 
+    struct list announced; /* link_announce.c */
+    size_t announced_count, announced_bytes;
+    bool announced_told;
+    struct server_deadline announced_due;
+
     struct list commands; /* oldest first */
     unsigned command_count;
     size_t result_bytes;
@@ -239,6 +247,16 @@ void link_requests_drain(struct link_server *server);
 void link_requests_orphan(struct link_attachment *attachment); /* it goes, its requests stay */
 void link_requests_emit_grants(struct link_peer *peer);
 void link_requests_free(struct link_server *server);
+
+/* link_announce.c */
+void link_announce_take(struct link_attachment *attachment, const struct link_frame *frame,
+                        const uint8_t *payload);
+/* A request has come. False: it was given up for lost and answered, so it must not run. */
+bool link_announce_came(const struct link_attachment *attachment,
+                        const struct kernel_message *message);
+void link_announce_gateway_gone(struct link_server *server, uint64_t gateway);
+void link_announce_gateway_back(struct link_server *server, uint64_t gateway);
+void link_announce_free(struct link_server *server);
 
 /* link_commands.c */
 void link_command_take(struct link_peer *peer, const struct link_frame *frame,

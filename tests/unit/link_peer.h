@@ -27,6 +27,9 @@ struct world {
     unsigned request_count, wanted_requests, refused_count;
     session_number request_session[4096];
     char request_text[4096][64]; /* content */
+    unsigned lost;
+    session_number lost_session;
+    char lost_header[128];
     bool answers_at_once;
     unsigned command_count;
     char command_name[64][32];

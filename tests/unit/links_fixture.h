@@ -149,11 +149,11 @@ static void peer_grant(struct fixture *f, uint16_t attachment, uint64_t taken, u
 
 static void peer_welcome_as(struct fixture *f, const char *nonce, const char *kernel_id,
                             uint64_t seq) {
-    cleanup_free char *text =
-        memory_printf("{\"version\": 1, \"capabilities\": [\"later\"%s], \"launcher\": \"%s\", "
-                      "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\"}, "
-                      "\"status\": {\"phase\": \"ready\"}}",
-                      f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id);
+    cleanup_free char *text = memory_printf(
+        "{\"version\": 1, \"capabilities\": [\"later\", \"announce\"%s], \"launcher\": \"%s\", "
+        "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\"}, "
+        "\"status\": {\"phase\": \"ready\"}}",
+        f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id);
     peer_say(f, LINK_WELCOME, 0, seq, text);
 }
 

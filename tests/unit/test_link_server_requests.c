@@ -222,6 +222,98 @@ static void test_numbers_go_on_without_the_journal(void **state) {
     peer_destroy(peer);
 }
 
+#define HEADER(id) "{\"msg_id\":\"" id "\",\"msg_type\":\"execute_request\"}"
+
+static void announce(struct peer *peer, uint16_t attachment, const char *header) {
+    peer_frame(peer, LINK_ANNOUNCE, attachment, 0, header, strlen(header));
+    peer_send(peer);
+}
+
+static void execute(struct peer *peer, uint16_t attachment, uint64_t number, const char *header) {
+    cleanup_buffer struct buffer message = {0};
+    struct bytes none = bytes_of_text("{}");
+    assert_int_equal(kernel_message_write(&message, CHANNEL_SHELL, bytes_of_text(header), none,
+                                          none, bytes_of_text(header), NULL, 0),
+                     0);
+    peer_frame(peer, LINK_REQUEST, attachment, number, message.data, message.length);
+    peer_send(peer);
+}
+
+/* The connection ends, as after its silence. */
+static void forget(struct peer *peer) {
+    peer_frame(peer, LINK_RESET, 0, 0, NULL, 0);
+    peer_send(peer);
+    peer_expect_nothing(peer);
+}
+
+static void test_what_was_announced_and_lost_is_answered(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    execute(peer, 1, 1, HEADER("first"));
+    announce(peer, 1, HEADER("came"));
+    announce(peer, 1, HEADER("lost"));
+    announce(peer, 1, HEADER("lost")); /* after a break: still one */
+    announce(peer, 1, "{\"msg_id\":\"k\",\"msg_type\":\"kernel_info_request\"}");
+    announce(peer, 1, "no header at all");
+    execute(peer, 1, 2, HEADER("came"));
+    peer_expect_nothing(peer);
+    assert_int_equal(world->request_count, 2);
+
+    forget(peer);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + 1000); /* it may come back */
+    assert_int_equal(world->lost, 0);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_GRACE_MS + 1);
+    assert_int_equal(world->lost, 1);
+    assert_string_equal(world->lost_header, HEADER("lost"));
+    assert_int_equal(world->lost_session, world->request_session[0]);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + 2 * SERVER_ANNOUNCED_GRACE_MS);
+    assert_int_equal(world->lost, 1);
+    peer_destroy(peer);
+
+    peer = peer_welcomed(world, "g"); /* it had only been asleep */
+    assert_int_equal(peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL), 3);
+    execute(peer, 1, 3, HEADER("lost"));
+    execute(peer, 1, 4, HEADER("next"));
+    peer_expect_nothing(peer);
+    assert_int_equal(world->request_count, 3);
+    assert_non_null(strstr(world->request_text[2], "next"));
+    assert_int_equal(peer->grants[1].taken, 4);
+    peer_destroy(peer);
+}
+
+static void test_a_gateway_that_comes_back_has_lost_nothing(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    announce(peer, 1, HEADER("waits"));
+    peer_expect_nothing(peer);
+    forget(peer);
+    peer_destroy(peer);
+    peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_GRACE_MS + 1);
+    assert_int_equal(world->lost, 0);
+    execute(peer, 1, 1, HEADER("waits"));
+    peer_expect_nothing(peer);
+    assert_int_equal(world->request_count, 1);
+    peer_destroy(peer);
+}
+
+static void test_announcements_are_limited(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    for (int i = 0; i < SERVER_ANNOUNCED_MAX + 10; i++) {
+        char header[96];
+        snprintf(header, sizeof header, "{\"msg_id\":\"%d\",\"msg_type\":\"execute_request\"}", i);
+        announce(peer, 1, header);
+    }
+    peer_expect_nothing(peer);
+    assert_int_equal(world->server->announced_count, SERVER_ANNOUNCED_MAX);
+    peer_destroy(peer);
+}
+
 static void test_numbers_may_be_left_out(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
@@ -629,6 +721,9 @@ int main(void) {
         test_server(test_few_gateways_serve_a_session),
         test_server(test_sessions_outlive_the_server),
         test_server(test_numbers_go_on_without_the_journal),
+        test_server(test_what_was_announced_and_lost_is_answered),
+        test_server(test_a_gateway_that_comes_back_has_lost_nothing),
+        test_server(test_announcements_are_limited),
         test_server(test_numbers_may_be_left_out),
         test_server(test_a_grant_rides_with_messages),
         test_server(test_a_kernel_that_is_not_ready_stops_its_clients),

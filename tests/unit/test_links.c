@@ -1,4 +1,5 @@
 /* The gateway's side of the link against a launcher written by hand: a ROUTER that says what a test wants said. */
+#include "launcher/kernel_message.h"
 #include "links_fixture.h"
 
 /* Tests. */
@@ -221,6 +222,33 @@ static void test_requests_wait_for_grants(void **state) {
     peer_grant(f, a, 2, 3 * LINK_GRANT_DEFAULT);
     run_until(f, a_granted);
     assert_true(attachment_may_send(f->a.attachment));
+}
+
+/* Should this gateway be lost with it, the launcher answers its cell. */
+static void test_what_waits_for_a_grant_is_announced(void **state) {
+    static const char header[] = "{\"msg_id\":\"x\",\"msg_type\":\"execute_request\"}";
+    struct fixture *f = *state;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session a");
+    struct buffer message = {0};
+    char *large = memory_alloc(LINK_GRANT_DEFAULT);
+    attachment_send(f->a.attachment, "small", 5);
+    attachment_send(f->a.attachment, large, LINK_GRANT_DEFAULT); /* nothing that can be answered */
+    free(large);
+    assert_int_equal(kernel_message_write(&message, CHANNEL_SHELL, bytes_of_text(header),
+                                          bytes_of_text("{}"), bytes_of_text("{}"),
+                                          bytes_of_text("{}"), NULL, 0),
+                     0);
+    attachment_send(f->a.attachment, message.data, message.length);
+    buffer_free(&message);
+    const struct heard *announced = expect(f, LINK_ANNOUNCE);
+    assert_int_equal(announced->length, strlen(header));
+    assert_memory_equal(announced->payload, header, strlen(header));
+    settle(f);
+    peer_grant(f, a, 1, LINK_GRANT_DEFAULT); /* the large one goes, the cell still waits */
+    settle(f);
+    assert_int_equal(count_type(f, LINK_ANNOUNCE), 1);
+    assert_int_equal(count_type(f, LINK_REQUEST), 2);
 }
 
 static bool attached_twice(struct fixture *f) {
@@ -617,6 +645,7 @@ int main(void) {
         TEST(test_messages_and_acks),
         TEST(test_rebuilds),
         TEST(test_requests_wait_for_grants),
+        TEST(test_what_waits_for_a_grant_is_announced),
         TEST(test_reset_repeats_what_was_not_taken),
         TEST(test_without_a_session_nothing_is_repeated),
         TEST(test_two_attachments_share_a_session),
