@@ -1,7 +1,10 @@
 /* A journal whose file was damaged: bytes of the input say how long its records are and what happens to the file. Whatever it is, the journal opens, what it
  * holds is true and in order, and numbering goes on without using a kept number again.
  *
- *   u8 records, u8 length of each / 8, then until the end: u16 offset, u8 mask to xor (0: the file is cut there) */
+ * There are more messages than the cap keeps, of the classes and cells that the input says, so that folded segments are among what is damaged.
+ *
+ *   u8 messages / 4, u8 length of each / 8, u8 seed of classes and cells, then until the end: u16 offset, u8 mask to xor (0: the file is cut
+ *   there) */
 #include "base/file.h"
 #include "launcher/journal.h"
 
@@ -13,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CAP = 16 << 10, RECORDS_MAX = 24, LENGTH_MAX = 8 * 255 };
+enum { CAP = 64 << 10, LENGTH_MAX = 8 * 255 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -51,28 +54,40 @@ static struct journal *open_journal(void) {
     return journal;
 }
 
-/* The content tells its number. */
-static void append(struct journal *journal, size_t length) {
+/* The content tells its number; class and cell follow from the seed. */
+static void append(struct journal *journal, size_t length, uint8_t seed) {
     uint8_t bytes[LENGTH_MAX];
-    memset(bytes, (int)(journal_last(journal) + 1) & 0xFF, length);
-    journal_append(journal, &(struct journal_entry){.channel = CHANNEL_IOPUB, .session = 1}, bytes,
-                   length);
+    uint64_t number = journal_last(journal) + 1;
+    memset(bytes, (int)number & 0xFF, length);
+    unsigned mixed = (unsigned)(number * (2 * seed + 1) >> 2);
+    struct journal_entry entry = {.channel = CHANNEL_IOPUB, .session = 1};
+    entry.mark = (struct message_mark){.class = (enum message_class)(mixed % MESSAGE_CLASS_COUNT),
+                                       .cell = (uint32_t)number / 32 % 4,
+                                       .display = mixed % 3};
+    journal_append(journal, &entry, bytes, length);
 }
 
+/* Every number is kept, folded, or lost. Returns how many are kept. */
 static uint64_t check_all(const struct journal *journal) {
     struct journal_record record;
-    uint64_t seq = 0, kept = 0, lost = 0;
-    while (journal_next(journal, seq, &record) > 0) {
-        assert(record.seq > seq && record.seq <= journal_last(journal));
-        assert(record.length <= LENGTH_MAX && record.channel < CHANNEL_COUNT);
+    uint64_t seq = 0, kept = 0, others = 0;
+    for (; journal_next(journal, seq, &record) > 0; seq = record.seq) {
+        assert(record.first > seq && record.seq >= record.first);
+        assert(record.seq <= journal_last(journal) && record.channel < CHANNEL_COUNT);
+        others += journal_lost_since(journal, seq).messages;
+        if (record.is_folded) {
+            uint64_t numbers = record.seq - record.first + 1;
+            assert(record.folded.messages <= numbers);
+            others += numbers;
+            continue;
+        }
+        assert(record.first == record.seq && record.length <= LENGTH_MAX);
         for (size_t i = 0; i < record.length; i++)
             assert(record.data[i] == (uint8_t)record.seq);
-        lost += journal_lost_since(journal, seq).messages;
-        seq = record.seq;
         kept++;
     }
-    lost += journal_lost_since(journal, seq).messages;
-    assert(kept + lost == journal_last(journal));
+    others += journal_lost_since(journal, seq).messages;
+    assert(kept + others == journal_last(journal));
     return kept;
 }
 
@@ -106,22 +121,21 @@ static void damage(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (size < 2)
+    if (size < 3)
         return 0;
     make_directory();
     size_t length = 8 * (size_t)data[1];
     struct journal *journal = open_journal();
-    for (int i = 0; i < data[0] % RECORDS_MAX + 1; i++)
-        append(journal, length);
+    for (int i = 0; i < 4 * data[0] + 1; i++)
+        append(journal, length, data[2]);
     uint64_t before = check_all(journal);
     journal_destroy(journal);
-    damage(data + 2, size - 2);
+    damage(data + 3, size - 3);
 
     journal = open_journal();
-    uint64_t kept = check_all(journal);
-    assert(kept <= before);
-    for (int i = 0; i < 3; i++) {
-        append(journal, length);
+    assert(check_all(journal) <= before);
+    for (int i = 0; i < 200; i++) { /* folding goes on with what was damaged */
+        append(journal, length, data[2]);
         struct journal_record record;
         assert(journal_next(journal, journal_last(journal) - 1, &record) > 0);
     }
