@@ -18,8 +18,9 @@ void request_note_append(struct journal *journal, uint32_t session,
     uint8_t *note = memory_alloc(PREFIX_SIZE + length);
     memcpy(note, &session, sizeof session);
     memcpy(note + PREFIX_SIZE, message->header.data, length);
-    const struct journal_entry entry = {
-        .channel = message->channel, .session = JOURNAL_NOBODY, .mark = {MESSAGE_REQUEST, cell}};
+    const struct journal_entry entry = {.channel = message->channel,
+                                        .session = JOURNAL_NOBODY,
+                                        .mark = {.class = MESSAGE_REQUEST, .cell = cell}};
     journal_append(journal, &entry, note, PREFIX_SIZE + length);
     free(note);
 }
