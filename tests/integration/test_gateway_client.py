@@ -1,7 +1,7 @@
 """jupyter_server's gateway client: it reads every frame as UTF-8 text and drops the connection above 10 MiB."""
+import contextlib
 import json
 import socket
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import websocket
@@ -88,18 +88,20 @@ def test_upgrade_that_waits_ends_with_the_reason_of_a_failed_start(start_gateway
     assert "no-such-kernel-program" in cell.error["evalue"]
 
 
-def test_upgrade_that_waits_is_refused_when_the_kernel_is_deleted(start_gateway, specs, connect):
+def test_upgrade_that_waits_is_refused_when_the_kernel_is_deleted(start_gateway, specs):
     specs.stub("mute", "--start-delay", "600000")
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("mute")["id"]
-    with ThreadPoolExecutor() as pool:
-        opening = pool.submit(connect, gateway, kernel_id, user_agent=None)
-        leaving = socket.create_connection(("127.0.0.1", gateway.port))  # another one, which loses its patience
-        leaving.sendall(f"GET /api/kernels/{kernel_id}/channels HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n".encode())
+    upgrade = f"GET /api/kernels/{kernel_id}/channels HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        patient, leaving = (stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 30)) for _ in range(2))
+        patient.sendall(upgrade.encode())
+        leaving.sendall(upgrade.encode())
+        gateway.get("/healthz")  # answered after those before it were read
         leaving.close()
         gateway.delete(f"/api/kernels/{kernel_id}")
-        with pytest.raises(websocket.WebSocketBadStatusException, match="404"):
-            opening.result(30)
+        assert patient.recv(65536).startswith(b"HTTP/1.1 404 ")
 
 
 def test_other_clients_on_the_same_kernel_still_get_the_buffers(gateway, kernel, connect, server):

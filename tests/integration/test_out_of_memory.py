@@ -24,7 +24,7 @@ def counters(tmp_path):
     options = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
     prefix = ["unshare", *options, "sh", "-c", MOUNT, str(directory)]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
-        pytest.skip("this machine allows no mount namespace to its users")
+        pytest.skip("machine limit: it allows no mount namespace to its users")
     return directory, prefix
 
 
@@ -86,7 +86,7 @@ def memory_group(limit):
             break
         group.rmdir()
     else:
-        pytest.skip("this machine lets its users make no cgroup v2 with a memory controller")
+        pytest.skip("machine limit: it lets its users make no cgroup v2 with a memory controller")
     try:
         (group / "memory.max").write_text(str(limit))
         with contextlib.suppress(OSError):
