@@ -434,6 +434,48 @@ static void test_a_fold_that_was_interrupted(void **state) {
     file_remove_tree(work, NULL);
 }
 
+/* Cut or flipped at any byte: what lies before the damage in its segment is there, and what the other segments hold. */
+static void test_damage_in_a_folded_segment(void **state) {
+    struct place *place = *state;
+    cleanup_free char *copy = memory_printf("%s.copy", place->directory);
+    cleanup_free char *first = memory_printf("%s/%020d.segment", place->directory, 1);
+    cleanup_free char *damaged = memory_printf("%s/%020d.segment", copy, 1);
+    for (int i = 0; i < 3 * FLOOD; i++)
+        add(place->journal, i % 150 == 0 ? "execute_input" : "stream", "a", "{\"text\":\"x\"}");
+    cleanup_buffer struct buffer bytes = {0};
+    assert_int_equal(file_read(first, 1 << 20, &bytes, NULL), 0);
+    struct segment_record record;
+    memcpy(&record, bytes.data + SEGMENT_HEADER_SIZE, sizeof record);
+    uint64_t last = journal_last(place->journal);
+    size_t offset = SEGMENT_HEADER_SIZE, end = bytes.length < 3000 ? bytes.length : 3000;
+    for (size_t at = SEGMENT_HEADER_SIZE; at < end; at += 3) {
+        while (at >= offset + segment_record_size(record.length)) { /* the record that is hit */
+            offset += segment_record_size(record.length);
+            memcpy(&record, bytes.data + offset, sizeof record);
+        }
+        copy_directory(place->directory, copy);
+        bytes.data[at] ^= 0x40;
+        size_t length = at % 2 == 0 ? bytes.length : at;
+        assert_int_equal(file_write(damaged, bytes.data, length, 0600, NULL), 0);
+        bytes.data[at] ^= 0x40;
+        struct journal *journal = open_at(copy, CAP);
+        assert_true(journal_last(journal) == last);
+        struct journal_record was, is;
+        uint64_t seq = 0;
+        for (; journal_next(place->journal, seq, &was) > 0 && was.seq < record.seq; seq = was.seq) {
+            assert_int_equal(journal_next(journal, seq, &is), 1);
+            assert_true(is.seq == was.seq && is.folded.messages == was.folded.messages);
+        }
+        struct journal_lost lost = journal_lost_since(journal, seq);
+        for (uint64_t at_seq = seq + lost.messages; at_seq < last; at_seq = is.seq) {
+            assert_int_equal(journal_next(journal, at_seq, &is), 1);
+            assert_true(is.first == at_seq + 1);
+        }
+        journal_destroy(journal);
+    }
+    file_remove_tree(copy, NULL);
+}
+
 /* A child appends until it is killed; whatever moment that was, all that was numbered is there or told. */
 static void test_killed_at_any_moment(void **state) {
     struct place *place = *state;
@@ -488,6 +530,7 @@ int main(void) {
         test_in_directory(test_notes_of_requests_stay_until_the_reply),
         cmocka_unit_test(test_what_is_held_for_overwritten_is),
         test_in_directory(test_a_fold_that_was_interrupted),
+        test_in_directory(test_damage_in_a_folded_segment),
         test_in_directory(test_killed_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
