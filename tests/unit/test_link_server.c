@@ -236,6 +236,12 @@ static void test_bad_attaches_get_the_reason(void **state) {
         {"{\"session_id\":\"s\",\"from\":\"live\"}", "window: must"},
         {"{\"session_id\":\"s\",\"window\":1,\"from\":\"start\"}", "from: must"},
         {"{\"session_id\":\"s\",\"window\":1}", "from: must"},
+        {"{\"session_id\":\"s\",\"window\":1,\"from\":\"cursor\",\"unsure_ms\":-1}",
+         "unsure_ms: must"},
+        {"{\"session_id\":\"s\",\"window\":1,\"from\":\"cursor\",\"unsure_ms\":\"1\"}",
+         "unsure_ms: must"},
+        {"{\"session_id\":\"s\",\"window\":1,\"from\":\"cursor\",\"sure\":-1}", "sure: must"},
+        {"{\"session_id\":\"s\",\"window\":1,\"from\":\"cursor\",\"sure\":1.5}", "sure: must"},
     };
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
