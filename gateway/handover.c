@@ -24,7 +24,7 @@
 #define LOG_AREA "gateway/handover"
 
 /* "<ready fd> <open files> <socket> <socket> ..." */
-#define HANDOVER_VARIABLE "ELARA_HANDOVER"
+#define HANDOVER_VARIABLE "_ELARA_HANDOVER" /* no setting: those begin with ELARA_ */
 
 enum {
     SYSTEMD_FIRST_FD = 3,
