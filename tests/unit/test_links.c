@@ -50,6 +50,10 @@ static void welcome_with(struct fixture *f, const char *members) {
     peer_say(f, LINK_WELCOME, 0, 3, text);
 }
 
+static bool one_message(struct fixture *f) {
+    return f->a.messages == 1;
+}
+
 /* Kernels outlive gateways: a gateway meets launchers of earlier and of later releases. */
 static void test_only_what_both_sides_named_is_used(void **state) {
     static const struct {
@@ -77,6 +81,7 @@ static void test_only_what_both_sides_named_is_used(void **state) {
     }
     uint16_t a = attach(f, &f->a, "session a"); /* and it works */
     peer_say(f, LINK_MESSAGE, a, 4, "hello");
+    run_until(f, one_message);
     attachment_send(f->a.attachment, "request", 7);
     assert_memory_equal(expect(f, LINK_REQUEST)->payload, "request", 7);
     link_payload_release(f->a.kept.owner);
