@@ -1,4 +1,4 @@
-/* What test_links.c runs on: a link client on a loop, and a launcher written by hand beside it. */
+/* What test_links.c and test_link_attachments.c run on: a link client on a loop, and a launcher written by hand beside it. */
 #pragma once
 
 #include "base/buffer.h"
@@ -141,12 +141,6 @@ static void peer_say(struct fixture *f, enum link_type type, uint16_t attachment
     peer_say_bytes(f, type, attachment, seq, text, strlen(text));
 }
 
-static void peer_grant(struct fixture *f, uint16_t attachment, uint64_t taken, uint64_t granted) {
-    uint8_t payload[8];
-    link_u64_write(payload, granted);
-    peer_say_bytes(f, LINK_GRANT, attachment, taken, payload, sizeof payload);
-}
-
 static void peer_welcome_as(struct fixture *f, const char *nonce, const char *kernel_id,
                             uint64_t seq) {
     cleanup_free char *text = memory_printf(
@@ -210,13 +204,6 @@ static bool never(struct fixture *f) {
 /* Lets what is under way arrive. A grace for what must not happen; nothing that has to happen depends on it. */
 static void settle(struct fixture *f) {
     run_until(f, never);
-}
-
-static size_t count_type(const struct fixture *f, enum link_type type) {
-    size_t count = 0;
-    for (size_t i = 0; i < f->heard_count; i++)
-        count += f->heard[i].type == type;
-    return count;
 }
 
 static bool has_member(const struct heard *heard, const char *member, const char *value) {
