@@ -4,7 +4,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test asan fuzz lint format docs bench clean
+.PHONY: help run demo build test asan fuzz lint format docs bench chaos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ bench: ## measure, with JEG beside us
 	@tools/packages build test
 	@tools/build build
 	@tests/bench/run $(ARGS)
+
+chaos: ## break everything between notebook and kernel 1,000 times
+	@tools/packages build test
+	@tools/build build
+	@tests/chaos/run $(ARGS)
 
 clean: ## remove the build directories
 	rm -rf build build-asan build-fuzz
