@@ -321,7 +321,7 @@ static void on_stage(void *context, const char *text) {
         kernel_set_stage(kernel, text);
 }
 
-/* For the admin: the launcher's own log goes with the kernel. */
+/* For the admin: the launcher's own log goes with the kernel, and its successor's grows behind. */
 static void log_last_words(const struct kernel *kernel) {
     if (kernel->provision == NULL)
         return;
@@ -381,7 +381,9 @@ static void on_ended(void *context, const struct error *cause) {
     } else if (kernel->status.phase == KERNEL_DEAD) {
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);
-    } else if (!kernel_resume(kernel)) {
+    } else if (kernel_resume(kernel)) {
+        log_last_words(kernel);
+    } else {
         fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
     }
 }
