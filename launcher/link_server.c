@@ -67,8 +67,10 @@ void link_server_run_deadlines(struct link_server *server, int64_t now_ms) {
 }
 
 static int on_timer(zloop_t *loop, int timer, void *context) {
-    (void)loop, (void)timer;
+    (void)loop;
     struct link_server *server = context;
+    if (timer != server->timer)
+        return 0; /* one that was ended: see launcher_timer_fired */
     server->timer = 0;
     link_server_run_deadlines(server, clock_monotonic_ms());
     arm_timer(server);
