@@ -113,6 +113,43 @@ def test_running_cell_of_a_restarted_kernel_does_not_hang(gateway, kernel, conne
     assert client.run_cell("print free").text() == "free\n"
 
 
+def test_cells_sent_while_a_kernel_is_being_ended_run_in_the_new_one(start_gateway, specs, connect, tmp_path):
+    script = 'mkdir "$0" 2>/dev/null && set -- "$@" --ignore-shutdown --ignore-sigterm; exec "$@"'  # the first one only
+    specs.add("stubborn", ["sh", "-c", script, str(tmp_path / "once"), specs.stub_program, "-f", "{connection_file}"])
+    gateway = start_gateway("--shutdown-wait", "10m")
+    kernel_id = gateway.start_kernel("stubborn")["id"]
+    client = connect(gateway, kernel_id)
+    before = kernel_pid(client)
+    with ThreadPoolExecutor(1) as pool:
+        restart = pool.submit(gateway.post, f"/api/kernels/{kernel_id}/restart")
+        gateway.wait_for_state(kernel_id, "restarting")
+        cells = [client.send_execute("pid"), client.send_execute("print last")]
+        client.receive_until(lambda m: m["parent_header"].get("msg_id") == cells[0])  # it shows that it waits
+        os.kill(before, signal.SIGKILL)
+        assert restart.result().status_code == 200
+    first, last = client.collect_all(cells)
+    assert int(first.text()) in gateway.kernel_pids(kernel_id) and last.text() == "last\n"
+    assert [cell.reply["execution_count"] for cell in (first, last)] == [1, 2]
+
+
+def test_cell_that_waits_in_the_launcher_is_answered_when_its_kernel_is_restarted(start_gateway, specs, connect):
+    """It was meant for the process that goes."""
+    specs.stub("late", "--start-delay", "600000")
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("late")["id"]
+    client = connect(gateway, kernel_id)
+    msg_id = client.send_execute("print never")
+    journal = gateway.kernel_directory(kernel_id) / "journal"
+    wait_until(lambda: any(msg_id.encode() in part.read_bytes() for part in journal.glob("*")), what="the note of it")
+    with ThreadPoolExecutor(1) as pool:
+        restart = pool.submit(gateway.post, f"/api/kernels/{kernel_id}/restart")
+        cell = client.collect(msg_id)
+        gateway.delete(f"/api/kernels/{kernel_id}")
+        assert restart.result().status_code >= 500
+    assert cell.reply["status"] == "aborted" and len(cell.of_type("execute_reply")) == 1
+    assert cell.states[-1] == "idle" and not cell.of_type("execute_input")
+
+
 def test_shutdown_is_asked_for_politely(start_gateway, connect):
     gateway = start_gateway("--shutdown-wait", "10m")  # a kernel that obeys is not waited for
     kernel_id = gateway.start_kernel()["id"]
