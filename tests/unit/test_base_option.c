@@ -101,7 +101,7 @@ static char *shown(const struct loaded *loaded, const char *key) {
     fclose(out);
     cleanup_free char *whole = text;
     cleanup_free char *start = memory_printf("\n%s: ", key);
-    const char *found = strstr(text, start);
+    const char *found = strstr(whole, start);
     assert_non_null(found);
     found += strlen(start);
     return memory_strndup(found, strcspn(found, "\n"));
