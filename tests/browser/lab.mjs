@@ -1,20 +1,45 @@
 // One scenario of a person at JupyterLab, in a real browser: node lab.mjs SCENARIO LAB_URL SCREENSHOT_DIRECTORY
-// Exits 0 when everything was seen; a failure says what was not, and leaves a screenshot too.
+// Exits 0 when everything was seen; a failure says what was not, and leaves a screenshot too. What no browser can do (killing a gateway)
+// it asks of test_lab.py: a line "@ACT" on stdout, answered by a line of JSON on stdin.
 import { createRequire } from "node:module";
 import { mkdtempSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { scenarios } from "./scenarios.mjs";
 
 const { chromium } = createRequire(join(process.env.NODE_MODULES, "x"))("playwright-core");
 const [, , name, url, shots] = process.argv;
 const SEEN_WITHIN_MS = 30_000;
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 /** What a person does with a notebook. */
 class Lab {
   constructor(page) {
     this.page = page;
     this.shots = 0;
+    this.dialogs = []; // the text of each that was ever shown
+  }
+
+  /** Has test_lab.py do something; returns its answer. */
+  async ask(act) {
+    console.log(`@${act}`);
+    return JSON.parse((await answers.next()).value);
+  }
+
+  /** Notes dialogs the moment they appear, so that none is missed that goes by itself. */
+  async watchDialogs() {
+    await this.page.exposeFunction("elaraDialogShown", (text) => this.dialogs.push(text));
+    await this.page.addInitScript(() => {
+      const told = new WeakSet();
+      const look = () => document.querySelectorAll(".jp-Dialog").forEach((dialog) => {
+        if (!told.has(dialog) && dialog.innerText) {
+          told.add(dialog);
+          window.elaraDialogShown(dialog.innerText);
+        }
+      });
+      new MutationObserver(look).observe(document, { childList: true, subtree: true });
+    });
   }
 
   async shot(what) {
@@ -22,8 +47,8 @@ class Lab {
     await this.page.screenshot({ path: join(shots, `${name}-${this.shots}-${what}.png`) });
   }
 
-  async open() {
-    await this.page.goto(`${url}/lab?reset`);
+  async open(at = url) {
+    await this.page.goto(`${at}/lab?reset`);
     await this.page.locator(".jp-Launcher").waitFor();
   }
 
@@ -64,6 +89,22 @@ class Lab {
     return cell;
   }
 
+  /** What stands below a cell, output for output, as a person sees it; trailing blanks are not seen. */
+  async shown(cell) {
+    const outputs = await cell.locator(".jp-OutputArea-output").allInnerTexts();
+    return outputs.map((text) => text.replace(/[ \u00a0]+$/gm, "").trim());
+  }
+
+  /** Until the cell has ended, with its number. */
+  async ended(cell, number) {
+    await cell.locator(".jp-InputPrompt", { hasText: `[${number}]:` }).waitFor({ timeout: 90_000 });
+  }
+
+  /** Lab asks for the kernels every 10 s, and shows a dialog of its own should the notebook server not be able to tell. */
+  async afterPoll() {
+    await this.page.waitForResponse((response) => /\/api\/kernels\?/.test(response.url()));
+  }
+
   async menu(...labels) {
     await this.page.locator(".lm-MenuBar-item", { hasText: labels[0] }).click();
     await this.page.locator(".lm-Menu-item", { hasText: labels[1] }).first().click();
@@ -92,6 +133,7 @@ page.setDefaultTimeout(SEEN_WITHIN_MS);
 const lab = new Lab(page);
 let failed = null;
 try {
+  await lab.watchDialogs();
   await scenarios[name](lab);
 } catch (error) {
   failed = error;
@@ -99,7 +141,5 @@ try {
 }
 await browser.close();
 rmSync(profile, { recursive: true, force: true });
-if (failed) {
-  console.error(failed);
-  process.exit(1);
-}
+if (failed) console.error(failed, lab.dialogs);
+process.exit(failed ? 1 : 0); // stdin is open still

@@ -152,6 +152,155 @@ async function slowStartShowsItsStageInTheCell(lab) {
   await lab.shot("done");
 }
 
+/** Prints a line every 0.2 s; below the last one stands a progress bar, drawn anew each time as tqdm does; above all, a display that is updated. */
+const counting = (seconds) => `import time
+from IPython.display import HTML, display
+n = ${5 * seconds}
+step = display(HTML("<i>begins</i>"), display_id=True)
+for i in range(n):
+    print("\\r" + f"line {i}".ljust(40))
+    print("#" * (20 * i // n) + f" {i}/{n}", end="", flush=True)
+    step.update(HTML(f"<i>step {i}</i>"))
+    time.sleep(0.2)`;
+
+const counted = (seconds) => {
+  const n = 5 * seconds;
+  const lines = Array.from({ length: n }, (_, i) => `line ${i}`);
+  return [`step ${n - 1}`, [...lines, `${"#".repeat(Math.floor((20 * (n - 1)) / n))} ${n - 1}/${n}`].join("\n")];
+};
+
+const same = (got, wanted, what) => seen(JSON.stringify(got) === JSON.stringify(wanted),
+  `${what}\ngot    ${JSON.stringify(got)}\nwanted ${JSON.stringify(wanted)}`);
+
+/** A counting cell while something breaks: what the notebook shows in the end is what it shows when nothing does. */
+async function counts(lab, seconds, breakIt, { at, dialogs = /^$/ } = {}) {
+  await lab.open(at);
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run(counting(seconds));
+  await lab.output(cell, "line 10");
+  await breakIt(cell);
+  await lab.shot("broken");
+  await lab.ended(cell, 1);
+  await lab.waitForState("Python 3", "Idle");
+  await lab.shot("ended");
+  same(await lab.shown(cell), counted(seconds), "each line once, in order");
+  same(lab.dialogs.filter((text) => !dialogs.test(text)), [], "no dialog");
+  return cell;
+}
+
+async function gatewayKilledInTheMiddleOfALongCell(lab) {
+  await counts(lab, 30, async () => {
+    await lab.afterPoll();
+    await lab.ask("kill_gateway");
+    await lab.page.waitForTimeout(5000);
+    await lab.ask("start_gateway");
+  });
+  await lab.expect("print('still', 6 * 7, n)", "still 42 150");
+}
+
+async function gatewayStoppedAndStartedInTheMiddleOfACell(lab) {
+  await counts(lab, 15, async () => {
+    await lab.afterPoll();
+    await lab.ask("stop_gateway");
+    await lab.page.waitForTimeout(3000);
+    await lab.ask("start_gateway");
+  });
+}
+
+async function gatewayHandsOverInTheMiddleOfACell(lab) {
+  await counts(lab, 10, () => lab.ask("hand_over"));
+}
+
+/** Lab asks its notebook server meanwhile, and says that it gets no answer. */
+const LABS_OWN = /connection to the Jupyter server could not be established/;
+
+async function browserOfflineForTenSeconds(lab) {
+  await counts(lab, 15, async () => {
+    await lab.page.context().setOffline(true); // its sockets neither send nor receive, and new ones fail
+    await lab.page.waitForTimeout(10_000);
+    await lab.page.context().setOffline(false);
+  }, { dialogs: LABS_OWN });
+}
+
+async function browserLosesItsSocketsWhileOffline(lab) {
+  await counts(lab, 15, async () => {
+    await lab.ask("swallow_for_browser"); // the notebook server goes on sending for a while
+    await lab.page.context().setOffline(true);
+    await lab.page.waitForTimeout(5000);
+    await lab.ask("cut_browser");
+    await lab.page.waitForTimeout(5000);
+    await lab.page.context().setOffline(false);
+  }, { dialogs: LABS_OWN });
+}
+
+async function networkCutBetweenNotebookServerAndGateway(lab) {
+  await counts(lab, 15, async () => {
+    await lab.afterPoll();
+    await lab.ask("freeze_gateway");
+    await lab.page.waitForTimeout(2000);
+    await lab.ask("cut_gateway");
+    await lab.page.waitForTimeout(3000);
+    await lab.ask("mend_gateway");
+  }, { at: await lab.ask("behind_proxy") });
+}
+
+async function reloadedPageShowsBusyThenIdle(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run(counting(10));
+  await lab.output(cell, "line 10");
+  await lab.page.keyboard.press("Control+s");
+  await lab.page.reload();
+  await lab.waitForState("Python 3", "Busy");
+  await lab.shot("busy");
+  await lab.waitForState("Python 3", "Idle");
+  await lab.shot("idle");
+  same((await lab.ask("printed")).replace(/\n[^\n]*\r/g, "\n").match(/line \d+/g), counted(10)[1].match(/line \d+/g), "the whole journal");
+  await lab.expect("print('n is', n)", "n is 50");
+  same(lab.dialogs, [], "no dialog");
+}
+
+async function inputIsAskedAgainAfterEachBreak(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run("print('before')\nprint('Hello', input('Name? '))\nprint('after')");
+  const box = cell.locator("input.jp-Stdin-input");
+  await box.waitFor();
+  for (const how of ["cut_browser", "restart_gateway"]) {
+    await lab.shot("asked");
+    await box.evaluate((input) => input.classList.add("old"));
+    await lab.ask(how);
+    await cell.locator("input.jp-Stdin-input:not(.old)").waitFor();
+    seen((await box.count()) === 1, `that it is asked once after ${how}`);
+    await lab.shot(how);
+  }
+  await box.fill("Ada");
+  await box.press("Enter");
+  await lab.ended(cell, 1);
+  await cell.locator(".jp-Stdin").waitFor({ state: "detached" }); // Lab takes it away a moment later
+  await lab.shot("answered");
+  same((await lab.shown(cell)).join("\n").split("\n"), ["before", "Name?  Ada", "Hello Ada", "after"], "the cell");
+  same(lab.dialogs, [], "no dialog");
+}
+
+async function killedLauncherIsReplacedAndTheCellSaysWhy(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  const cell = await lab.run("import time\nfor i in range(10_000):\n    print('line', i, flush=True)\n    time.sleep(0.05)");
+  await lab.output(cell, "line 20");
+  await lab.ask("kill_launcher");
+  await lab.output(cell, "SIGKILL");
+  await lab.page.locator(".jp-Dialog", { hasText: "appears to have died" }).locator("button").last().click();
+  await lab.waitForState("Python 3", "Idle");
+  await lab.shot("killed");
+  const lines = (await lab.shown(cell))[0].split("\n");
+  same(lines, lines.map((_, i) => `line ${i}`), "each line once, in order");
+  seen(lines.length > 20, "the lines so far");
+  await lab.expect("print('i' in globals())", "False");
+  await lab.shot("fresh");
+  seen(lab.dialogs.length === 1, `one dialog, not ${JSON.stringify(lab.dialogs)}`);
+}
+
 export const scenarios = {
   launcherShowsTilesWithLogos,
   notebookRunsTextPlotAndDisplays,
@@ -165,4 +314,13 @@ export const scenarios = {
   kernelCanBeChanged,
   missingInterpreterIsExplainedInTheFirstCell,
   slowStartShowsItsStageInTheCell,
+  gatewayKilledInTheMiddleOfALongCell,
+  gatewayStoppedAndStartedInTheMiddleOfACell,
+  gatewayHandsOverInTheMiddleOfACell,
+  browserOfflineForTenSeconds,
+  browserLosesItsSocketsWhileOffline,
+  networkCutBetweenNotebookServerAndGateway,
+  reloadedPageShowsBusyThenIdle,
+  inputIsAskedAgainAfterEachBreak,
+  killedLauncherIsReplacedAndTheCellSaysWhy,
 };

@@ -1,12 +1,15 @@
 """An unmodified JupyterLab in Chromium, started with JUPYTER_GATEWAY_URL: what a person does and sees. The screenshots are kept in
 test-output/browser of the build directory. The kernel of the spec "slow" starts once the file START is there: no browser is too slow
-to see its start."""
+to see its start. Between browser and notebook server stands a proxy that can go bad; what a scenario wants to be broken is in Acts."""
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
 from support.environments import node_modules  # noqa: E402
+from support.handover import hand_over  # noqa: E402
 from support.kernelspecs import Specs  # noqa: E402
 from support.processes import Gateway, free_port, processes_mentioning, wait_until  # noqa: E402
+from support.proxy import Proxy  # noqa: E402
 
-SCENARIOS = re.findall(r"^async function (\w+)", (HERE / "scenarios.mjs").read_text(), re.MULTILINE)
+SCENARIOS = re.findall(r"^async function (\w+)\(lab\)", (HERE / "scenarios.mjs").read_text(), re.MULTILINE)
 
 START = "start-slow"
 START_WHEN_TOLD = """
@@ -61,19 +66,20 @@ def gateway(shared_gateway):
     shared_gateway.check()
 
 
-@pytest.fixture(scope="session")
-def lab(shared_gateway, tmp_path_factory):
-    """The URL of a JupyterLab whose kernels are the gateway's."""
-    folder = tmp_path_factory.mktemp("lab")
+@contextlib.contextmanager
+def notebook_server(folder, gateway_url):
+    """The port of a JupyterLab whose kernels are the gateway's."""
     port = free_port()
     home = {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_GATEWAY_URL": shared_gateway.base}
+            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_GATEWAY_URL": gateway_url,
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
     work = folder / "work"
     work.mkdir()
-    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    home["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
+    for plugin, values in {"apputils-extension/notification": {"fetchNews": "false"},
+                           "docmanager-extension/plugin": {"renameUntitledFileOnSave": False}}.items():
+        settings = folder / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps(values))
     with open(folder / "lab.log", "wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
@@ -81,18 +87,17 @@ def lab(shared_gateway, tmp_path_factory):
              "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
              f"--ServerApp.root_dir={work}"],
             env={**os.environ, **home}, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
 
     def is_up():
         assert server.poll() is None, (folder / "lab.log").read_text()[-3000:]
         try:
-            return requests.get(url + "/api", timeout=2).ok
+            return requests.get(f"http://127.0.0.1:{port}/api", timeout=2).ok
         except requests.RequestException:
             return False
 
     try:
         wait_until(is_up, 60, "JupyterLab")
-        yield url
+        yield port
     finally:
         server.terminate()
         try:
@@ -102,12 +107,105 @@ def lab(shared_gateway, tmp_path_factory):
             server.wait()
 
 
+@pytest.fixture(scope="session")
+def acts(shared_gateway, tmp_path_factory):
+    with contextlib.ExitStack() as stack:
+        yield Acts(shared_gateway, tmp_path_factory, stack)
+
+
+class Acts:
+    """What scenarios ask for; the answer goes back to them."""
+
+    def __init__(self, gateway, folders, stack):
+        self.gateway, self.folders, self.stack = gateway, folders, stack
+        port = stack.enter_context(notebook_server(folders.mktemp("lab"), gateway.base))
+        self.browser_side = stack.enter_context(Proxy(port))
+        self.url = f"http://127.0.0.1:{self.browser_side.port}"
+        self.gateway_side = self.proxied_url = None
+
+    def behind_proxy(self):
+        """The URL of another JupyterLab, with a proxy between it and the gateway."""
+        if self.proxied_url is None:
+            self.gateway_side = self.stack.enter_context(Proxy(self.gateway.port))
+            port = self.stack.enter_context(
+                notebook_server(self.folders.mktemp("proxied"), f"http://127.0.0.1:{self.gateway_side.port}"))
+            self.proxied_url = f"http://127.0.0.1:{port}"
+        return self.proxied_url
+
+    def freeze_gateway(self):
+        self.gateway_side.refuses = True
+        self.gateway_side.freeze()
+
+    def cut_gateway(self):
+        self.gateway_side.cut()
+
+    def mend_gateway(self):
+        self.gateway_side.refuses = False
+
+    def swallow_for_browser(self):
+        self.browser_side.swallow()
+
+    def cut_browser(self):
+        self.browser_side.cut()
+
+    def kill_gateway(self):
+        self.gateway.kill()
+
+    def stop_gateway(self):
+        assert self.gateway.stop() == 0
+
+    def start_gateway(self):
+        self.gateway.start()
+
+    def restart_gateway(self):
+        self.gateway.kill()
+        self.gateway.start()
+
+    def hand_over(self):
+        hand_over(self.gateway)
+
+    def kernel_id(self):
+        [model] = self.gateway.get("/api/kernels").json()
+        return model["id"]
+
+    def kill_launcher(self):
+        [pid] = self.gateway.launcher_pids(self.kernel_id())
+        os.kill(pid, signal.SIGKILL)
+
+    def printed(self):
+        """All that the kernel's cells have ever printed, as the journal has it."""
+        path, rows, since = f"/api/kernels/{self.kernel_id()}/journal", [], 0
+        while page := [json.loads(line) for line in self.gateway.get(f"{path}?since={since}").text.splitlines()]:
+            rows += page
+            since = page[-1]["seq"]
+        return "".join(row["content"]["text"] for row in rows if row["header"]["msg_type"] == "stream")
+
+
+def play(scenario, acts, shots, environment):
+    """Runs a scenario in a browser and does what it asks for; returns (exit status, what it said)."""
+    said = []
+    with subprocess.Popen(["node", HERE / "lab.mjs", scenario, acts.url, shots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}) as browser:
+        limit = threading.Timer(240, browser.kill)
+        limit.start()
+        try:
+            for line in browser.stdout:
+                if line.startswith("@"):
+                    print(json.dumps(getattr(acts, line[1:].strip())()), file=browser.stdin, flush=True)
+                else:
+                    said.append(line)
+            return browser.wait(), "".join(said)
+        finally:
+            limit.cancel()
+            browser.kill()
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_lab(scenario, lab, gateway, build, specs):
+def test_lab(scenario, acts, gateway, build, specs):
     shots = build / "test-output" / "browser"
     shots.mkdir(parents=True, exist_ok=True)
     new_spec = {"argv": [specs.stub_program, "-f", "{connection_file}"], "display_name": "Brand new", "language": "stub"}
-    done = subprocess.run(["node", HERE / "lab.mjs", scenario, lab, shots], capture_output=True, text=True, timeout=240,
-                          env={**os.environ, "NODE_MODULES": str(node_modules()), "SPECS": str(specs),
-                               "START": str(specs.directory.parent / START), "NEW_SPEC": json.dumps(new_spec)})
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, said = play(scenario, acts, shots, {
+        "NODE_MODULES": str(node_modules()), "SPECS": str(specs), "START": str(specs.directory.parent / START),
+        "NEW_SPEC": json.dumps(new_spec)})
+    assert status == 0, said

@@ -18,13 +18,15 @@ def reset(sock):
 
 class Proxy:
     """Forwards connections to a port. freeze(): nothing passes any more, and nobody is told. swallow(): what comes from the server is read,
-    acknowledged and lost, as a notebook server does for a browser that is gone. Both concern the connections there are; new ones are fine."""
+    acknowledged and lost, as a notebook server does for a browser that is gone. Both concern the connections there are; new ones are fine.
+    While `refuses` is set, they are not."""
 
     def __init__(self, port):
         self.target = port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.pairs = []
+        self.refuses = False
         self.lock = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -39,6 +41,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
+                if self.refuses:
+                    reset(client)
+                    continue
                 try:
                     server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
                 except OSError:
@@ -51,6 +56,7 @@ class Proxy:
 
     def all(self):
         with self.lock:
+            self.pairs = [pair for pair in self.pairs if pair.mode != "cut"]
             return list(self.pairs)
 
     def freeze(self):
@@ -107,6 +113,7 @@ class Pair:
                         self.client.sendall(data)
         except (OSError, ValueError):
             pass
+        self.mode = "cut"
         with contextlib.suppress(OSError):
             self.client.close()
         with contextlib.suppress(OSError):
