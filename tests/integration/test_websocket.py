@@ -334,7 +334,10 @@ def test_only_known_statuses_are_sent_and_listed_over_a_whole_life(start_gateway
 
     client.run_cell("print the stand-in speaks first", on_message=note)
     assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
-    client.run_cell("sleep 300\nprint again", on_message=note)  # long enough to be seen busy
+    msg_id = client.send_execute("sleep 600000")
+    listed.add(gateway.wait_for_state(kernel_id, "busy")["execution_state"])
+    assert gateway.post(f"/api/kernels/{kernel_id}/interrupt").status_code == 204
+    client.collect(msg_id, on_message=note)
     for end in ("restarting", "dead"):
         client.send_execute("exit 1")
         client.receive_until(lambda m: note(m) or m["content"].get("execution_state") == end)
