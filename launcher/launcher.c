@@ -115,6 +115,13 @@ static json_t *give_record(void *context) {
     return json_incref(launcher->record);
 }
 
+static void look_at_memory(void *context) {
+    struct launcher *launcher = context;
+    int64_t now_ms = clock_monotonic_ms();
+    if (oom_watch_is_due(&launcher->oom, now_ms))
+        oom_watch_note(&launcher->oom, oom_watch_count(), now_ms);
+}
+
 /* After a flood, libzmq's queues are empty but the heap keeps their memory. */
 static int on_rest_timer(zloop_t *loop, int timer, void *context) {
     (void)loop;
@@ -132,6 +139,7 @@ static int on_activity_timer(zloop_t *loop, int timer, void *context) {
     struct launcher *launcher = context;
     if (!launcher_timer_fired(&launcher->activity_timer, timer))
         return 0;
+    look_at_memory(launcher); /* a busy link is not asked */
     launcher->is_status_dirty |= launcher->has_activity;
     launcher_timer_set(launcher, &launcher->rest_timer, REST_MS, on_rest_timer);
     launcher_push_status(launcher);
@@ -345,7 +353,8 @@ static int bind_link(struct launcher *launcher, struct error *err) {
                                                      .lost = launcher_answer_lost,
                                                      .record = give_record,
                                                      .status = make_status,
-                                                     .disk_full = launcher_say_disk};
+                                                     .disk_full = launcher_say_disk,
+                                                     .asked = look_at_memory};
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", launcher->directory);

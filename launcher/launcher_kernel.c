@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernelspecs/substitute.h"
-#include "launcher/oom_watch.h"
 
 #define LOG_AREA "launcher/kernel"
 #include "base/log.h"
@@ -162,7 +161,7 @@ static int start_process(struct launcher *launcher, struct error *err) {
     kernel_output_begin(launcher->output);
     launcher->exec_error = (struct error){.code = ERROR_NONE};
     launcher->has_exited = false;
-    launcher->oom_before = oom_watch_count();
+    oom_watch_begin(&launcher->oom, oom_watch_count(), clock_monotonic_ms());
     char **argv = make_argv(launcher);
     int started = kernel_process_start(launcher->launch, argv, &launcher->process, err);
     free_argv(argv);
@@ -400,7 +399,7 @@ static void process_ended(struct launcher *launcher) {
     if (launcher->watches_report)
         check_report(launcher);
     launcher_publish_held(launcher);
-    int oom = oom_watch_compare(launcher->oom_before, oom_watch_count());
+    int oom = oom_watch_compare(launcher->oom.before, oom_watch_count());
     struct kernel_exit exit = kernel_exit_from_status(launcher->wait_status, oom);
     cleanup_free char *output = kernel_output_tail(launcher->output);
     char reason[EXIT_REASON_SIZE];

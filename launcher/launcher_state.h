@@ -17,6 +17,7 @@
 #include "launcher/launch.h"
 #include "launcher/launcher.h"
 #include "launcher/link_server.h"
+#include "launcher/oom_watch.h"
 #include "launcher/readiness.h"
 #include "launcher/request_table.h"
 #include "launcher/restart_policy.h"
@@ -116,7 +117,7 @@ struct launcher {
     struct error exec_error; /* code ERROR_NONE: the program runs, or nothing is known yet */
     bool has_exited;         /* reaped; its last messages are still awaited */
     int wait_status;
-    int64_t oom_before;
+    struct oom_watch oom;
     int64_t process_started_ms;
     int64_t reaped_cpu_ms;
     struct readiness readiness;

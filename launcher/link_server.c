@@ -251,6 +251,8 @@ static bool on_frame(struct link_server *server, struct link_peer **peer, const 
         on_hello(server, peer, in, frame, payload);
         return true;
     case LINK_PING:
+        if (server->events.asked != NULL)
+            server->events.asked(server->context);
         if (*peer != NULL)
             link_peer_emit(*peer, LINK_PONG, 0, frame->seq, NULL, 0);
         else

@@ -32,6 +32,8 @@ struct link_server_events {
     void (*disk_full)(void *context, int disk_errno);
     /* An execute_request of this header was lost with the gateway that had it: it is to be answered. May be NULL. */
     void (*lost)(void *context, session_number session, struct bytes header);
+    /* A gateway asks whether anybody is there: in quiet times that is now and then. May be NULL. */
+    void (*asked)(void *context);
 };
 
 struct link_server_settings {

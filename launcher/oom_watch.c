@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ENDING_MS = 10000 }; /* gigabytes are given back between the kill and the end */
+
 /* The line "oom_kill <n>" of a counter file. */
 static int64_t read_counter(const char *path) {
     FILE *file = fopen(path, "re");
@@ -53,6 +55,20 @@ int64_t oom_watch_count(void) {
     }
     fclose(file);
     return count;
+}
+
+void oom_watch_begin(struct oom_watch *watch, int64_t count, int64_t now_ms) {
+    *watch = (struct oom_watch){.before = count, .seen = count, .seen_ms = now_ms};
+}
+
+bool oom_watch_is_due(const struct oom_watch *watch, int64_t now_ms) {
+    return now_ms - watch->seen_ms >= ENDING_MS;
+}
+
+void oom_watch_note(struct oom_watch *watch, int64_t count, int64_t now_ms) {
+    watch->before = watch->seen;
+    watch->seen = count;
+    watch->seen_ms = now_ms;
 }
 
 int oom_watch_compare(int64_t before, int64_t after) {

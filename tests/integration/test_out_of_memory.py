@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.link import PING, PONG, WELCOME, Link
+from support.processes import wait_until
+
 MOUNT = 'mount --bind "$0" /sys/fs/cgroup && exec "$@"'
 ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 LIMIT = "the memory limit was reached"
@@ -68,6 +71,39 @@ def test_oom_killer_is_named_when_it_was_at_work_and_only_then(start_gateway, co
     reason = gateway.wait_for_state(kernel_id, "dead")["reason"]
     assert told in reason and not_told not in reason
     assert told in connect(gateway, kernel_id).run_cell("print 1").error["evalue"]
+
+
+def wait_until_counted(directory, kernel_directory):
+    """Has the counter looked at, for which a launcher takes its time."""
+    path = directory / "memory.events"
+    path.write_text(path.read_text())
+
+    def was_read():
+        link.send(PING)
+        link.expect(PONG)
+        return path.stat().st_atime_ns > path.stat().st_mtime_ns
+
+    with Link(kernel_directory) as link:
+        assert link.hello().kind == WELCOME
+        wait_until(was_read, timeout=60, what="a look at the counter")
+
+
+def test_another_kernels_death_for_memory_is_not_told_of_a_later_one(start_gateway, connect, counters):
+    """Local kernels share one counter."""
+    directory, prefix = counters
+    write_counters(directory, 2, 3)
+    (directory / "memory.events").read_text()
+    if (directory / "memory.events").stat().st_atime_ns <= (directory / "memory.events").stat().st_mtime_ns:
+        pytest.skip("machine limit: its file system does not note when a file was read")
+    gateway = start_gateway("--restart-limit", "1", prefix=prefix)
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id)
+    assert client.run_cell("print on").text() == "on\n"
+    write_counters(directory, 2, 4)
+    for _ in range(2):  # one look may come while a process is still on its way out
+        wait_until_counted(directory, gateway.kernel_directory(kernel_id))
+    cell = kill_in_a_cell(gateway, client, kernel_id)
+    assert "SIGKILL" in cell.text("stderr") and "memory" not in cell.text("stderr")
 
 
 @contextlib.contextmanager
