@@ -376,5 +376,6 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     channels->count++;
     kernel_watch(kernel, &client->watcher);
     kernel_connected(kernel);
+    standin_welcome(client->standin);
     client_update(client);
 }

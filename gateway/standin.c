@@ -150,6 +150,16 @@ static const char *last_session(const struct standin *standin) {
     return kernels != NULL && *kernels != '\0' ? kernels : standin->session;
 }
 
+void standin_welcome(struct standin *standin) {
+    enum kernel_phase phase = kernel_status(standin->kernel)->phase;
+    if (phase == KERNEL_LAUNCHING || phase == KERNEL_STARTING)
+        say_made(standin, &(struct message_recipe){
+                              .channel = CHANNEL_IOPUB,
+                              .type = "status",
+                              .session = last_session(standin),
+                              .content = json_pack("{s:s}", "execution_state", "starting")});
+}
+
 /* The kernel's own outputs follow: the cell must be empty again. */
 static void clear_stage(struct standin *standin) {
     struct kernel_message cell;

@@ -22,6 +22,9 @@ struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin
                                standin_forward *forward, void *context);
 void standin_destroy(struct standin *standin);
 
+/* To a client that has just connected: that the kernel starts, if it does. JupyterLab shows its state as unknown until it is told one. */
+void standin_welcome(struct standin *standin);
+
 /* True while requests must come here: the kernel is not ready, or some are still held (order!). */
 bool standin_is_needed(const struct standin *standin);
 void standin_take(struct standin *standin, const void *message, size_t length);

@@ -42,6 +42,15 @@ class Lab {
     });
   }
 
+  /** Somebody else, who opens the notebook too. */
+  async another() {
+    const other = new Lab(await this.page.context().newPage());
+    await other.watchDialogs();
+    other.shots = 10;
+    await other.page.goto(`${url}/lab/tree/${await this.page.locator(".jp-mod-current .lm-TabBar-tabLabel").first().innerText()}`);
+    return other;
+  }
+
   async shot(what) {
     this.shots += 1;
     await this.page.screenshot({ path: join(shots, `${name}-${this.shots}-${what}.png`) });
@@ -128,9 +137,8 @@ const browser = await chromium.launchPersistentContext(profile, {
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
-const page = await browser.newPage();
-page.setDefaultTimeout(SEEN_WITHIN_MS);
-const lab = new Lab(page);
+browser.setDefaultTimeout(SEEN_WITHIN_MS);
+const lab = new Lab(await browser.newPage());
 let failed = null;
 try {
   await lab.watchDialogs();

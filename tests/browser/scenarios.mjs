@@ -142,14 +142,21 @@ async function missingInterpreterIsExplainedInTheFirstCell(lab) {
 
 async function slowStartShowsItsStageInTheCell(lab) {
   await lab.open();
-  await lab.newNotebook("Slow", "(Connecting|Starting|Unknown|Busy|Idle)");
+  await lab.newNotebook("Slow", "Starting");
   const cell = await lab.run("print at last");
   await lab.output(cell, "Starting Slow");
   await lab.shot("stage");
+  const other = await lab.another();
+  await other.waitForState("Slow", "Starting");
+  await other.shot("other");
   lab.write(process.env.START, "");
   await lab.output(cell, "at last");
   seen(!(await cell.locator(".jp-OutputArea").first().innerText()).includes("Starting"), "that the stage made way");
+  await lab.waitForState("Slow", "Idle");
   await lab.shot("done");
+  await other.waitForState("Slow", "Idle");
+  await other.shot("other-done");
+  same([...lab.dialogs, ...other.dialogs], [], "no dialog");
 }
 
 /** Prints a line every 0.2 s; below the last one stands a progress bar, drawn anew each time as tqdm does; above all, a display that is updated. */

@@ -114,6 +114,18 @@ def test_cell_run_while_starting_shows_the_stage_and_is_then_run(broken, connect
     assert not quick.of_type("display_data", "clear_output")
 
 
+def test_who_connects_while_a_kernel_starts_is_told_so_first(broken, connect):
+    kernel_id = broken.start_kernel("slow")["id"]
+    for session in ("first", "second", None):
+        message = connect(broken, kernel_id, session_id=session).receive()
+        assert message["header"]["msg_type"] == "status" and message["parent_header"] == {}
+        assert message["content"] == {"execution_state": "starting"}
+    broken.wait_for_state(kernel_id, "idle")
+    seen = []
+    connect(broken, kernel_id, session_id="third").run_cell("print 1", on_message=seen.append)
+    assert seen and all(message["parent_header"] for message in seen), "only the kernel speaks"
+
+
 def test_cells_run_while_starting_keep_their_order(broken, connect):
     kernel_id = broken.start_kernel("slow")["id"]
     client = connect(broken, kernel_id)
