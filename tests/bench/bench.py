@@ -1,9 +1,7 @@
 """Every time and rate that Elara promises, as a ratio within one run: the floor, Elara and Jupyter Enterprise Gateway take turns on
 the same machine, the same stub kernel and the same client."""
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -12,8 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
+from flow import bench_replay, bench_stuck  # noqa: E402
 from scale import Crowd, bench_scale  # noqa: E402
-from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib  # noqa: E402
+from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib, wire_client  # noqa: E402
 
 FLOOD = 200_000
 JEG_FLOOD = 10_000
@@ -40,14 +39,9 @@ class Table:
 
 
 def client(options, server, bench, kernel_id, *arguments):
-    program = Path(options.build) / "tests" / "wire_client"
     # A session of its own: one that comes back would first get what it has not acknowledged.
     path = f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4()}"
-    done = subprocess.run([program, bench, "127.0.0.1", str(server.port), path, *map(str, arguments)],
-                          capture_output=True, text=True, timeout=600)
-    if done.returncode != 0:
-        raise SystemExit(f"wire_client {bench}: {done.stderr}")
-    return json.loads(done.stdout)
+    return wire_client(options, bench, server, path, *arguments)
 
 
 def bench_latency(options, elara, jeg, table):
@@ -157,15 +151,18 @@ def bench_start(options, elara, jeg, table):
 
 
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
-           "start": bench_start, "scale": bench_scale}
+           "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale}
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", default=ROOT / "build", type=Path)
-    parser.add_argument("--skip-jeg", action="store_true")
-    parser.add_argument("benches", nargs="*", choices=[[], *BENCHES])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default=ROOT / "build", type=Path, metavar="DIR")
+    parser.add_argument("--skip-jeg", action="store_true", help="without the comparison with Jupyter Enterprise Gateway")
+    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all of them")
     options = parser.parse_args()
+    for name in options.benches:
+        if name not in BENCHES:
+            parser.error(f"there is no part {name}: it must be one of {', '.join(BENCHES)}")
     table = Table()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder, Elara(options.build) as elara:
         jeg = None if options.skip_jeg else Jeg(options.build, Path(folder))

@@ -21,11 +21,15 @@ def cpu_us(pid):
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1000
 
 
-def rss_kib(pid):
+def status_kib(pid, name):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(name + ":"):
             return int(line.split()[1])
     raise LookupError(pid)
+
+
+def rss_kib(pid):
+    return status_kib(pid, "VmRSS")
 
 
 def pss_kib(pid):
@@ -33,6 +37,29 @@ def pss_kib(pid):
         if line.startswith("Pss:"):
             return int(line.split()[1])
     raise LookupError(pid)
+
+
+def reset_peak(pid):
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_kib(pid):
+    """The largest resident memory since reset_peak."""
+    return status_kib(pid, "VmHWM")
+
+
+def journal_bytes(server, kernel):
+    """Of the disk."""
+    return sum(path.stat().st_blocks * 512 for path in (server.kernel_directory(kernel) / "journal").iterdir())
+
+
+def wire_client(options, bench, server, *arguments):
+    program = Path(options.build) / "tests" / "wire_client"
+    done = subprocess.run([program, bench, "127.0.0.1", str(server.port), *map(str, arguments)], capture_output=True,
+                          text=True, timeout=600)
+    if done.returncode != 0:
+        raise SystemExit(f"wire_client {bench}: {done.stderr}")
+    return json.loads(done.stdout)
 
 
 def kernel_info_over(connection):

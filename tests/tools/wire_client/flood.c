@@ -1,49 +1,14 @@
 /* Many small outputs, or few large ones, until the cell's reply and all outputs are there. */
 #include "wire.h"
 
-#include "base/memory.h"
-
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-struct raw {
-    struct wire *server;
-    long count;
-    size_t bytes;
-};
-
-static void *send_raw(void *context) {
-    const struct raw *raw = context;
-    uint8_t *payload = memory_alloc(raw->bytes);
-    for (long i = 0; i < raw->count; i++)
-        wire_send(raw->server, true, payload, raw->bytes);
-    free(payload);
-    return NULL;
-}
-
-/* The same bytes over a bare WebSocket on loopback: the floor of large outputs. */
-static double time_raw(long count, size_t bytes) {
-    struct wire client, server;
-    pthread_t thread;
-    size_t length;
-    wire_pair(&client, &server);
-    struct raw raw = {.server = &server, .count = count, .bytes = bytes};
-    int64_t start = wire_now_ns();
-    pthread_create(&thread, NULL, send_raw, &raw);
-    for (long i = 0; i < count; i++)
-        wire_receive(&client, &length);
-    int64_t end = wire_now_ns();
-    pthread_join(thread, NULL);
-    wire_close(&client);
-    wire_close(&server);
-    return (double)(end - start) / 1e9;
-}
-
-/* The number at the end of the stub kernel's line, in either format; -1 when there is none (a launcher's notice). */
-static long line_number(const uint8_t *message, size_t length) {
+/* The number at the end of the stub kernel's line, in either format. No other message ends like it, and to look for the type as well would
+ * cost more than all of the gateway's work. */
+long wire_output_number(const uint8_t *message, size_t length) {
     enum { DIGITS = 10, TAIL = 4 };
     const uint8_t *tail = memrchr(message, '\\', length);
     if (tail == NULL || tail - message < DIGITS || message + length - tail < TAIL ||
@@ -65,32 +30,42 @@ void wire_flood_content(char *content, size_t size, long count, size_t bytes) {
              count, bytes);
 }
 
+bool wire_flood_note(struct wire_flood *found, const uint8_t *message, size_t length) {
+    long number = wire_output_number(message, length);
+    if (number < 0)
+        return false;
+    found->messages++;
+    found->bytes += length;
+    found->repeated += number < found->next;
+    found->missing += number > found->next ? number - found->next : 0;
+    found->next = number >= found->next ? number + 1 : found->next;
+    return true;
+}
+
+bool wire_is_cell_status(const struct wire *wire, const uint8_t *message, size_t length,
+                         bool *is_idle) {
+    if (!wire_is_type(wire, message, length, "status") ||
+        memmem(message, length, "execute_request", 15) == NULL)
+        return false;
+    *is_idle = memmem(message, length, "\"idle\"", 6) != NULL;
+    return true;
+}
+
 struct wire_flood wire_flood(struct wire *wire, long count, size_t bytes) {
     char content[256];
     wire_flood_content(content, sizeof content, count, bytes);
     struct wire_flood found = {0};
     bool replied = false, is_idle = false;
-    long next = 0;
     int64_t start = wire_now_ns();
     wire_request(wire, "execute_request", content);
     while (!replied || !is_idle) { /* that of this cell comes behind its last output */
         size_t length;
         const uint8_t *message = wire_receive(wire, &length);
-        long number = wire_is_stream(wire, message, length) ? line_number(message, length) : -1;
-        if (number >= 0) {
-            found.messages++;
-            found.bytes += length;
-            found.repeated += number < next;
-            found.missing += number > next ? number - next : 0;
-            next = number >= next ? number + 1 : next;
-        } else if (wire_is_type(wire, message, length, "execute_reply")) {
-            replied = true;
-        } else if (wire_is_type(wire, message, length, "status") &&
-                   memmem(message, length, "execute_request", 15) != NULL) {
-            is_idle = memmem(message, length, "\"idle\"", 6) != NULL;
-        }
+        if (!wire_flood_note(&found, message, length) &&
+            !wire_is_cell_status(wire, message, length, &is_idle))
+            replied |= wire_is_type(wire, message, length, "execute_reply");
     }
-    found.missing += count - next;
+    found.missing += count - found.next;
     found.seconds = (double)(wire_now_ns() - start) / 1e9;
     return found;
 }
@@ -102,7 +77,7 @@ int bench_flood(int argc, char **argv) {
     size_t bytes = (size_t)atol(argv[4]);
     struct wire *wire =
         wire_connect(argv[0], argv[1], argv[2], strcmp(argv[5], "v1") == 0 ? WIRE_V1 : WIRE_LEGACY);
-    double raw = bytes >= 65536 ? time_raw(count, bytes) : 0;
+    double raw = bytes >= 65536 ? wire_raw_seconds(count, bytes, 0) : 0;
     double direct = argc > 6 ? wire_direct_flood(wire_direct_open(argv[6]), count, bytes) : 0;
     struct wire_flood found = wire_flood(wire, count, bytes);
     double all = (double)bytes * (double)count / 1e6;

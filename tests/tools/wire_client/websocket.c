@@ -139,8 +139,9 @@ void wire_close(struct wire *wire) {
 }
 
 /* The mask is zero: legal, and saves the XOR on this side. */
-void wire_send(struct wire *wire, bool binary, const void *data, size_t length) {
-    uint8_t head[14] = {(uint8_t)(0x80 | (binary ? OPCODE_BINARY : OPCODE_TEXT))};
+size_t wire_write_head(uint8_t head[WIRE_HEAD_MAX], bool binary, size_t length) {
+    memset(head, 0, WIRE_HEAD_MAX);
+    head[0] = (uint8_t)(0x80 | (binary ? OPCODE_BINARY : OPCODE_TEXT));
     size_t size = 2;
     if (length < 126) {
         head[1] = (uint8_t)(0x80 | length);
@@ -155,11 +156,17 @@ void wire_send(struct wire *wire, bool binary, const void *data, size_t length) 
         memcpy(head + 2, &big, sizeof big);
         size = 10;
     }
+    return size + 4;
+}
+
+void wire_send(struct wire *wire, bool binary, const void *data, size_t length) {
+    uint8_t head[WIRE_HEAD_MAX];
+    size_t size = wire_write_head(head, binary, length);
     union {
         const void *given;
         void *wanted; /* writev does not write to it */
     } payload = {.given = data};
-    struct iovec parts[] = {{.iov_base = head, .iov_len = size + 4},
+    struct iovec parts[] = {{.iov_base = head, .iov_len = size},
                             {.iov_base = payload.wanted, .iov_len = length}};
     write_all(wire->fd, parts, 2);
 }
