@@ -166,7 +166,7 @@ def no_more_processes(pid):
     except OSError as error:
         with contextlib.suppress(OSError):
             group.rmdir()
-        pytest.skip(f"this machine limits no processes: neither RLIMIT_NPROC (root) nor {base} ({error.strerror})")
+        pytest.skip(f"machine limit: it limits no processes: neither RLIMIT_NPROC (root) nor {base} ({error.strerror})")
     try:
         yield
     finally:
