@@ -113,6 +113,8 @@ def read_journal(gateway, kernel_id):
 
 def test_launcher_and_kernel_killed_together(begin):
     counting = begin()
+    for pid in counting.launchers:
+        os.kill(pid, signal.SIGSTOP)  # so that it cannot tell of the kernel's end
     kill_all([*counting.kernels, *counting.launchers])
     counting.collect()
     counting.check("The kernel's launcher was killed by signal 9")
@@ -211,13 +213,15 @@ def test_without_restarts_a_lost_launcher_is_a_dead_kernel(begin):
     assert "signal 9" in counting.gateway.wait_for_state(counting.kernel_id, "dead")["reason"]
 
 
-@pytest.mark.parametrize("damage", ["sessions are garbage", "sessions are gone", "journal is gone", "record is gone"])
+@pytest.mark.parametrize("damage", ["sessions are garbage", "sessions are gone", "journal is gone", "record is gone",
+                                    "journal and sessions are gone"])
 def test_damaged_files_harm_nobody_else(begin, connect, damage):
     counting = begin()
     gateway, kernel_id = counting.gateway, counting.kernel_id
     other = gateway.start_kernel()["id"]
     gateway.wait_for_state(other, "idle")
     directory = gateway.kernel_directory(kernel_id)
+    numbering = record_of(gateway, kernel_id)["numbering"]
     gateway.process.send_signal(signal.SIGSTOP)  # so that nobody is quicker than the damage
     kill_all(counting.launchers)
     wait_until(lambda: not any(map(is_alive, counting.kernels)), what="the kernel's end")
@@ -227,6 +231,9 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
         (directory / "sessions").unlink()
     elif damage == "journal is gone":
         shutil.rmtree(directory / "journal")
+    elif damage == "journal and sessions are gone":
+        shutil.rmtree(directory / "journal")
+        (directory / "sessions").unlink()
     else:
         (directory / "record.json").unlink()
     gateway.process.send_signal(signal.SIGCONT)
@@ -236,6 +243,8 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
     client = connect(gateway, kernel_id)
     gateway.wait_for_state(kernel_id, "idle")
     assert client.run_cell("print(6 * 7)").text() == "42\n"
+    is_same = record_of(gateway, kernel_id)["numbering"] == numbering
+    assert is_same == (damage not in ("record is gone", "journal and sessions are gone"))
     if damage != "record is gone":
         log = (directory / "launcher.log").read_text()
         assert ("sessions" if "sessions are garbage" in damage else "") in log
