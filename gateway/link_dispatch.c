@@ -56,6 +56,17 @@ static int check_welcome(const struct link *link, const json_t *welcome, struct 
     return 0;
 }
 
+/* Whether the journal's numbers are other ones than those we know: it says so, or another launcher has lower ones (of an earlier release,
+ * or it lost some). */
+static bool has_begun_again(const struct link *link, const char *nonce, const char *numbering,
+                            uint64_t last) {
+    if (numbering != NULL && link->numbering != NULL && strcmp(numbering, link->numbering) != 0)
+        return true;
+    bool is_another =
+        nonce == NULL || link->launcher_nonce == NULL || strcmp(nonce, link->launcher_nonce) != 0;
+    return is_another && last < link->journal_last;
+}
+
 static void on_welcome(struct link *link, const struct link_frame *frame, const uint8_t *payload) {
     if (link->state != LINK_STATE_HELLO)
         return; /* the answer to a HELLO that was said twice */
@@ -69,11 +80,12 @@ static void on_welcome(struct link *link, const struct link_frame *frame, const 
     }
     link->refusal_logged = false;
     const char *nonce = json_string_value(json_object_get(welcome, "launcher"));
-    bool anew =
-        nonce == NULL || link->launcher_nonce == NULL || strcmp(nonce, link->launcher_nonce) != 0;
-    if (anew && frame->seq < link->journal_last)
-        link_attachments_renumber(link); /* its journal begins again */
+    const char *numbering =
+        json_string_value(json_object_get(json_object_get(welcome, "record"), "numbering"));
+    if (has_begun_again(link, nonce, numbering, frame->seq))
+        link_attachments_renumber(link);
     link->journal_last = frame->seq;
+    replace_text(&link->numbering, numbering);
     replace_text(&link->launcher_nonce, nonce);
     link->state = LINK_STATE_UP;
     link_wake(link);

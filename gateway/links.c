@@ -353,6 +353,7 @@ static void free_link(struct link *link) {
     free(link->endpoint);
     free(link->server_key);
     free(link->launcher_nonce);
+    free(link->numbering);
     free(link);
 }
 
@@ -431,6 +432,11 @@ int links_create(struct loop *loop, struct links **ret, struct error *err) {
     }
     *ret = links;
     return 0;
+}
+
+void links_give_up_requests(struct links *links) {
+    list_each (&links->all, struct link, node, link)
+        link_attachments_give_up(link);
 }
 
 void links_destroy(struct links *links) {

@@ -66,4 +66,6 @@ void link_server_exit(struct link_server *server, json_t *report);
 void link_server_result(struct link_command *command, json_t *result, const struct error *err);
 /* Sends what is queued in batches; call once at the end of each turn that published. Automatic for what the server itself received. */
 void link_server_flush(struct link_server *server);
+uint64_t
+link_server_last(const struct link_server *server); /* 0: nothing is known of earlier messages */
 size_t link_server_attachments(const struct link_server *server);

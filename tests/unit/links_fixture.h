@@ -49,8 +49,9 @@ struct fixture {
     struct loop_deadline tick;
     int ticks;
     bool (*until)(struct fixture *fixture);
-    bool deaf;     /* the peer does not read */
-    bool rebuilds; /* and offers to */
+    bool deaf;             /* the peer does not read */
+    bool rebuilds;         /* and offers to */
+    const char *numbering; /* which its journal has */
 
     void *zmq, *peer;
     char route[16]; /* of the connection that spoke last */
@@ -145,9 +146,9 @@ static void peer_welcome_as(struct fixture *f, const char *nonce, const char *ke
                             uint64_t seq) {
     cleanup_free char *text = memory_printf(
         "{\"version\": 1, \"capabilities\": [\"later\", \"announce\"%s], \"launcher\": \"%s\", "
-        "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\"}, "
+        "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\", \"numbering\": \"%s\"}, "
         "\"status\": {\"phase\": \"ready\"}}",
-        f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id);
+        f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id, f->numbering);
     peer_say(f, LINK_WELCOME, 0, seq, text);
 }
 
@@ -294,6 +295,7 @@ static int setup(void **state) {
     snprintf(f->directory, sizeof f->directory, "/tmp/test-links-XXXXXX");
     assert_non_null(mkdtemp(f->directory));
     f->endpoint = memory_printf("ipc://%s/link", f->directory);
+    f->numbering = "first";
     f->zmq = zmq_ctx_new();
     peer_open(f);
     f->loop = loop_create();

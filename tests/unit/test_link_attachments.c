@@ -349,6 +349,26 @@ static bool both_messages(struct fixture *f) {
     return f->a.messages == 2;
 }
 
+/* Its numbers may have grown beyond those we know until we hear of it. */
+static void test_journal_that_begins_again_and_has_grown(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session");
+    peer_say(f, LINK_MESSAGE, a, 4, "four");
+    run_until(f, one_message);
+    peer_say(f, LINK_RESET, 0, 0, "");
+    expect(f, LINK_HELLO);
+    f->numbering = "second";
+    peer_welcome_as(f, "n2", KERNEL, 9);
+    expect(f, LINK_ATTACH);
+    peer_say(f, LINK_ATTACHED, a, 1, "{\"resumed\": true, \"next_request\": 1}");
+    run_until(f, attached_twice);
+    assert_true(f->a.anew);
+    peer_say(f, LINK_MESSAGE, a, 2, "two");
+    run_until(f, both_messages);
+    assert_int_equal(f->a.last_seq, 2);
+}
+
 /* A new launcher whose journal began again, where another gateway has attached the session already: low numbers are new ones. */
 static void test_session_resumed_in_another_journal(void **state) {
     struct fixture *f = *state;
@@ -391,6 +411,7 @@ int main(void) {
         TEST(test_a_clients_last_words_arrive),
         TEST(test_launcher_refuses_an_attachment),
         TEST(test_journal_that_begins_again),
+        TEST(test_journal_that_begins_again_and_has_grown),
         TEST(test_session_resumed_in_another_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
