@@ -74,6 +74,7 @@ CELLS = {  # code, how many, what a notebook shows at the end
 }
 
 
+BLOCK = 8  # rounds with one notebook
 FORMS = ("legacy", "v1", "server")  # at the gateway, or at a notebook server in between
 
 
@@ -199,8 +200,13 @@ class Chaos:
 
     def round(self, number, kinds, form=None):
         cell = self.random.choices(list(CELLS), weights=(5, 1, 2, 2))[0]
-        chosen = self.random.choices(FORMS, weights=(4, 4, 1))[0]  # a notebook server takes its time to come back
-        form = "v1" if cell == "buffers" else form or chosen
+        if number % BLOCK == 0:
+            self.form = form or self.random.choices(FORMS, weights=(4, 4, 1))[0]
+            for other in [each for each in self.notebooks if each != self.form]:
+                self.drop_notebook(other)  # one that looked on would have to be told all that it missed meanwhile
+        form = self.form
+        if cell == "buffers" and form == "server":
+            cell = "text"  # its gateway client takes no binary messages
         code, count, shown = CELLS[cell]
         disturbances = [self.random.choice(kinds) for _ in range(self.random.choice((1, 1, 2)))]
         what = f"round {number}: {cell} on {form}, {' and '.join(each.__name__ for each in disturbances)}"
@@ -218,6 +224,11 @@ class Chaos:
             self.failures.append(f"{what}: {problem}")
             self.drop_notebook(form)
         return what, problem
+
+    def tell_logs(self, say):
+        launcher = self.gateway.kernel_directory(self.kernel_id) / "launcher.log"
+        say("gateway:\n" + self.gateway.log()[-6000:])
+        say("launcher:\n" + (launcher.read_text(errors="replace")[-6000:] if launcher.exists() else "no log"))
 
     def stop(self):
         for kind in list(self.notebooks):
@@ -266,6 +277,9 @@ def run(build, specs, rounds, seed, only=None, form=None, verbose=False, say=fun
                 say(f"FAILED {what}: {problem}")
             elif number % 50 == 49:
                 say(f"{number + 1} rounds, {len(chaos.failures)} failed, {time.monotonic() - begin:.0f} s")
+    except BaseException:
+        chaos.tell_logs(say)
+        raise
     finally:
         chaos.stop()
     repeated, wire = (sum(share) for share in zip(*chaos.shares))

@@ -62,7 +62,8 @@ class Viewer(Notebook):
 
     def settle(self):
         """Over a connection that works: what is sent into a broken one was never sent."""
-        while True:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             try:
                 msg_id = self.client.send("kernel_info_request", {})
                 while True:
@@ -75,6 +76,7 @@ class Viewer(Notebook):
                 self.connect()
             except BROKEN:
                 self.connect()
+        raise TimeoutError("the kernel answers nothing")
 
     def run(self, code):
         self.settle()
