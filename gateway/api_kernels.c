@@ -36,6 +36,10 @@ static void reply_done(void *context, const struct error *err) {
     free(pending);
 }
 
+static void reply_kernel(struct http_request *request, int status, const struct kernel *kernel) {
+    http_reply_json(request, status, kernel_model(kernel, http_request_identity(request)));
+}
+
 static void reply_model(void *context, const struct error *err) {
     struct pending *pending = context;
     pending->gateway->answers_owed--;
@@ -45,7 +49,7 @@ static void reply_model(void *context, const struct error *err) {
     else /* it may have been deleted in the turn in which it had restarted */
         kernel = api_find_kernel(pending->gateway, pending->request, pending->kernel_id);
     if (kernel != NULL)
-        http_reply_json(pending->request, 200, kernel_model(kernel));
+        reply_kernel(pending->request, 200, kernel);
     free(pending);
 }
 
@@ -89,10 +93,6 @@ static int read_request(struct http_request *request, struct kernel_request *ret
     if (env != NULL && !json_is_object(env))
         return error_set(err, ERROR_INVALID, "env: must be an object of texts");
     ret->env = env;
-    if (ret->kernel_id != NULL)
-        return 0;
-    if (api_take_text(env, "KERNEL_ID", ID_MAX_BYTES, &ret->kernel_id, err) < 0)
-        return error_wrap(err, "env");
     return 0;
 }
 
@@ -112,7 +112,7 @@ static void start_kernel(struct http_request *request, void *context) {
     char *location = memory_printf("%sapi/kernels/%s", http_base_url(request), kernel_id(kernel));
     http_reply_header(request, "Location", location);
     free(location);
-    http_reply_json(request, 201, kernel_model(kernel));
+    reply_kernel(request, 201, kernel);
 }
 
 static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {
@@ -122,7 +122,7 @@ static struct kernel *find_kernel(struct gateway *gateway, struct http_request *
 static void get_kernel(struct http_request *request, void *context) {
     const struct kernel *kernel = find_kernel(context, request);
     if (kernel != NULL)
-        http_reply_json(request, 200, kernel_model(kernel));
+        reply_kernel(request, 200, kernel);
 }
 
 static void delete_kernel(struct http_request *request, void *context) {

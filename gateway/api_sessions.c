@@ -77,7 +77,8 @@ static struct kernel *visible_kernel(const struct gateway *gateway,
 static void reply_session(struct gateway *gateway, struct http_request *request, int status,
                           const struct session *session) {
     const struct kernel *kernel = kernels_find(gateway->kernels, session->kernel_id);
-    json_t *model = kernel != NULL ? kernel_model(kernel) : json_null();
+    json_t *model =
+        kernel != NULL ? kernel_model(kernel, http_request_identity(request)) : json_null();
     http_reply_json(request, status, session_model(session, model));
 }
 
@@ -108,12 +109,13 @@ static void list_sessions(struct http_request *request, void *context) {
     }
     if (reply_not_ready(gateway, request))
         return;
+    const struct auth_identity *identity = http_request_identity(request);
     json_t *list = json_array();
     const struct session *session = NULL;
     while ((session = sessions_next(gateway->sessions, session)) != NULL) {
         const struct kernel *kernel = visible_kernel(gateway, request, session);
         if (kernel != NULL)
-            json_array_append_new(list, session_model(session, kernel_model(kernel)));
+            json_array_append_new(list, session_model(session, kernel_model(kernel, identity)));
     }
     http_reply_json(request, 200, list);
 }
@@ -134,13 +136,14 @@ static void record_session(struct gateway *gateway, const struct session *sessio
         kernel_set_session(kernel, session_record(session));
 }
 
-/* A kernel for the session: the client's own running one, or a new one in the directory of its file. */
+/* A kernel for the session: the client's own of that id, or a new one in the directory of its file. That has an id of its own,
+ * as with jupyter_server: so a foreign kernel's id and one that never was have the same answer. */
 static int take_kernel(struct gateway *gateway, struct http_request *request,
                        const struct wish *wish, const struct session *session, struct kernel **ret,
                        struct error *err) {
     const struct auth_identity *identity = http_request_identity(request);
     struct kernel *known =
-        wish->kernel_id != NULL ? kernels_find(gateway->kernels, wish->kernel_id) : NULL;
+        wish->kernel_id != NULL ? kernels_look_for(gateway->kernels, wish->kernel_id) : NULL;
     if (known != NULL && auth_may_use(identity, kernel_owner(known))) {
         *ret = known;
         return 0;
@@ -153,7 +156,6 @@ static int take_kernel(struct gateway *gateway, struct http_request *request,
         .name = wish->kernel_name,
         .env = wish->kernel_env,
         .path = directory[0] != '\0' ? directory : NULL,
-        .kernel_id = wish->kernel_id,
         .identity = identity,
         .session = record,
         .refuse_in_notebook = api_refuse_in_notebook(gateway, request),

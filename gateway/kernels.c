@@ -344,16 +344,18 @@ json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *
     json_t *list = json_array();
     list_each (&kernels->all, struct kernel, node, kernel) {
         if (auth_may_use(identity, kernel->owner))
-            json_array_append_new(list, kernel_model(kernel));
+            json_array_append_new(list, kernel_model(kernel, identity));
     }
     return list;
 }
 
-json_t *kernel_model(const struct kernel *kernel) {
+json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity) {
     json_t *model =
         json_pack("{s:s, s:s, s:s, s:s, s:i}", "id", kernel->id, "name", kernel->name,
                   "last_activity", kernel->last_activity, "execution_state",
                   kernel->status.execution_state, "connections", (int)kernel->connections);
+    if (identity->role == AUTH_ADMIN)
+        json_object_set_new(model, "owner", json_string(kernel->owner));
     if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL)
         json_object_set_new(model, "reason", json_string(kernel->reason));
     return model;

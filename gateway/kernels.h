@@ -93,8 +93,8 @@ size_t kernels_count(const struct kernels *kernels);
 /* Walks all kernels in the order of their start: struct kernel *at = NULL; while ((at = kernels_next(kernels, at))) ... */
 struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous);
 
-/* {"id","name","last_activity","execution_state","connections"[,"reason"]} */
-json_t *kernel_model(const struct kernel *kernel);
+/* {"id","name","last_activity","execution_state","connections"[,"owner"][,"reason"]}; the owner is for admins. */
+json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);

@@ -3,6 +3,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import uuid
 
 import pytest
 import websocket
@@ -124,6 +125,29 @@ def test_kernel_of_another_user_does_not_exist(named):
         assert named.get(path).status_code == 200
 
 
+def test_session_with_a_foreign_kernel_id_is_as_with_one_that_never_was(named):
+    with named.kernel() as foreign:
+        bert = as_user("bert")
+        for number, wish in enumerate((foreign, str(uuid.uuid4()))):
+            answer = named.post("/api/sessions", headers=bert, json={"path": f"{number}.ipynb", "type": "notebook",
+                                                                     "kernel": {"name": "stub", "id": wish}})
+            assert answer.status_code == 201 and wish not in answer.text, answer.text
+            session = f"/api/sessions/{answer.json()['id']}"
+            changed = named.request("PATCH", session, headers=bert, json={"kernel": {"id": wish}})
+            assert (changed.status_code, changed.json()["message"]) == (400, f"No such kernel: {wish}")
+
+
+@pytest.mark.parametrize("field, body", [("kernel_id", lambda wish: {"kernel_id": wish}),
+                                         ("env: KERNEL_ID", lambda wish: {"env": {"KERNEL_ID": wish}})])
+def test_taken_id_is_refused_by_its_field_and_without_the_owner(named, field, body):
+    """The one answer that tells of a foreign kernel: an id that is taken cannot be given twice."""
+    with named.kernel() as kernel_id:
+        for user in ("anna", "bert"):
+            answer = named.post("/api/kernels", headers=as_user(user), json={"name": "stub", **body(kernel_id)})
+            assert answer.status_code == 409
+            assert answer.json()["message"] == f"{field}: there is a kernel {kernel_id} already"
+
+
 def test_session_of_another_user_does_not_exist(named):
     answer = named.post("/api/sessions", json={"path": "mine.ipynb", "type": "notebook", "kernel": {"name": "stub"}})
     session_id, bert = answer.json()["id"], as_user("bert")
@@ -140,6 +164,23 @@ def test_admin_sees_and_uses_all_kernels(named):
         ops = as_user("ops")
         assert kernel_id in [model["id"] for model in named.get("/api/kernels", headers=ops).json()]
         assert named.post(f"/api/kernels/{kernel_id}/interrupt", headers=ops).status_code == 204
+
+
+def test_owner_is_told_to_admins_only(named, build):
+    with named.kernel() as kernel_id:
+        assert "owner" not in named.model(kernel_id)
+        assert named.get(f"/api/kernels/{kernel_id}", headers=as_user("ops")).json()["owner"] == "anna"
+
+        def rows(token):
+            listed = subprocess.run([build / "elara", "kernels", "--url", named.base], capture_output=True, text=True, timeout=30,
+                                    env={"PATH": os.environ["PATH"], "ELARA_TOKEN": token})
+            assert listed.returncode == 0, listed.stderr
+            heading, *kernels = listed.stdout.splitlines()
+            return heading.split()[:4], [line.split()[:4] for line in kernels]
+
+        state = named.wait_for_state(kernel_id, "idle")["execution_state"]
+        assert rows("ops-token") == (["ID", "KERNELSPEC", "OWNER", "STATE"], [[kernel_id, "stub", "anna", state]])
+        assert "anna" not in rows("anna-token")[1][0]
 
 
 def test_token_file_is_read_again_when_it_changes(start_gateway, tmp_path):

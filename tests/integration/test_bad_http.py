@@ -212,7 +212,7 @@ def test_deeply_nested_json_is_400(gateway):
     ({"KERNEL_A": "$(id)"}, ["KERNEL_A"]), ({"KERNEL_A": "`id`"}, ["KERNEL_A"]), ({"KERNEL_A": "a\nb"}, ["KERNEL_A"]),
     ({"KERNEL_A": "a\rb"}, ["KERNEL_A"]), ({"KERNEL_A": "a\0b"}, ["KERNEL_A", "NUL"]), ({"KERNEL_A=B": "x"}, ["KERNEL_A"]),
     ({"KERNEL_LAUNCH_TIMEOUT": "soon"}, ["KERNEL_LAUNCH_TIMEOUT"]),
-    ({"KERNEL_ID": "../../etc"}, ["kernel_id"]),
+    ({"KERNEL_ID": "../../etc"}, ["env: KERNEL_ID"]),
 ])
 def test_bad_env_is_400_and_named(gateway, environment, words):
     check_error(gateway.post("/api/kernels", json={"name": "stub", "env": environment}), 400, *words)

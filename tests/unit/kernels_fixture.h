@@ -259,7 +259,7 @@ static bool gone(struct fixture *f) {
 }
 
 static void expect_model(const struct kernel *kernel, const char *state, const char *reason) {
-    cleanup_json json_t *model = kernel_model(kernel);
+    cleanup_json json_t *model = kernel_model(kernel, &ann);
     assert_int_equal(json_object_size(model), reason ? 6 : 5);
     assert_string_equal(json_string_value(json_object_get(model, "id")), kernel_id(kernel));
     assert_string_equal(json_string_value(json_object_get(model, "execution_state")), state);

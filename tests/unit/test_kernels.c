@@ -12,8 +12,9 @@ static void test_a_whole_life(void **state) {
     assert_non_null(kernel_link(kernel));
     expect_model(kernel, "idle", NULL);
     kernel_connected(kernel);
-    cleanup_json json_t *model = kernel_model(kernel);
+    cleanup_json json_t *model = kernel_model(kernel, &admin);
     assert_int_equal(json_integer_value(json_object_get(model, "connections")), 1);
+    assert_string_equal(json_string_value(json_object_get(model, "owner")), "ann");
     kernel_disconnected(kernel);
 
     kernel_interrupt(kernel, on_done, &f->first);
