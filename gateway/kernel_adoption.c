@@ -21,6 +21,8 @@ void kernel_adoption_settled(struct kernel *kernel) {
         return;
     kernel->is_adopting = false;
     kernel->kernels->adopting--;
+    if (kernel->status.phase == KERNEL_DEAD)
+        kernel_make_room(kernel);
     finish_if_settled(kernel->kernels);
 }
 
@@ -32,8 +34,27 @@ static void on_patience_ended(void *context) {
         kernel_adoption_settled(kernel);
 }
 
-static struct kernel *make_found(struct kernels *kernels, const char *id, const json_t *record) {
+static bool is_dead(const json_t *record) {
+    const char *phase = json_string_value(json_object_get(record, "phase"));
+    return phase != NULL && strcmp(phase, "dead") == 0;
+}
+
+/* Nothing of what a dead one has to tell waits for a launcher. */
+static void take_death(struct kernel *kernel, const json_t *record) {
+    const char *reason = json_string_value(json_object_get(record, "reason"));
+    if (!is_dead(record) || reason == NULL)
+        return;
+    kernel_set_reason(kernel, reason, NULL);
+    kernel_post(kernel, KERNEL_EVENT_FAILED);
+}
+
+/* record NULL: nobody's until its launcher says whose it is. */
+static struct kernel *make_found(struct kernels *kernels, const char *id, const json_t *record,
+                                 bool is_adopting) {
     struct kernel *kernel = kernel_create(kernels, id);
+    kernel->is_adopting = is_adopting;
+    kernels->adopting += is_adopting;
+    kernel->is_unrecorded = record == NULL;
     kernel_take_record(kernel, record);
     if (kernel->owner == NULL)
         kernel_replace(&kernel->owner, ""); /* nobody's: administrators see it */
@@ -45,6 +66,7 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
         kernel_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     kernel_set_stage(kernel, "finding the kernel again");
+    take_death(kernel, record);
     return kernel;
 }
 
@@ -52,8 +74,7 @@ static void on_found(void *context, const char *id, json_t *record) {
     struct kernels *kernels = context;
     if (!text_is_kernel_id(id) || map_get(kernels->by_id, id) != NULL)
         return;
-    make_found(kernels, id, record)->is_adopting = true;
-    kernels->adopting++;
+    make_found(kernels, id, record, true);
 }
 
 static void adopt(struct kernel *kernel) {
@@ -68,13 +89,27 @@ static void adopt(struct kernel *kernel) {
     kernel_adoption_settled(kernel);
 }
 
+/* One that was dead without a launcher, and that another gateway has started in a new place. */
+static void follow(struct kernel *kernel, const json_t *record) {
+    if (kernel->status.phase != KERNEL_DEAD || kernel->provision == NULL || !kernel->has_ended ||
+        kernel->is_restarting || kernel->is_stopping || record == NULL || is_dead(record))
+        return;
+    kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
+    kernel->has_ended = false;
+    kernel_post(kernel, KERNEL_EVENT_START);
+    adopt(kernel);
+}
+
 /* Another gateway has started it, or our own has, which is known. */
 static void on_other_found(void *context, const char *id, json_t *record) {
     struct kernels *kernels = context;
-    if (kernels->searching || map_get(kernels->by_id, id) != NULL)
+    struct kernel *known = map_get(kernels->by_id, id);
+    if (known != NULL)
+        follow(known, record);
+    if (kernels->searching || known != NULL)
         return;
     log_info("kernel %s: another gateway has started it", id);
-    struct kernel *kernel = make_found(kernels, id, record);
+    struct kernel *kernel = make_found(kernels, id, record, false);
     adopt(kernel);
     if (kernels->found != NULL)
         kernels->found(kernels->found_context, kernel);

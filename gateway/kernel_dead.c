@@ -1,5 +1,9 @@
+#include "base/cleanup.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "gateway/kernels_internal.h"
+
+#define LOG_AREA "gateway/kernel_dead"
 
 /* Dead kernels are kept so that their notebooks can say why. They have one limit together; at the limit the user who has the most of them gives way, so that
  * nobody's crash loop takes the explanations of others away. */
@@ -45,10 +49,12 @@ static struct kernel *choose(const struct kernels *kernels, const struct census 
     struct kernel *chosen = NULL;
     size_t most = 0;
     list_each (&kernels->all, struct kernel, node, kernel) {
-        if (kernel->status.phase != KERNEL_DEAD || kernel->connections > 0 || kernel == newest)
+        if (kernel->status.phase != KERNEL_DEAD || kernel->connections > 0 || kernel == newest ||
+            kernel->is_adopting)
             continue;
         size_t count = count_of(census, kernel->user);
-        if (chosen != NULL && (count < most || (count == most && kernel->death > chosen->death)))
+        if (chosen != NULL &&
+            (count < most || (count == most && kernel->died_ms >= chosen->died_ms)))
             continue;
         chosen = kernel;
         most = count;
@@ -65,4 +71,38 @@ void kernel_make_room(const struct kernel *newest) {
     map_destroy(census.by_user);
     if (chosen != NULL)
         kernel_stop(chosen, "it was dead, and newer dead kernels needed its place");
+}
+
+/* By the wall clock, since gateways come and go. A clock that was set back makes it no longer than whole. */
+int64_t kernel_retention_ms(const struct kernel *kernel) {
+    int64_t whole_ms = kernel->kernels->settings.failed_retention_ms;
+    int64_t age_ms = clock_wall_us() / 1000 - kernel->died_ms;
+    return age_ms < 0 ? whole_ms : age_ms > whole_ms ? 0 : whole_ms - age_ms;
+}
+
+static json_t *dead_record(const struct kernel *kernel) {
+    json_t *record = kernel_record(kernel);
+    json_object_set_new(record, "phase", json_string("dead"));
+    json_object_set_new(record, "reason",
+                        json_string(kernel->reason ? kernel->reason : "nobody knows why"));
+    json_object_set_new(record, "died_ms", json_integer(kernel->died_ms));
+    if (kernel->provision != NULL)
+        json_object_del(record, "marks"); /* the launcher's, where there was one */
+    return record;
+}
+
+void kernel_keep_dead(struct kernel *kernel) {
+    struct provisioner *provisioner = kernel->kernels->provisioner;
+    bool is_place_free = kernel->provision == NULL || kernel->has_ended;
+    struct error err;
+    if (provisioner->ops->keep == NULL || kernel->status.phase != KERNEL_DEAD || !is_place_free ||
+        kernel->is_unrecorded || kernel->request == NULL)
+        return;
+    cleanup_json json_t *record = dead_record(kernel);
+    if (provisioner->ops->keep(provisioner, kernel->id, record, &kernel_provision_events, kernel,
+                               &kernel->provision, &err) == 0)
+        kernel->has_ended = true;
+    else
+        log_warning("kernel %s: the next gateway will not know why it is dead: %s", kernel->id,
+                    err.text);
 }

@@ -147,6 +147,7 @@ void kernel_start_again(struct kernel *kernel) {
     if (start_again(kernel, &err) < 0) {
         kernel_set_reason(kernel, err.text, NULL);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
+        kernel_keep_dead(kernel);
         finish_restart(kernel, &err);
         return;
     }

@@ -26,15 +26,19 @@ static void take_text(char **text, const json_t *record, const char *member) {
 void kernel_take_record(struct kernel *kernel, const json_t *record) {
     if (!json_is_object(record))
         return;
-    if (kernel->owner == NULL)
+    if (kernel->owner == NULL || kernel->is_unrecorded)
         take_text(&kernel->owner, record, "owner");
-    if (kernel->user == NULL)
+    if (kernel->user == NULL || kernel->is_unrecorded)
         take_text(&kernel->user, record, "user");
+    kernel->is_unrecorded = false;
     take_text(&kernel->name, record, "name");
     take_text(&kernel->display_name, record, "display_name");
     const char *created = json_string_value(json_object_get(record, "created"));
     if (created != NULL && strlen(created) == CLOCK_TEXT_SIZE - 1)
         memcpy(kernel->created, created, CLOCK_TEXT_SIZE);
+    const char *phase = json_string_value(json_object_get(record, "phase"));
+    if (phase != NULL && strcmp(phase, "dead") == 0)
+        kernel->died_ms = json_integer_value(json_object_get(record, "died_ms"));
     json_t *request = json_object_get(record, "request");
     if (kernel->request == NULL && json_is_object(request))
         kernel->request = json_deep_copy(request);
@@ -50,8 +54,13 @@ static void on_said(struct kernel *kernel, kernel_done *done, void *context, con
     (void)done, (void)context, (void)result;
     if (kernel == NULL || err == NULL)
         return;
-    log_warning("kernel %s: its session could not be written to its record: %s", kernel->id,
-                err->text);
+    log_warning("kernel %s: its record could not be written: %s", kernel->id, err->text);
+}
+
+void kernel_mend_record(struct kernel *kernel) {
+    log_info("kernel %s: its launcher knows what its record held, and writes it again", kernel->id);
+    kernel_order(kernel, "record_set", json_pack("{s:{}}", "set"), KERNEL_RECORD_TIMEOUT_MS,
+                 on_said, NULL, NULL);
 }
 
 void kernel_say_session(struct kernel *kernel) {

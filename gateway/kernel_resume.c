@@ -11,21 +11,27 @@ static bool resume(struct kernel *kernel, enum provision_resume how) {
     struct error err;
     if (kernel->provision == NULL || ops->resume == NULL)
         return false;
-    if (ops->resume(kernel->provision, how, &err) == 0) {
+    int result = ops->resume(kernel->provision, how, &err);
+    if (result >= 0) {
         kernel->has_ended = false;
+        kernel->start_wanted = result > 0 && how == PROVISION_RESUME_START;
         return true;
     }
     log_info("kernel %s: its launcher is not started again: %s", kernel->id, err.text);
     return false;
 }
 
-bool kernel_resume(struct kernel *kernel) {
+static bool has_resumes_left(struct kernel *kernel) {
     int64_t now_ms = clock_monotonic_ms();
     if (kernel->resumes > 0 && now_ms - kernel->resumed_ms > RESUMES_WINDOW_MS)
         kernel->resumes = 0;
     if (kernel->resumes == 0)
         kernel->resumed_ms = now_ms;
-    if (kernel->resumes >= RESUMES_MAX)
+    return kernel->resumes < RESUMES_MAX;
+}
+
+bool kernel_resume(struct kernel *kernel) {
+    if (!has_resumes_left(kernel))
         return false;
     bool is_last = kernel->resumes == RESUMES_MAX - 1;
     if (!resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY))
@@ -35,6 +41,14 @@ bool kernel_resume(struct kernel *kernel) {
                 is_last ? ", the kernel stays dead" : "");
     kernel_post(kernel, KERNEL_EVENT_RESTART);
     kernel_set_stage(kernel, "starting the kernel's launcher again");
+    return true;
+}
+
+bool kernel_resume_dead(struct kernel *kernel) {
+    if (!has_resumes_left(kernel) || !resume(kernel, PROVISION_RESUME_DEAD))
+        return false;
+    kernel->resumes++;
+    log_info("kernel %s: a launcher keeps its output, the kernel stays dead", kernel->id);
     return true;
 }
 

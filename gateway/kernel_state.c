@@ -164,13 +164,16 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
     if (phase == KERNEL_LAUNCHING)
         kernel->reported_state = NULL;
     kernel_set_stage(kernel, default_stages[phase]);
-    if (phase != KERNEL_DEAD)
+    if (phase != KERNEL_DEAD) {
+        kernel->died_ms = 0;
         return;
+    }
+    if (kernel->died_ms == 0)
+        kernel->died_ms = clock_wall_us() / 1000;
     log_warning("kernel %s: dead: %s", kernel->id, kernel->reason ? kernel->reason : "no reason");
     kernel->deadline = (struct loop_deadline){
         .node = kernel->deadline.node, .run = on_retention, .context = kernel};
-    loop_deadline_set(kernels->loop, &kernel->deadline, kernels->settings.failed_retention_ms);
-    kernel->death = ++kernels->deaths;
+    loop_deadline_set(kernels->loop, &kernel->deadline, kernel_retention_ms(kernel));
     kernel_make_room(kernel);
 }
 
@@ -252,9 +255,15 @@ static void on_welcomed(void *context, const json_t *record, const json_t *statu
     struct kernel *kernel = context;
     if (kernel->status.phase == KERNEL_LAUNCHING || kernel->status.phase == KERNEL_RESTARTING)
         loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    bool was_unrecorded = kernel->is_unrecorded;
     kernel_take_record(kernel, record);
     take_status(kernel, status);
     kernel_say_session(kernel);
+    if (was_unrecorded && !kernel->is_unrecorded)
+        kernel_mend_record(kernel);
+    if (kernel->start_wanted && kernel->status.phase == KERNEL_DEAD)
+        kernel_restart(kernel, NULL, NULL);
+    kernel->start_wanted = false;
     kernel_adoption_settled(kernel);
     kernel_changed(kernel); /* the link is up: those who wait for it look */
 }
@@ -336,6 +345,7 @@ static void fail(struct kernel *kernel, const char *reason) {
     kernel_drop_link(kernel);
     kernel_set_reason(kernel, reason, NULL);
     kernel_post(kernel, KERNEL_EVENT_FAILED);
+    kernel_keep_dead(kernel);
     kernel_adoption_settled(kernel);
     if (kernel->is_restarting) {
         struct error err;
@@ -355,7 +365,9 @@ static void on_reachable(void *context, const char *endpoint, const char *server
     struct kernel *kernel = context;
     struct kernels *kernels = kernel->kernels;
     struct error err;
-    if (kernel->status.phase != KERNEL_LAUNCHING && kernel->status.phase != KERNEL_RESTARTING)
+    bool is_dead = kernel->status.phase == KERNEL_DEAD; /* its launcher keeps its output */
+    if (!is_dead && kernel->status.phase != KERNEL_LAUNCHING &&
+        kernel->status.phase != KERNEL_RESTARTING)
         return; /* one that is to end gets no link */
     if (kernel->link != NULL) {
         link_renew(kernel->link);
@@ -365,6 +377,8 @@ static void on_reachable(void *context, const char *endpoint, const char *server
         return;
     }
     kernel_changed(kernel);
+    if (is_dead)
+        return; /* retention goes on */
     kernel->deadline = (struct loop_deadline){
         .node = kernel->deadline.node, .run = on_unwelcome, .context = kernel};
     loop_deadline_set(kernels->loop, &kernel->deadline,
@@ -379,6 +393,8 @@ static void on_ended(void *context, const struct error *cause) {
     } else if (kernel->is_replacing) {
         kernel_start_again(kernel);
     } else if (kernel->status.phase == KERNEL_DEAD) {
+        if (kernel_resume_dead(kernel))
+            return;
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);
     } else if (kernel_resume(kernel)) {

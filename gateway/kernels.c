@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/kernels_internal.h"
+#include "launcher/launch.h"
 
 #include <inttypes.h>
 #include <pwd.h>
@@ -296,6 +297,18 @@ static void unmake(struct kernel *kernel) {
     free_kernel(kernel);
 }
 
+/* A record that no gateway reads would be a kernel without owner. */
+static int check_record(const struct kernel *kernel, struct error *err) {
+    cleanup_json json_t *record = kernel_record(kernel);
+    size_t size = launch_record_size(record);
+    if (size <= LAUNCH_RECORD_REQUEST_MAX)
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "env: its KERNEL_* and allowed variables (with name, path and session) make "
+                     "%zu KiB, %d KiB may be; leave some out",
+                     size >> 10, LAUNCH_RECORD_REQUEST_MAX >> 10);
+}
+
 int kernels_start(struct kernels *kernels, const struct kernel_request *request,
                   struct kernel **ret, struct error *err) {
     const struct kernelspec *spec;
@@ -308,6 +321,10 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     struct kernel *kernel = kernel_create(kernels, id);
     kernel->request = steal(&stored);
     fill_kernel(kernel, request, spec);
+    if (check_record(kernel, err) < 0) {
+        unmake(kernel);
+        return -1;
+    }
     if (kernel_provision(kernel, &refusal) < 0) {
         if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
             unmake(kernel);
@@ -315,6 +332,7 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         }
         kernel_set_reason(kernel, refusal.text, NULL);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
+        kernel_keep_dead(kernel);
     }
     clear_tombstone(kernels, id);
     log_info("kernel %s: %s for %s", kernel->id, kernel->name, kernel->owner);

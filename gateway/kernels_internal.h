@@ -31,7 +31,6 @@ struct kernels {
     struct list all;     /* in the order of their start */
     struct list ended;   /* freed after the turn */
     struct list answers; /* whose done is to be told */
-    uint64_t deaths;     /* so far: numbers them */
     struct loop_task answer;
     struct loop_task reap;
     struct map *tombstones;
@@ -69,12 +68,14 @@ struct kernel {
     json_t *request; /* {"name", "env", "path"}: what it is started from again */
     json_t *session;
     bool session_unsaid; /* the record has an older one */
+    bool is_unrecorded;  /* the record cannot be read: only its launcher knows whose it is */
     char created[CLOCK_TEXT_SIZE];
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
 
     struct provision *provision;
     bool has_ended;     /* the provision: its place is free as soon as it is removed */
+    bool start_wanted;  /* but another gateway's launcher was there, which may keep it dead */
     unsigned resumes;   /* of its launcher, in a row */
     int64_t resumed_ms; /* the first of them */
     struct link *link;
@@ -87,7 +88,7 @@ struct kernel {
     struct list watchers, told; /* told: those that know the latest change */
     struct loop_task notify;
     struct loop_deadline deadline; /* of the current phase */
-    uint64_t death;                /* among all deaths, when it is dead */
+    int64_t died_ms;               /* since 1970, when it is dead; else 0 */
 
     struct list orders;          /* commands under way; they may outlive the kernel */
     struct list restart_waiters; /* share one restart */
@@ -121,6 +122,8 @@ void kernel_notify(void *context);                 /* tells them: the task */
 json_t *kernel_record(const struct kernel *kernel); /* what the gateway writes; a new reference */
 void kernel_take_record(struct kernel *kernel, const json_t *record);
 void kernel_say_session(struct kernel *kernel); /* to the launcher, when it is there */
+/* The launcher writes the record anew, from its memory. */
+void kernel_mend_record(struct kernel *kernel);
 
 /* kernel_orders.c */
 /* One command under way for a kernel that may be gone before it is answered. */
@@ -143,10 +146,15 @@ void kernels_drop_waiters(struct list *waiters);
 /* Room for one more dead kernel of this user (of kernel.user; NULL: of nobody). */
 bool kernels_may_keep_dead(const struct kernels *kernels, const char *user);
 void kernel_make_room(const struct kernel *newest); /* another dead one goes if they are too many */
+int64_t kernel_retention_ms(const struct kernel *kernel); /* what is left of it */
+/* One without a launcher is kept where the next gateway finds it. */
+void kernel_keep_dead(struct kernel *kernel);
 
 /* kernel_resume.c */
 /* Its launcher has ended without having been told to: starts another one that goes on. False: there is nothing to go on with, or it happened too often. */
 bool kernel_resume(struct kernel *kernel);
+/* The same for one that is dead and stays so, for its output. */
+bool kernel_resume_dead(struct kernel *kernel);
 /* The same because somebody wants the kernel started. */
 bool kernel_resume_wanted(struct kernel *kernel);
 

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t launch_record_size(const json_t *record) {
+    return json_dumpb(record, NULL, 0, JSON_INDENT(2));
+}
+
 enum { ARGV_MAX = 1024, ENVIRONMENT_MAX = 8192 };
 
 /* "" is a text too: absent and empty differ only for members that need a value. */

@@ -23,12 +23,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
-enum {
-    LAUNCH_FILE_MAX = 16 << 20,
-    RECORD_FILE_MAX = 1 << 20,
-    ACTIVITY_PUSH_MS = 1000,
-    REST_MS = 3000
-};
+enum { LAUNCH_FILE_MAX = 16 << 20, ACTIVITY_PUSH_MS = 1000, REST_MS = 3000 };
 enum { LINGER_MS = 1000 }; /* for what the link still has to say once the kernel is gone */
 
 static const char *const phase_names[] = {"starting", "ready", "restarting", "stopping", "dead"};
@@ -177,6 +172,14 @@ void launcher_save_record(struct launcher *launcher) {
         log_error("the record could not be written: %s", err.text);
 }
 
+/* A death is told again by each launcher that only keeps the kernel's output: the first time counts. */
+static void note_death(struct launcher *launcher) {
+    if (launcher->phase != PHASE_DEAD)
+        json_object_del(launcher->record, "died_ms");
+    else if (!json_is_integer(json_object_get(launcher->record, "died_ms")))
+        json_object_set_new(launcher->record, "died_ms", json_integer(clock_wall_us() / 1000));
+}
+
 void launcher_phase(struct launcher *launcher, enum phase_event event, const char *stage,
                     const char *reason) {
     for (size_t i = 0; i < sizeof phase_rows / sizeof phase_rows[0]; i++) {
@@ -188,6 +191,7 @@ void launcher_phase(struct launcher *launcher, enum phase_event event, const cha
                  reason != NULL ? reason : "");
         launcher->phase = phase_rows[i].to;
         launcher->stage = stage;
+        note_death(launcher);
         char *clean = reason != NULL ? text_repair(reason) : NULL;
         free(launcher->reason);
         launcher->reason = clean;
@@ -324,6 +328,21 @@ static int lock_directory(struct launcher *launcher, const char *directory, int 
     return 0;
 }
 
+static int read_record(struct launcher *launcher, struct error *err) {
+    struct error problem;
+    if (file_read_json(launcher->record_path, LAUNCH_RECORD_MAX, &launcher->record, &problem) < 0) {
+        if (problem.code != ERROR_NOT_FOUND)
+            return error_set(err, problem.code,
+                             "the kernel's record cannot be read, and is left as it is: %s",
+                             problem.text);
+        launcher->record = json_pack("{s:s, s:s}", "kernel_id", launcher->launch->kernel_id, "name",
+                                     launcher->launch->kernel_name);
+    }
+    if (!json_is_object(launcher->record))
+        return error_set(err, ERROR_INVALID, "%s: must be an object", launcher->record_path);
+    return 0;
+}
+
 static int read_files(struct launcher *launcher, struct error *err) {
     cleanup_free char *launch_path = memory_printf("%s/launch.json", launcher->directory);
     cleanup_json json_t *json = NULL;
@@ -334,14 +353,8 @@ static int read_files(struct launcher *launcher, struct error *err) {
     if (launcher->launch->log_level != NULL &&
         log_level_parse(launcher->launch->log_level, &level) == 0)
         log_set_level(level);
-    struct error record_err;
-    if (file_read_json(launcher->record_path, RECORD_FILE_MAX, &launcher->record, &record_err) <
-            0 ||
-        !json_is_object(launcher->record)) {
-        json_decref(launcher->record);
-        launcher->record = json_pack("{s:s, s:s}", "kernel_id", launcher->launch->kernel_id, "name",
-                                     launcher->launch->kernel_name);
-    }
+    if (read_record(launcher, err) < 0)
+        return -1;
     launcher_resume_mark(launcher);
     launcher_resume_look(launcher);
     return 0;
@@ -405,8 +418,11 @@ static void make_token(char token[TOKEN_SIZE]) {
     text_hex(random, sizeof random, token);
 }
 
-int launcher_create(const char *directory, int lock_fd, struct launcher **ret, struct error *err) {
+int launcher_create(const char *directory, int lock_fd,
+                    const struct launcher_succession *succession, struct launcher **ret,
+                    struct error *err) {
     struct launcher *launcher = memory_alloc(sizeof *launcher);
+    launcher->resume.wanted = *succession;
     launcher->directory_fd = launcher->signal_fd = -1;
     launcher->stage = "starting the process";
     launcher->last_activity_us = clock_wall_us();
@@ -424,7 +440,8 @@ int launcher_create(const char *directory, int lock_fd, struct launcher **ret, s
         launcher_destroy(launcher);
         return -1;
     }
-    launcher_save_record(launcher);
+    if (!launcher->resume.was_dead) /* else it stays so, whatever becomes of us */
+        launcher_save_record(launcher);
     *ret = launcher;
     return 0;
 }

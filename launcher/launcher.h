@@ -8,9 +8,24 @@
 
 struct launcher;
 
+enum launcher_resume {
+    LAUNCHER_RESUME_BY_POLICY, /* as after a death of the kernel's own */
+    LAUNCHER_RESUME_START,     /* also one that was dead */
+    LAUNCHER_RESUME_DEAD,      /* it stays dead, its output is there to be read */
+};
+
+/* Where an earlier launcher was: what is to become of the kernel. By argument, so that a full disk does not stand in the way. */
+struct launcher_succession {
+    enum launcher_resume how;
+    const char *reason; /* a sentence: what became of the earlier one; NULL: nobody knows */
+};
+
 /* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The directory must be private and
- * have no other launcher: lock_fd is a descriptor of it whose lock (flock) is handed over, or -1. */
-int launcher_create(const char *directory, int lock_fd, struct launcher **ret, struct error *err);
+ * have no other launcher: lock_fd is a descriptor of it whose lock (flock) is handed over, or -1. A record that is there and cannot be read
+ * is an error: it may be whole again when somebody has looked, and would be lost with the first change. */
+int launcher_create(const char *directory, int lock_fd,
+                    const struct launcher_succession *succession, struct launcher **ret,
+                    struct error *err);
 
 /* Starts the kernel and serves it until it was shut down. */
 void launcher_run(struct launcher *launcher);

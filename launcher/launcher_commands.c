@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LOGS_MAX_BYTES = 1 << 20, RECORD_MAX_BYTES = 256 << 10 };
+enum { LOGS_MAX_BYTES = 1 << 20 };
 
 typedef void command_run(struct launcher *launcher, const json_t *members,
                          struct link_command *command);
@@ -123,9 +123,9 @@ static void run_record_set(struct launcher *launcher, const json_t *members,
         else
             json_object_set(merged, name, value);
     }
-    if (json_dumpb(merged, NULL, 0, 0) > RECORD_MAX_BYTES) {
+    if (launch_record_size(merged) > LAUNCH_RECORD_SET_MAX) {
         json_decref(merged);
-        refuse(command, ERROR_LIMIT, "the record would be larger than 256 KiB; nothing was set");
+        refuse(command, ERROR_LIMIT, "the record would be larger than 768 KiB; nothing was set");
         return;
     }
     json_decref(launcher->record);

@@ -46,8 +46,6 @@ void launcher_resume_note(struct launcher *launcher) {
     json_object_set_new(record, "oom_kills", json_integer((json_int_t)oom_watch_count()));
     json_object_set_new(record, "restarts", json_integer((json_int_t)launcher->restarts));
     json_object_set_new(record, "message_session", json_string(launcher->kernel_session));
-    json_object_del(record, "resume_reason");
-    json_object_del(record, "resume_start");
 }
 
 void launcher_resume_mark(struct launcher *launcher) {
@@ -78,14 +76,14 @@ static void explain(struct launcher *launcher, bool is_rebooted) {
         launcher->resume.reason = memory_strdup(text_of(record, "reason"));
         return;
     }
-    const char *said = text_of(record, "resume_reason");
+    const char *said = launcher->resume.wanted.reason;
     int oom = oom_watch_compare(json_integer_value(json_object_get(record, "oom_kills")),
                                 oom_watch_count());
     launcher->resume.reason =
         memory_printf("%s%s",
                       is_rebooted ? "The machine was restarted, and the kernel ended with it."
-                      : *said     ? said
-                              : "The kernel's launcher ended unexpectedly, and the kernel with it.",
+                      : said      ? said
+                             : "The kernel's launcher ended unexpectedly, and the kernel with it.",
                       !is_rebooted && oom == 1
                           ? " The system ended a process here for want of memory at that time."
                           : "");
@@ -100,13 +98,12 @@ void launcher_resume_look(struct launcher *launcher) {
     cleanup_free char *boot_id = read_boot_id();
     const char *earlier = text_of(record, "boot_id");
     bool is_rebooted = *earlier != '\0' && *boot_id != '\0' && strcmp(earlier, boot_id) != 0;
-    const json_t *start = json_object_get(record, "resume_start");
+    enum launcher_resume how = resume->wanted.how;
     resume->is_due = true;
     resume->was_dead = strcmp(phase, "dead") == 0 || strcmp(phase, "stopping") == 0;
-    if (json_is_boolean(start))
-        resume->starts = json_is_true(start);
-    else
-        resume->starts = !is_rebooted && !resume->was_dead && launcher->launch->restart_limit > 0;
+    resume->starts =
+        how == LAUNCHER_RESUME_START || (how == LAUNCHER_RESUME_BY_POLICY && !is_rebooted &&
+                                         !resume->was_dead && launcher->launch->restart_limit > 0);
     launcher->restarts = json_integer_value(json_object_get(record, "restarts"));
     snprintf(launcher->kernel_session, sizeof launcher->kernel_session, "%s",
              text_of(record, "message_session"));

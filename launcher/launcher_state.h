@@ -76,6 +76,7 @@ struct cell {
 
 /* What an earlier launcher of this directory left. */
 struct resume {
+    struct launcher_succession wanted;
     bool is_due;
     bool was_dead; /* its kernel was, or was being ended: that is no news */
     bool starts;   /* the kernel is started again */

@@ -5,26 +5,23 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/launch.h"
 
 #define LOG_AREA "launcher/local_find"
 #include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-enum {
-    RECORD_FILE_MAX = 1 << 20,
-    NEW_KEPT_S = 60, /* a directory that is being made is somebody's for so long */
-};
+enum { NEW_KEPT_S = 60 }; /* a directory that is being made is somebody's for so long */
 
 int local_read_record(const char *directory, json_t **ret, struct error *err) {
     cleanup_free char *path = memory_printf("%s/record.json", directory);
     json_t *record = NULL;
-    if (file_read_json(path, RECORD_FILE_MAX, &record, err) < 0)
+    if (file_read_json(path, LAUNCH_RECORD_MAX, &record, err) < 0)
         return -1;
     if (json_is_object(record)) {
         *ret = record;
@@ -37,6 +34,12 @@ int local_read_record(const char *directory, json_t **ret, struct error *err) {
 pid_t local_record_pid(const json_t *record, const char *member) {
     json_int_t pid = json_integer_value(json_object_get(record, member));
     return pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
+}
+
+bool local_record_is_dead(const json_t *record) {
+    const char *phase = json_string_value(json_object_get(record, "phase"));
+    return phase != NULL && strcmp(phase, "dead") == 0 &&
+           json_is_string(json_object_get(record, "reason"));
 }
 
 bool local_record_is_resumable(const json_t *record) {
@@ -56,6 +59,17 @@ static void clean_up(const char *id, const char *directory, const char *why) {
         log_error("kernel %s: %s", id, err.text);
 }
 
+/* Nobody serves it, but somebody is to go on with it, or to be told what became of it. A directory without a record is what a removal has left. */
+static bool is_wanted(const char *id, const char *directory, json_t **record) {
+    struct error err;
+    if (local_read_record(directory, record, &err) == 0)
+        return local_record_is_resumable(*record) || local_record_is_dead(*record);
+    if (err.code == ERROR_NOT_FOUND)
+        return false;
+    log_error("kernel %s: %s; only administrators see it", id, err.text);
+    return true;
+}
+
 static void look_at(struct local *local, const char *id, provisioner_found *found, void *context) {
     cleanup_free char *directory = memory_printf("%s/%s", local->directory, id);
     cleanup_json json_t *record = NULL;
@@ -66,21 +80,12 @@ static void look_at(struct local *local, const char *id, provisioner_found *foun
         return;
     }
     cleanup_close int lock_fd = local_process_lock(directory, &err);
-    if (lock_fd >= 0) {
-        if (local_read_record(directory, &record, &err) == 0 && local_record_is_resumable(record))
-            found(context, id, record); /* whoever adopts it starts its launcher again */
-        else
-            clean_up(id, directory, "its launcher has ended");
+    if (lock_fd >= 0 && !is_wanted(id, directory, &record)) {
+        clean_up(id, directory, "its launcher has ended");
         return;
     }
-    if (local_read_record(directory, &record, &err) < 0) {
-        /* A living launcher whose record nobody can read serves nobody. */
-        pid_t pid = local_process_find_launcher(directory);
-        if (pid > 0)
-            kill(pid, SIGTERM);
-        log_error("kernel %s: %s; its launcher was told to end", id, err.text);
-        return;
-    }
+    if (lock_fd < 0 && local_read_record(directory, &record, &err) < 0)
+        log_warning("kernel %s: %s; its launcher knows", id, err.text);
     found(context, id, record);
 }
 
@@ -115,7 +120,7 @@ static char *directory_of(const struct local *local, const char *id) {
     return memory_printf("%s/%s", local->directory, id);
 }
 
-/* One without a living launcher is whoever's who started it. */
+/* One without a living launcher is whoever's who started it, unless it is dead. */
 static void look_for(struct local *local, const char *id) {
     cleanup_free char *directory = directory_of(local, id);
     cleanup_json json_t *record = NULL;
@@ -123,7 +128,9 @@ static void look_for(struct local *local, const char *id) {
     if (!text_is_kernel_id(id) || access(directory, F_OK) < 0)
         return;
     cleanup_close int lock_fd = local_process_lock(directory, &err);
-    if (lock_fd < 0 && err.code == ERROR_EXISTS && local_read_record(directory, &record, &err) == 0)
+    bool is_served = lock_fd < 0 && err.code == ERROR_EXISTS;
+    bool is_read = local_read_record(directory, &record, NULL) == 0;
+    if (is_served || (lock_fd >= 0 && is_read && local_record_is_dead(record)))
         local->watcher.found(local->watcher_context, id, record);
 }
 

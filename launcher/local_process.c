@@ -73,15 +73,24 @@ static int plan_signals(posix_spawnattr_t *attributes) {
 }
 
 /* The launcher lowers the limit itself: posix_spawn cannot, and setrlimit here would hit our own threads. */
-static int spawn(const char *launcher_path, const char *directory, int ready_fd, int lock_fd,
-                 int64_t open_files, pid_t *ret) {
+static int spawn(const struct local_process_plan *wanted, int ready_fd, int lock_fd, pid_t *ret) {
     char *environment[ENVIRONMENT_MAX + 1];
-    cleanup_free char *log_path = memory_printf("%s/launcher.log", directory);
-    cleanup_free char *program = memory_strdup(launcher_path);
-    cleanup_free char *place = memory_printf("--directory=%s", directory);
+    cleanup_free char *log_path = memory_printf("%s/launcher.log", wanted->directory);
+    cleanup_free char *program = memory_strdup(wanted->launcher_path);
+    cleanup_free char *place = memory_printf("--directory=%s", wanted->directory);
     char ready[] = "--ready-fd=3", lock[] = "--lock-fd=4";
-    cleanup_free char *limit = memory_printf("--open-files=%lld", (long long)open_files);
-    char *argv[] = {program, place, ready, lock, open_files > 0 ? limit : NULL, NULL};
+    cleanup_free char *limit = memory_printf("--open-files=%lld", (long long)wanted->open_files);
+    cleanup_free char *resume = memory_printf("--resume=%s", wanted->resume ? wanted->resume : "");
+    cleanup_free char *reason =
+        memory_printf("--resume-reason=%s", wanted->resume_reason ? wanted->resume_reason : "");
+    char *argv[8] = {program, place, ready, lock};
+    size_t count = 4;
+    if (wanted->open_files > 0)
+        argv[count++] = limit;
+    if (wanted->resume != NULL)
+        argv[count++] = resume;
+    if (wanted->resume_reason != NULL)
+        argv[count++] = reason;
     posix_spawn_file_actions_t plan;
     posix_spawnattr_t attributes;
     pick_environment(environment);
@@ -102,26 +111,26 @@ static int raise_fd(int fd) {
     return fcntl(fd, F_DUPFD_CLOEXEC, 16);
 }
 
-int local_process_spawn(const char *launcher_path, const char *directory, int lock_fd,
-                        int64_t open_files, struct local_process *ret, struct error *err) {
+int local_process_spawn(const struct local_process_plan *plan, struct local_process *ret,
+                        struct error *err) {
     int ready[2];
     if (pipe2(ready, O_CLOEXEC) < 0)
         return error_system(err, errno, "a pipe to the launcher");
     cleanup_close int ready_in = ready[0], ready_out = ready[1];
     cleanup_close int high_ready = raise_fd(ready_out);
-    cleanup_close int high_lock = raise_fd(lock_fd);
+    cleanup_close int high_lock = raise_fd(plan->lock_fd);
     if (high_ready < 0 || high_lock < 0)
         return error_system(err, errno, "a pipe to the launcher");
     struct local_process process = LOCAL_PROCESS_NONE;
     process.is_child = true;
-    int problem = spawn(launcher_path, directory, high_ready, high_lock, open_files, &process.pid);
+    int problem = spawn(plan, high_ready, high_lock, &process.pid);
     if (problem == EAGAIN || problem == ENOMEM)
         return error_set(err, ERROR_LIMIT,
                          "The kernel's launcher could not be started: %s. The machine is out of "
                          "memory or at its limit of processes.",
                          strerror(problem));
     if (problem != 0)
-        return error_system(err, problem, "%s", launcher_path);
+        return error_system(err, problem, "%s", plan->launcher_path);
     process.pidfd = (int)syscall(SYS_pidfd_open, process.pid, 0);
     if (process.pidfd < 0) {
         error_system(err, errno, "pidfd_open (Linux 5.3 or later is needed)");

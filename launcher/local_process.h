@@ -19,10 +19,18 @@ struct local_process {
 /* Locks a kernel directory; returns the descriptor that holds the lock. ERROR_EXISTS when a launcher holds it. */
 int local_process_lock(const char *directory, struct error *err);
 
-/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open but a ready pipe and the lock.
- * open_files: its soft limit, and with it the kernel's; 0: as here. */
-int local_process_spawn(const char *launcher_path, const char *directory, int lock_fd,
-                        int64_t open_files, struct local_process *ret, struct error *err);
+struct local_process_plan {
+    const char *launcher_path;
+    const char *directory;
+    int lock_fd;
+    int64_t open_files; /* soft limit, and with it the kernel's; 0: as here */
+    const char *resume; /* "policy" ...: it follows an earlier launcher; NULL */
+    const char *resume_reason;
+};
+
+/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open but a ready pipe and the lock. */
+int local_process_spawn(const struct local_process_plan *plan, struct local_process *ret,
+                        struct error *err);
 /* A launcher of an earlier gateway. -1 when pid is none of this directory. */
 int local_process_open(pid_t pid, const char *directory, struct local_process *ret);
 /* Lets go of it without touching it. */

@@ -24,7 +24,7 @@ struct provision_events {
     void (*ended)(void *context, const struct error *cause);
 };
 
-/* A kernel that was there before this gateway. record is borrowed. */
+/* A kernel that was there before this gateway. record is borrowed; NULL: it cannot be read, its launcher may know more. */
 typedef void provisioner_found(void *context, const char *kernel_id, json_t *record);
 
 /* Kernels that somebody else, such as a second gateway, starts and ends. record is borrowed. */
@@ -46,21 +46,28 @@ struct provisioner_ops {
     int (*start)(struct provisioner *self, const char *kernel_id, json_t *launch, json_t *record,
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
-    /* Calls found() for each kernel of the place, then done. Broken entries are logged and cleaned up. */
+    /* Calls found() for each kernel of the place, dead ones with a reason too. What ended in good order and what never came to be is removed; nothing
+     * that lives is ended. */
     int (*find)(struct provisioner *self, provisioner_found *found, void *context,
                 struct error *err);
     /* Tells of kernels that come and go from now on; begin before find. A failure only means that others' kernels are found when somebody asks for them. */
     int (*watch)(struct provisioner *self, const struct provisioner_watch *watch, void *context,
                  struct error *err);
-    /* Somebody asks for a kernel we do not know: calls watch's found() at once if there is one with a living launcher. */
+    /* Somebody asks for a kernel we do not know: calls watch's found() at once if there is one with a living launcher, or a dead one. */
     void (*look)(struct provisioner *self, const char *kernel_id);
     /* Takes over one that find() named: reachable or ended follows. */
     int (*adopt)(struct provisioner *self, const char *kernel_id,
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
     /* After ended: starts a launcher in the same place, which goes on with the journal of the one that was killed; reachable or ended
-     * follows. -1: there is nothing to go on with (it never worked, or its kernel had ended); the place is as it was. May be NULL. */
+     * follows. 1: the same, but it is somebody else's launcher, who may have wanted something else. -1: there is nothing to go on with (it never
+     * worked, or its kernel had ended); the place is as it was. May be NULL. */
     int (*resume)(struct provision *provision, enum provision_resume how, struct error *err);
+    /* Keeps what is known of a dead kernel that has no launcher, so that find() names it: record's members replace those that are there. *ret is NULL (a
+     * place is made; as after ended), or the kernel's own after ended. May be NULL. */
+    int (*keep)(struct provisioner *self, const char *kernel_id, json_t *record,
+                const struct provision_events *events, void *context, struct provision **ret,
+                struct error *err);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or soon: until then start refuses

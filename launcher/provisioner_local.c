@@ -191,7 +191,7 @@ static void run_later(struct provision *provision, event_callback_fn run, int in
 static int write_files(const char *directory, json_t *launch, json_t *record, struct error *err) {
     cleanup_free char *launch_path = memory_printf("%s/launch.json", directory);
     cleanup_free char *record_path = memory_printf("%s/record.json", directory);
-    if (file_write_json(launch_path, launch, 0600, err) < 0)
+    if (launch != NULL && file_write_json(launch_path, launch, 0600, err) < 0)
         return -1;
     return file_write_json(record_path, record, 0600, err);
 }
@@ -220,9 +220,18 @@ static int make_directory(struct provision *provision, json_t *launch, json_t *r
     return steal_fd(&lock_fd);
 }
 
-static int start_launcher(struct provision *provision, int lock_fd, struct error *err) {
-    if (local_process_spawn(provision->local->launcher_path, provision->directory, lock_fd,
-                            provision->local->open_files, &provision->process, err) < 0)
+/* resume: NULL for the first one of a kernel. */
+static int start_launcher(struct provision *provision, int lock_fd, const char *resume,
+                          struct error *err) {
+    const struct local_process_plan plan = {
+        .launcher_path = provision->local->launcher_path,
+        .directory = provision->directory,
+        .lock_fd = lock_fd,
+        .open_files = provision->local->open_files,
+        .resume = resume,
+        .resume_reason =
+            resume != NULL && provision->end.text[0] != '\0' ? provision->end.text : NULL};
+    if (local_process_spawn(&plan, &provision->process, err) < 0)
         return -1;
     provision->ready_event = event_new(provision->local->loop, provision->process.ready_fd,
                                        EV_READ | EV_PERSIST, on_ready, provision);
@@ -259,7 +268,7 @@ static int local_start(struct provisioner *self, const char *kernel_id, json_t *
         free_provision(provision);
         return -1;
     }
-    if (start_launcher(provision, lock_fd, err) < 0) {
+    if (start_launcher(provision, lock_fd, NULL, err) < 0) {
         remove_files(provision);
         free_provision(provision);
         return -1;
@@ -278,7 +287,7 @@ static void end_search(struct provision *provision) {
     struct error err;
     if (provision->is_resuming) { /* only somebody who looked had the lock */
         provision->is_ended = provision->was_reachable = true;
-        if (local_resume(provision, provision->resume_how, &err) == 0)
+        if (local_resume(provision, provision->resume_how, &err) >= 0)
             return;
         log_warning("kernel %s: %s", provision->id, err.text);
     } else {
@@ -293,11 +302,20 @@ static void end_search(struct provision *provision) {
     call_ended(provision, &err);
 }
 
+/* The launcher's process, watched from now on. Its record tells the pid; where that cannot be read the command lines do. */
+static bool find_process(struct provision *provision) {
+    cleanup_json json_t *record = NULL;
+    pid_t pid = local_read_record(provision->directory, &record, NULL) == 0
+                    ? local_record_pid(record, "launcher_pid")
+                    : local_process_find_launcher(provision->directory);
+    return local_process_open(pid, provision->directory, &provision->process) == 0 &&
+           watch_exit(provision) == 0;
+}
+
 /* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got it. */
 static void on_search(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
     struct provision *provision = context;
-    cleanup_json json_t *record = NULL;
     struct error err;
     drop_event(&provision->later);
     int lock_fd = local_process_lock(provision->directory, &err);
@@ -306,10 +324,7 @@ static void on_search(evutil_socket_t fd, short what, void *context) {
         end_search(provision);
         return;
     }
-    if (local_read_record(provision->directory, &record, &err) == 0 &&
-        local_process_open(local_record_pid(record, "launcher_pid"), provision->directory,
-                           &provision->process) == 0 &&
-        watch_exit(provision) == 0) {
+    if (find_process(provision)) {
         call_reachable(provision);
     } else if (provision->search_rounds++ < SEARCH_ROUNDS_MAX) {
         run_later(provision, on_search, SEARCH_MS);
@@ -337,29 +352,21 @@ static int local_adopt(struct provisioner *self, const char *kernel_id,
 
 /* --- resume --- */
 
-/* Its successor reads it before it writes anything. */
-static int write_resume(const struct provision *provision, json_t *record,
-                        enum provision_resume how, struct error *err) {
-    cleanup_free char *path = path_in(provision, "record.json");
-    json_object_set_new(record, "resume_reason", json_string(provision->end.text));
-    if (how == PROVISION_RESUME_BY_POLICY)
-        json_object_del(record, "resume_start");
-    else
-        json_object_set_new(record, "resume_start", json_boolean(how == PROVISION_RESUME_START));
-    return file_write_json(path, record, 0600, err);
-}
-
 static int check_resume(const struct provision *provision, const json_t *record,
                         enum provision_resume how, struct error *err) {
     bool was_up = json_is_integer(json_object_get(record, "launcher_pid"));
     if (!provision->is_ended || !provision->was_reachable || !was_up)
         return error_set(err, ERROR_UNSUPPORTED, "its launcher did not come up the last time");
-    if (how != PROVISION_RESUME_START && !local_record_is_resumable(record))
+    if (how != PROVISION_RESUME_START && !local_record_is_resumable(record) &&
+        (how != PROVISION_RESUME_DEAD || !local_record_is_dead(record)))
         return error_set(err, ERROR_UNSUPPORTED, "the kernel had ended before its launcher");
     return 0;
 }
 
 static int local_resume(struct provision *provision, enum provision_resume how, struct error *err) {
+    static const char *const names[] = {[PROVISION_RESUME_BY_POLICY] = "policy",
+                                        [PROVISION_RESUME_START] = "start",
+                                        [PROVISION_RESUME_DEAD] = "dead"};
     cleanup_json json_t *record = NULL;
     if (local_read_record(provision->directory, &record, err) < 0 ||
         check_resume(provision, record, how, err) < 0)
@@ -372,15 +379,60 @@ static int local_resume(struct provision *provision, enum provision_resume how, 
         provision->resume_how = how;
         provision->search_rounds = 0;
         run_later(provision, on_search, SEARCH_MS);
-        return 0;
+        return 1;
     }
     provision->is_resuming = false;
     buffer_clear(&provision->ready_text);
-    if (lock_fd < 0 || write_resume(provision, record, how, err) < 0 ||
-        start_launcher(provision, lock_fd, err) < 0)
+    if (lock_fd < 0 || start_launcher(provision, lock_fd, names[how], err) < 0)
         return -1;
     provision->is_ended = provision->was_reachable = false;
     return 0;
+}
+
+/* --- dead ones without a launcher --- */
+
+static int make_kept(struct provisioner *self, const char *kernel_id, json_t *record,
+                     const struct provision_events *events, void *context, struct provision **ret,
+                     struct error *err) {
+    struct local *local = (struct local *)self;
+    if (!text_is_kernel_id(kernel_id) || is_being_removed(local, kernel_id))
+        return error_set(err, ERROR_UNAVAILABLE, "its place is not free");
+    struct provision *provision = new_provision(local, kernel_id, events, context);
+    cleanup_close int lock_fd = make_directory(provision, NULL, record, err);
+    if (lock_fd < 0) {
+        free_provision(provision);
+        return -1;
+    }
+    provision->is_ended = true;
+    *ret = provision;
+    return 0;
+}
+
+/* What a launcher has written stays, but for the end of the story. */
+static int update_kept(const struct provision *provision, json_t *record, struct error *err) {
+    cleanup_free char *path = path_in(provision, "record.json");
+    cleanup_json json_t *whole = NULL;
+    struct error problem;
+    cleanup_close int lock_fd = local_process_lock(provision->directory, err);
+    if (lock_fd < 0)
+        return -1;
+    if (local_read_record(provision->directory, &whole, &problem) < 0) {
+        if (problem.code != ERROR_NOT_FOUND)
+            return error_set(err, problem.code, "%s", problem.text);
+        whole = json_object();
+    }
+    json_object_update(whole, record);
+    return file_write_json(path, whole, 0600, err);
+}
+
+static int local_keep(struct provisioner *self, const char *kernel_id, json_t *record,
+                      const struct provision_events *events, void *context, struct provision **ret,
+                      struct error *err) {
+    if (*ret == NULL)
+        return make_kept(self, kernel_id, record, events, context, ret, err);
+    if (!(*ret)->is_ended || inode_of((*ret)->directory) != (*ret)->inode)
+        return error_set(err, ERROR_UNAVAILABLE, "its launcher is at work");
+    return update_kept(*ret, record, err);
 }
 
 /* --- the rest --- */
@@ -396,8 +448,12 @@ static void local_remove(struct provision *provision) {
     provision->is_removed = true;
     drop_event(&provision->ready_event);
     drop_event(&provision->later);
-    if (local_read_record(provision->directory, &record, NULL) == 0)
-        local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
+    if (inode_of(provision->directory) == provision->inode) {
+        if (local_read_record(provision->directory, &record, NULL) == 0)
+            local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
+        if (provision->exit_event == NULL && !provision->is_ended)
+            (void)find_process(provision); /* an adopted one that was not yet looked for */
+    }
     bool is_running = provision->exit_event != NULL;
     if (is_running)
         local_process_kill(&provision->process); /* on_launcher_exit frees it */
@@ -435,6 +491,7 @@ static const struct provisioner_ops local_ops = {
     .look = local_look,
     .adopt = local_adopt,
     .resume = local_resume,
+    .keep = local_keep,
     .signal = local_signal,
     .remove = local_remove,
     .release = local_release,

@@ -49,6 +49,8 @@ struct provision {
 /* record.json of a kernel's directory; it is an object. */
 int local_read_record(const char *directory, json_t **ret, struct error *err);
 pid_t local_record_pid(const json_t *record, const char *member); /* 0: none */
+/* Whether the kernel is dead and somebody is still to be told why: not shut down. */
+bool local_record_is_dead(const json_t *record);
 /* Whether a launcher had this kernel and ended in the midst of its life: another one may go on. */
 bool local_record_is_resumable(const json_t *record);
 
