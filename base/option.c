@@ -297,7 +297,7 @@ bool option_take_flag(int *argc, char **argv, const char *name, const char **val
     return false;
 }
 
-static bool names_variable(const struct option_row *table, const char *name, size_t length) {
+bool option_names_variable(const struct option_row *table, const char *name, size_t length) {
     for (const struct option_row *row = table; row->name != NULL; row++) {
         const char *at = row->environment != NULL ? row->environment : "";
         for (; *at != '\0'; at += strcspn(at, ","), at += *at == ',')
@@ -323,7 +323,7 @@ const char *option_next_unknown(const struct option_row *table, char *const *env
     while (environment[*at] != NULL) {
         const char *variable = environment[(*at)++];
         size_t length = strcspn(variable, "=");
-        if (text_starts_with(variable, prefix) && !names_variable(table, variable, length) &&
+        if (text_starts_with(variable, prefix) && !option_names_variable(table, variable, length) &&
             !is_service_variable(variable, length))
             return variable;
     }

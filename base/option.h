@@ -68,6 +68,9 @@ bool option_take_flag(int *argc, char **argv, const char *name, const char **val
 const char *option_next_unknown(const struct option_row *table, char *const *environment,
                                 const char *prefix, size_t *at);
 
+/* Does a row name this variable? name ends after `length` bytes. */
+bool option_names_variable(const struct option_row *table, const char *name, size_t length);
+
 void option_print_help(const struct option_row *table, FILE *out);
 
 /* YAML that loads again, each line with its source behind it; secrets are left out. */

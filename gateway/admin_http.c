@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/option.h"
 #include "gateway/admin.h"
+#include "gateway/admin_settings.h"
 
 #include <curl/curl.h>
 #include <string.h>
@@ -12,40 +12,12 @@
 
 enum { ANSWER_MAX = 64 << 20, TOKEN_FILE_MAX = 8192 };
 
-struct admin_settings {
-    char *url;
-    char *token_file;
-    char *token;
-    char *ca_file;
-    int64_t timeout_ms;
-};
-
 struct admin_gateway {
     struct admin_settings settings;
     CURL *curl;
     struct curl_slist *headers;
     char curl_error[CURL_ERROR_SIZE];
     struct buffer answer;
-};
-
-#define ROW(flag, variables, kind, field, otherwise, ...)                                          \
-    {                                                                                              \
-        .name = flag, .environment = variables, .type = kind,                                      \
-        .offset = offsetof(struct admin_settings, field), .fallback = otherwise, __VA_ARGS__       \
-    }
-
-static const struct option_row rows[] = {
-    ROW("url", "ELARA_URL,JUPYTER_GATEWAY_URL", OPTION_TEXT, url, "http://127.0.0.1:8888/",
-        .help = "The gateway, with its base URL."),
-    ROW("token-file", "ELARA_TOKEN_FILE", OPTION_TEXT, token_file, NULL,
-        .help = "A file that holds the token and nothing else."),
-    ROW("token", "ELARA_TOKEN,JUPYTER_GATEWAY_AUTH_TOKEN,ELARA_AUTH_TOKEN,EG_AUTH_TOKEN",
-        OPTION_TEXT, token, NULL, .flags = OPTION_SECRET, .help = "The token."),
-    ROW("ca-file", "ELARA_CA_FILE", OPTION_TEXT, ca_file, NULL,
-        .help = "Certificates that vouch for the gateway's, for https."),
-    ROW("timeout", "ELARA_TIMEOUT", OPTION_DURATION, timeout_ms, "90s", .min = 1, .max = 86400000,
-        .help = "How long to wait for an answer."),
-    {0},
 };
 
 static size_t take_answer(char *data, size_t size, size_t count, void *context) {
@@ -104,7 +76,8 @@ static void set_up_curl(struct admin_gateway *gateway) {
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err) {
     struct admin_gateway *gateway = memory_alloc(sizeof *gateway);
     gateway->answer.limit = ANSWER_MAX;
-    if (option_load(rows, argc, argv, environ, NULL, NULL, &gateway->settings, NULL, err) < 0 ||
+    if (option_load(admin_settings_table(), argc, argv, environ, NULL, NULL, &gateway->settings,
+                    NULL, err) < 0 ||
         read_token(gateway, err) < 0 || add_headers(gateway, err) < 0) {
         admin_gateway_destroy(gateway);
         return -1;
@@ -125,7 +98,7 @@ void admin_gateway_destroy(struct admin_gateway *gateway) {
     curl_easy_cleanup(gateway->curl);
     curl_slist_free_all(gateway->headers);
     buffer_free(&gateway->answer);
-    option_free(rows, &gateway->settings);
+    option_free(admin_settings_table(), &gateway->settings);
     free(gateway);
 }
 

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/yaml.h"
+#include "gateway/admin_settings.h"
 #include "gateway/settings_legacy.h"
 
 #include <arpa/inet.h>
@@ -214,7 +215,8 @@ static void warn_unknown(char *const *environment, const char *prefix) {
     const char *name;
     while ((name = option_next_unknown(settings_table(), environment, prefix, &at)) != NULL) {
         int length = (int)strcspn(name, "=");
-        if (text_equal_n(name, (size_t)length, "ELARA_CONFIG"))
+        if (text_equal_n(name, (size_t)length, "ELARA_CONFIG") ||
+            option_names_variable(admin_settings_table(), name, (size_t)length))
             continue;
         const char *note = settings_legacy_note(name);
         if (note != NULL)
@@ -374,6 +376,24 @@ void settings_print_help(FILE *out) {
     option_print_help(settings_table(), out);
 }
 
+static void print_admin_reference(FILE *out) {
+    fputs("\n## The program elara\n\n"
+          "The verbs of `elara` that speak to a running gateway (`elara help`) read these. To the "
+          "gateway itself they\n"
+          "mean nothing, but for the two `AUTH_TOKEN`s that are its own.\n\n"
+          "| Flag | Environment | Default | Meaning |\n"
+          "| --- | --- | --- | --- |\n",
+          out);
+    for (const struct option_row *row = admin_settings_table(); row->name != NULL; row++) {
+        fprintf(out, row->flags & OPTION_SECRET ? "| no flag | `" : "| `--%s` | `", row->name);
+        for (const char *at = row->environment; *at != '\0'; at++)
+            *at == ',' ? fputs("`<br>`", out) : fputc(*at, out);
+        const char *quote = row->fallback != NULL ? "`" : "";
+        fprintf(out, "` | %s%s%s | %s |\n", quote, row->fallback != NULL ? row->fallback : "",
+                quote, row->help);
+    }
+}
+
 void settings_print_reference(FILE *out) {
     fputs("# Configuration\n\n"
           "Written by `elara-gateway --print-configuration-reference`; do not edit.\n\n"
@@ -394,4 +414,5 @@ void settings_print_reference(FILE *out) {
           "flags.\n\n",
           out);
     option_print_markdown(settings_table(), out);
+    print_admin_reference(out);
 }

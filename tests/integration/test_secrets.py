@@ -92,6 +92,11 @@ def test_unknown_eg_variable_is_warned_about(start_gateway):
     assert "EG_NO_SUCH_SETTING" in gateway.log()
 
 
+def test_variables_of_the_admin_program_are_known(start_gateway):
+    gateway = start_gateway(environment={f"ELARA_{name}": "1" for name in ("URL", "TOKEN", "TOKEN_FILE", "CA_FILE", "TIMEOUT", "TIMEOUTS")})
+    assert re.findall(r"ELARA_\w+ is set", gateway.log()) == ["ELARA_TIMEOUTS is set"]
+
+
 @pytest.mark.parametrize("arguments, words", [(["--no-such-flag"], ["--no-such-flag"]), (["--port", "99999"], ["port", "65535"]),
                                               (["--port", "x"], ["port"]), (["stray"], ["stray"])])
 def test_bad_flags_end_it_with_the_reason(build, arguments, words):
