@@ -50,6 +50,26 @@ static int create_auth(struct gateway *gateway, struct error *err) {
     return auth_create(&wanted, &gateway->auth, err);
 }
 
+/* Sockets that we were handed count, not the settings. */
+static bool listens_on_loopback(const struct gateway *gateway) {
+    const char *ip = gateway->settings->ip;
+    if (gateway->handover.count == 0)
+        return ip != NULL && settings_ip_is_loopback(ip);
+    for (size_t i = 0; i < gateway->handover.count; i++) {
+        char address[64];
+        handover_address(gateway->handover.sockets[i], address, sizeof address);
+        if (!settings_ip_is_loopback(address))
+            return false;
+    }
+    return true;
+}
+
+/* With client-ca a browser would have to find the foreign page's name in our certificate. */
+static bool must_check_host(const struct gateway *gateway) {
+    return !auth_is_required(gateway->auth) && listens_on_loopback(gateway) &&
+           text_or_null(gateway->settings->client_ca) == NULL;
+}
+
 static int create_http(struct gateway *gateway, struct error *err) {
     const struct settings *settings = gateway->settings;
     struct http_settings wanted = {
@@ -75,6 +95,8 @@ static int create_http(struct gateway *gateway, struct error *err) {
         .tls_key = text_or_null(settings->keyfile),
         .tls_client_ca = text_or_null(settings->client_ca),
         .trust_xheaders = settings->trust_xheaders,
+        .check_host = must_check_host(gateway),
+        .allow_hosts = settings->allow_hosts,
     };
     return http_create(gateway->loop, &wanted, gateway->auth, &gateway->http, err);
 }

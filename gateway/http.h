@@ -21,7 +21,7 @@ enum http_route_flags {
 };
 
 struct http_route {
-    const char *method; /* "GET"; HEAD falls back to GET, OPTIONS is answered for every path */
+    const char *method; /* "GET"; HEAD falls back to GET, OPTIONS is answered on every route */
     /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
     const char *pattern;
     http_handler *handler;
@@ -46,6 +46,9 @@ struct http_settings {
         *max_age;                                          /* NULL or "" = not sent */
     const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
     bool trust_xheaders;
+    /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and allow_hosts; 403 for any other Host. */
+    bool check_host;
+    char *const *allow_hosts; /* names, * and ? allowed; NULL: none; must outlive the server */
 };
 
 /* Copies the settings. auth NULL: everybody may do everything and has no identity. */

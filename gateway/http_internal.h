@@ -119,8 +119,11 @@ bool http_etag_matches(const struct http_request *request, const char *etag); /*
 void http_reply_memory(struct http_request *request, int status, const char *content_type,
                        void *data, size_t length);
 
-/* http_routes.c: finds the route; checks method, Origin and token. True: call the route's handler. False: it has been answered. */
+/* http_routes.c: finds the route; checks Host, method, Origin and token. True: call the route's handler. False: it has been answered. */
 bool http_route_admit(struct http_request *request);
+
+/* http_host.c: whether a request for this Host may be answered; settings of an http. */
+bool http_host_is_ours(const struct http_settings *settings, const char *host);
 
 /* http_listen.c */
 void http_listen_close(struct http *http);

@@ -131,7 +131,7 @@ static void answer_other_method(struct http_request *request, struct buffer *all
                          request->head.method, http_request_path(request), buffer_text(allow));
 }
 
-/* Origin: a page of another site must not reach kernels with the browser's help. */
+/* Host and Origin: a page of another site must not reach kernels with the browser's help. */
 
 static size_t without_port(const char *host, const char *port) {
     return strlen(host) - (text_ends_with(host, port) ? strlen(port) : 0);
@@ -145,6 +145,19 @@ static bool is_same_host(const char *origin, const char *host) {
     name += 3;
     size_t length = without_port(name, port);
     return length == without_port(host, port) && strncasecmp(name, host, length) == 0;
+}
+
+static bool check_host(struct http_request *request) {
+    const char *host = request->head.host;
+    if (http_host_is_ours(&request->http->settings, host))
+        return true;
+    log_warning("refused a request with Host %.200s: it is not in allow-hosts", host);
+    http_reply_error(request, 403, NULL,
+                     "Host: %.200s is not known here. Without a token this gateway answers only to "
+                     "localhost and loopback addresses: name the host in allow-hosts "
+                     "(ELARA_ALLOW_HOSTS), or set a token",
+                     host);
+    return false;
 }
 
 static bool check_origin(struct http_request *request) {
@@ -173,6 +186,8 @@ static bool check_token(struct http_request *request) {
 }
 
 bool http_route_admit(struct http_request *request) {
+    if (!check_host(request))
+        return false;
     struct buffer allow = {.limit = 1024};
     if (is_below_base(request))
         find_route(request, &allow);

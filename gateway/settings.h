@@ -24,6 +24,7 @@ struct settings {
     /* who may come in */
     char *auth_token, *auth_token_file;
     bool insecure;
+    char **allow_hosts;
     char **authorized_users, **unauthorized_users;
 
     /* kernelspecs */

@@ -77,6 +77,10 @@ static const struct option_row table[] = {
     ROW("insecure", "ELARA_INSECURE", OPTION_BOOL, insecure, "false", .group = ACCESS,
         .help =
             "Listen beyond loopback without any token: whoever reaches the port runs code as us."),
+    ROW("allow-hosts", "ELARA_ALLOW_HOSTS", OPTION_LIST, allow_hosts, NULL, .group = ACCESS,
+        .help = "Names by which a gateway on loopback without a token may be called besides "
+                "localhost, loopback addresses and the host of allow-origin, as behind a proxy "
+                "that passes Host on; * and ? allowed."),
     ROW("authorized-users", "ELARA_AUTHORIZED_USERS,EG_AUTHORIZED_USERS", OPTION_LIST,
         authorized_users, NULL, .group = ACCESS,
         .help = "Values of KERNEL_USERNAME that may start kernels; empty: all."),

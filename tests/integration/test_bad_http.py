@@ -44,7 +44,7 @@ def exchange(gateway, data):
         if closed:
             assert stream.read() == b"", "one request, one answer"
         else:
-            raw.sendall(b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+            raw.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert read_answer(stream)[0] == 200
     return Answer(*answer, closed)
 
@@ -58,9 +58,9 @@ def check_refused(answer, code, *words, closed=True):
 
 
 def test_well_formed_raw_request_is_the_control(gateway):
-    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.status == 200 and not answer.closed
-    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = exchange(gateway, b"GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert answer.status == 200 and answer.closed
 
 
@@ -73,53 +73,53 @@ def test_two_hosts(gateway):
 
 
 def test_two_content_lengths(gateway):
-    body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "
+    body = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "
     check_refused(exchange(gateway, body), 400, "header Content-Length: is there more than once")
 
 
 def test_content_length_and_transfer_encoding(gateway):
     """What follows is not taken for a request: exchange() sees that nothing but one answer comes."""
-    body = (b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"0\r\n\r\nGET /api HTTP/1.1\r\nHost: x\r\n\r\n")
+    body = (b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
     check_refused(exchange(gateway, body), 400, "header Content-Length: together with Transfer-Encoding")
 
 
 @pytest.mark.parametrize("length", [b"-1", b"1e3", b"0x10", b"99999999999999999999", b"2, 2", b"+2", b""])
 def test_content_length_that_is_no_number(gateway, length):
-    body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n{}"
+    body = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n{}"
     check_refused(exchange(gateway, body), 400, "header Content-Length: must be a decimal number")
 
 
 @pytest.mark.parametrize("coding, code", [(b"gzip", 501), (b"gzip, chunked", 501), (b"chunked, chunked", 501), (b"", 501)])
 def test_unknown_transfer_encoding(gateway, coding, code):
-    body = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
+    body = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
     check_refused(exchange(gateway, body), code, "header Transfer-Encoding")
 
 
 def test_space_before_a_colon(gateway):
-    request = b"GET /api HTTP/1.1\r\nHost: x\r\nContent-Length : 0\r\n\r\n"
+    request = b"GET /api HTTP/1.1\r\nHost: localhost\r\nContent-Length : 0\r\n\r\n"
     check_refused(exchange(gateway, request), 400, "header Content-Length: white space before the colon")
 
 
 def test_folded_header(gateway):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n folded\r\n\r\n"), 400, "header", "folded")
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n folded\r\n\r\n"), 400, "header", "folded")
 
 
 @pytest.mark.parametrize("lines", [
     b"".join(b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(100)), b"Cookie: " + b"c" * 100_000 + b"\r\n", b"X: y\r\n" * 1000,
 ], ids=["100 of 1 kB", "one of 100 kB", "1000 small"])
 def test_large_headers(gateway, lines):
-    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n"), 431, "header")
+    check_refused(exchange(gateway, b"GET /api HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\n"), 431, "header")
 
 
 def test_request_line_of_100_kb(gateway):
-    check_refused(exchange(gateway, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431, "header")
+    check_refused(exchange(gateway, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"), 431, "header")
 
 
 def test_slow_headers_are_cut_off_and_nobody_waits(start_gateway):
     gateway = start_gateway("--header-timeout", "1s")
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
-        slow.sendall(b"GET /api HTTP/1.1\r\nHost: x\r\n")
+        slow.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\n")
         assert gateway.get("/api").status_code == 200
         for _ in range(200):  # a header line every 50 ms does not buy time
             slow.sendall(b"X-A: b\r\n")
@@ -133,7 +133,7 @@ def test_slow_headers_are_cut_off_and_nobody_waits(start_gateway):
 
 def test_slow_body_is_cut_off(start_gateway):
     gateway = start_gateway("--body-timeout", "1s")
-    request = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    request = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     check_refused(exchange(gateway, request), 408, "body")
 
 
@@ -146,19 +146,19 @@ def test_many_idle_connections_stop_nobody(gateway):
 
 @pytest.mark.parametrize("garbage, code", [
     (b"\x00" * 100, 400), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400), (b"HELO there\r\n\r\n", 400),
-    (b"GET\r\n\r\n", 400), (b"GET /api HTTP/9.9\r\nHost: x\r\n\r\n", 505), (b"GET /api HTTP/1.1\nHost: x\n\n", 400),
+    (b"GET\r\n\r\n", 400), (b"GET /api HTTP/9.9\r\nHost: localhost\r\n\r\n", 505), (b"GET /api HTTP/1.1\nHost: x\n\n", 400),
 ])
 def test_what_is_no_http_is_refused(gateway, garbage, code):
     check_refused(exchange(gateway, garbage), code, "request line")
 
 
 def test_empty_lines_before_a_request_are_skipped(gateway):
-    assert exchange(gateway, b"\r\n" * 50 + b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+    assert exchange(gateway, b"\r\n" * 50 + b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 200
 
 
 def test_body_above_the_limit(start_gateway):
     gateway = start_gateway("--body-limit", "64k")
-    post = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\n"
+    post = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\n"
     whole = post + b"Content-Length: 70000\r\n\r\n" + b" " * 70000
     check_refused(exchange(gateway, whole), 413, "body: larger than the limit")
     chunk = b"%x\r\n%s\r\n" % (40000, b" " * 40000)
@@ -170,7 +170,7 @@ def test_body_above_the_limit(start_gateway):
 
 
 def test_chunked_body_is_read(gateway):
-    answer = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = exchange(gateway, b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
                       b"7\r\n{\"name\"\r\n9\r\n: \"stub\"}\r\n0\r\n\r\n")
     assert answer.status == 201 and json.loads(answer.body)["name"] == "stub"
     gateway.delete("/api/kernels/" + json.loads(answer.body)["id"])
@@ -178,13 +178,13 @@ def test_chunked_body_is_read(gateway):
 
 @pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n", b"0x2\r\n{}\r\n", b"-2\r\n{}\r\n", b"2\r\n{}xx\r\n", b"\r\n", b"2;" + b"e" * 70_000])
 def test_bad_chunks(gateway, chunks):
-    request = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    request = b"POST /api/kernels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
     check_refused(exchange(gateway, request), 400, "body: a chunk")
 
 
 def test_pipelined_requests_are_answered_in_order(gateway):
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as raw, raw.makefile("rb") as stream:
-        raw.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/api", b"/api/nothing", b"/healthz")))
+        raw.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in (b"/api", b"/api/nothing", b"/healthz")))
         assert [read_answer(stream)[0] for _ in range(3)] == [200, 404, 200]
 
 
@@ -246,7 +246,7 @@ def test_empty_kernelspec_name_means_the_default(gateway, name):
     ("..%2f..%2fetc%2fpasswd", "../../etc/passwd"), ("a-b-c-d-e%0d%0aX-Evil:%201", "a-b-c-d-e\r\nX-Evil"),
 ])
 def test_ids_that_are_no_ids_are_404(gateway, kernel_id, shown, method):
-    answer = exchange(gateway, f"{method} /api/kernels/{kernel_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = exchange(gateway, f"{method} /api/kernels/{kernel_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     check_refused(answer, 404, f"Kernel does not exist: {shown}", closed=False)
     assert "x-evil" not in answer.headers and len(answer.body) < 1000
 
@@ -254,7 +254,7 @@ def test_ids_that_are_no_ids_are_404(gateway, kernel_id, shown, method):
 @pytest.mark.parametrize("path, word", [("/api/kernels/a-b-c-d-%00", "percent"), ("/api/kernels/%ff-b-c-d-e", "UTF-8"),
                                         ("/api/kernels/a%zz", "percent"), ("/kernelspecs/stub/logo-64x64.png%00.txt", "percent")])
 def test_paths_that_are_no_text_are_400(gateway, path, word):
-    check_refused(exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), 400, "path: ", word)
+    check_refused(exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()), 400, "path: ", word)
 
 
 @pytest.mark.parametrize("path, code", [
@@ -263,7 +263,7 @@ def test_paths_that_are_no_text_are_400(gateway, path, word):
     ("/kernelspecs/../stub/kernel.json", 404),
 ])
 def test_resources_do_not_leave_their_directory(gateway, path, code):
-    answer = exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = exchange(gateway, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     check_refused(answer, code, "root static directory" if code == 403 else "Kernel spec .. not found", closed=False)
 
 
@@ -273,7 +273,7 @@ KEY = "x3JJHMbDL1EzLkh9GBhXDw=="
 def upgrade(gateway, kernel_id, query="", more="", version="13", key=KEY):
     lines = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: {version}\r\n" + more
     lines += f"Sec-WebSocket-Key: {key}\r\n" if key else ""
-    return exchange(gateway, f"GET /api/kernels/{kernel_id}/channels{query} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    return exchange(gateway, f"GET /api/kernels/{kernel_id}/channels{query} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
 
 
 def test_upgrade_without_a_key(gateway, kernel):
@@ -289,7 +289,7 @@ def test_upgrade_to_another_version(gateway, kernel):
 
 @pytest.mark.parametrize("lines", ["", "Upgrade: websocket\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\n"])
 def test_channels_without_an_upgrade_to_websocket(gateway, kernel, lines):
-    answer = exchange(gateway, f"GET /api/kernels/{kernel}/channels HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    answer = exchange(gateway, f"GET /api/kernels/{kernel}/channels HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
     assert (answer.status, answer.closed, answer.body) == (400, False, 'Can "Upgrade" only to "WebSocket".')
 
 
@@ -306,6 +306,6 @@ def test_foreign_origin_is_refused_at_the_upgrade(gateway, kernel):
 def test_client_that_leaves_before_the_answer(gateway):
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", gateway.port)) as raw:
-            raw.sendall(b"GET /api/kernels HTTP/1.1\r\nHost: x\r\n\r\n")
+            raw.sendall(b"GET /api/kernels HTTP/1.1\r\nHost: localhost\r\n\r\n")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     assert gateway.get("/api").status_code == 200

@@ -92,7 +92,7 @@ def test_upgrade_that_waits_is_refused_when_the_kernel_is_deleted(start_gateway,
     specs.stub("mute", "--start-delay", "600000")
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("mute")["id"]
-    upgrade = f"GET /api/kernels/{kernel_id}/channels HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
+    upgrade = f"GET /api/kernels/{kernel_id}/channels HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     with contextlib.ExitStack() as stack:
         patient, leaving = (stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 30)) for _ in range(2))

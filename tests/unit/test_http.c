@@ -440,6 +440,37 @@ static void test_origin(void **state) {
            200, "");
 }
 
+static void ask_as(const struct server *server, const char *host, int status) {
+    char request[512];
+    sprintf(request, "GET /public HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    expect(server, request, status, status == 403 ? "allow-hosts" : "");
+}
+
+static void test_host(void **state) {
+    (void)state;
+    static char hub[] = "Hub", inner[] = "*.inner", ipv6[] = "[2001:db8::1]";
+    static char *const hosts[] = {hub, inner, ipv6, NULL};
+    static const char *const ours[] = {"localhost", "LOCALHOST.:1", "a.localhost:80",
+                                       "127.0.0.1", "127.9.9.9:80", "[::1]:80",
+                                       "hub:80",    "HUB",          "a.inner",
+                                       "friend",    "friend:99",    "[2001:db8::1]:80",
+                                       ""};
+    static const char *const foreign[] = {
+        "evil",           "evil:80",  "xlocalhost", "localhost.evil",
+        "127.0.0.1.evil", "10.0.0.1", "[::2]",      "hub2",
+        "inner",          "xfriend",  "::1"};
+    struct server server = {.settings = server_settings()};
+    server.settings.check_host = true;
+    server.settings.allow_hosts = hosts;
+    server.settings.allow_origin = "http://Friend:1234";
+    server_start(&server, routes);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        ask_as(&server, ours[i], 200);
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
+        ask_as(&server, foreign[i], 403);
+    server_stop(&server);
+}
+
 static void test_answer_in_a_later_turn(void **state) {
     int fd = dial(*state);
     say(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n" GET("/echo/next"));
@@ -515,6 +546,7 @@ int main(void) {
         cmocka_unit_test(test_etag),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_origin),
+        cmocka_unit_test(test_host),
         cmocka_unit_test(test_answer_in_a_later_turn),
         cmocka_unit_test(test_client_leaves_before_the_answer),
         cmocka_unit_test(test_flood_behind_a_held_request),
