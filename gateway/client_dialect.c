@@ -11,8 +11,10 @@
 
 #define LOG_AREA "gateway/client_dialect"
 
-/* Escaped as JSON a character takes at most six bytes, so that a slice is below any sensible frame limit. */
-enum { SLICE_BYTES = 1 << 20, ENVELOPE_ROOM = 64 << 10 };
+/* What a frame may have besides the header (twice), parent_header, metadata and content of its message. */
+enum { ENVELOPE_ROOM = 64 << 10 };
+/* Escaped as JSON a byte of text takes at most six, so that a slice of an eighth leaves a quarter of the frame for the rest. */
+enum { SLICE_SHARE = 8 };
 
 void client_dialect_init(struct client_dialect *dialect, const struct http_request *request,
                          size_t gateway_client_max) {
@@ -50,13 +52,17 @@ static void send_text(const struct writing *writing, const struct kernel_message
         writing->send(writing->context, false, frame->data, frame->length);
 }
 
+static size_t slice_bytes(const struct writing *writing) {
+    return writing->dialect->frame_max / SLICE_SHARE;
+}
+
 /* The message with other content. */
 static void send_content(const struct writing *writing, json_t *content /* stolen */) {
     cleanup_free char *text = json_dumps(content, JSON_COMPACT);
     json_decref(content);
     struct kernel_message changed = *writing->message;
     changed.content = bytes_of_text(text);
-    if (changed.metadata.length > SLICE_BYTES) /* it may be what was too large */
+    if (changed.metadata.length > slice_bytes(writing)) /* it may be what was too large */
         changed.metadata = bytes_of_text("{}");
     changed.buffer_count = 0;
     send_text(writing, &changed);
@@ -118,7 +124,7 @@ static void send_stream_slices(const struct writing *writing, const json_t *cont
     const char *rest = json_string_value(text);
     size_t left = json_string_length(text);
     while (left > 0) {
-        size_t size = text_utf8_floor(rest, left, SLICE_BYTES);
+        size_t size = text_utf8_floor(rest, left, slice_bytes(writing));
         send_content(writing, json_pack("{s:O, s:s%}", "name", json_object_get(content, "name"),
                                         "text", rest, size));
         rest += size;

@@ -202,7 +202,7 @@ static const struct option_row table[] = {
         .max = MIB(256), .group = LIMITS,
         .help = "Bytes under way to one client; what is beyond waits in its kernel's journal."),
     ROW("gateway-client-frame-limit", "ELARA_GATEWAY_CLIENT_FRAME_LIMIT", OPTION_BYTES,
-        gateway_client_frame_limit, "10M", .min = KIB(64), .max = MIB(1024), .group = LIMITS,
+        gateway_client_frame_limit, "10M", .min = MIB(1), .max = MIB(1024), .group = LIMITS,
         .help = "Largest frame to a notebook server, which drops its connection above 10 MiB."),
     ROW("journal-size", "ELARA_JOURNAL_SIZE", OPTION_BYTES, journal_size, "256M", .min = MIB(1),
         .max = MIB(65536), .group = LIMITS,
