@@ -91,6 +91,10 @@ def test_options_is_answered_on_every_route(gateway, kernel, path):
     assert answer.status_code == 200 and answer.content == b"" and "OPTIONS" in answer.headers["Allow"]
 
 
+def test_options_where_nothing_is_served(gateway):
+    check_error(gateway.request("OPTIONS", "/api/none"), 404)
+
+
 def test_answers_carry_nosniff(gateway):
     assert gateway.get("/api").headers["X-Content-Type-Options"] == "nosniff"
     assert gateway.get("/api/nothing").headers["X-Content-Type-Options"] == "nosniff"
