@@ -20,14 +20,23 @@
  *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and, by the launcher: launcher_pid, kernel_pid, phase, reason,
  *   numbering (an id; new when the numbers of messages begin again),
  *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts, message_session
- *   by whoever starts a launcher again: resume_reason (a sentence: what became of the earlier one), resume_start (bool; missing: as after a
- *   kernel's death) */
+ *   while it is dead: died_ms (since 1970; retention is counted from it). phase, reason and died_ms are a gateway's where there is no launcher. */
 #pragma once
 
 #include "base/error.h"
 
 #include <jansson.h>
 #include <stdint.h>
+
+enum {
+    /* Of record.json, as it is written. What a client's request makes of it stays below the first, so that there is room for the rest. */
+    LAUNCH_RECORD_REQUEST_MAX = 512 << 10,
+    LAUNCH_RECORD_SET_MAX = 768 << 10,
+    LAUNCH_RECORD_MAX = 1 << 20,
+};
+
+/* Bytes of a record as file_write_json writes it. */
+size_t launch_record_size(const json_t *record);
 
 struct launch {
     char *kernel_id;
