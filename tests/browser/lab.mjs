@@ -114,6 +114,12 @@ class Lab {
     await this.page.waitForResponse((response) => /\/api\/kernels\?/.test(response.url()));
   }
 
+  async save() {
+    const saved = this.page.waitForResponse((response) => response.request().method() === "PUT" && /\/api\/contents\//.test(response.url()));
+    await this.page.keyboard.press("Control+s");
+    await saved;
+  }
+
   async menu(...labels) {
     await this.page.locator(".lm-MenuBar-item", { hasText: labels[0] }).click();
     await this.page.locator(".lm-Menu-item", { hasText: labels[1] }).first().click();

@@ -26,6 +26,10 @@ from support.proxy import Proxy  # noqa: E402
 
 SCENARIOS = re.findall(r"^async function (\w+)\(lab\)", (HERE / "scenarios.mjs").read_text(), re.MULTILINE)
 
+# What these show about our own programs' memory, integration tests show sooner: the sanitizers' stage leaves them out.
+LONG = {"gatewayKilledInTheMiddleOfALongCell", "gatewayStoppedAndStartedInTheMiddleOfACell", "browserOfflineForTenSeconds",
+        "networkCutBetweenNotebookServerAndGateway"}
+
 START = "start-slow"
 START_WHEN_TOLD = """
 import os, sys, time
@@ -200,7 +204,7 @@ def play(scenario, acts, shots, environment):
             browser.kill()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in SCENARIOS])
 def test_lab(scenario, acts, gateway, build, specs):
     shots = build / "test-output" / "browser"
     shots.mkdir(parents=True, exist_ok=True)
