@@ -1,4 +1,5 @@
 /* The gateway at work: signals, files that change, and the way out. */
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth.h"
@@ -220,14 +221,22 @@ static void say_hello(const struct gateway *gateway) {
     bool is_any = ip == NULL || strcmp(ip, "") == 0 || strcmp(ip, "*") == 0 ||
                   strcmp(ip, "0.0.0.0") == 0 || strcmp(ip, "::") == 0;
     bool is_ipv6 = !is_any && strchr(ip, ':') != NULL;
-    char url[256];
-    snprintf(url, sizeof url, "%s://%s%s%s:%d%s",
-             settings->certfile != NULL && settings->certfile[0] != '\0' ? "https" : "http",
-             is_ipv6 ? "[" : "", is_any ? "127.0.0.1" : ip, is_ipv6 ? "]" : "",
-             http_port(gateway->http), settings->base_url);
-    log_info("elara-gateway " ELARA_VERSION " listens on %s%s; notebook servers use it with "
-             "JUPYTER_GATEWAY_URL=%s",
-             url, is_any ? " and all other addresses" : "", url);
+    bool is_tls = settings->certfile != NULL && settings->certfile[0] != '\0';
+    bool wants_certificate = settings->client_ca != NULL && settings->client_ca[0] != '\0';
+    cleanup_free char *url =
+        memory_printf("%s://%s%s%s:%d%s", is_tls ? "https" : "http", is_ipv6 ? "[" : "",
+                      is_any ? "127.0.0.1" : ip, is_ipv6 ? "]" : "", http_port(gateway->http),
+                      settings->base_url);
+    log_info("elara-gateway " ELARA_VERSION " listens on %s%s", url,
+             is_any ? " and all other addresses" : "");
+    /* What stands in <> is to be filled in: a token is not logged. SSL_CERT_FILE is every Python's: jupyter_server forgets its own
+     * JUPYTER_GATEWAY_CA_CERTS unless it has a client certificate. */
+    log_info("to use it: JUPYTER_GATEWAY_URL=%s%s%s%s jupyter lab", url,
+             auth_is_required(gateway->auth) ? " JUPYTER_GATEWAY_AUTH_TOKEN=<token>" : "",
+             is_tls ? " SSL_CERT_FILE=<file of its CA>" : "",
+             wants_certificate ? " JUPYTER_GATEWAY_CLIENT_CERT=<file> "
+                                 "JUPYTER_GATEWAY_CLIENT_KEY=<file>"
+                               : "");
     if (kernelspecs_at(gateway->specs, 0) == NULL)
         log_warning("there is no kernelspec yet: install a kernel (such as ipykernel) or set "
                     "kernelspec-dirs; it is seen without a restart");
