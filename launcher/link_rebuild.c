@@ -22,16 +22,18 @@ enum {
 
 struct rebuilt_cell {
     uint32_t cell;
-    uint64_t first;
+    uint64_t behind; /* its messages behind this are repeated */
+    bool is_kept; /* its output is not cleared: of that, the journal has not everything any more */
 };
 
 /* What an attachment is sent before everything else. */
 struct link_rebuild {
     struct rebuilt_cell *cells;
     size_t count;
-    size_t cleared;          /* of the cells, how many were told to clear their output */
+    size_t opened;           /* of the cells, how many were told what comes */
     uint64_t position;       /* in the journal: everything up to it was sent or is not wanted */
     uint64_t until;          /* where the stream takes over */
+    uint64_t unsure_to;      /* behind it nothing has arrived */
     struct journal_lost gap; /* met on the way, not told yet */
 };
 
@@ -116,7 +118,34 @@ static bool is_unsure(const struct cells_entry *entry, const struct link_session
     return range.to > range.from && entry->last > range.from && entry->first <= range.to;
 }
 
-/* Without a beginning a cell would lose what the client has of it. */
+/* Something of the cell that anybody could see is gone from the journal, up to there. */
+static bool has_lost(const struct link_server *server, const struct cells_entry *entry,
+                     uint64_t until) {
+    struct journal_record record;
+    uint64_t seq = entry->first - 1;
+    while (seq < until && journal_next(server->journal, seq, &record) > 0) {
+        if (record.first > seq + 1 ||
+            (record.is_folded && record.mark.cell == entry->cell && record.folded.messages > 0))
+            return true;
+        seq = record.seq;
+    }
+    return false;
+}
+
+/* Clearing a cell of which the client may have what is gone would take that from it. Such a one goes on behind what is sure; but who is asked for
+ * input is asked again. */
+static struct rebuilt_cell begin_cell(const struct link_session *session,
+                                      const struct cells_entry *entry, struct range range) {
+    uint64_t seen = range.to > range.from ? range.to : range.from;
+    if (!has_lost(session->server, entry, seen))
+        return (struct rebuilt_cell){.cell = entry->cell, .behind = entry->first - 1};
+    uint64_t behind = range.from;
+    if (is_asking(entry, session) && entry->prompt <= behind)
+        behind = entry->prompt - 1;
+    return (struct rebuilt_cell){.cell = entry->cell, .behind = behind, .is_kept = true};
+}
+
+/* Without a beginning a cell would lose what the client has of it. A newcomer has nothing. */
 static struct link_rebuild *choose(const struct link_session *session, struct range range,
                                    bool is_known) {
     const struct cells *table = session->server->cells;
@@ -126,7 +155,9 @@ static struct link_rebuild *choose(const struct link_session *session, struct ra
     size_t at = 0;
     while ((entry = cells_next(table, &at)) != NULL)
         if (entry->is_whole && (is_known ? is_unsure(entry, session, range) : entry->is_running))
-            rebuild->cells[rebuild->count++] = (struct rebuilt_cell){entry->cell, entry->first};
+            rebuild->cells[rebuild->count++] =
+                is_known ? begin_cell(session, entry, range)
+                         : (struct rebuilt_cell){.cell = entry->cell, .behind = entry->first - 1};
     if (rebuild->count > 0) {
         rebuild->cells = memory_resize(rebuild->cells, rebuild->count * sizeof *rebuild->cells);
         return rebuild;
@@ -145,10 +176,11 @@ void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
         rebuild->until = attachment->position;
         rebuild->position = UINT64_MAX;
         for (size_t i = 0; i < rebuild->count; i++)
-            if (rebuild->cells[i].first - 1 < rebuild->position)
-                rebuild->position = rebuild->cells[i].first - 1;
+            if (rebuild->cells[i].behind < rebuild->position)
+                rebuild->position = rebuild->cells[i].behind;
+        rebuild->unsure_to = range.to;
         if (!is_known) { /* it has nothing to clear; a second connection of it, at once, has to get the same */
-            rebuild->cleared = rebuild->count;
+            rebuild->opened = rebuild->count;
             range = (struct range){rebuild->position, rebuild->until};
         }
         attachment->rebuild = rebuild;
@@ -159,10 +191,12 @@ void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
     remember(session, range, now_ms);
 }
 
-static const struct rebuilt_cell *find_cell(const struct link_rebuild *rebuild, uint32_t cell) {
+/* NULL: the record is of none of them, or of one before it goes on. */
+static const struct rebuilt_cell *find_cell(const struct link_rebuild *rebuild,
+                                            const struct journal_record *record) {
     for (size_t i = rebuild->count; i-- > 0;)
-        if (rebuild->cells[i].cell == cell)
-            return &rebuild->cells[i];
+        if (rebuild->cells[i].cell == record->mark.cell)
+            return record->seq > rebuild->cells[i].behind ? &rebuild->cells[i] : NULL;
     return NULL;
 }
 
@@ -182,25 +216,49 @@ static int write_clear(struct link_server *server, const struct journal_record *
                                                  json_pack("{s:b}", "wait", false)});
 }
 
-/* The first message of the cell that is still there. */
-static bool find_first(const struct link_server *server, const struct rebuilt_cell *cell,
-                       struct journal_record *ret) {
-    uint64_t seq = cell->first - 1;
-    while (journal_next(server->journal, seq, ret) > 0) {
-        if (ret->mark.cell == cell->cell && !ret->is_folded && ret->mark.class != MESSAGE_REQUEST)
+/* What comes may be there already, which is as true of what the journal has no more. */
+static int write_twice(struct link_server *server, const struct journal_record *record) {
+    struct kernel_message message = {.parent_header = record->parent_header};
+    if (!record->is_folded &&
+        kernel_message_parse(record->data, record->length, &message, NULL) < 0)
+        return -1;
+    return link_session_write_line(
+        server, message.parent_header, record->seq - 1,
+        "[elara] The connection broke, and not all of this cell's output is kept to show it anew. "
+        "Some of what comes next, or is said to be left out, may stand above already.");
+}
+
+static bool is_opening(const struct rebuilt_cell *cell, const struct journal_record *record) {
+    if (record->mark.cell != cell->cell || record->mark.class == MESSAGE_REQUEST)
+        return false;
+    if (!cell->is_kept)
+        return !record->is_folded;
+    if (record->is_folded)
+        return record->folded.messages > 0;
+    return record->mark.class == MESSAGE_STREAM || record->mark.class == MESSAGE_OUTPUT;
+}
+
+/* The first message of the cell that is still there; of one that is kept, the first output that may stand twice. */
+static bool find_opening(const struct link_server *server, const struct link_rebuild *rebuild,
+                         const struct rebuilt_cell *cell, struct journal_record *ret) {
+    uint64_t seq = cell->behind;
+    while (journal_next(server->journal, seq, ret) > 0 &&
+           (!cell->is_kept || ret->seq <= rebuild->unsure_to)) {
+        if (is_opening(cell, ret))
             return true;
         seq = ret->seq;
     }
     return false;
 }
 
-static enum link_step send_clears(struct link_attachment *attachment) {
+static enum link_step send_openings(struct link_attachment *attachment) {
     struct link_rebuild *rebuild = attachment->rebuild;
     struct link_server *server = attachment->session->server;
     struct journal_record record;
-    for (; rebuild->cleared < rebuild->count; rebuild->cleared++) {
-        if (!find_first(server, &rebuild->cells[rebuild->cleared], &record) ||
-            write_clear(server, &record) < 0)
+    for (; rebuild->opened < rebuild->count; rebuild->opened++) {
+        const struct rebuilt_cell *cell = &rebuild->cells[rebuild->opened];
+        if (!find_opening(server, rebuild, cell, &record) ||
+            (cell->is_kept ? write_twice(server, &record) : write_clear(server, &record)) < 0)
             continue;
         enum link_step step = link_session_emit(attachment, LINK_FLAG_REPEAT, 0,
                                                 server->scratch.data, server->scratch.length, NULL);
@@ -227,9 +285,9 @@ static bool is_repeated(const struct link_attachment *attachment,
     case MESSAGE_IDLE:
     case MESSAGE_INPUT:
     case MESSAGE_REPLY:
-        return find_cell(attachment->rebuild, record->mark.cell) != NULL;
+        return find_cell(attachment->rebuild, record) != NULL;
     case MESSAGE_PROMPT:
-        return find_cell(attachment->rebuild, record->mark.cell) != NULL &&
+        return find_cell(attachment->rebuild, record) != NULL &&
                !cells_is_over(session->server->cells, record->mark.cell, record->seq);
     default:
         return false;
@@ -237,10 +295,12 @@ static bool is_repeated(const struct link_attachment *attachment,
 }
 
 /* What the cap took is said in the cell in whose place it is noticed. */
-static enum link_step send_gap(struct link_attachment *attachment, struct bytes parent_header) {
+static enum link_step send_gap(struct link_attachment *attachment,
+                               const struct journal_record *record, struct bytes parent_header) {
     struct link_server *server = attachment->session->server;
     struct journal_lost *gap = &attachment->rebuild->gap;
-    if (gap->messages == 0 || link_session_write_lost(server, parent_header, *gap) < 0)
+    if (gap->messages == 0 ||
+        link_session_write_lost(server, parent_header, record->seq - 1, *gap) < 0)
         return LINK_STEP_DONE;
     enum link_step step = link_session_emit(attachment, LINK_FLAG_REPEAT, 0, server->scratch.data,
                                             server->scratch.length, NULL);
@@ -256,7 +316,7 @@ static enum link_step repeat_message(struct link_attachment *attachment,
     if (rebuild->gap.messages > 0) {
         struct kernel_message message = {.channel = CHANNEL_IOPUB};
         (void)kernel_message_parse(record->data, record->length, &message, NULL);
-        enum link_step step = send_gap(attachment, message.parent_header);
+        enum link_step step = send_gap(attachment, record, message.parent_header);
         if (step != LINK_STEP_DONE)
             return step;
     }
@@ -268,21 +328,46 @@ static enum link_step repeat_message(struct link_attachment *attachment,
                              record->length, record);
 }
 
+/* What the row says is missing, of the numbers behind this one. */
+static struct journal_lost lost_behind(const struct journal *journal,
+                                       const struct journal_record *row, uint64_t behind) {
+    struct journal_record part = *row;
+    if (row->first <= behind)
+        (void)journal_next(journal, behind, &part);
+    return part.folded;
+}
+
 /* Rows of folded messages that follow each other are told in one. */
 static enum link_step repeat_folded(struct link_attachment *attachment,
                                     const struct journal_record *record) {
     struct journal_lost *gap = &attachment->rebuild->gap;
-    if (find_cell(attachment->rebuild, record->mark.cell) == NULL)
+    const struct rebuilt_cell *cell = find_cell(attachment->rebuild, record);
+    if (cell == NULL)
         return LINK_STEP_DONE;
     struct journal_lost before = *gap;
-    gap->messages += record->folded.messages;
-    gap->bytes += record->folded.bytes;
+    struct journal_lost lost =
+        lost_behind(attachment->session->server->journal, record, cell->behind);
+    gap->messages += lost.messages;
+    gap->bytes += lost.bytes;
     if (record->goes_on)
         return LINK_STEP_DONE;
-    enum link_step step = send_gap(attachment, record->parent_header);
+    enum link_step step = send_gap(attachment, record, record->parent_header);
     if (step != LINK_STEP_DONE)
         *gap = before; /* it comes again */
     return step;
+}
+
+/* The stream tells of a row what is behind the cursor; with it, what the rebuild has met of the same output. */
+static void hand_over(struct link_attachment *attachment, const struct journal_record *row) {
+    struct link_rebuild *rebuild = attachment->rebuild;
+    const struct journal *journal = attachment->session->server->journal;
+    const struct rebuilt_cell *cell = find_cell(rebuild, row);
+    if (!row->is_folded || row->folded.messages == 0 || cell == NULL)
+        return;
+    struct journal_lost all = lost_behind(journal, row, cell->behind);
+    struct journal_lost rest = lost_behind(journal, row, rebuild->until);
+    attachment->folded.messages = rebuild->gap.messages + all.messages - rest.messages;
+    attachment->folded.bytes = rebuild->gap.bytes + all.bytes - rest.bytes;
 }
 
 static enum link_step repeat(struct link_attachment *attachment,
@@ -309,12 +394,16 @@ enum link_step link_rebuild_step(struct link_attachment *attachment) {
     struct link_rebuild *rebuild = attachment->rebuild;
     const struct journal *journal = attachment->session->server->journal;
     struct journal_record record;
-    enum link_step step = send_clears(attachment);
-    while (step == LINK_STEP_DONE && journal_next(journal, rebuild->position, &record) > 0 &&
+    enum link_step step = send_openings(attachment);
+    bool is_more = false;
+    while (step == LINK_STEP_DONE &&
+           (is_more = journal_next(journal, rebuild->position, &record) > 0) &&
            record.seq <= rebuild->until)
         step = repeat(attachment, &record);
     if (step != LINK_STEP_DONE)
         return step;
+    if (is_more)
+        hand_over(attachment, &record);
     free(rebuild->cells);
     free(rebuild);
     attachment->rebuild = NULL;

@@ -218,8 +218,11 @@ enum link_step link_session_emit(struct link_attachment *attachment, uint8_t fla
                                  const void *payload, size_t length,
                                  const struct journal_record *record);
 bool link_session_concerns(const struct link_session *session, const struct journal_record *record);
-/* A line on stderr in the cell of parent_header (empty: in none), in the place of what the cap took; into server->scratch. */
-int link_session_write_lost(struct link_server *server, struct bytes parent_header,
+/* A line on stderr in the cell of parent_header (empty: in none), which goes in front of what comes behind seq; into server->scratch. */
+int link_session_write_line(struct link_server *server, struct bytes parent_header, uint64_t seq,
+                            const char *line);
+/* The same in the place of what the cap took. */
+int link_session_write_lost(struct link_server *server, struct bytes parent_header, uint64_t seq,
                             struct journal_lost lost);
 
 /* link_rebuild.c */

@@ -16,6 +16,9 @@
 /* More than were ever sent behind the journal's end is damage, not loss. */
 #define NUMBERS_LOST_MAX (UINT64_C(1) << 40)
 
+/* For the kernel's last message: what is behind it is gone. */
+enum { LOOKED_BACK_MAX = 1000 };
+
 /* --- attachments of a peer, by number --- */
 
 /* Where the number is, or where it would be. */
@@ -413,26 +416,43 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
 
 /* --- sending --- */
 
-/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear the kernel's. */
-static void find_kernel_session(const struct journal *journal, char *ret, size_t size) {
-    struct journal_record record;
+static bool read_session(const struct journal_record *record, char *ret, size_t size) {
     struct kernel_message message;
-    if (journal_next(journal, journal_last(journal) - 1, &record) <= 0 || record.is_folded ||
-        kernel_message_parse(record.data, record.length, &message, NULL) < 0 ||
-        json_scan_text(message.header, "session", ret, size) < 0)
-        text_uuid4(ret);
+    return !record->is_folded && record->session != JOURNAL_NOBODY &&
+           kernel_message_parse(record->data, record->length, &message, NULL) == 0 &&
+           json_scan_text(message.header, "session", ret, size) >= 0;
 }
 
-int link_session_write_lost(struct link_server *server, struct bytes parent_header,
-                            struct journal_lost lost) {
-    char session[128], text[256];
-    find_kernel_session(server->journal, session, sizeof session);
-    snprintf(
-        text, sizeof text,
-        "\n[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
-        " messages (%" PRIu64 " bytes) were left out here.\n",
-        lost.messages, lost.bytes);
+/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear that of the next one, or else of
+ * the last. */
+static void find_kernel_session(const struct journal *journal, uint64_t seq, char *ret,
+                                size_t size) {
+    struct journal_record record;
+    for (uint64_t at = seq; journal_next(journal, at, &record) > 0; at = record.seq)
+        if (read_session(&record, ret, size))
+            return;
+    for (uint64_t at = seq; at > 0 && seq - at < LOOKED_BACK_MAX; at--)
+        if (journal_next(journal, at - 1, &record) > 0 && read_session(&record, ret, size))
+            return;
+    text_uuid4(ret);
+}
+
+int link_session_write_line(struct link_server *server, struct bytes parent_header, uint64_t seq,
+                            const char *line) {
+    char session[256];
+    cleanup_free char *text = memory_printf("\n%s\n", line);
+    find_kernel_session(server->journal, seq, session, sizeof session);
     return message_make_stderr(&server->scratch, session, parent_header, text);
+}
+
+int link_session_write_lost(struct link_server *server, struct bytes parent_header, uint64_t seq,
+                            struct journal_lost lost) {
+    char line[256];
+    snprintf(line, sizeof line,
+             "[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
+             " messages (%" PRIu64 " bytes) were left out here.",
+             lost.messages, lost.bytes);
+    return link_session_write_line(server, parent_header, seq, line);
 }
 
 bool link_session_concerns(const struct link_session *session,
@@ -477,7 +497,7 @@ static enum link_step send_notice(struct link_attachment *attachment, uint64_t s
     struct link_server *server = attachment->session->server;
     lost.messages += attachment->folded.messages;
     lost.bytes += attachment->folded.bytes;
-    if (link_session_write_lost(server, parent, lost) < 0)
+    if (link_session_write_lost(server, parent, seq, lost) < 0)
         return LINK_STEP_DONE; /* unreachable: it is small */
     enum link_step step =
         send_numbered(attachment, seq, server->scratch.data, server->scratch.length, NULL);

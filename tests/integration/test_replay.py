@@ -1,5 +1,6 @@
 """Whatever breaks, and however often within one cell: in the end it shows what an undisturbed run shows."""
 import random
+import re
 import select
 
 import pytest
@@ -214,6 +215,44 @@ def test_question_is_asked_again_and_answered_once(gateway, way):
         _, after = notebook.execute("print('after')")
         assert notebook.read(after)
         assert cell.is_done and cell.text() == "asking\nHello Ada\n" and cell.prompts == []
+
+
+LINES = 6000
+LONG = f"""
+import time
+for i in range({LINES}):
+    print("line", i, "x" * 1000, flush=True)
+    if i % 10 == 0:
+        time.sleep(0.005)
+"""
+
+
+def lines_of(cell):
+    return [int(number) for number in re.findall(r"line (\d+) x", cell.text())]
+
+
+@pytest.mark.parametrize("way", ["reset", "cut", "half_open", "clean", "killed"])
+def test_cell_that_is_longer_than_the_journal_keeps_what_it_showed(start_gateway, way):
+    gateway = start_gateway("--journal-size", "1M")
+    with gateway.kernel("python3") as kernel_id, Proxy(gateway.port) as proxy:
+        notebook = Notebook(gateway, kernel_id, through=proxy, timeout=60)
+        notebook.client.kernel_info(60)
+        trouble = Trouble(gateway, notebook, proxy)
+        _, cell = notebook.execute(LONG)
+        shown = set()
+        for count in (100, 1500, 20, 1500):
+            notebook.read(cell, count)
+            shown.update(lines_of(cell))
+            getattr(trouble, way)()
+        while not notebook.read(cell):
+            notebook.connect()
+        told = cell.text("stderr")
+        lines = lines_of(cell)
+        assert shown <= set(lines) and lines[-1] == LINES - 1
+        assert {reply["status"] for reply in cell.replies} == {"ok"} and cell.is_idle
+        assert "may stand above already" in told, "it went on where a part of it was gone"
+        left_out = sum(map(int, re.findall(r": (\d+) messages", told)))
+        assert LINES - len(set(lines)) <= left_out
 
 
 def test_newcomer_sees_the_cell_that_runs_from_its_start(gateway):
