@@ -25,9 +25,12 @@ int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
     launcher->policy = (struct restart_policy){.limit = launch->restart_limit,
                                                .stable_after_ms = launch->stable_after_ms};
     if (connection_create(launch->transport, launcher->directory, launch->kernel_name,
-                          &launcher->connection, err) < 0 ||
-        connection_write(&launcher->connection, launcher->connection_path, err) < 0)
+                          &launcher->connection, err) < 0)
         return -1;
+    launcher->is_connection_unwritten =
+        connection_write(&launcher->connection, launcher->connection_path, err) < 0;
+    if (launcher->is_connection_unwritten && !launcher->resume.is_due)
+        return -1; /* else there is an output to be kept, whatever becomes of the kernel */
     launcher->wire = kernel_wire_create(launcher->connection.key);
     launcher->output = kernel_output_create(launcher->output_path, launch->output_bytes);
     return 0;
@@ -196,8 +199,13 @@ static void give_up(struct launcher *launcher, const char *reason) {
 void launcher_kernel_start(struct launcher *launcher) {
     struct error err;
     launcher_stage(launcher, "starting the process");
-    if (start_process(launcher, &err) < 0)
+    if (launcher->is_connection_unwritten)
+        launcher->is_connection_unwritten =
+            connection_write(&launcher->connection, launcher->connection_path, &err) < 0;
+    if (launcher->is_connection_unwritten || start_process(launcher, &err) < 0) {
         give_up(launcher, err.text);
+        link_server_resume(launcher->link); /* what waited is answered */
+    }
 }
 
 /* --- ready --- */

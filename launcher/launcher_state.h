@@ -109,6 +109,7 @@ struct launcher {
     /* the process (launcher_kernel.c, launcher_ending.c) */
     struct kernel_output *output;
     struct connection connection;
+    bool is_connection_unwritten; /* its file is not there, or an earlier launcher's */
     struct kernel_wire *wire;
     struct restart_policy policy;
     struct kernel_process *process; /* NULL: there is none */

@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from test_auth import as_user, token_file
+
 
 
 def read(gateway, kernel_id, query="", **headers):
@@ -99,3 +101,24 @@ def test_elara_journal_says_what_is_wrong(build, gateway, arguments):
     done = subprocess.run([build / "elara", "journal", *arguments, "--url", f"http://127.0.0.1:{gateway.port}/"], capture_output=True,
                           text=True, timeout=60)
     assert done.returncode == 2 and "elara journal" in done.stderr
+
+
+def test_journal_is_its_owners_and_the_administrators(start_gateway, connect, build, tmp_path):
+    users = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"), ("ops", "admin", "ops-token"))
+    gateway = start_gateway("--auth-token-file", str(users))
+    gateway.token = "anna-token"
+    kernel_id = gateway.start_kernel()["id"]
+    connect(gateway, kernel_id).run_cell("print secret")
+    path = f"/api/kernels/{kernel_id}/journal"
+    answers = {name: gateway.get(path, headers=as_user(name)) for name in ("anna", "bert", "ops", "nobody")}
+    assert {name: answer.status_code for name, answer in answers.items()} == {"anna": 200, "bert": 404, "ops": 200, "nobody": 401}
+    assert [name for name, answer in answers.items() if "secret" in answer.text] == ["anna", "ops"]
+
+    def elara_journal(token):
+        return subprocess.run([build / "elara", "journal", kernel_id, "--url", gateway.base], capture_output=True, text=True, timeout=60,
+                              env={"ELARA_TOKEN": token})
+
+    assert "secret" in elara_journal("anna-token").stdout
+    for token, word in (("wrong-token", "does not know this token"), ("bert-token", "404")):
+        done = elara_journal(token)
+        assert done.returncode == 1 and word in done.stderr and done.stdout == ""
