@@ -363,6 +363,13 @@ void launcher_answer_lost(void *context, session_number session, struct bytes he
         "This cell did not run: it was lost with the gateway that had read it. Run it again.";
     struct launcher *launcher = context;
     say_status(launcher, header, "busy");
+    publish_notice(launcher, CHANNEL_IOPUB, 0, /* the gateway may have shown the start's stages */
+                   message_make(&launcher->scratch, &(struct message_recipe){
+                                                        .channel = CHANNEL_IOPUB,
+                                                        .type = "clear_output",
+                                                        .session = notice_session(launcher),
+                                                        .parent_header = header,
+                                                        .content = json_pack("{s:b}", "wait", 0)}));
     publish_notice(launcher, CHANNEL_IOPUB, 0,
                    message_make_stderr(&launcher->scratch, notice_session(launcher), header, text));
     say_failed(launcher, session, header, "RequestLost", text);

@@ -45,6 +45,12 @@ enum link_type {
     LINK_EXIT = 41,
 };
 
+/* seq of an ANNOUNCE */
+enum link_announcement {
+    LINK_ANNOUNCE_MAY_COME = 0,
+    LINK_ANNOUNCE_GIVEN_UP = 1,
+};
+
 enum {
     LINK_FLAG_EXTERNAL = 1, /* the payload is a further part */
     LINK_FLAG_REPEAT = 2,   /* a MESSAGE that rebuilds a cell */

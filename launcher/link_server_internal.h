@@ -43,6 +43,7 @@ enum {
     SERVER_ANNOUNCED_MAX = 1000,
     SERVER_ANNOUNCED_BYTES_MAX = 1 << 20,
     SERVER_ANNOUNCED_GRACE_MS = 15000, /* a gateway may be connecting again */
+    SERVER_ANNOUNCED_ASKED_MS = 3000,  /* to answer, while another one has the session */
     SERVER_REST_MS = 5000,
     SESSION_SKIPPED_MAX = 8,
 };
@@ -259,6 +260,8 @@ bool link_announce_came(const struct link_attachment *attachment,
                         const struct kernel_message *message);
 void link_announce_gateway_gone(struct link_server *server, uint64_t gateway);
 void link_announce_gateway_back(struct link_server *server, uint64_t gateway);
+/* The session's client may have gone over to this gateway. */
+void link_announce_attached(const struct link_attachment *attachment);
 void link_announce_free(struct link_server *server);
 
 /* link_commands.c */

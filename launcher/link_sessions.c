@@ -310,6 +310,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     link_server_clear_deadline(server, &session->forget);
     session->slot->left_us = 0;
     emit_attached(attachment, resumed);
+    link_announce_attached(attachment);
     if (wish->rebuild && link_peer_has_capability(peer, "rebuild"))
         link_rebuild_start(attachment, is_known);
 }

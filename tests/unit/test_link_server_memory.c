@@ -173,8 +173,14 @@ static void test_numbers_go_on_without_the_journal(void **state) {
 #define HEADER(id) "{\"msg_id\":\"" id "\",\"msg_type\":\"execute_request\"}"
 
 static void announce(struct peer *peer, uint16_t attachment, const char *header) {
-    peer_frame(peer, LINK_ANNOUNCE, attachment, 0, header, strlen(header));
+    peer_frame(peer, LINK_ANNOUNCE, attachment, LINK_ANNOUNCE_MAY_COME, header, strlen(header));
     peer_send(peer);
+}
+
+static void give_up(struct peer *peer, uint16_t attachment, const char *header) {
+    peer_frame(peer, LINK_ANNOUNCE, attachment, LINK_ANNOUNCE_GIVEN_UP, header, strlen(header));
+    peer_send(peer);
+    peer_expect_nothing(peer);
 }
 
 static void execute(struct peer *peer, uint16_t attachment, uint64_t number, const char *header) {
@@ -230,22 +236,74 @@ static void test_what_was_announced_and_lost_is_answered(void **state) {
     peer_destroy(peer);
 }
 
-static void test_a_gateway_that_comes_back_has_lost_nothing(void **state) {
+static void test_a_gateway_that_comes_back_says_what_it_still_has(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
     announce(peer, 1, HEADER("waits"));
+    announce(peer, 1, HEADER("dropped"));
     peer_expect_nothing(peer);
     forget(peer);
     peer_destroy(peer);
     peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    announce(peer, 1, HEADER("waits"));
+    peer_expect_nothing(peer);
     link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_GRACE_MS + 1);
-    assert_int_equal(world->lost, 0);
+    assert_int_equal(world->lost, 1);
+    assert_string_equal(world->lost_header, HEADER("dropped"));
     execute(peer, 1, 1, HEADER("waits"));
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 1);
     peer_destroy(peer);
+}
+
+static void test_what_is_given_up_is_answered_at_once(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    announce(peer, 1, HEADER("announced"));
+    give_up(peer, 1, HEADER("announced"));
+    assert_int_equal(world->lost, 1);
+    assert_string_equal(world->lost_header, HEADER("announced"));
+    give_up(peer, 1, HEADER("never said before"));
+    assert_int_equal(world->lost, 2);
+    assert_string_equal(world->lost_header, HEADER("never said before"));
+    assert_int_equal(world->server->announced_count, 0);
+    forget(peer);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + 2 * SERVER_ANNOUNCED_GRACE_MS);
+    assert_int_equal(world->lost, 2);
+    peer_destroy(peer);
+}
+
+/* The client is at another gateway: the one that has its request is asked whether it lives. */
+static void test_a_gateway_is_asked_when_its_client_is_elsewhere(void **state) {
+    struct world *world = *state;
+    struct peer *first = peer_welcomed(world, "g"), *second = peer_welcomed(world, "h");
+    peer_attach(first, 1, "s", WINDOW, "cursor", NULL, NULL);
+    announce(first, 1, HEADER("waits"));
+    peer_expect_nothing(first);
+    peer_attach(second, 1, "s", WINDOW, "cursor", NULL, NULL);
+    peer_expect(first, LINK_PING, 0);
+    peer_frame(first, LINK_PONG, 0, 0, NULL, 0);
+    peer_send(first);
+    peer_expect_nothing(first);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_ASKED_MS + 1);
+    assert_int_equal(world->lost, 0);
+
+    usleep(2000); /* whatever it said is older than the next question */
+    peer_attach(second, 2, "s", WINDOW, "cursor", NULL, NULL);
+    peer_expect(first, LINK_PING, 0);
+    link_server_run_deadlines(world->server,
+                              clock_monotonic_ms() + SERVER_ANNOUNCED_ASKED_MS - 100);
+    assert_int_equal(world->lost, 0);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_ASKED_MS + 1);
+    assert_int_equal(world->lost, 1);
+    execute(first, 1, 1, HEADER("waits")); /* it had only been asleep */
+    peer_expect_nothing(first);
+    assert_int_equal(world->request_count, 0);
+    peer_destroy(first);
+    peer_destroy(second);
 }
 
 static void test_announcements_are_limited(void **state) {
@@ -271,7 +329,9 @@ int main(void) {
         test_server(test_sessions_outlive_the_server),
         test_server(test_numbers_go_on_without_the_journal),
         test_server(test_what_was_announced_and_lost_is_answered),
-        test_server(test_a_gateway_that_comes_back_has_lost_nothing),
+        test_server(test_a_gateway_that_comes_back_says_what_it_still_has),
+        test_server(test_what_is_given_up_is_answered_at_once),
+        test_server(test_a_gateway_is_asked_when_its_client_is_elsewhere),
         test_server(test_announcements_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
