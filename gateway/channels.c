@@ -233,11 +233,26 @@ static bool forward_request(void *context, const void *message, size_t length) {
     return true;
 }
 
-/* Backpressure: what the launcher does not take waits in the client's own TCP window. */
+static bool is_recorded(void *context) {
+    const struct client *client = context;
+    return client->attachment != NULL && attachment_is_recorded(client->attachment);
+}
+
+/* A dead kernel's requests are answered here. */
+static bool may_read(const struct client *client) {
+    if (client->kernel == NULL)
+        return true;
+    enum kernel_phase phase = kernel_status(client->kernel)->phase;
+    if (phase == KERNEL_DEAD || phase == KERNEL_GONE)
+        return true;
+    return client->attachment != NULL && attachment_may_send(client->attachment) &&
+           !standin_is_full(client->standin);
+}
+
+/* Backpressure: what the launcher does not take waits in the client's own TCP window. So does what comes before the launcher is there: should we
+ * die with what we have read, nobody would know of it. */
 static void client_throttle(struct client *client) {
-    bool full = client->kernel != NULL &&
-                (standin_is_full(client->standin) ||
-                 (client->attachment != NULL && !attachment_may_send(client->attachment)));
+    bool full = !may_read(client);
     if (full == client->paused)
         return;
     client->paused = full;
@@ -369,7 +384,8 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
         return;
     }
     client->kernel = kernel;
-    client->standin = standin_create(channels->loop, kernel, standin_say, forward_request, client);
+    client->standin =
+        standin_create(channels->loop, kernel, standin_say, forward_request, is_recorded, client);
     client->watcher = (struct kernel_watcher){.changed = on_kernel_changed, .context = client};
     delivery_init(&client->delivery, channels->loop, client->ws, (size_t)channels->settings.window);
     list_append(&channels->clients, &client->node);

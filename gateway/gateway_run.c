@@ -9,6 +9,7 @@
 #include "gateway/handover.h"
 #include "gateway/http.h"
 #include "gateway/kernels.h"
+#include "gateway/links.h"
 #include "gateway/loop.h"
 #include "gateway/session_adoption.h"
 #include "kernelspecs/kernelspecs.h"
@@ -157,6 +158,7 @@ static void begin_end(struct gateway_run *run) {
     http_stop_accepting(gateway->http);
     loop_deadline_set(gateway->loop, &run->patience,
                       gateway->settings->shutdown_wait_ms + SHUTDOWN_MARGIN_MS);
+    links_give_up_requests(gateway->links);
     channels_close_all(gateway->channels);
     run->farewell_left_ms = FAREWELL_MS;
     loop_deadline_set(gateway->loop, &run->farewell, FAREWELL_POLL_MS);

@@ -155,10 +155,18 @@ static void on_retention(void *context) {
     kernel_stop(kernel, reason);
 }
 
+/* During a restart its launcher takes requests for ones that were meant for the process that goes. At all other times it keeps them itself, and they
+ * outlive us there. */
+static void hold_requests(const struct kernel *kernel) {
+    link_hold_requests(kernel->link, kernel->status.phase == KERNEL_RESTARTING);
+}
+
 static void enter(struct kernel *kernel, enum kernel_phase phase) {
     struct kernels *kernels = kernel->kernels;
     loop_deadline_clear(kernels->loop, &kernel->deadline);
     kernel->status.phase = phase;
+    if (kernel->link != NULL)
+        hold_requests(kernel);
     if (phase != KERNEL_DEAD && phase != KERNEL_GONE && kernel->reason != NULL)
         kernel_set_reason(kernel, NULL, NULL);
     if (phase == KERNEL_LAUNCHING)
@@ -376,6 +384,7 @@ static void on_reachable(void *context, const char *endpoint, const char *server
         fail(kernel, err.text);
         return;
     }
+    hold_requests(kernel);
     kernel_changed(kernel);
     if (is_dead)
         return; /* retention goes on */

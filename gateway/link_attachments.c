@@ -3,14 +3,12 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/links_internal.h"
-#include "launcher/message_class.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define LOG_AREA "gateway/link_attachments"
 
-enum { ANNOUNCED_HEADER_MAX = 4096 };
 enum { FIRST_SLOTS = 2, ATTACHMENTS_MAX = 16384 };
 
 /* Numbers. One is not used again for a long time, so that frames still under way to an earlier attachment find nobody;
@@ -68,16 +66,10 @@ static struct link_session *join_session(struct link *link, const char *id) {
     return session;
 }
 
-static void free_request(struct link_request *request) {
-    list_remove(&request->node);
-    zmq_msg_close(&request->message);
-    free(request);
-}
-
 static void drop_sent(struct link_session *session, const struct attachment *owner) {
     list_each (&session->sent, struct link_request, node, request)
         if (request->attachment == owner)
-            free_request(request);
+            link_request_free(request);
 }
 
 static void leave_session(struct link_session *session, struct attachment *attachment) {
@@ -115,7 +107,7 @@ static void wake(struct attachment *attachment) {
 static void end(struct attachment *attachment) {
     struct link *link = attachment->link;
     list_each (&attachment->queue, struct link_request, node, request)
-        free_request(request);
+        link_request_free(request);
     leave_session(attachment->session, attachment);
     attachment->session = NULL;
     attachment->state = ATTACHMENT_ENDED;
@@ -171,8 +163,14 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
 /* What its client sent is still to reach the kernel, also when the client has left: then it lingers, without events, until the launcher has
  * taken that. */
 static bool has_unfinished(const struct attachment *attachment) {
-    return !list_is_empty(&attachment->queue) ||
-           (attachment->session->id != NULL && attachment->outstanding > 0);
+    if (!list_is_empty(&attachment->queue))
+        return true;
+    if (attachment->session->id == NULL)
+        return false;
+    list_each (&attachment->session->sent, struct link_request, node, request)
+        if (request->attachment == attachment && !(attachment->is_given_up && request->in_flight))
+            return true;
+    return false;
 }
 
 void attachment_close(struct attachment *attachment, const struct attachment_ending *ending) {
@@ -185,12 +183,9 @@ void attachment_close(struct attachment *attachment, const struct attachment_end
         attachment->ending = *ending;
     attachment->events = (struct attachment_events){0};
     if (++link->lingering > LINK_LINGERING_MAX && has_unfinished(attachment)) {
-        log_warning("kernel %s: requests of a client that left were dropped: the kernel takes none",
+        log_warning("kernel %s: requests of a client that left are given up: the kernel takes none",
                     link->kernel_id);
-        list_each (&attachment->queue, struct link_request, node, request)
-            free_request(request);
-        drop_sent(attachment->session, attachment);
-        attachment->outstanding = 0;
+        attachment->is_given_up = true;
     }
     if (attachment->state == ATTACHMENT_DUE && !has_unfinished(attachment))
         end(attachment); /* the launcher never heard of it */
@@ -262,7 +257,8 @@ void link_attachments_renumber(struct link *link) {
 /* Requests. */
 
 bool attachment_may_send(const struct attachment *attachment) {
-    return attachment->state != ATTACHMENT_ENDED && !attachment->closing &&
+    return attachment->state == ATTACHMENT_ATTACHED && !attachment->closing &&
+           !attachment->is_given_up &&
            attachment->sent_bytes + attachment->queued_bytes < attachment->granted_bytes;
 }
 
@@ -278,6 +274,7 @@ void attachment_send(struct attachment *attachment, const void *message, size_t 
     }
     memcpy(zmq_msg_data(&request->message), message, length);
     request->attachment = attachment;
+    request->is_held = attachment->link->is_holding;
     request->length = length;
     list_append(&attachment->queue, &request->node);
     attachment->queued_bytes += length;
@@ -331,30 +328,6 @@ static enum link_sent resend(struct link_session *session, struct link *link) {
     return LINK_SENT;
 }
 
-static enum link_sent announce(struct link_request *request) {
-    const struct attachment *attachment = request->attachment;
-    struct kernel_message message;
-    if (kernel_message_parse(zmq_msg_data(&request->message), request->length, &message, NULL) <
-            0 ||
-        message.header.length > ANNOUNCED_HEADER_MAX || message_cell(message.header) == 0)
-        return LINK_SENT;
-    return link_emit(attachment->link, LINK_ANNOUNCE, attachment->number, 0, message.header.data,
-                     message.header.length);
-}
-
-/* What the launcher does not take yet: should we be lost with it, somebody has to tell its cells. */
-static enum link_sent announce_queue(const struct attachment *attachment) {
-    if (attachment->session->id == NULL || !link_has_capability(attachment->link, "announce"))
-        return LINK_SENT;
-    list_each (&attachment->queue, struct link_request, node, request) {
-        enum link_sent sent = request->is_announced ? LINK_SENT : announce(request);
-        if (sent != LINK_SENT)
-            return sent;
-        request->is_announced = true;
-    }
-    return LINK_SENT;
-}
-
 static enum link_sent flush_requests(struct attachment *attachment) {
     struct link_session *session = attachment->session;
     if (session->resend) {
@@ -365,8 +338,8 @@ static enum link_sent flush_requests(struct attachment *attachment) {
     while (!session->resend && !list_is_empty(&attachment->queue)) {
         struct link_request *request =
             list_entry(attachment->queue.head.next, struct link_request, node);
-        if (!is_granted(request))
-            return announce_queue(attachment);
+        if (!is_granted(request) || (request->is_held && attachment->link->is_holding))
+            return link_announce_queue(attachment);
         request->number = session->next_number;
         enum link_sent sent = emit_request(request);
         if (sent != LINK_SENT)
@@ -391,7 +364,7 @@ static void drop_taken(struct link_session *session, uint64_t number) {
             owner->outstanding--;
         if (owner->closing || !list_is_empty(&owner->queue))
             wake(owner); /* it may leave now, or send a large one */
-        free_request(request);
+        link_request_free(request);
     }
 }
 
@@ -520,12 +493,30 @@ static void forget(struct attachment *attachment) {
     attachment->received_base = attachment->received;
     attachment->skipped = 0;
     attachment->ack_due = false;
-    if (attachment->closing && list_is_empty(&attachment->queue) && !session->resend) {
+    if (attachment->closing && !has_unfinished(attachment)) {
         end(attachment);
         return;
     }
     set_state(attachment, ATTACHMENT_DUE);
     wake(attachment);
+}
+
+void link_hold_requests(struct link *link, bool is_holding) {
+    if (link->is_holding == is_holding)
+        return;
+    link->is_holding = is_holding;
+    for (size_t i = 0; i < link->slot_count; i++)
+        if (link->slots[i] != NULL && !list_is_empty(&link->slots[i]->queue))
+            wake(link->slots[i]);
+}
+
+void link_attachments_give_up(struct link *link) {
+    for (size_t i = 0; i < link->slot_count; i++) {
+        if (link->slots[i] == NULL)
+            continue;
+        link->slots[i]->is_given_up = true;
+        wake(link->slots[i]);
+    }
 }
 
 void link_attachments_forget(struct link *link) {
@@ -560,7 +551,8 @@ static enum link_sent flush_one(struct attachment *attachment) {
         if (attachment->ack_due)
             sent = emit_ack(attachment);
         if (sent == LINK_SENT)
-            sent = flush_requests(attachment);
+            sent = attachment->is_given_up ? link_announce_given_up(attachment)
+                                           : flush_requests(attachment);
     }
     if (sent == LINK_SENT && attachment->closing && !has_unfinished(attachment)) {
         sent = emit_detach(attachment);

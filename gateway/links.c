@@ -434,6 +434,11 @@ int links_create(struct loop *loop, struct links **ret, struct error *err) {
     return 0;
 }
 
+void links_give_up_requests(struct links *links) {
+    list_each (&links->all, struct link, node, link)
+        link_attachments_give_up(link);
+}
+
 void links_destroy(struct links *links) {
     if (links == NULL)
         return;

@@ -23,6 +23,8 @@ struct link_events {
 
 int links_create(struct loop *loop, struct links **ret, struct error *err);
 void links_destroy(struct links *links);
+/* This gateway ends: requests that the launchers have not got are answered by them, and do not run. */
+void links_give_up_requests(struct links *links);
 
 /* endpoint: a ZeroMQ address; server_key: Z85 CURVE key of the launcher or NULL (ipc). */
 int link_open(struct links *links, const char *kernel_id, const char *endpoint,
@@ -35,6 +37,9 @@ bool link_is_up(const struct link *link);
 /* Whether the launcher offers an optional feature that we offer too (docs/link-protocol.md, HELLO and WELCOME); false while the
  * link is not up. name: one of our own list (link_dispatch.c). */
 bool link_has_capability(const struct link *link, const char *name);
+
+/* While it holds, requests that come are announced to the launcher and go out when it ends. Those that came before go out. */
+void link_hold_requests(struct link *link, bool is_holding);
 
 /* result: the RESULT's tree with ok true; on failure NULL and err says why. Comes exactly once, never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over reconnects until then). */
 typedef void link_result(void *context, const json_t *result, const struct error *err);
@@ -84,6 +89,9 @@ struct attachment_ending {
 void attachment_close(struct attachment *attachment, const struct attachment_ending *ending);
 /* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our memory. Sent with the turn's batch. */
 void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed);
-bool attachment_may_send(const struct attachment *attachment); /* false: stop reading the client */
+/* False: stop reading the client. Also while it is not attached: nobody else would know of what is read. */
+bool attachment_may_send(const struct attachment *attachment);
+/* The launcher knows of all requests: should we be lost, it will answer them. */
+bool attachment_is_recorded(const struct attachment *attachment);
 /* One client message in the link's layout; kept until the launcher has taken it. */
 void attachment_send(struct attachment *attachment, const void *message, size_t length);

@@ -1,5 +1,6 @@
 /* What the files of the link client share. links.c: socket, connections, what comes in. link_send.c: what goes out.
- * link_dispatch.c: frames. link_attachments.c: client streams, their sessions and requests. link_commands.c: commands.
+ * link_dispatch.c: frames. link_attachments.c: client streams, their sessions and requests. link_announce.c: requests that may be lost.
+ * link_commands.c: commands.
  *
  * Sending is driven by state, not by queues of bytes: every object knows what the launcher has yet to hear of it, the end of the
  * turn writes that into batches. A break then only means that more is unsaid. */
@@ -74,6 +75,7 @@ struct link {
     enum link_state state;
     bool hello_due, ping_due, pong_due, reset_due;
     bool malformed_logged, refusal_logged;
+    bool is_holding;     /* requests that come now wait until it ends */
     unsigned unanswered; /* HELLOs and PINGs since anything was heard */
     uint64_t pong_seq, ping_seq;
     uint64_t journal_last;
@@ -108,6 +110,7 @@ struct link_request {
     uint64_t number;
     bool in_flight;
     bool is_announced;
+    bool is_held; /* came while the link was holding */
     size_t length;
     zmq_msg_t message;
 };
@@ -121,6 +124,7 @@ struct attachment {
     uint16_t number;
     enum attachment_state state;
     bool from_cursor, closing, ack_due, was_attached;
+    bool is_given_up; /* nothing more of it goes to the kernel; the launcher answers it */
     bool rebuilding; /* a rebuild was asked for; it is complete when a message behind it has come */
     bool has_ending;
     bool renumbered; /* the journal began again, and ATTACHED did not come yet */
@@ -180,6 +184,7 @@ struct attachment *link_attachment_find(const struct link *link, uint16_t number
 void link_attachments_forget(struct link *link);   /* the launcher knows of none any more */
 void link_attachments_renumber(struct link *link); /* the journal began again */
 void link_attachments_end(struct link *link, const char *reason);
+void link_attachments_give_up(struct link *link);
 enum link_sent link_attachments_flush(struct link *link);
 void attachment_on_attached(struct attachment *attachment, const struct link_frame *frame,
                             const uint8_t *payload);
@@ -189,6 +194,13 @@ void attachment_on_message(struct attachment *attachment, const struct link_fram
 void attachment_on_grant(struct attachment *attachment, const struct link_frame *frame,
                          const uint8_t *payload);
 void link_attachments_reap(struct links *links);
+
+/* link_announce.c */
+void link_request_free(struct link_request *request);
+/* What the launcher does not take yet: should we be lost with it, somebody has to tell its cells. */
+enum link_sent link_announce_queue(const struct attachment *attachment);
+/* For one that is_given_up: its requests that did not go out are answered by the launcher. */
+enum link_sent link_announce_given_up(struct attachment *attachment);
 
 /* link_commands.c */
 void link_commands_forget(struct link *link);

@@ -32,8 +32,9 @@ struct standin {
     struct kernel *kernel;
     standin_message *say;
     standin_forward *forward;
+    standin_recorded *recorded;
     void *context;
-    struct list held; /* the launcher is not there yet, or restarts the kernel */
+    struct list held; /* there is no way to the launcher, or it is told to end */
     size_t held_count;
     size_t held_bytes;
     struct loop_deadline tick;
@@ -56,12 +57,14 @@ static void say_made(void *context, const struct message_recipe *recipe) {
 }
 
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
-                               standin_forward *forward, void *context) {
+                               standin_forward *forward, standin_recorded *recorded,
+                               void *context) {
     struct standin *standin = memory_alloc(sizeof *standin);
     standin->loop = loop;
     standin->kernel = kernel;
     standin->say = say;
     standin->forward = forward;
+    standin->recorded = recorded;
     standin->context = context;
     standin->tick = (struct loop_deadline){.run = show_stage, .context = standin};
     standin->answerer = (struct absence){.say = say_made, .context = standin};
@@ -132,6 +135,10 @@ static void show_stage(void *context) {
     struct kernel_message cell;
     if (!find_visible_cell(standin, &cell))
         return;
+    if (!standin->shown && !standin->recorded(standin->context)) {
+        loop_deadline_set(standin->loop, &standin->tick, SHOW_EVERY_MS);
+        return; /* who is told that it is busy must be told the end, should we not live to do so */
+    }
     if (!standin->shown)
         absence_answer_begin(&standin->answerer, &cell, standin->session);
     say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
@@ -183,11 +190,9 @@ static void answer(struct standin *standin, const uint8_t *message, size_t lengt
                        kernel_display_name(standin->kernel));
 }
 
-/* Its launcher keeps requests until the kernel is ready, and answers them should it never be: they outlive us there. During a restart it takes them
- * for ones that were meant for the process that goes. */
+/* Its launcher keeps requests until the kernel is ready, and answers them should it never be: they outlive us there. */
 static bool may_forward(const struct standin *standin) {
-    enum kernel_phase phase = kernel_status(standin->kernel)->phase;
-    return phase == KERNEL_READY || phase == KERNEL_STARTING;
+    return kernel_status(standin->kernel)->phase != KERNEL_STOPPING;
 }
 
 static void forward_held(struct standin *standin) {

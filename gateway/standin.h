@@ -1,6 +1,6 @@
 /* The stand-in: speaks the Jupyter protocol to one client for a kernel that is not there yet, or not any more, since that is the
  * only way a reason reaches the person at the notebook. While the kernel starts, the first cell shows what is going on; requests go to the
- * launcher as soon as there is one, in order, and are held until then; when it is dead each request is answered with an error that says why. */
+ * launcher, in order (before there is one no client is read); when it is dead each request is answered with an error that says why. */
 #pragma once
 
 #include "gateway/kernels.h"
@@ -17,9 +17,12 @@ typedef void standin_message(void *context, const void *message, size_t length);
 /* False: there is no way to the launcher yet. */
 typedef bool standin_forward(void *context, const void *message, size_t length);
 
-/* say: a message to the client. forward: a request to the launcher. Neither may destroy the stand-in. */
+/* The launcher knows of everything that was forwarded: it will be answered, also without us. */
+typedef bool standin_recorded(void *context);
+
+/* say: a message to the client. forward: a request to the launcher. None may destroy the stand-in. */
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
-                               standin_forward *forward, void *context);
+                               standin_forward *forward, standin_recorded *recorded, void *context);
 void standin_destroy(struct standin *standin);
 
 /* To a client that has just connected: that the kernel starts, if it does. JupyterLab shows its state as unknown until it is told one. */

@@ -131,31 +131,96 @@ static void test_requests_wait_for_grants(void **state) {
     assert_true(attachment_may_send(f->a.attachment));
 }
 
+static void send_cell(struct attachment *attachment, const char *header) {
+    cleanup_buffer struct buffer message = {0};
+    struct bytes none = bytes_of_text("{}");
+    assert_int_equal(kernel_message_write(&message, CHANNEL_SHELL, bytes_of_text(header), none,
+                                          none, none, NULL, 0),
+                     0);
+    attachment_send(attachment, message.data, message.length);
+}
+
+static void expect_announced(struct fixture *f, enum link_announcement what, const char *header) {
+    const struct heard *announced = expect(f, LINK_ANNOUNCE);
+    assert_int_equal(announced->seq, what);
+    assert_int_equal(announced->length, strlen(header));
+    assert_memory_equal(announced->payload, header, strlen(header));
+}
+
+static const char cell_header[] = "{\"msg_id\":\"x\",\"msg_type\":\"execute_request\"}";
+
 /* Should this gateway be lost with it, the launcher answers its cell. */
 static void test_what_waits_for_a_grant_is_announced(void **state) {
-    static const char header[] = "{\"msg_id\":\"x\",\"msg_type\":\"execute_request\"}";
     struct fixture *f = *state;
     come_up(f);
     uint16_t a = attach(f, &f->a, "session a");
-    struct buffer message = {0};
     char *large = memory_alloc(LINK_GRANT_DEFAULT);
     attachment_send(f->a.attachment, "small", 5);
     attachment_send(f->a.attachment, large, LINK_GRANT_DEFAULT); /* nothing that can be answered */
     free(large);
-    assert_int_equal(kernel_message_write(&message, CHANNEL_SHELL, bytes_of_text(header),
-                                          bytes_of_text("{}"), bytes_of_text("{}"),
-                                          bytes_of_text("{}"), NULL, 0),
-                     0);
-    attachment_send(f->a.attachment, message.data, message.length);
-    buffer_free(&message);
-    const struct heard *announced = expect(f, LINK_ANNOUNCE);
-    assert_int_equal(announced->length, strlen(header));
-    assert_memory_equal(announced->payload, header, strlen(header));
+    send_cell(f->a.attachment, cell_header);
+    assert_false(attachment_is_recorded(f->a.attachment));
+    expect_announced(f, LINK_ANNOUNCE_MAY_COME, cell_header);
+    assert_true(attachment_is_recorded(f->a.attachment));
     settle(f);
     peer_grant(f, a, 1, LINK_GRANT_DEFAULT); /* the large one goes, the cell still waits */
     settle(f);
     assert_int_equal(count_type(f, LINK_ANNOUNCE), 1);
     assert_int_equal(count_type(f, LINK_REQUEST), 2);
+}
+
+static void test_what_comes_while_the_link_holds_is_announced_and_waits(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    attach(f, &f->a, "session a");
+    attachment_send(f->a.attachment, "before", 6);
+    link_hold_requests(f->link, true);
+    send_cell(f->a.attachment, cell_header);
+    expect_announced(f, LINK_ANNOUNCE_MAY_COME, cell_header);
+    settle(f);
+    assert_int_equal(count_type(f, LINK_REQUEST), 1);
+    link_hold_requests(f->link, false);
+    assert_int_equal(expect(f, LINK_REQUEST)->seq, 2);
+}
+
+/* What is under way goes its way; of what is not the launcher is told before the attachment ends. */
+static void test_what_is_given_up_is_said(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    attach(f, &f->a, "session a");
+    send_cell(f->a.attachment, "{\"msg_id\":\"w\",\"msg_type\":\"execute_request\"}");
+    expect(f, LINK_REQUEST);
+    link_hold_requests(f->link, true);
+    send_cell(f->a.attachment, cell_header);
+    expect_announced(f, LINK_ANNOUNCE_MAY_COME, cell_header);
+    links_give_up_requests(f->links);
+    assert_false(attachment_may_send(f->a.attachment));
+    expect_announced(f, LINK_ANNOUNCE_GIVEN_UP, cell_header);
+    settle(f);
+    assert_int_equal(count_type(f, LINK_DETACH), 0);
+    attachment_close(f->a.attachment, NULL);
+    expect(f, LINK_DETACH);
+    settle(f);
+    assert_int_equal(count_type(f, LINK_REQUEST), 1);
+}
+
+/* It leaves a request that is under way when the connection breaks: that goes out again before the attachment ends. */
+static void test_a_request_of_one_that_left_is_repeated_after_a_break(void **state) {
+    struct fixture *f = *state;
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session a");
+    attachment_send(f->a.attachment, "one", 3);
+    expect(f, LINK_REQUEST);
+    attachment_close(f->a.attachment, NULL);
+    settle(f);
+    peer_say(f, LINK_RESET, 0, 0, "");
+    expect(f, LINK_HELLO);
+    peer_welcome(f, KERNEL, 0);
+    expect(f, LINK_ATTACH);
+    peer_say(f, LINK_ATTACHED, a, 0, "{\"resumed\": true, \"next_request\": 1}");
+    assert_int_equal(expect(f, LINK_REQUEST)->seq, 1);
+    peer_grant(f, a, 1, LINK_GRANT_DEFAULT);
+    expect(f, LINK_DETACH);
 }
 
 static bool attached_twice(struct fixture *f) {
@@ -405,6 +470,9 @@ int main(void) {
         TEST(test_rebuilds),
         TEST(test_requests_wait_for_grants),
         TEST(test_what_waits_for_a_grant_is_announced),
+        TEST(test_what_comes_while_the_link_holds_is_announced_and_waits),
+        TEST(test_what_is_given_up_is_said),
+        TEST(test_a_request_of_one_that_left_is_repeated_after_a_break),
         TEST(test_reset_repeats_what_was_not_taken),
         TEST(test_without_a_session_nothing_is_repeated),
         TEST(test_two_attachments_share_a_session),
