@@ -88,7 +88,7 @@ const char *launcher_execution_state(const struct launcher *launcher) {
     case PHASE_STOPPING:
         break;
     }
-    return launcher->busy_count > 0 ? "busy" : "idle";
+    return busy_count(launcher->busy) > 0 ? "busy" : "idle";
 }
 
 static json_t *make_status(void *context) {
@@ -96,7 +96,7 @@ static json_t *make_status(void *context) {
     char activity[CLOCK_TEXT_SIZE];
     clock_format(launcher->last_activity_us, activity);
     json_int_t idle_ms =
-        launcher->busy_count > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
+        busy_count(launcher->busy) > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s}", "phase",
                      phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
                      launcher_execution_state(launcher), "last_activity", activity, "idle_ms",
@@ -432,6 +432,7 @@ int launcher_create(const char *directory, int lock_fd,
     make_token(launcher->own_session);
     make_token(launcher->notice_session);
     launcher->requests = request_table_create();
+    launcher->busy = busy_create();
     launcher->loop = zloop_new();
     zloop_set_nonstop(launcher->loop, true); /* it ends when it is told to, not by a stray EINTR */
     if (lock_directory(launcher, directory, lock_fd, err) < 0 || read_files(launcher, err) < 0 ||
@@ -474,6 +475,7 @@ void launcher_destroy(struct launcher *launcher) {
     if (launcher->signal_fd >= 0)
         close(launcher->signal_fd);
     request_table_destroy(launcher->requests);
+    busy_destroy(launcher->busy);
     kernel_output_destroy(launcher->output);
     launch_destroy(launcher->launch);
     json_decref(launcher->record);

@@ -123,7 +123,7 @@ static void take_waiting(void *context, const struct request_note *note) {
     struct launcher *launcher = context;
     if (note->is_running && !launcher->cell.is_running)
         launcher_point_at_cell(launcher, note->header, true);
-    request_table_add(launcher->requests, note->header, note->session);
+    request_table_add(launcher->requests, CHANNEL_SHELL, note->header, note->session);
 }
 
 static void stay_dead(struct launcher *launcher) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "launcher/busy.h"
 #include "launcher/connection_file.h"
 #include "launcher/exit_reason.h"
 #include "launcher/kernel_channels.h"
@@ -53,7 +54,6 @@ enum ending {
 enum {
     TOKEN_SIZE = 33,
     WAITERS_MAX = 64,
-    BUSY_MAX = 64,
     CELL_HEADER_MAX = 64 << 10,
     HELD_MAX_BYTES = 1 << 20,
     PAYLOAD_MAX = 512 << 20,
@@ -125,7 +125,7 @@ struct launcher {
     struct readiness readiness;
     int probe_timer, launch_timer, relax_timer, settle_timer;
     int settle_rounds;
-    bool had_messages; /* since the last look while settling */
+    bool had_messages; /* since the last look, of lost_timer or while settling */
     enum ending ending;
     int ending_step;
     int ending_timer;
@@ -140,12 +140,14 @@ struct launcher {
     struct buffer scratch;
     struct buffer
         held; /* messages of a process that is not ready: u32 channel, session, length, bytes */
-    uint64_t busy[BUSY_MAX];
-    size_t busy_count;
+    struct busy *busy;
+    int lost_timer; /* runs while the kernel has answered and still is busy */
+    int quiet_rounds;
     struct cell cell;
     int absent_cells;    /* answered in the place of a dead kernel */
     uint64_t unrouted;   /* answers that nobody waits for */
     uint64_t odd_states; /* status messages that clients do not understand */
+    uint64_t lost_idles; /* said in the kernel's place */
 };
 
 /* --- launcher.c --- */

@@ -14,12 +14,17 @@
 
 /* --- what goes to the clients --- */
 
+/* The kernel is quiet when nothing came in so many rounds. */
+enum { LOST_ROUND_MS = 700, LOST_ROUNDS = 2 };
+
 /* In front of each held message. */
 struct held_header {
     uint32_t channel;
     session_number session;
     uint64_t length;
 };
+
+static void say_status(struct launcher *launcher, struct bytes parent, const char *state);
 
 static void release_scratch(struct launcher *launcher) {
     if (launcher->scratch.capacity > SCRATCH_KEEP_BYTES)
@@ -80,27 +85,28 @@ static uint64_t hash_of_parent(struct bytes parent_header) {
     return json_scan_text(parent_header, "msg_id", id, sizeof id) > 0 ? hash_text(id) : 0;
 }
 
-static void remove_busy(struct launcher *launcher, uint64_t id) {
-    for (size_t i = 0; i < launcher->busy_count; i++) {
-        if (launcher->busy[i] == id) {
-            memmove(&launcher->busy[i], &launcher->busy[i + 1],
-                    (launcher->busy_count - i - 1) * sizeof launcher->busy[0]);
-            launcher->busy_count--;
-            return;
-        }
-    }
-    /* idle for something that was not busy: this kernel does not pair them, so its last word counts. */
-    launcher->busy_count = 0;
+static bool is_execute_request(struct bytes header) {
+    char type[32];
+    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
+           strcmp(type, "execute_request") == 0;
 }
 
-static void became_busy(struct launcher *launcher, struct bytes parent_header, uint64_t id) {
-    if (launcher->busy_count == BUSY_MAX)
-        remove_busy(launcher, launcher->busy[0]);
-    launcher->busy[launcher->busy_count++] = id;
+static bool is_comm(struct bytes header) {
     char type[32];
+    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
+           strncmp(type, "comm_", 5) == 0 && strcmp(type, "comm_info_request") != 0;
+}
+
+static void became_busy(struct launcher *launcher, struct bytes parent_header, uint64_t id,
+                        const struct request_facts *facts, bool is_heard) {
+    busy_begin(launcher->busy, &(struct busy_request){.id = id,
+                                                      .header = parent_header,
+                                                      .is_in_row = facts->is_in_row,
+                                                      .is_heard = is_heard,
+                                                      .is_replied = facts->is_replied,
+                                                      .has_no_reply = is_comm(parent_header)});
     struct cell *cell = &launcher->cell;
-    if (cell->is_running || json_scan_text(parent_header, "msg_type", type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0)
+    if (cell->is_running || !is_execute_request(parent_header))
         return;
     buffer_clear(&cell->header);
     if (buffer_append(&cell->header, parent_header.data, parent_header.length) == 0) {
@@ -110,10 +116,65 @@ static void became_busy(struct launcher *launcher, struct bytes parent_header, u
 }
 
 static void became_idle(struct launcher *launcher, uint64_t id) {
-    remove_busy(launcher, id);
-    if (launcher->busy_count == 0 || id == launcher->cell.id)
+    if (busy_count(launcher->busy) == 0 || id == launcher->cell.id)
         launcher->cell.is_running = false;
     launcher->idle_since_ms = clock_monotonic_ms();
+}
+
+/* --- idles that the kernel's iopub has lost (busy.h) --- */
+
+static void end_lost(struct launcher *launcher, bool is_quiet) {
+    uint64_t id;
+    for (;;) {
+        cleanup_buffer struct buffer header = {0};
+        if (!busy_take_lost(launcher->busy, is_quiet, &id, &header))
+            return;
+        if (launcher->lost_idles++ == 0)
+            log_warning("the kernel answered a request, but its idle never came: its iopub socket "
+                        "drops messages. It is said in its place (said once)");
+        became_idle(launcher, id);
+        launcher->is_status_dirty = true;
+        if (header.length > 0)
+            say_status(launcher, (struct bytes){header.data, header.length}, "idle");
+    }
+}
+
+/* Several rounds: a launcher that was kept from running has unread messages in front of it. */
+static int on_lost_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop;
+    struct launcher *launcher = context;
+    if (!launcher_timer_fired(&launcher->lost_timer, timer))
+        return 0;
+    /* Set again by the next reply. While a cell waits for its turn or runs, the kernel may be too busy to publish. */
+    if (!launcher_is_ready(launcher) || launcher->has_exited || !busy_is_answered(launcher->busy) ||
+        request_table_is_waiting(launcher->requests))
+        return 0;
+    launcher->quiet_rounds = launcher->had_messages ? 0 : launcher->quiet_rounds + 1;
+    launcher->had_messages = false;
+    if (launcher->quiet_rounds < LOST_ROUNDS) {
+        launcher_timer_set(launcher, &launcher->lost_timer, LOST_ROUND_MS, on_lost_timer);
+        return 0;
+    }
+    end_lost(launcher, true);
+    launcher_push_status(launcher);
+    link_server_flush(launcher->link);
+    return 0;
+}
+
+static void look_for_lost(struct launcher *launcher) {
+    end_lost(launcher, false);
+    if (launcher->lost_timer == 0 && busy_is_answered(launcher->busy))
+        launcher_timer_set(launcher, &launcher->lost_timer, LOST_ROUND_MS, on_lost_timer);
+}
+
+/* Its idle comes before or after it, or never: then its busy may have been lost, too. */
+static void take_reply(struct launcher *launcher, struct bytes parent_header) {
+    uint64_t id = hash_of_parent(parent_header);
+    struct request_facts facts;
+    if (!busy_replied(launcher->busy, id) && is_execute_request(parent_header) &&
+        request_table_look(launcher->requests, parent_header, &facts) && !facts.was_idle)
+        became_busy(launcher, parent_header, id, &facts, false);
+    look_for_lost(launcher);
 }
 
 /* What a kernel can say of itself. restarting and dead are the launcher's words, at which clients connect again or give the kernel up; any other
@@ -123,8 +184,7 @@ static bool is_kernels_state(const char *state) {
            strcmp(state, "starting") == 0;
 }
 
-/* busy and idle of different requests overlap (control beside shell, subshells): the kernel is idle when none is left. False: it is not
- * for clients. They lose nothing: busy stays busy until idle is said. */
+/* False: it is not for clients. They lose nothing: busy stays busy until idle is said. */
 static bool take_status(struct launcher *launcher, const struct wire_message *message) {
     char state[32];
     if (json_scan_text(message->content, "execution_state", state, sizeof state) < 0)
@@ -137,19 +197,30 @@ static bool take_status(struct launcher *launcher, const struct wire_message *me
                 state);
         return false;
     }
-    bool was_busy = launcher->busy_count > 0;
-    uint64_t id = hash_of_parent(message->parent_header);
-    if (strcmp(state, "busy") == 0)
-        became_busy(launcher, message->parent_header, id);
-    else if (strcmp(state, "idle") == 0)
+    struct bytes parent = message->parent_header;
+    bool was_busy = busy_count(launcher->busy) > 0, is_idle = strcmp(state, "idle") == 0;
+    bool is_news = true;
+    uint64_t id = hash_of_parent(parent);
+    struct request_facts facts;
+    bool is_known = is_idle ? request_table_idle(launcher->requests, parent, &facts)
+                            : request_table_look(launcher->requests, parent, &facts);
+    if (facts.is_in_row)
+        busy_overtake(launcher->busy, id);
+    if (strcmp(state, "busy") == 0) {
+        became_busy(launcher, parent, id, &facts, true);
+    } else if (is_idle) {
+        is_news = busy_end(launcher->busy, id, !is_known);
         became_idle(launcher, id);
-    if (was_busy != (launcher->busy_count > 0))
+    }
+    look_for_lost(launcher);
+    if (was_busy != (busy_count(launcher->busy) > 0))
         launcher->is_status_dirty = true;
-    return true;
+    return is_news;
 }
 
 void launcher_forget_cells(struct launcher *launcher) {
-    launcher->busy_count = 0;
+    busy_clear(launcher->busy);
+    launcher_timer_clear(launcher, &launcher->lost_timer);
     launcher->cell.is_running = false;
     buffer_clear(&launcher->cell.header);
 }
@@ -226,6 +297,8 @@ void launcher_take_message(void *context, enum kernel_channel channel,
     launcher->last_activity_us = clock_wall_us();
     launcher->has_activity = true;
     publish_message(launcher, channel, session, message);
+    if (channel == CHANNEL_SHELL || channel == CHANNEL_CONTROL)
+        take_reply(launcher, message->parent_header);
 }
 
 /* --- what the launcher says --- */
@@ -335,12 +408,6 @@ static void say_absent(void *context, const struct message_recipe *recipe) {
                    message_make(&request->launcher->scratch, recipe));
 }
 
-static bool is_execute_request(struct bytes header) {
-    char type[32];
-    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
-           strcmp(type, "execute_request") == 0;
-}
-
 /* No kernel will see this request: it is dead for good, or the request was meant for the one that is just being ended. So that nobody
  * waits for ever, it is answered here. */
 static void answer_for_absent(struct launcher *launcher, session_number session,
@@ -394,6 +461,6 @@ bool launcher_take_request(void *context, session_number session, const void *da
     if (!kernel_channels_send(launcher->channels, &message))
         return false;
     if (message.channel != CHANNEL_STDIN)
-        request_table_add(launcher->requests, message.header, session);
+        request_table_add(launcher->requests, message.channel, message.header, session);
     return true;
 }

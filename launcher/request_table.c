@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { FIRST_CAPACITY = 64 };
+enum { FIRST_CAPACITY = 64, HEADER_LENGTH_MAX = (1 << 29) - 1 };
+_Static_assert((int)REQUEST_HEADERS_MAX_BYTES <= (int)HEADER_LENGTH_MAX, "struct entry");
 
 struct entry {
     uint64_t key;
     session_number session;
-    uint32_t header_length;
+    uint32_t header_length : 29; /* bits: 10,000 entries in each launcher */
+    uint32_t is_in_row : 1, is_replied : 1, was_idle : 1;
     uint8_t *header; /* of an execute_request that waits for its reply */
 };
 
@@ -156,15 +158,22 @@ static bool is_execute_request(struct bytes header) {
            strcmp(type, "execute_request") == 0;
 }
 
-bool request_table_add(struct request_table *table, struct bytes header, session_number session) {
-    struct entry entry = {.session = session};
+static bool is_in_row(enum kernel_channel channel, struct bytes header) {
+    char subshell[REQUEST_ID_MAX + 1];
+    return channel == CHANNEL_SHELL &&
+           json_scan_text(header, "subshell_id", subshell, sizeof subshell) < 0;
+}
+
+bool request_table_add(struct request_table *table, enum kernel_channel channel,
+                       struct bytes header, session_number session) {
+    struct entry entry = {.session = session, .is_in_row = is_in_row(channel, header)};
     if (!key_of(table, header, &entry.key))
         return false;
     if (is_execute_request(header) && header.length <= REQUEST_HEADERS_MAX_BYTES &&
         table->header_bytes + header.length <= REQUEST_HEADERS_MAX_BYTES) {
         entry.header = memory_alloc(header.length);
         memcpy(entry.header, header.data, header.length);
-        entry.header_length = (uint32_t)header.length;
+        entry.header_length = (uint32_t)header.length & HEADER_LENGTH_MAX;
         table->header_bytes += header.length;
     }
     struct entry *earlier = find(table, entry.key);
@@ -199,8 +208,36 @@ bool request_table_replied(struct request_table *table, struct bytes parent_head
     if (entry == NULL)
         return false;
     *ret = entry->session;
+    entry->is_replied = true;
     forget_header(table, entry);
     return true;
+}
+
+static struct entry *look(const struct request_table *table, struct bytes parent_header,
+                          struct request_facts *ret) {
+    uint64_t key;
+    *ret = (struct request_facts){0};
+    struct entry *entry = key_of(table, parent_header, &key) ? find(table, key) : NULL;
+    if (entry != NULL)
+        *ret = (struct request_facts){entry->is_in_row, entry->is_replied, entry->was_idle};
+    return entry;
+}
+
+bool request_table_look(const struct request_table *table, struct bytes parent_header,
+                        struct request_facts *ret) {
+    return look(table, parent_header, ret) != NULL;
+}
+
+bool request_table_idle(struct request_table *table, struct bytes parent_header,
+                        struct request_facts *ret) {
+    struct entry *entry = look(table, parent_header, ret);
+    if (entry != NULL)
+        entry->was_idle = true;
+    return entry != NULL;
+}
+
+bool request_table_is_waiting(const struct request_table *table) {
+    return table->header_bytes > 0;
 }
 
 void request_table_end(struct request_table *table, request_table_waiting *waiting, void *context) {
@@ -209,6 +246,7 @@ void request_table_end(struct request_table *table, request_table_waiting *waiti
         if (entry->header == NULL)
             continue;
         waiting(context, entry->session, (struct bytes){entry->header, entry->header_length});
+        entry->is_replied = true;
         forget_header(table, entry);
     }
 }

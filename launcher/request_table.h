@@ -25,8 +25,9 @@ enum {
 struct request_table *request_table_create(void);
 void request_table_destroy(struct request_table *table);
 
-/* Notes a request. False when its header has no usable msg_id: no answer will find it. */
-bool request_table_add(struct request_table *table, struct bytes header, session_number session);
+/* Notes a request that went to the kernel on shell or control. False when its header has no usable msg_id: no answer will find it. */
+bool request_table_add(struct request_table *table, enum kernel_channel channel,
+                       struct bytes header, session_number session);
 
 /* Who asked, by an answer's parent_header. False when nobody is known. */
 bool request_table_find(const struct request_table *table, struct bytes parent_header,
@@ -34,6 +35,21 @@ bool request_table_find(const struct request_table *table, struct bytes parent_h
 /* The same for a shell or control reply, which ends the wait for one. */
 bool request_table_replied(struct request_table *table, struct bytes parent_header,
                            session_number *ret);
+
+/* What the kernel has said of a request. */
+struct request_facts {
+    bool
+        is_in_row; /* it came on shell and is of no subshell: such requests are done one after the other */
+    bool is_replied, was_idle;
+};
+/* By a parent_header. False when nobody is known who asked. */
+bool request_table_look(const struct request_table *table, struct bytes parent_header,
+                        struct request_facts *ret);
+/* The kernel is idle after it: was_idle from now on. Facts as before that. */
+bool request_table_idle(struct request_table *table, struct bytes parent_header,
+                        struct request_facts *ret);
+/* Whether an execute_request waits for its reply. */
+bool request_table_is_waiting(const struct request_table *table);
 
 /* Each execute_request that waits for its reply, oldest first; it counts as replied afterwards. */
 typedef void request_table_waiting(void *context, session_number session, struct bytes header);

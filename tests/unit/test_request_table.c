@@ -26,8 +26,8 @@ static void test_routes(void **state) {
     struct header header;
     session_number found = 0;
     struct request_table *table = request_table_create();
-    assert_true(request_table_add(table, make(&header, "alice", "1", "x"), 7));
-    assert_true(request_table_add(table, make(&header, "bob", "1", "x"), 8));
+    assert_true(request_table_add(table, CHANNEL_SHELL, make(&header, "alice", "1", "x"), 7));
+    assert_true(request_table_add(table, CHANNEL_SHELL, make(&header, "bob", "1", "x"), 8));
     assert_true(request_table_find(table, make(&header, "alice", "1", "x"), &found));
     assert_int_equal(found, 7);
     assert_true(request_table_replied(table, make(&header, "bob", "1", "other"), &found));
@@ -49,7 +49,7 @@ static void test_bad_headers(void **state) {
     struct request_table *table = request_table_create();
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct bytes header = {(const uint8_t *)wrong[i], strlen(wrong[i])};
-        assert_false(request_table_add(table, header, 1));
+        assert_false(request_table_add(table, CHANNEL_SHELL, header, 1));
         assert_false(request_table_find(table, header, &found));
         assert_false(request_table_replied(table, header, &found));
     }
@@ -57,7 +57,7 @@ static void test_bad_headers(void **state) {
     char long_id[REQUEST_ID_MAX + 2];
     memset(long_id, 'x', sizeof long_id - 1);
     long_id[sizeof long_id - 1] = '\0';
-    assert_false(request_table_add(table, make(&header, "s", long_id, "x"), 1));
+    assert_false(request_table_add(table, CHANNEL_SHELL, make(&header, "s", long_id, "x"), 1));
     request_table_destroy(table);
 }
 
@@ -70,7 +70,7 @@ static void check_limit(const char *type) {
     struct request_table *table = request_table_create();
     for (unsigned i = 0; i < REQUEST_TABLE_MAX + extra; i++) {
         snprintf(id, sizeof id, "%u", i);
-        assert_true(request_table_add(table, make(&header, "s", id, type), i + 1));
+        assert_true(request_table_add(table, CHANNEL_SHELL, make(&header, "s", id, type), i + 1));
     }
     for (unsigned i = 0; i < REQUEST_TABLE_MAX + extra; i++) {
         snprintf(id, sizeof id, "%u", i);
@@ -95,10 +95,12 @@ static void test_waiting_request_outlives_answered_ones(void **state) {
     char id[24];
     session_number found;
     struct request_table *table = request_table_create();
-    assert_true(request_table_add(table, make(&header, "s", "long", "execute_request"), 7));
+    assert_true(
+        request_table_add(table, CHANNEL_SHELL, make(&header, "s", "long", "execute_request"), 7));
     for (unsigned i = 0; i < 2 * REQUEST_TABLE_MAX; i++) {
         snprintf(id, sizeof id, "%u", i);
-        assert_true(request_table_add(table, make(&header, "s", id, "usage_request"), 8));
+        assert_true(
+            request_table_add(table, CHANNEL_SHELL, make(&header, "s", id, "usage_request"), 8));
     }
     assert_true(request_table_replied(table, make(&header, "s", "long", "x"), &found));
     assert_int_equal(found, 7);
@@ -114,7 +116,8 @@ static void test_repeated_id(void **state) {
     struct request_table *table = request_table_create();
     for (unsigned i = 0; i < 3 * REQUEST_TABLE_MAX; i++) {
         snprintf(id, sizeof id, "%u", i % 100);
-        assert_true(request_table_add(table, make(&header, "s", id, "execute_request"), i));
+        assert_true(
+            request_table_add(table, CHANNEL_SHELL, make(&header, "s", id, "execute_request"), i));
     }
     for (unsigned i = 0; i < 100; i++) {
         snprintf(id, sizeof id, "%u", i);
@@ -141,10 +144,10 @@ static void test_end(void **state) {
     session_number found;
     struct ended ended = {""};
     struct request_table *table = request_table_create();
-    request_table_add(table, make(&header, "s", "a", "execute_request"), 1);
-    request_table_add(table, make(&header, "s", "b", "kernel_info_request"), 1);
-    request_table_add(table, make(&header, "s", "c", "execute_request"), 2);
-    request_table_add(table, make(&header, "s", "d", "execute_request"), 3);
+    request_table_add(table, CHANNEL_SHELL, make(&header, "s", "a", "execute_request"), 1);
+    request_table_add(table, CHANNEL_SHELL, make(&header, "s", "b", "kernel_info_request"), 1);
+    request_table_add(table, CHANNEL_SHELL, make(&header, "s", "c", "execute_request"), 2);
+    request_table_add(table, CHANNEL_SHELL, make(&header, "s", "d", "execute_request"), 3);
     request_table_replied(table, make(&header, "s", "c", "x"), &found);
     request_table_end(table, note, &ended);
     assert_string_equal(ended.text, "1:{\"msg_id\":\"a\" 3:{\"msg_id\":\"d\" ");
@@ -166,7 +169,8 @@ static void test_headers_are_bounded(void **state) {
         memset(text, ' ', sizeof text);
         memcpy(text, start, (size_t)length);
         text[(1 << 20) - 1] = '}';
-        assert_true(request_table_add(table, (struct bytes){(const uint8_t *)text, 1 << 20},
+        assert_true(request_table_add(table, CHANNEL_SHELL,
+                                      (struct bytes){(const uint8_t *)text, 1 << 20},
                                       (session_number)i + 1));
     }
     request_table_end(table, note, &ended); /* 4 MiB of headers, the rest is not kept */
@@ -175,10 +179,42 @@ static void test_headers_are_bounded(void **state) {
     request_table_destroy(table);
 }
 
+static struct bytes text_of(const char *text) {
+    return (struct bytes){(const uint8_t *)text, strlen(text)};
+}
+
+static void test_what_is_known_of_a_request(void **state) {
+    (void)state;
+    static const char shell[] = "{\"msg_id\":\"a\",\"msg_type\":\"x\",\"subshell_id\":null}";
+    static const char subshell[] = "{\"msg_id\":\"b\",\"msg_type\":\"x\",\"subshell_id\":\"one\"}";
+    static const char control[] = "{\"msg_id\":\"c\",\"msg_type\":\"execute_request\"}";
+    struct request_facts facts;
+    session_number found;
+    struct request_table *table = request_table_create();
+    request_table_add(table, CHANNEL_SHELL, text_of(shell), 1);
+    request_table_add(table, CHANNEL_SHELL, text_of(subshell), 1);
+    assert_false(request_table_is_waiting(table));
+    request_table_add(table, CHANNEL_CONTROL, text_of(control), 1);
+    assert_true(request_table_is_waiting(table));
+    assert_false(request_table_look(table, text_of("{\"msg_id\":\"d\"}"), &facts));
+    assert_true(request_table_look(table, text_of(shell), &facts));
+    assert_true(facts.is_in_row && !facts.is_replied && !facts.was_idle);
+    assert_true(request_table_look(table, text_of(subshell), &facts) && !facts.is_in_row);
+    assert_true(request_table_look(table, text_of(control), &facts) && !facts.is_in_row);
+    assert_true(request_table_replied(table, text_of(control), &found));
+    assert_false(request_table_is_waiting(table));
+    assert_true(request_table_idle(table, text_of(control), &facts));
+    assert_true(facts.is_replied && !facts.was_idle);
+    assert_true(request_table_look(table, text_of(control), &facts) && facts.was_idle);
+    assert_true(request_table_look(table, text_of(shell), &facts) && !facts.was_idle);
+    request_table_destroy(table);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bad_headers),
+        cmocka_unit_test(test_what_is_known_of_a_request),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_waiting_request_outlives_answered_ones),
         cmocka_unit_test(test_repeated_id),

@@ -232,6 +232,12 @@ static int run_status(struct stub *stub, const char *text) {
     return 0;
 }
 
+/* As when a PUB socket drops what does not fit. */
+static int run_mute(struct stub *stub, const char *requests) {
+    stub->mute_requests = strtol(requests, NULL, 10);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(struct stub *stub, const char *arguments);
@@ -261,6 +267,7 @@ static const struct {
     {"badjson", run_bad_json},
     {"badutf8", run_bad_utf8},
     {"status", run_status},
+    {"mute", run_mute}, /* mute N: iopub for the rest of this request and N - 1 more */
 };
 
 static int run_line(struct stub *stub, const char *line) {

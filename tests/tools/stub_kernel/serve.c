@@ -74,6 +74,8 @@ static void answer(struct stub *stub, struct request *request) {
             stub_send_text(stub, request->channel, request, plain_replies[i].reply,
                            plain_replies[i].content);
     stub_send_status(stub, request, "idle");
+    if (stub->mute_requests > 0)
+        stub->mute_requests--;
 }
 
 bool stub_serve_channel(struct stub *stub, int channel) {

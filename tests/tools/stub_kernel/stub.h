@@ -61,6 +61,7 @@ struct stub {
     char second_text[32];
     int execution_count;
     bool was_interrupted;
+    long mute_requests; /* this and the next ones: nothing of theirs goes out on iopub */
     const char *broken_signature; /* used instead of the true one, for one message */
     struct request *running;
     struct {

@@ -62,6 +62,8 @@ static size_t write_header(struct stub *stub, const char *type, char *text) {
 void stub_send(struct stub *stub, int channel, const struct request *parent, const char *type,
                struct part content, const struct part *buffers, size_t buffer_count) {
     void *socket = stub->sockets[channel];
+    if (channel == IOPUB && stub->mute_requests > 0)
+        return;
     char header[512], hex[HEX_SIZE];
     size_t header_length = write_header(stub, type, header);
     const struct part parts[4] = {
