@@ -1,5 +1,5 @@
-/* A byte buffer that grows up to a limit. Zero-initialise with a limit: struct buffer b = {.limit = 65536}; a limit of 0
- * means 16 MiB. Free with buffer_free. */
+/* A byte buffer that grows up to a limit. Zero-initialise with a limit: struct buffer b = {.limit =
+ * 65536}; a limit of 0 means 16 MiB. Free with buffer_free. */
 #pragma once
 
 #include <stddef.h>

@@ -1,7 +1,8 @@
 /* Errors: a class for the machine and one bounded text for the person.
  *
- * A function that can fail takes `struct error *err` as its last parameter, returns -1 on failure and leaves
- * err untouched on success. Leaf code returns, the module's edge logs once. err may be NULL everywhere. */
+ * A function that can fail takes `struct error *err` as its last parameter, returns -1 on failure
+ * and leaves err untouched on success. Leaf code returns, the module's edge logs once. err may be
+ * NULL everywhere. */
 #pragma once
 
 enum error_code {
@@ -22,7 +23,8 @@ struct error {
     char text[1024];
 };
 
-/* Each returns -1, so that a failure is one statement: return error_set(err, ERROR_INVALID, ...); */
+/* Each returns -1, so that a failure is one statement: return error_set(err, ERROR_INVALID,
+ * ...); */
 int error_set(struct error *err, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -17,8 +17,8 @@ int file_write(const char *path, const void *data, size_t length, mode_t mode, s
 int file_read_json(const char *path, size_t limit, json_t **ret, struct error *err);
 int file_write_json(const char *path, json_t *json, mode_t mode, struct error *err);
 
-/* Makes a directory and its missing parents, 0700 for the last one. An existing last one must be ours and closed to
- * others (group and world bits clear), else ERROR_DENIED. */
+/* Makes a directory and its missing parents, 0700 for the last one. An existing last one must be
+ * ours and closed to others (group and world bits clear), else ERROR_DENIED. */
 int file_make_private_directory(const char *path, struct error *err);
 
 /* Removes a file or a whole directory tree, never following symlinks; a missing one is success. */

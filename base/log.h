@@ -1,8 +1,10 @@
-/* One line a log entry on stderr: "2026-01-31T12:00:00.000000Z INFO  area: text". Control characters in the text are
- * replaced, so that bytes from outside cannot forge a line. Only a module's edge logs; tokens and keys never get here. */
+/* One line a log entry on stderr: "2026-01-31T12:00:00.000000Z INFO area: text". Control characters
+ * in the text are replaced, so that bytes from outside cannot forge a line. Only a module's edge
+ * logs; tokens and keys never get here. */
 #pragma once
 
-/* czmq.h brings syslog.h in, whose macros have these names: taken away here, whichever comes first. */
+/* czmq.h brings syslog.h in, whose macros have these names: taken away here, whichever comes
+ * first. */
 #include <syslog.h>
 #undef LOG_DEBUG
 #undef LOG_INFO

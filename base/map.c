@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Open addressing with linear probing. A removed entry leaves a tombstone (key NULL, used true) that a put reuses. */
+/* Open addressing with linear probing. A removed entry leaves a tombstone (key NULL, used true)
+ * that a put reuses. */
 struct entry {
     char *key;
     void *value;

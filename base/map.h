@@ -16,5 +16,6 @@ void *map_remove(struct map *map, const char *key);
 size_t map_count(const struct map *map);
 
 /* Walks all entries in no order: size_t at = 0; while (map_next(map, &at, &key, &value)) ...
- * The entry just handed out may be removed during the walk; nothing may be put. key and value may be NULL. */
+ * The entry just handed out may be removed during the walk; nothing may be put. key and value may
+ * be NULL. */
 bool map_next(const struct map *map, size_t *at, const char **key, void **value);

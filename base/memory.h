@@ -1,5 +1,6 @@
-/* Allocation that does not fail: small, fixed-size needs of our own. Running out of memory for those ends the process
- * with a log line (kernels live on beside their launchers). Sizes that input decides are bounded before they come here. */
+/* Allocation that does not fail: small, fixed-size needs of our own. Running out of memory for
+ * those ends the process with a log line (kernels live on beside their launchers). Sizes that input
+ * decides are bounded before they come here. */
 #pragma once
 
 #include <stddef.h>

@@ -1,11 +1,13 @@
-/* The option table: one row a setting drives its flag, its environment variables, the YAML file, --help, the manual and
- * --show-config.
+/* The option table: one row a setting drives its flag, its environment variables, the YAML file,
+ * --help, the manual and --show-config.
  *
- * Precedence: flag > environment (first name that is set) > YAML file > default. Flags are "--name value" or
- * "--name=value"; for OPTION_BOOL also "--name" and "--no-name". Lists: comma-separated text, a JSON array
- * of strings ('a','b' too, as charts write it), or a flag given several times. An empty variable is a list without items, no text
- * where the default is none, and for other types as if it were not set; so is a YAML key without a value, and an OPTION_INT
- * variable that reads tcp://...: Kubernetes sets X_PORT so in every pod beside a Service called x. A bad value is ERROR_INVALID naming the flag, variable or YAML key it came from, and what it may be. */
+ * Precedence: flag > environment (first name that is set) > YAML file > default. Flags are "--name
+ * value" or "--name=value"; for OPTION_BOOL also "--name" and "--no-name". Lists: comma-separated
+ * text, a JSON array of strings ('a','b' too, as charts write it), or a flag given several times.
+ * An empty variable is a list without items, no text where the default is none, and for other types
+ * as if it were not set; so is a YAML key without a value, and an OPTION_INT variable that reads
+ * tcp://...: Kubernetes sets X_PORT so in every pod beside a Service called x. A bad value is
+ * ERROR_INVALID naming the flag, variable or YAML key it came from, and what it may be. */
 #pragma once
 
 #include "base/error.h"
@@ -19,11 +21,12 @@
 enum option_type {
     OPTION_BOOL, /* bool: true/false, yes/no, on/off, 1/0 in any case, as JEG's variables have it */
     OPTION_INT,  /* int64_t within [min, max] */
-    OPTION_DURATION, /* int64_t milliseconds; plain numbers are seconds; also 500ms, 30s, 5m, 4h, 2d */
-    OPTION_BYTES,    /* int64_t bytes; also 64k, 10M, 1G (powers of 1024) */
-    OPTION_TEXT,     /* char *, owned by the settings struct; NULL when the default is NULL */
-    OPTION_ENUM,     /* char *, one of the texts in `choices`, separated by '|' */
-    OPTION_LIST,     /* char **, NULL-terminated, owned; never NULL itself */
+    /* int64_t milliseconds; plain numbers are seconds; also 500ms, 30s, 5m, 4h, 2d */
+    OPTION_DURATION,
+    OPTION_BYTES, /* int64_t bytes; also 64k, 10M, 1G (powers of 1024) */
+    OPTION_TEXT,  /* char *, owned by the settings struct; NULL when the default is NULL */
+    OPTION_ENUM,  /* char *, one of the texts in `choices`, separated by '|' */
+    OPTION_LIST,  /* char **, NULL-terminated, owned; never NULL itself */
 };
 
 enum option_flags {
@@ -51,20 +54,23 @@ struct option_source {
     char text[192]; /* "default", "--port", "EG_PORT", "/etc/elara.yaml:port" */
 };
 
-/* Fills `settings` (zeroed by the caller) from all sources. `environment` is a NULL-terminated envp; `file` a YAML mapping or
- * NULL; sources, if not NULL, has one entry a row. After an error the settings own nothing. Arguments that are no flags are an error. Flags --help, --version, --show-config
- * and --config are the caller's: it strips them first with option_take_flag. */
+/* Fills `settings` (zeroed by the caller) from all sources. `environment` is a NULL-terminated
+ * envp; `file` a YAML mapping or NULL; sources, if not NULL, has one entry a row. After an error
+ * the settings own nothing. Arguments that are no flags are an error. Flags --help, --version,
+ * --show-config and --config are the caller's: it strips them first with option_take_flag. */
 int option_load(const struct option_row *table, int argc, char **argv, char *const *environment,
                 const json_t *file, const char *file_name, void *settings,
                 struct option_source *sources, struct error *err);
 void option_free(const struct option_row *table, void *settings);
 
-/* Removes "--name" or "--name value"/"--name=value" from argv; true when it was there. value may be NULL for
- * flags without one; else it is NULL when the flag ended the line or another flag followed it. */
+/* Removes "--name" or "--name value"/"--name=value" from argv; true when it was there. value may be
+ * NULL for flags without one; else it is NULL when the flag ended the line or another flag followed
+ * it. */
 bool option_take_flag(int *argc, char **argv, const char *name, const char **value);
 
-/* The first variable of `environment` that starts with `prefix` and that no row names, or NULL; *at walks on. What Kubernetes
- * sets for a Service (X_SERVICE_HOST, X_PORT_8888_TCP, ...) is passed over. The text is the whole "NAME=value": log the name alone. */
+/* The first variable of `environment` that starts with `prefix` and that no row names, or NULL; *at
+ * walks on. What Kubernetes sets for a Service (X_SERVICE_HOST, X_PORT_8888_TCP, ...) is passed
+ * over. The text is the whole "NAME=value": log the name alone. */
 const char *option_next_unknown(const struct option_row *table, char *const *environment,
                                 const char *prefix, size_t *at);
 

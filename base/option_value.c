@@ -160,7 +160,8 @@ static bool is_choice(const char *choices, const char *text) {
     }
 }
 
-/* An empty text means "none" where the default is none, so that nobody has to tell "" from NULL: charts set variables to "". */
+/* An empty text means "none" where the default is none, so that nobody has to tell "" from NULL:
+ * charts set variables to "". */
 static void set_text(const struct option_row *row, const char *text, char **field) {
     free(*field);
     *field = *text == '\0' && row->fallback == NULL ? NULL : memory_strdup(text);
@@ -197,8 +198,8 @@ static int list_add_json(char ***list, const json_t *array, const char *source, 
     return 0;
 }
 
-/* One item of a comma-separated list, blanks around it dropped. A quoted one may hold commas: JEG's charts write 'a','b'. Returns
- * where the next one starts, NULL when a quote is not closed. */
+/* One item of a comma-separated list, blanks around it dropped. A quoted one may hold commas: JEG's
+ * charts write 'a','b'. Returns where the next one starts, NULL when a quote is not closed. */
 static const char *list_add_item(char ***list, const char *at) {
     at += strspn(at, " \t");
     if (*at == '\'' || *at == '"') {
@@ -239,7 +240,8 @@ static int list_add_text(char ***list, const char *text, const char *source, str
     return 0;
 }
 
-/* Adds what `text` or `array` holds to `list` (taken over) and puts it into the field, if all of it is good. */
+/* Adds what `text` or `array` holds to `list` (taken over) and puts it into the field, if all of it
+ * is good. */
 static int set_list(char ***field, char **list, const char *text, const json_t *array,
                     const char *source, struct error *err) {
     int failed = text != NULL ? list_add_text(&list, text, source, err)

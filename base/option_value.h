@@ -1,10 +1,12 @@
-/* Values of the option table: from text or JSON into a settings struct, and back to text. Only base/option*.c need this. */
+/* Values of the option table: from text or JSON into a settings struct, and back to text. Only
+ * base/option*.c need this. */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/option.h"
 
-/* Sets the row's field. `source` names where the text came from, for the message. Text given to a list replaces what it holds. */
+/* Sets the row's field. `source` names where the text came from, for the message. Text given to a
+ * list replaces what it holds. */
 int option_value_parse(const struct option_row *row, const char *text, const char *source,
                        void *settings, struct error *err);
 int option_value_from_json(const struct option_row *row, const json_t *json, const char *source,

@@ -20,7 +20,8 @@ int text_parse_int(const char *text, int64_t min, int64_t max, const char *what,
 /* RFC 3629: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
 bool text_is_utf8(const void *data, size_t length);
 
-/* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and cut-off messages. */
+/* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and
+ * cut-off messages. */
 char *text_repair(const char *text);
 
 /* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
@@ -31,7 +32,8 @@ void text_hex(const uint8_t *data, size_t length, char *hex); /* 2 * length + 1 
 /* A random version-4 UUID (RFC 9562), lower case: 37 bytes with the NUL. */
 void text_uuid4(char uuid[37]);
 
-/* Five groups of word characters joined by '-' (the form of kernel and session ids in jupyter_server), at most 128 bytes. */
+/* Five groups of word characters joined by '-' (the form of kernel and session ids in
+ * jupyter_server), at most 128 bytes. */
 bool text_is_kernel_id(const char *text);
 
 /* Shell-style match with * and ?; for allow and deny lists. */

@@ -1,4 +1,5 @@
-/* Events of libyaml's parser into a jansson tree, with limits: YAML comes from admins and, later, from clients' values. */
+/* Events of libyaml's parser into a jansson tree, with limits: YAML comes from admins and, later,
+ * from clients' values. */
 #include "base/yaml.h"
 
 #include "base/cleanup.h"
@@ -12,7 +13,8 @@
 #include <string.h>
 #include <yaml.h>
 
-/* The recursion is ours and libyaml's stacks grow with depth; values are for configuration, not for data. */
+/* The recursion is ours and libyaml's stacks grow with depth; values are for configuration, not for
+ * data. */
 enum { DEPTH_LIMIT = 64, SIZE_LIMIT = 4 << 20, NODE_LIMIT = 200000 };
 
 struct reader {
@@ -234,7 +236,8 @@ static int read_value(struct reader *reader, const yaml_event_t *event, int dept
     }
 }
 
-/* The events around values: stream start, document start, document end. *type says which one came. */
+/* The events around values: stream start, document start, document end. *type says which one
+ * came. */
 static int skip_event(struct reader *reader, yaml_event_type_t *type, yaml_mark_t *mark) {
     yaml_event_t event;
     if (next_event(reader, &event) < 0)

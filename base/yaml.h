@@ -1,6 +1,9 @@
-/* YAML 1.1 (libyaml) into jansson trees: mappings, sequences and scalars. Plain scalars become null, true/false, integers or reals as in the YAML 1.2 core schema (so that "no" and "on" stay texts), quoted ones stay texts. Anchors and aliases
- * are refused (no expansion bombs), as are merge keys, duplicate keys, tags and a second document. Keys are texts. At most 4 MiB,
- * 64 levels and 200,000 values (ERROR_LIMIT). Errors name line and column. A text without a value is JSON's null. */
+/* YAML 1.1 (libyaml) into jansson trees: mappings, sequences and scalars. Plain scalars become
+ * null, true/false, integers or reals as in the YAML 1.2 core schema (so that "no" and "on" stay
+ * texts), quoted ones stay texts. Anchors and aliases are refused (no expansion bombs), as are
+ * merge keys, duplicate keys, tags and a second document. Keys are texts. At most 4 MiB, 64 levels
+ * and 200,000 values (ERROR_LIMIT). Errors name line and column. A text without a value is JSON's
+ * null. */
 #pragma once
 
 #include "base/error.h"

@@ -13,7 +13,8 @@ struct admin_verb {
     const char *words;     /* "kernelspecs check" */
     const char *arguments; /* as the help shows them: "NAME [--role user|admin]" */
     const char *help;      /* one line */
-    /* argv[0] is the program, then what stood behind the words. The exit status; on -1 err says why. */
+    /* argv[0] is the program, then what stood behind the words. The exit status; on -1 err says
+     * why. */
     int (*run)(int argc, char **argv, struct error *err);
 };
 
@@ -36,18 +37,21 @@ char *admin_take_argument(int *argc, char **argv);
 /* The kernelspecs that a gateway with these flags, this environment and this file would serve. */
 int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err);
 
-/* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as '?': names come from clients. */
+/* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as '?':
+ * names come from clients. */
 enum { ADMIN_COLUMNS_MAX = 8 };
 struct admin_table;
 struct admin_table *admin_table_create(size_t columns);
 void admin_table_add(struct admin_table *table, const char *const *texts);
 void admin_table_print(struct admin_table *table); /* to stdout, and frees it */
 
-/* The gateway over HTTP (admin_http.c). argv: what is left after the verb's own; flags --url, --token-file, --ca-file, --timeout. */
+/* The gateway over HTTP (admin_http.c). argv: what is left after the verb's own; flags --url,
+ * --token-file, --ca-file, --timeout. */
 struct admin_gateway;
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err);
 void admin_gateway_destroy(struct admin_gateway *gateway);
-/* path: "api/kernels". *ret (may be NULL): the answer, a new reference, NULL when it has no body. A refusal's text is the gateway's own. */
+/* path: "api/kernels". *ret (may be NULL): the answer, a new reference, NULL when it has no body. A
+ * refusal's text is the gateway's own. */
 int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
                        json_t **ret, struct error *err);
 /* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */

@@ -1,4 +1,5 @@
-/* The REST resources, a file for each (docs/http-api.md). Their handlers get the struct gateway as their context. */
+/* The REST resources, a file for each (docs/http-api.md). Their handlers get the struct gateway as
+ * their context. */
 #pragma once
 
 #include "gateway/gateway.h"
@@ -7,7 +8,8 @@
 
 #include <stdbool.h>
 
-/* What /api tells as "version": the jupyter_server whose REST API this is compatible with. Clients switch features by it. */
+/* What /api tells as "version": the jupyter_server whose REST API this is compatible with. Clients
+ * switch features by it. */
 #define API_JUPYTER_SERVER_VERSION "2.21.1"
 
 extern const struct http_route
@@ -22,18 +24,19 @@ extern const struct http_route api_sessions_routes[]; /* /api/sessions... */
 void api_add_routes(struct gateway *gateway); /* all of the above */
 json_t *api_swagger(const char *base_url); /* OpenAPI 2 document of those routes; a new reference */
 
-/* True when it has answered 503 with Retry-After, because the kernels of an earlier gateway are still being taken over. */
+/* True when it has answered 503 with Retry-After, because the kernels of an earlier gateway are
+ * still being taken over. */
 bool api_reply_adopting(struct gateway *gateway, struct http_request *request);
 
-/* The kernel of that id that the client may use; else NULL, and the request is answered: 404 (the same for a
- * foreign kernel as for one that never was) or 503 while adopting. */
+/* The kernel of that id that the client may use; else NULL, and the request is answered: 404 (the
+ * same for a foreign kernel as for one that never was) or 503 while adopting. */
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id);
 
 /* refusal_style for this client: limits and refusals become a dead kernel that says why. */
 bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_request *request);
 
-/* A member of a JSON object that must be a text when it is there (null counts as absent). Absent: 0 and *ret NULL. Otherwise ERROR_INVALID
- * naming the field. */
+/* A member of a JSON object that must be a text when it is there (null counts as absent). Absent: 0
+ * and *ret NULL. Otherwise ERROR_INVALID naming the field. */
 int api_take_text(const json_t *object, const char *field, size_t max, const char **ret,
                   struct error *err);

@@ -1,5 +1,6 @@
-/* /api/kernels/{id}/journal: what the kernel has sent, as its launcher keeps it, for services and for support. One message a line (JSON lines), a page at a
- * time: the next one begins behind the last line's seq. */
+/* /api/kernels/{id}/journal: what the kernel has sent, as its launcher keeps it, for services and
+ * for support. One message a line (JSON lines), a page at a time: the next one begins behind the
+ * last line's seq. */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -42,7 +43,8 @@ static int append_buffers(const struct kernel_message *message, struct buffer *o
     return 0;
 }
 
-/* The kernel's own JSON may stand on several lines; inside a text a line break is always escaped. */
+/* The kernel's own JSON may stand on several lines; inside a text a line break is always
+ * escaped. */
 static void join_lines(uint8_t *text, size_t length) {
     for (size_t i = 0; i < length; i++)
         if (text[i] == '\n' || text[i] == '\r')

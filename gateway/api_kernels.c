@@ -1,4 +1,5 @@
-/* /api/kernels: what JupyterLab, nbclient and jupyter_server's gateway client call to have kernels. */
+/* /api/kernels: what JupyterLab, nbclient and jupyter_server's gateway client call to have
+ * kernels. */
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"

@@ -1,7 +1,8 @@
-/* /api/kernelspecs and /kernelspecs: what there is to start, with its logos (jupyter_server's kernel specs REST API).
+/* /api/kernelspecs and /kernelspecs: what there is to start, with its logos (jupyter_server's
+ * kernel specs REST API).
  *
- * A user with a token of his own sees what he may use. Else "?user=" says who asks, as Jupyter Enterprise Gateway's clients do; it is a
- * filter for the eye then, not a lock. */
+ * A user with a token of his own sees what he may use. Else "?user=" says who asks, as Jupyter
+ * Enterprise Gateway's clients do; it is a filter for the eye then, not a lock. */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -17,7 +18,8 @@ struct asker {
     char *name; /* of the kernelspec in "?user=bob/python3", else NULL */
 };
 
-/* jupyter_server 2.x with KERNEL_USERNAME set appends the kernelspec's name to the query instead of the path. */
+/* jupyter_server 2.x with KERNEL_USERNAME set appends the kernelspec's name to the query instead of
+ * the path. */
 static void split_name(struct asker *asker) {
     char *slash = asker->user != NULL ? strrchr(asker->user, '/') : NULL;
     if (slash == NULL)
@@ -80,7 +82,8 @@ static void list_specs(struct http_request *request, void *context) {
     http_reply_json(request, 200, list);
 }
 
-/* The kernelspec that {name} names and the client may use; else NULL, and the request is answered. */
+/* The kernelspec that {name} names and the client may use; else NULL, and the request is
+ * answered. */
 static const struct kernelspec *find_spec(const struct gateway *gateway,
                                           struct http_request *request) {
     const char *name = http_request_param(request, "name");
@@ -108,8 +111,8 @@ static void get_spec(struct http_request *request, void *context) {
     http_reply_json(request, 200, model);
 }
 
-/* A part of `path` that begins with a dot (but "..", which the file server refuses louder), or a copy that an editor or a
- * person left of kernel.json: files that hold what kernel.json holds. */
+/* A part of `path` that begins with a dot (but "..", which the file server refuses louder), or a
+ * copy that an editor or a person left of kernel.json: files that hold what kernel.json holds. */
 static bool is_hidden(const char *path) {
     const char *last = path;
     for (const char *part = path; *part != '\0'; part += strcspn(part, "/")) {

@@ -1,4 +1,5 @@
-/* /api, /api/status, /api/me and the description of all routes: what clients ask that talk to the gateway directly. */
+/* /api, /api/status, /api/me and the description of all routes: what clients ask that talk to the
+ * gateway directly. */
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -40,7 +41,8 @@ static void get_status(struct http_request *request, void *context) {
                               started));
 }
 
-/* ?permissions={"kernels": ["read"]}: which of those the client has. Whoever came in may do all that there is here. */
+/* ?permissions={"kernels": ["read"]}: which of those the client has. Whoever came in may do all
+ * that there is here. */
 static int read_permissions(const struct http_request *request, json_t **ret, struct error *err) {
     static const char *const resources[] = {"api", "kernels", "kernelspecs", "sessions"};
     const char *query = http_request_query(request, "permissions");

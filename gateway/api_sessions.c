@@ -1,5 +1,6 @@
-/* /api/sessions: for clients that talk to the gateway directly. One session a path and owner; asking for a path again gives the session that
- * it has, which is how a notebook finds its running kernel. */
+/* /api/sessions: for clients that talk to the gateway directly. One session a path and owner;
+ * asking for a path again gives the session that it has, which is how a notebook finds its running
+ * kernel. */
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"
@@ -136,8 +137,9 @@ static void record_session(struct gateway *gateway, const struct session *sessio
         kernel_set_session(kernel, session_record(session));
 }
 
-/* A kernel for the session: the client's own of that id, or a new one in the directory of its file. That has an id of its own,
- * as with jupyter_server: so a foreign kernel's id and one that never was have the same answer. */
+/* A kernel for the session: the client's own of that id, or a new one in the directory of its file.
+ * That has an id of its own, as with jupyter_server: so a foreign kernel's id and one that never
+ * was have the same answer. */
 static int take_kernel(struct gateway *gateway, struct http_request *request,
                        const struct wish *wish, const struct session *session, struct kernel **ret,
                        struct error *err) {
@@ -220,7 +222,8 @@ static void post_session(struct gateway *gateway, struct http_request *request) 
     reply_session(gateway, request, 201, session);
 }
 
-/* A POST is never repeated by clients, so it waits for what the earlier gateway knew instead of being told to come back. */
+/* A POST is never repeated by clients, so it waits for what the earlier gateway knew instead of
+ * being told to come back. */
 struct held_post {
     struct session_waiter waiter;
     struct gateway *gateway;
@@ -294,7 +297,8 @@ static void reply_changed(struct gateway *gateway, struct http_request *request,
                     ending_create(gateway, request, session));
 }
 
-/* The kernel that PATCH asks for; *ret NULL when it asks for none. The id goes before the name, as with jupyter_server. */
+/* The kernel that PATCH asks for; *ret NULL when it asks for none. The id goes before the name, as
+ * with jupyter_server. */
 static int change_kernel(struct gateway *gateway, struct http_request *request,
                          const struct wish *wish, const struct session *session,
                          struct kernel **ret, struct error *err) {

@@ -1,5 +1,6 @@
-/* The description of the routes. It walks the route tables themselves, so that it names what is served and nothing else; the table here adds
- * the words. tests/unit/test_api.c checks that no route is without them. */
+/* The description of the routes. It walks the route tables themselves, so that it names what is
+ * served and nothing else; the table here adds the words. tests/unit/test_api.c checks that no
+ * route is without them. */
 #include "base/memory.h"
 #include "gateway/api.h"
 

@@ -99,7 +99,8 @@ void auth_present(const char *token, size_t length, struct auth_presented *ret) 
     crypto_hash_sha256(ret->sha256, (const unsigned char *)token, length);
 }
 
-/* "token abc", "Bearer abc": the scheme in any case, spaces, the token to the end. NULL when it is anything else. */
+/* "token abc", "Bearer abc": the scheme in any case, spaces, the token to the end. NULL when it is
+ * anything else. */
 static const char *token_of_header(const char *authorization) {
     static const char *const schemes[] = {"token", "bearer"};
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {

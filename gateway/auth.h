@@ -1,4 +1,5 @@
-/* Who is asking: methods are tried in order, each in a file of its own (auth_token.c, auth_file.c). */
+/* Who is asking: methods are tried in order, each in a file of its own (auth_token.c,
+ * auth_file.c). */
 #pragma once
 
 #include "base/error.h"
@@ -26,7 +27,8 @@ int auth_reload(struct auth *auth, struct error *err); /* on failure the old tok
 /* false: no token is configured, everybody is the one user */
 bool auth_is_required(const struct auth *auth);
 
-/* authorization: the header or NULL; query_token: "?token=" or NULL, which wins when it is there. -1 with ERROR_DENIED when no method knows the client. Constant-time. */
+/* authorization: the header or NULL; query_token: "?token=" or NULL, which wins when it is there.
+ * -1 with ERROR_DENIED when no method knows the client. Constant-time. */
 int auth_check(struct auth *auth, const char *authorization, const char *query_token,
                const struct auth_identity **ret, struct error *err);
 

@@ -4,8 +4,9 @@
  *     anna:user:blake2b:<64 hex digits>
  *     ops:admin:sha256:<64 hex digits>
  *
- * The hash is BLAKE2b with 32 bytes (`printf %s TOKEN | b2sum -l 256`) or SHA-256 of the token. Unsalted and fast on purpose: tokens are
- * made by machines, not remembered by people (docs/security.md says how to make one). */
+ * The hash is BLAKE2b with 32 bytes (`printf %s TOKEN | b2sum -l 256`) or SHA-256 of the token.
+ * Unsalted and fast on purpose: tokens are made by machines, not remembered by people
+ * (docs/security.md says how to make one). */
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -144,7 +145,8 @@ static int parse_hash(const char *text, struct entry *entry, struct error *err) 
     return 0;
 }
 
-/* Two roles for one name, or two names for one token, are a mistake that must not be decided by the order of the lines. */
+/* Two roles for one name, or two names for one token, are a mistake that must not be decided by the
+ * order of the lines. */
 static int check_against(const struct map *seen, const struct entry *entry, const char *hash,
                          struct error *err) {
     const struct auth_identity *same_name = map_get(seen, entry->identity->name);

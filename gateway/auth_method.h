@@ -1,4 +1,5 @@
-/* What a way of knowing clients has to offer to auth.c. A new one is a file of its own with a create function. */
+/* What a way of knowing clients has to offer to auth.c. A new one is a file of its own with a
+ * create function. */
 #pragma once
 
 #include "gateway/auth.h"
@@ -7,7 +8,8 @@
 
 enum { AUTH_HASH_SIZE = 32, AUTH_NAME_MAX = 128, AUTH_TOKEN_MAX = 4096 };
 
-/* The owner of what is started without a named token. No entry of a token file may have this name. */
+/* The owner of what is started without a named token. No entry of a token file may have this
+ * name. */
 #define AUTH_DEFAULT_NAME "default"
 
 /* Hashes of a token that a client showed, made once for all methods. */
@@ -31,7 +33,8 @@ struct auth_method {
     const struct auth_method_ops *ops;
 };
 
-/* The one identity of that name and role; lives as long as `auth`, so that a request that is under way survives a reload. */
+/* The one identity of that name and role; lives as long as `auth`, so that a request that is under
+ * way survives a reload. */
 const struct auth_identity *auth_identity_get(struct auth *auth, const char *name,
                                               enum auth_role role, bool verified);
 

@@ -29,8 +29,9 @@ struct channels {
     size_t count;
 };
 
-/* One WebSocket. A session may have several of them (a notebook server opens two within 30 ms); each gets everything, and only those
- * that have spoken move the session's cursor: an orphan's TCP acknowledges bytes that nobody reads. */
+/* One WebSocket. A session may have several of them (a notebook server opens two within 30 ms);
+ * each gets everything, and only those that have spoken move the session's cursor: an orphan's TCP
+ * acknowledges bytes that nobody reads. */
 struct client {
     struct list_node node;
     struct channels *channels;
@@ -186,8 +187,9 @@ static void on_granted(void *context) {
     client_update(context);
 }
 
-/* The session's other sockets: what they have already received is not to come again on this one. Returns up to where all of them were certainly there
- * to read: one may be dead, and only the client knows it yet. */
+/* The session's other sockets: what they have already received is not to come again on this one.
+ * Returns up to where all of them were certainly there to read: one may be dead, and only the
+ * client knows it yet. */
 static uint64_t flush_siblings(const struct client *client) {
     uint64_t sure = UINT64_MAX;
     list_each (&client->channels->clients, struct client, node, other) {
@@ -249,8 +251,9 @@ static bool may_read(const struct client *client) {
            !standin_is_full(client->standin);
 }
 
-/* Backpressure: what the launcher does not take waits in the client's own TCP window. So does what comes before the launcher is there: should we
- * die with what we have read, nobody would know of it. */
+/* Backpressure: what the launcher does not take waits in the client's own TCP window. So does what
+ * comes before the launcher is there: should we die with what we have read, nobody would know of
+ * it. */
 static void client_throttle(struct client *client) {
     bool full = !may_read(client);
     if (full == client->paused)
@@ -341,7 +344,8 @@ static void on_closed(void *context, const char *why) {
 static void on_kernel_changed(void *context, struct kernel *kernel) {
     struct client *client = context;
     client_update(client);
-    /* The socket stays: a client that was cut off would come back for a kernel that is not there. */
+    /* The socket stays: a client that was cut off would come back for a kernel that is not
+     * there. */
     if (kernel_status(kernel)->phase == KERNEL_GONE)
         client_leave_kernel(client);
 }

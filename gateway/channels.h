@@ -1,4 +1,5 @@
-/* GET /api/kernels/{id}/channels: one client's WebSocket joined to one attachment of its kernel's link. */
+/* GET /api/kernels/{id}/channels: one client's WebSocket joined to one attachment of its kernel's
+ * link. */
 #pragma once
 
 #include "gateway/http.h"

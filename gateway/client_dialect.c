@@ -11,9 +11,11 @@
 
 #define LOG_AREA "gateway/client_dialect"
 
-/* What a frame may have besides the header (twice), parent_header, metadata and content of its message. */
+/* What a frame may have besides the header (twice), parent_header, metadata and content of its
+ * message. */
 enum { ENVELOPE_ROOM = 64 << 10 };
-/* Escaped as JSON a byte of text takes at most six, so that a slice of an eighth leaves a quarter of the frame for the rest. */
+/* Escaped as JSON a byte of text takes at most six, so that a slice of an eighth leaves a quarter
+ * of the frame for the rest. */
 enum { SLICE_SHARE = 8 };
 
 void client_dialect_init(struct client_dialect *dialect, const struct http_request *request,

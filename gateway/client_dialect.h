@@ -1,5 +1,7 @@
-/* What one WebSocket client can take, and messages made to fit it. jupyter_server's gateway client and jupyter_client's WebSocket client read every frame as
- * UTF-8 text, so a binary frame ends their reader for good; jupyter_server drops the connection at frames above 10 MiB and would come back for ever. */
+/* What one WebSocket client can take, and messages made to fit it. jupyter_server's gateway client
+ * and jupyter_client's WebSocket client read every frame as UTF-8 text, so a binary frame ends
+ * their reader for good; jupyter_server drops the connection at frames above 10 MiB and would come
+ * back for ever. */
 #pragma once
 
 #include "base/buffer.h"
@@ -24,7 +26,8 @@ void client_dialect_init(struct client_dialect *dialect, const struct http_reque
                          size_t gateway_client_max);
 void client_dialect_free(struct client_dialect *dialect);
 
-/* Hands the message on as frames this client can take: none (it cannot be written at all: logged), one, or several. */
+/* Hands the message on as frames this client can take: none (it cannot be written at all: logged),
+ * one, or several. */
 typedef void client_frame(void *context, bool binary, const void *data, size_t length);
 void client_dialect_write(struct client_dialect *dialect, const struct kernel_message *message,
                           client_frame *send, void *context);

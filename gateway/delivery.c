@@ -13,7 +13,8 @@ enum {
     MARK_BYTES = 8 << 10, /* messages closer together than this share a mark */
 };
 
-/* Where a message ends: in the websocket's byte stream, in the journal, in the attachment's count. */
+/* Where a message ends: in the websocket's byte stream, in the journal, in the attachment's
+ * count. */
 struct delivery_mark {
     uint64_t stream_end; /* websocket_accepted behind it */
     uint64_t seq;        /* 0: of a journal that is no more, or only repeats */
@@ -168,7 +169,8 @@ void delivery_heard(struct delivery *delivery) {
     delivery->sure = delivery->delivered;
 }
 
-/* Credit goes back at once when a good part of the window is free; the rest can wait for the deadline. */
+/* Credit goes back at once when a good part of the window is free; the rest can wait for the
+ * deadline. */
 void delivery_update(struct delivery *delivery) {
     if (delivery->attachment == NULL)
         return;

@@ -1,5 +1,7 @@
-/* What has arrived: turns the bytes that left for one WebSocket client into the acknowledgements of its attachment (docs/link-protocol.md, ACK). Consumed is what has
- * left our memory: it returns credit. Delivered is what the client's TCP has acknowledged: it moves the session's cursor. Neither is said at write(). */
+/* What has arrived: turns the bytes that left for one WebSocket client into the acknowledgements of
+ * its attachment (docs/link-protocol.md, ACK). Consumed is what has left our memory: it returns
+ * credit. Delivered is what the client's TCP has acknowledged: it moves the session's cursor.
+ * Neither is said at write(). */
 #pragma once
 
 #include "gateway/links.h"
@@ -33,7 +35,8 @@ struct delivery {
 
 void delivery_init(struct delivery *delivery, struct loop *loop, struct websocket *ws,
                    size_t window);
-/* The attachment is attached, perhaps again (attachment_events.attached): bytes are counted on, numbers begin again when they are anew. */
+/* The attachment is attached, perhaps again (attachment_events.attached): bytes are counted on,
+ * numbers begin again when they are anew. */
 void delivery_start(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
                     bool anew);
 /* The attachment is gone. */
@@ -45,8 +48,8 @@ void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool 
 void delivery_heard(struct delivery *delivery);
 /* How far it came: `left`, `sure` and `suspect` of the client's end. */
 void delivery_measure_end(const struct delivery *delivery, struct attachment_ending *ret);
-/* Says at once what has arrived: before the session is attached again, or the client is let go of, so that nothing that
- * has arrived is sent a second time. */
+/* Says at once what has arrived: before the session is attached again, or the client is let go of,
+ * so that nothing that has arrived is sent a second time. */
 void delivery_flush(struct delivery *delivery);
 /* The websocket's queue moved. */
 void delivery_update(struct delivery *delivery);

@@ -32,8 +32,8 @@ static void watch_directory(const struct file_watch *watch, const char *path) {
                           IN_ONLYDIR);
 }
 
-/* Where the path leads to changes with each symlink swap, so this is done again after each event. A watch that is there already stays
- * one; those of directories that went away go with them. */
+/* Where the path leads to changes with each symlink swap, so this is done again after each event. A
+ * watch that is there already stays one; those of directories that went away go with them. */
 static void watch_places(const struct file_watch *watch) {
     watch_directory(watch, watch->path);
     char target[PATH_MAX];
@@ -60,7 +60,9 @@ static void on_settled(void *context) {
     watch_places(watch);
     struct stat now = look(watch);
     if (is_same(&now, &watch->seen) || now.st_ino == 0)
-        return; /* nothing of ours, or gone for the moment: the old content counts until a new file is there */
+        /* nothing of ours, or gone for the moment: the old content counts until a new file is
+         * there */
+        return;
     watch->seen = now;
     watch->changed(watch->context);
 }

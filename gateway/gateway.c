@@ -26,8 +26,8 @@ static const char *text_or_null(const char *text) {
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* A client is a descriptor, and a kernel another one. Returns the limit before, 0 when it is as it was: kernels keep it, since
- * whatever calls select() breaks on descriptors above 1023. */
+/* A client is a descriptor, and a kernel another one. Returns the limit before, 0 when it is as it
+ * was: kernels keep it, since whatever calls select() breaks on descriptors above 1023. */
 static int64_t raise_descriptor_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
@@ -180,7 +180,8 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
     return kernels_find(gateway->kernels, kernel_id) != NULL;
 }
 
-/* Each needs the ones before it. The port comes first: when it is taken nothing else has been touched. */
+/* Each needs the ones before it. The port comes first: when it is taken nothing else has been
+ * touched. */
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
     if (create_auth(gateway, err) < 0 || create_http(gateway, err) < 0 ||
@@ -234,7 +235,8 @@ int gateway_create(struct settings *settings, struct gateway **ret, struct error
     return 0;
 }
 
-/* Requests outlive the HTTP server, so that whoever still has to answer one may do so; the kernels are let go of, not ended. */
+/* Requests outlive the HTTP server, so that whoever still has to answer one may do so; the kernels
+ * are let go of, not ended. */
 void gateway_destroy(struct gateway *gateway) {
     if (gateway == NULL)
         return;

@@ -1,4 +1,5 @@
-/* The gateway's parts, and who is who. One of these per process, made by main and passed down; API files get it as their context. */
+/* The gateway's parts, and who is who. One of these per process, made by main and passed down; API
+ * files get it as their context. */
 #pragma once
 
 #include "gateway/handover.h"

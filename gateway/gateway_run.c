@@ -231,8 +231,9 @@ static void say_hello(const struct gateway *gateway) {
                       settings->base_url);
     log_info("elara-gateway " ELARA_VERSION " listens on %s%s", url,
              is_any ? " and all other addresses" : "");
-    /* What stands in <> is to be filled in: a token is not logged. SSL_CERT_FILE is every Python's: jupyter_server forgets its own
-     * JUPYTER_GATEWAY_CA_CERTS unless it has a client certificate. */
+    /* What stands in <> is to be filled in: a token is not logged. SSL_CERT_FILE is every Python's:
+     * jupyter_server forgets its own JUPYTER_GATEWAY_CA_CERTS unless it has a client
+     * certificate. */
     log_info("to use it: JUPYTER_GATEWAY_URL=%s%s%s%s jupyter lab", url,
              auth_is_required(gateway->auth) ? " JUPYTER_GATEWAY_AUTH_TOKEN=<token>" : "",
              is_tls ? " SSL_CERT_FILE=<file of its CA>" : "",

@@ -145,7 +145,8 @@ struct successor {
     bool is_over;
 };
 
-/* Where our program lies: a package manager puts the new one into its place, and the system then calls ours deleted. */
+/* Where our program lies: a package manager puts the new one into its place, and the system then
+ * calls ours deleted. */
 static char *program_path(void) {
     static const char deleted[] = " (deleted)";
     char path[PATH_MAX + sizeof deleted];

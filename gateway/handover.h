@@ -1,6 +1,8 @@
-/* A new gateway on the sockets of the old one, so that no connection is refused in between: SIGUSR2 starts the program that now lies where ours did, with the
- * same arguments, and hands it our listening sockets. It takes the kernels over, begins to accept, says so, and then we go; should it fail, we stay.
- * Sockets of systemd's socket activation (sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, from descriptor 3 on) are taken in the same way. */
+/* A new gateway on the sockets of the old one, so that no connection is refused in between: SIGUSR2
+ * starts the program that now lies where ours did, with the same arguments, and hands it our
+ * listening sockets. It takes the kernels over, begins to accept, says so, and then we go; should
+ * it fail, we stay. Sockets of systemd's socket activation (sd_listen_fds(3): LISTEN_PID,
+ * LISTEN_FDS, from descriptor 3 on) are taken in the same way. */
 #pragma once
 
 #include "base/error.h"
@@ -20,7 +22,8 @@ struct handover {
     int64_t open_files; /* the soft limit it was started with itself; 0: not said */
 };
 
-/* Reads the environment, takes its variables out of it, and checks the sockets: they must be listening TCP sockets. */
+/* Reads the environment, takes its variables out of it, and checks the sockets: they must be
+ * listening TCP sockets. */
 int handover_take(struct handover *ret, struct error *err);
 /* Tells the old gateway that it may go. Does nothing when there is none. */
 void handover_ready(struct handover *handover);
@@ -34,7 +37,8 @@ struct successor_events {
     void (*done)(void *context); /* the new one serves */
 };
 
-/* Starts the new program; the outcome comes as done(), or in the log when it fails. NULL with the reason when it could not even be started. */
+/* Starts the new program; the outcome comes as done(), or in the log when it fails. NULL with the
+ * reason when it could not even be started. */
 int successor_start(struct loop *loop, const int *sockets, size_t count, int64_t open_files,
                     const struct successor_events *events, void *context, struct successor **ret,
                     struct error *err);

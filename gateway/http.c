@@ -111,7 +111,8 @@ int http_reload_tls(struct http *http, struct error *err) {
 }
 
 /* Clients between requests are let go of; the others get "Connection: close" with their answer. */
-/* Between two requests. One that has just been opened, or whose next request is on the way, is about to ask: it gets its answer. */
+/* Between two requests. One that has just been opened, or whose next request is on the way, is
+ * about to ask: it gets its answer. */
 static bool is_idle(const struct http_connection *connection) {
     int unread = 0;
     (void)ioctl(bufferevent_getfd(connection->io), FIONREAD, &unread);

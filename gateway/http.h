@@ -1,4 +1,5 @@
-/* The HTTP/1.1 server on libevent's bufferevents: connections, routes, authentication, JSON answers, CORS, TLS and the access log. Every refusal is JSON {"reason", "message"}. */
+/* The HTTP/1.1 server on libevent's bufferevents: connections, routes, authentication, JSON
+ * answers, CORS, TLS and the access log. Every refusal is JSON {"reason", "message"}. */
 #pragma once
 
 #include "base/error.h"
@@ -22,7 +23,8 @@ enum http_route_flags {
 
 struct http_route {
     const char *method; /* "GET"; HEAD falls back to GET, OPTIONS is answered on every route */
-    /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes too */
+    /* "/api/kernels/{kernel_id}/restart" below the base URL; the last {name...} takes slashes
+     * too */
     const char *pattern;
     http_handler *handler;
     unsigned flags;
@@ -46,7 +48,8 @@ struct http_settings {
         *max_age;                                          /* NULL or "" = not sent */
     const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
     bool trust_xheaders;
-    /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and allow_hosts; 403 for any other Host. */
+    /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and
+     * allow_hosts; 403 for any other Host. */
     bool check_host;
     char *const *allow_hosts; /* names, * and ? allowed; NULL: none; must outlive the server */
 };
@@ -54,7 +57,8 @@ struct http_settings {
 /* Copies the settings. auth NULL: everybody may do everything and has no identity. */
 int http_create(struct loop *loop, const struct http_settings *settings, struct auth *auth,
                 struct http **ret, struct error *err);
-/* Requests that are not answered yet are told that their client went away; they may still be answered. */
+/* Requests that are not answered yet are told that their client went away; they may still be
+ * answered. */
 void http_destroy(struct http *http);
 /* routes ends with a NULL method; it and context must outlive the server. */
 void http_add_routes(struct http *http, const struct http_route *routes, void *context);
@@ -65,7 +69,8 @@ size_t http_sockets(const struct http *http, int *ret, size_t max);
 void http_start_accepting(struct http *http);
 void http_stop_accepting(struct http *http); /* what is under way is answered, then closed */
 bool http_is_quiet(const struct http *http); /* no connection is left */
-/* Reads certificate, key and client CA again; on failure the old ones stay. Does nothing without TLS. */
+/* Reads certificate, key and client CA again; on failure the old ones stay. Does nothing without
+ * TLS. */
 int http_reload_tls(struct http *http, struct error *err);
 
 /* What the client sent. Texts live as long as the request; NULL = not there. */
@@ -86,10 +91,12 @@ const char *http_base_url(const struct http_request *request);
 /* True for a notebook server's gateway client (User-Agent "Tornado/..."). */
 bool http_request_is_gateway_client(const struct http_request *request);
 
-/* The body as JSON whatever its Content-Type; *ret is borrowed, NULL for an empty body. Bad JSON or UTF-8: ERROR_INVALID "Invalid JSON in body of request: ...". */
+/* The body as JSON whatever its Content-Type; *ret is borrowed, NULL for an empty body. Bad JSON or
+ * UTF-8: ERROR_INVALID "Invalid JSON in body of request: ...". */
 int http_request_json(struct http_request *request, json_t **ret, struct error *err);
 
-/* Tells when the client went away before the answer; the request stays valid until it is answered (the answer then goes nowhere). */
+/* Tells when the client went away before the answer; the request stays valid until it is answered
+ * (the answer then goes nowhere). */
 void http_request_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
 
 /* Answers; the request is gone afterwards. */
@@ -99,15 +106,17 @@ void http_reply_json(struct http_request *request, int status, json_t *body /* s
 void http_reply_empty(struct http_request *request, int status);
 void http_reply_bytes(struct http_request *request, int status, const char *content_type,
                       const void *data, size_t length);
-/* A file below `root`: type by extension, ETag, Last-Modified, one Range, HEAD, 304; 404 when missing, 403 when `path` leaves root. */
+/* A file below `root`: type by extension, ETag, Last-Modified, one Range, HEAD, 304; 404 when
+ * missing, 403 when `path` leaves root. */
 void http_reply_file(struct http_request *request, const char *root, const char *path);
 /* {"reason", "message"}. reason NULL: the status's standard phrase. */
 void http_reply_error(struct http_request *request, int status, const char *reason,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403, TIMEOUT 504, UNAVAILABLE 503 with Retry-After,
- * UNSUPPORTED 501, SYSTEM 500. */
+/* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403,
+ * TIMEOUT 504, UNAVAILABLE 503 with Retry-After, UNSUPPORTED 501, SYSTEM 500. */
 void http_reply_failure(struct http_request *request, const struct error *err);
 
-/* Answers 101 with the headers given so far and hands over the connection, disabled and without callbacks; what the client sent behind its request is in the
- * input. The request is gone afterwards. NULL when the client is gone. End it with bufferevent_free. */
+/* Answers 101 with the headers given so far and hands over the connection, disabled and without
+ * callbacks; what the client sent behind its request is in the input. The request is gone
+ * afterwards. NULL when the client is gone. End it with bufferevent_free. */
 struct bufferevent *http_request_take(struct http_request *request);

@@ -21,7 +21,8 @@ static void close_soon(struct http_connection *connection) {
     loop_post(connection->http->loop, &connection->task);
 }
 
-/* Reads on after the answer: closing with unread bytes would send a reset, and that may overtake the answer. */
+/* Reads on after the answer: closing with unread bytes would send a reset, and that may overtake
+ * the answer. */
 static void linger(struct http_connection *connection) {
     connection->state = HTTP_LINGERING;
     if (connection->http->tls == NULL)
@@ -31,7 +32,8 @@ static void linger(struct http_connection *connection) {
     loop_post(connection->http->loop, &connection->task);
 }
 
-/* While an answer is on its way no more is read than a head may take. Not by a read watermark: libevent then calls back again and again. */
+/* While an answer is on its way no more is read than a head may take. Not by a read watermark:
+ * libevent then calls back again and again. */
 static void on_read(struct bufferevent *io, void *context) {
     struct http_connection *connection = context;
     bool is_busy = connection->state == HTTP_HANDLING || connection->state == HTTP_SENDING;
@@ -168,7 +170,8 @@ void http_connection_answered(struct http_connection *connection) {
     set_deadline(connection, connection->http->settings.body_timeout_ms);
 }
 
-/* The head's length with its empty line; 0: not all there. A line may end in LF alone here: the parser refuses it, and says so. */
+/* The head's length with its empty line; 0: not all there. A line may end in LF alone here: the
+ * parser refuses it, and says so. */
 static size_t find_head_end(const char *data, size_t length) {
     const char *at = data;
     const char *end = data + length;

@@ -48,7 +48,8 @@ static const char *type_of(const char *path) {
     return "application/octet-stream";
 }
 
-/* Lexically: symbolic links inside are the admin's wish (ConfigMaps and package managers lay files out so). */
+/* Lexically: symbolic links inside are the admin's wish (ConfigMaps and package managers lay files
+ * out so). */
 static bool leaves_root(const char *path) {
     for (const char *at = path; *at; at += strspn(at, "/")) {
         size_t length = strcspn(at, "/");

@@ -1,5 +1,6 @@
-/* By which names we may be called when anybody who gets through is let in. A page whose name was made to lead to 127.0.0.1 (DNS
- * rebinding) is of our own origin to the browser: Origin and Host agree, and only Host tells. */
+/* By which names we may be called when anybody who gets through is let in. A page whose name was
+ * made to lead to 127.0.0.1 (DNS rebinding) is of our own origin to the browser: Origin and Host
+ * agree, and only Host tells. */
 #include "base/text.h"
 #include "gateway/http_internal.h"
 #include "gateway/settings.h"
@@ -9,7 +10,8 @@
 
 enum { HOST_NAME_MAX_BYTES = 255 }; /* RFC 1035, 2.3.4 */
 
-/* "Name.:8888" as "name", "[::1]:8888" as "::1"; up to the path, if there is one. False when it is too long for a name. */
+/* "Name.:8888" as "name", "[::1]:8888" as "::1"; up to the path, if there is one. False when it is
+ * too long for a name. */
 static bool read_name(const char *host, char name[HOST_NAME_MAX_BYTES + 1]) {
     bool is_ipv6 = *host == '[';
     host += is_ipv6;

@@ -1,6 +1,7 @@
-/* What the http*.c files share. A connection (http_connection.c) owns its bufferevent and at most one request; a request handed to its handler lives on its own until
- * it is answered, also when the connection has gone (connection NULL). Everything but reading bytes happens in the connection's task, so that no
- * handler runs under a bufferevent callback. */
+/* What the http*.c files share. A connection (http_connection.c) owns its bufferevent and at most
+ * one request; a request handed to its handler lives on its own until it is answered, also when the
+ * connection has gone (connection NULL). Everything but reading bytes happens in the connection's
+ * task, so that no handler runs under a bufferevent callback. */
 #pragma once
 
 #include "base/buffer.h"
@@ -119,7 +120,8 @@ bool http_etag_matches(const struct http_request *request, const char *etag); /*
 void http_reply_memory(struct http_request *request, int status, const char *content_type,
                        void *data, size_t length);
 
-/* http_routes.c: finds the route; checks Host, method, Origin and token. True: call the route's handler. False: it has been answered. */
+/* http_routes.c: finds the route; checks Host, method, Origin and token. True: call the route's
+ * handler. False: it has been answered. */
 bool http_route_admit(struct http_request *request);
 
 /* http_host.c: whether a request for this Host may be answered; settings of an http. */

@@ -87,7 +87,8 @@ static void set_port(struct sockaddr *address, int port) {
         ((struct sockaddr_in *)(void *)address)->sin_port = htons((uint16_t)port);
 }
 
-/* All addresses of the name on one port; a family this machine has not is skipped. -1 with ERROR_EXISTS when the port is taken. */
+/* All addresses of the name on one port; a family this machine has not is skipped. -1 with
+ * ERROR_EXISTS when the port is taken. */
 static int listen_on_port(struct http *http, const struct addrinfo *all, int port,
                           struct error *err) {
     int failure = EADDRNOTAVAIL;

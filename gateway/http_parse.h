@@ -1,5 +1,6 @@
-/* The bytes of an HTTP/1.1 request (RFC 9112), without sockets: the head, the target's path and query, chunked bodies. Strict: what two
- * servers might read in two ways is refused, and the error names the field. */
+/* The bytes of an HTTP/1.1 request (RFC 9112), without sockets: the head, the target's path and
+ * query, chunked bodies. Strict: what two servers might read in two ways is refused, and the error
+ * names the field. */
 #pragma once
 
 #include "base/error.h"
@@ -34,13 +35,14 @@ struct http_head {
     bool expects_continue;
 };
 
-/* `text` is the whole head with its empty line, NUL behind it; it is cut up in place and ret points into it. On failure *status is what to answer: 400,
- * 417, 431, 501 or 505. */
+/* `text` is the whole head with its empty line, NUL behind it; it is cut up in place and ret points
+ * into it. On failure *status is what to answer: 400, 417, 431, 501 or 505. */
 int http_head_parse(char *text, size_t length, struct http_head *ret, int *status,
                     struct error *err);
 /* The first field of that name in any case, or NULL. */
 const char *http_head_field(const struct http_head *head, const char *name);
-/* True when one of the fields of that name has `token` in its comma-separated list; `exact`: case matters. */
+/* True when one of the fields of that name has `token` in its comma-separated list; `exact`: case
+ * matters. */
 bool http_head_lists(const struct http_head *head, const char *name, const char *token, bool exact);
 
 struct http_target {
@@ -52,8 +54,8 @@ struct http_target {
     char *memory;
 };
 
-/* Fails (400) on bad percent-encoding or bytes that are no UTF-8 in the path, NUL anywhere, too many segments or parameters. Free with
- * http_target_free, also after a failure. */
+/* Fails (400) on bad percent-encoding or bytes that are no UTF-8 in the path, NUL anywhere, too
+ * many segments or parameters. Free with http_target_free, also after a failure. */
 int http_target_parse(const char *target, struct http_target *ret, struct error *err);
 void http_target_free(struct http_target *target);
 

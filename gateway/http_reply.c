@@ -65,7 +65,8 @@ static struct evbuffer *new_evbuffer(void) {
     return buffer;
 }
 
-/* Values come from clients too (Location, a kernel's name): nothing of them may start a new line. */
+/* Values come from clients too (Location, a kernel's name): nothing of them may start a new
+ * line. */
 static void add_clean(struct evbuffer *out, const char *text, size_t max) {
     char part[256];
     size_t length = strnlen(text, max);

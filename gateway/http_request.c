@@ -129,7 +129,8 @@ bool http_request_is_gateway_client(const struct http_request *request) {
     return agent != NULL && text_starts_with(agent, "Tornado/");
 }
 
-/* Where a text holds a NUL, which would cut it short everywhere: "env: KERNEL_NAME". The parser bounds the depth. */
+/* Where a text holds a NUL, which would cut it short everywhere: "env: KERNEL_NAME". The parser
+ * bounds the depth. */
 static bool find_nul(const json_t *value, struct buffer *where) {
     size_t length = where->length, i;
     const char *key;

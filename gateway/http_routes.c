@@ -11,7 +11,8 @@
 
 /* Paths. */
 
-/* JUPYTER_GATEWAY_WS_URL is derived in lower case, so that a WebSocket comes in below a lower-case base URL. */
+/* JUPYTER_GATEWAY_WS_URL is derived in lower case, so that a WebSocket comes in below a lower-case
+ * base URL. */
 static bool is_below_base(const struct http_request *request) {
     const struct http_target *base = &request->http->base;
     const struct http_target *target = &request->target;

@@ -15,7 +15,8 @@ static int hex_digit(char c) {
 
 enum decode_mode { DECODE_PATH, DECODE_QUERY };
 
-/* Percent-decodes in place. A query keeps a '%' that encodes nothing, as browsers and Python do; a path does not get away with it. -1: bad. */
+/* Percent-decodes in place. A query keeps a '%' that encodes nothing, as browsers and Python do; a
+ * path does not get away with it. -1: bad. */
 static int decode(char *text, enum decode_mode mode) {
     char *to = text;
     for (const char *from = text; *from; from++) {

@@ -23,8 +23,9 @@ static inline void skip_space(struct cursor *cursor) {
         cursor->at++;
 }
 
-/* How many bytes at the start of eight are plain in a text: no '"', '\\', control character or byte beyond ASCII. A subtraction
- * borrows only from bytes that stand later in memory, so that the first stop is exact. */
+/* How many bytes at the start of eight are plain in a text: no '"', '\\', control character or byte
+ * beyond ASCII. A subtraction borrows only from bytes that stand later in memory, so that the first
+ * stop is exact. */
 static size_t plain_bytes(const uint8_t *at) {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
     uint64_t word;
@@ -187,7 +188,8 @@ static int skip_key(struct cursor *cursor, struct bytes *ret) {
     return 0;
 }
 
-/* Opens '{' or '['; 1 when it is closed again at once. In an object the first member's name is skipped too. */
+/* Opens '{' or '['; 1 when it is closed again at once. In an object the first member's name is
+ * skipped too. */
 static int open_container(struct cursor *cursor, bool object) {
     struct bytes key;
     cursor->at++;
@@ -199,7 +201,8 @@ static int open_container(struct cursor *cursor, bool object) {
     return object ? skip_key(cursor, &key) : 0;
 }
 
-/* Behind a value: closes containers as long as they end here. Leaves the cursor before the next value, or depth at 0. */
+/* Behind a value: closes containers as long as they end here. Leaves the cursor before the next
+ * value, or depth at 0. */
 static int close_containers(struct cursor *cursor, const bool *objects, size_t *depth) {
     struct bytes key;
     while (*depth > 0) {

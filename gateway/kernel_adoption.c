@@ -26,7 +26,8 @@ void kernel_adoption_settled(struct kernel *kernel) {
     finish_if_settled(kernel->kernels);
 }
 
-/* Those that have not answered by now are shown as they are: starting, until their launcher speaks or is found dead. */
+/* Those that have not answered by now are shown as they are: starting, until their launcher speaks
+ * or is found dead. */
 static void on_patience_ended(void *context) {
     struct kernels *kernels = context;
     log_warning("%zu kernels of an earlier gateway have not answered yet", kernels->adopting);
@@ -157,7 +158,8 @@ void kernels_adopt(struct kernels *kernels) {
     kernels->searching = true;
     watch_others(kernels);
     if (kernels->provisioner->ops->find(kernels->provisioner, on_found, kernels, &err) < 0) {
-        /* An empty list would make clients forget their kernels: rather no answer than a wrong one. */
+        /* An empty list would make clients forget their kernels: rather no answer than a wrong
+         * one. */
         log_error("the kernels of an earlier gateway cannot be looked for, trying again: %s",
                   err.text);
         kernels->adoption = (struct loop_deadline){

@@ -5,8 +5,9 @@
 
 #define LOG_AREA "gateway/kernel_dead"
 
-/* Dead kernels are kept so that their notebooks can say why. They have one limit together; at the limit the user who has the most of them gives way, so that
- * nobody's crash loop takes the explanations of others away. */
+/* Dead kernels are kept so that their notebooks can say why. They have one limit together; at the
+ * limit the user who has the most of them gives way, so that nobody's crash loop takes the
+ * explanations of others away. */
 
 struct census {
     struct map *by_user; /* dead kernels of each, as a number */
@@ -73,7 +74,8 @@ void kernel_make_room(const struct kernel *newest) {
         kernel_stop(chosen, "it was dead, and newer dead kernels needed its place");
 }
 
-/* By the wall clock, since gateways come and go. A clock that was set back makes it no longer than whole. */
+/* By the wall clock, since gateways come and go. A clock that was set back makes it no longer than
+ * whole. */
 int64_t kernel_retention_ms(const struct kernel *kernel) {
     int64_t whole_ms = kernel->kernels->settings.failed_retention_ms;
     int64_t age_ms = clock_wall_us() / 1000 - kernel->died_ms;

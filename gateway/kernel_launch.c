@@ -24,8 +24,8 @@ static bool is_secret(const char *name) {
     return false;
 }
 
-/* Never given on, whoever asks: our tokens, and what describes the gateway's own process. ipykernel with a JPY_PARENT_PID ends when its
- * parent changes, and kernels outlive gateways. */
+/* Never given on, whoever asks: our tokens, and what describes the gateway's own process. ipykernel
+ * with a JPY_PARENT_PID ends when its parent changes, and kernels outlive gateways. */
 static bool is_ours(const char *name) {
     static const char *const names[] = {
         "EG_AUTH_TOKEN",    "KG_AUTH_TOKEN",  "ELARA_AUTH_TOKEN", "EG_REMOTE_PWD", "LS_COLORS",
@@ -143,7 +143,8 @@ static char *find_on_path(const char *path, const char *name) {
     return NULL;
 }
 
-/* The program of argv[0]. One that is not found stays as it is: the launcher says what is missing. */
+/* The program of argv[0]. One that is not found stays as it is: the launcher says what is
+ * missing. */
 static char *resolve_program(const struct kernel_plan *plan, const json_t *env, const char *name) {
     if (!is_python(name))
         return memory_strdup(name);

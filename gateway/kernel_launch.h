@@ -1,5 +1,5 @@
-/* From a client's request and a kernelspec to what the launcher starts: the checks of what a client may say, the environment, argv, and the trees of
- * launcher/launch.h. Nothing here keeps state. */
+/* From a client's request and a kernelspec to what the launcher starts: the checks of what a client
+ * may say, the environment, argv, and the trees of launcher/launch.h. Nothing here keeps state. */
 #pragma once
 
 #include "gateway/kernels.h"
@@ -12,8 +12,9 @@ enum {
     REQUEST_PATH_MAX = 4096,
 };
 
-/* The variables of a client that count (KERNEL_*, client_envs), checked; all others are dropped without a word, since old notebook
- * servers send their whole environment. env may be NULL. *ret is a new reference, never NULL on success. */
+/* The variables of a client that count (KERNEL_*, client_envs), checked; all others are dropped
+ * without a word, since old notebook servers send their whole environment. env may be NULL. *ret is
+ * a new reference, never NULL on success. */
 int kernel_request_env(const struct kernels_settings *settings, const json_t *env, json_t **ret,
                        struct error *err);
 
@@ -21,12 +22,13 @@ int kernel_request_env(const struct kernels_settings *settings, const json_t *en
 int kernel_request_timeout(const struct kernels_settings *settings, const json_t *kept,
                            int64_t *ret_ms, struct error *err);
 
-/* Where the kernel starts: path below the root directory (or its nearest parent that is there), else KERNEL_WORKING_DIR, else the root
- * directory. *ret is malloc'ed. */
+/* Where the kernel starts: path below the root directory (or its nearest parent that is there),
+ * else KERNEL_WORKING_DIR, else the root directory. *ret is malloc'ed. */
 int kernel_request_directory(const struct kernels_settings *settings, const char *path,
                              const json_t *kept, char **ret, struct error *err);
 
-/* May who calls itself KERNEL_USERNAME start this kernelspec? The spec's own authorized_users replace the setting, its unauthorized_users add to it. */
+/* May who calls itself KERNEL_USERNAME start this kernelspec? The spec's own authorized_users
+ * replace the setting, its unauthorized_users add to it. */
 int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
                         const json_t *kept, struct error *err);
 

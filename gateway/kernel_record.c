@@ -7,8 +7,8 @@
 
 #define LOG_AREA "gateway/kernel_record"
 
-/* record.json, as launcher/launch.h describes it. user and request are the gateway's own: whose limit the kernel counts in, and what any gateway
- * starts it from again. */
+/* record.json, as launcher/launch.h describes it. user and request are the gateway's own: whose
+ * limit the kernel counts in, and what any gateway starts it from again. */
 json_t *kernel_record(const struct kernel *kernel) {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:{}, s:O}", "kernel_id", kernel->id,
                      "name", kernel->name, "display_name", kernel->display_name, "owner",
@@ -22,7 +22,8 @@ static void take_text(char **text, const json_t *record, const char *member) {
         kernel_replace(text, value);
 }
 
-/* Texts that are there replace ours; the session does unless ours is newer. The owner of a kernel that somebody was told about never changes. */
+/* Texts that are there replace ours; the session does unless ours is newer. The owner of a kernel
+ * that somebody was told about never changes. */
 void kernel_take_record(struct kernel *kernel, const json_t *record) {
     if (!json_is_object(record))
         return;

@@ -38,7 +38,8 @@ static size_t count_characters(const char *text) {
     return count;
 }
 
-/* Shell syntax and lines: kernelspecs of JEG paste values into scripts and YAML, so such values never get far enough to matter. */
+/* Shell syntax and lines: kernelspecs of JEG paste values into scripts and YAML, so such values
+ * never get far enough to matter. */
 static int check_value(const char *name, const json_t *value, struct error *err) {
     if (!json_is_string(value))
         return error_set(err, ERROR_INVALID, "env: the value of %s must be a text", name);
@@ -94,7 +95,8 @@ int kernel_request_timeout(const struct kernels_settings *settings, const json_t
     return 0;
 }
 
-/* The path without empty and "." elements; ".." is refused where it leads out. The result begins with '/' or is empty. */
+/* The path without empty and "." elements; ".." is refused where it leads out. The result begins
+ * with '/' or is empty. */
 static int normalise(const char *path, char **ret, struct error *err) {
     if (strlen(path) > REQUEST_PATH_MAX)
         return error_set(err, ERROR_INVALID, "path is longer than %d bytes", REQUEST_PATH_MAX);
@@ -126,7 +128,8 @@ static bool is_directory(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* A path that is not there (a notebook's own path, or one of another file system) gives its nearest parent that is. */
+/* A path that is not there (a notebook's own path, or one of another file system) gives its nearest
+ * parent that is. */
 static char *nearest_directory(const char *root, char *below) {
     for (;;) {
         char *path = memory_printf("%s%s", strcmp(root, "/") == 0 && *below ? "" : root, below);

@@ -3,7 +3,8 @@
 
 #define LOG_AREA "gateway/kernel_resume"
 
-/* How often in a row: a launcher that always dies is not started for ever. The last one keeps the kernel dead, for its output. */
+/* How often in a row: a launcher that always dies is not started for ever. The last one keeps the
+ * kernel dead, for its output. */
 enum { RESUMES_MAX = 3, RESUMES_WINDOW_MS = 5 * 60 * 1000 };
 
 static bool resume(struct kernel *kernel, enum provision_resume how) {

@@ -13,8 +13,8 @@
 #define FROM(phase) (1u << KERNEL_##phase)
 #define ALIVE       (FROM(LAUNCHING) | FROM(STARTING) | FROM(READY) | FROM(RESTARTING))
 
-/* A kernel's whole life. What is in no row cannot happen, or comes too late to matter: a kernel that is being ended listens
- * to nothing but its end. */
+/* A kernel's whole life. What is in no row cannot happen, or comes too late to matter: a kernel
+ * that is being ended listens to nothing but its end. */
 static const struct {
     enum kernel_event event;
     unsigned from;
@@ -71,7 +71,8 @@ static const char *known_state(const char *state) {
 
 /* Watchers. */
 
-/* Those that were told wait in a list of their own, so that any of them may come and go meanwhile. */
+/* Those that were told wait in a list of their own, so that any of them may come and go
+ * meanwhile. */
 void kernel_notify(void *context) {
     struct kernel *kernel = context;
     while (!list_is_empty(&kernel->watchers)) {
@@ -155,8 +156,8 @@ static void on_retention(void *context) {
     kernel_stop(kernel, reason);
 }
 
-/* During a restart its launcher takes requests for ones that were meant for the process that goes. At all other times it keeps them itself, and they
- * outlive us there. */
+/* During a restart its launcher takes requests for ones that were meant for the process that goes.
+ * At all other times it keeps them itself, and they outlive us there. */
 static void hold_requests(const struct kernel *kernel) {
     link_hold_requests(kernel->link, kernel->status.phase == KERNEL_RESTARTING);
 }
@@ -296,7 +297,8 @@ static bool is_said(const char *reason, const char *output) {
     return reason != NULL && strstr(reason, trimmed) != NULL;
 }
 
-/* A kernel that is started again by itself is no more than a phase; the launcher tells the notebook. */
+/* A kernel that is started again by itself is no more than a phase; the launcher tells the
+ * notebook. */
 static void on_exited(void *context, const json_t *report) {
     struct kernel *kernel = context;
     const char *reason = json_string_value(json_object_get(report, "reason"));

@@ -248,7 +248,8 @@ static int choose_id(const struct kernels *kernels, const struct kernel_request 
     return 0;
 }
 
-/* All that can be wrong with the client's own words; makes the request that the kernel is started from, now or again. */
+/* All that can be wrong with the client's own words; makes the request that the kernel is started
+ * from, now or again. */
 static int check_request(const struct kernels *kernels, const struct kernel_request *request,
                          const struct kernelspec **spec, json_t **ret, struct error *err) {
     const char *name =

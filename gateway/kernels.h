@@ -1,5 +1,6 @@
-/* The kernels this gateway serves: start, find, interrupt, restart, end, and what they are doing. A kernel's life is one table of {event, from, to}
- * (kernels.c); the launcher beside it is the record. */
+/* The kernels this gateway serves: start, find, interrupt, restart, end, and what they are doing. A
+ * kernel's life is one table of {event, from, to} (kernels.c); the launcher beside it is the
+ * record. */
 #pragma once
 
 #include "base/error.h"
@@ -22,7 +23,8 @@ enum kernel_phase {
     KERNEL_READY,
     KERNEL_RESTARTING,
     KERNEL_STOPPING,
-    /* could not start, or died for good: stays, with its reason, until DELETE, restart or retention */
+    /* could not start, or died for good: stays, with its reason, until DELETE, restart or
+     * retention */
     KERNEL_DEAD,
     KERNEL_GONE, /* about to be freed: let go of it */
 };
@@ -60,7 +62,8 @@ int kernels_create(struct loop *loop, const struct kernels_settings *settings, s
                    struct error *err);
 /* Leaves all kernels running. */
 void kernels_destroy(struct kernels *kernels);
-/* Adopts what the provisioner finds. is_adopting is true until the first pass is complete: reads answer 503 till then. */
+/* Adopts what the provisioner finds. is_adopting is true until the first pass is complete: reads
+ * answer 503 till then. */
 void kernels_adopt(struct kernels *kernels);
 bool kernels_is_adopting(const struct kernels *kernels);
 
@@ -74,7 +77,8 @@ struct kernel_request {
     /* refusal_style: limits and refusals become a dead kernel with a reason */
     bool refuse_in_notebook;
 };
-/* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its status. */
+/* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its
+ * status. */
 int kernels_start(struct kernels *kernels, const struct kernel_request *request,
                   struct kernel **ret, struct error *err);
 
@@ -90,17 +94,20 @@ const char *kernels_tombstone(const struct kernels *kernels, const char *id,
 /* array of models */
 json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity);
 size_t kernels_count(const struct kernels *kernels);
-/* Walks all kernels in the order of their start: struct kernel *at = NULL; while ((at = kernels_next(kernels, at))) ... */
+/* Walks all kernels in the order of their start: struct kernel *at = NULL; while ((at =
+ * kernels_next(kernels, at))) ... */
 struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous);
 
-/* {"id","name","last_activity","execution_state","connections"[,"owner"][,"reason"]}; the owner is for admins. */
+/* {"id","name","last_activity","execution_state","connections"[,"owner"][,"reason"]}; the owner is
+ * for admins. */
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);
 const struct kernel_status *kernel_status(const struct kernel *kernel);
 struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
-/* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or NULL. Borrowed, until the next turn. */
+/* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or
+ * NULL. Borrowed, until the next turn. */
 const json_t *kernel_session(const struct kernel *kernel);
 /* Stolen; NULL for none. Also written to the record, as soon as the launcher is there. */
 void kernel_set_session(struct kernel *kernel, json_t *session);
@@ -110,10 +117,12 @@ typedef void kernel_done(void *context, const struct error *err);
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);
 /* a dead one is started again, from its request */
 void kernel_restart(struct kernel *kernel, kernel_done *done, void *context);
-/* Ends it and forgets it; reason (or NULL) goes to the tombstone and the notebook. Calls that come while it ends share the outcome. */
+/* Ends it and forgets it; reason (or NULL) goes to the tombstone and the notebook. Calls that come
+ * while it ends share the outcome. */
 void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *done, void *context);
 
-/* Told of each change of the kernel's status, and of links that come and go. KERNEL_GONE is the last. */
+/* Told of each change of the kernel's status, and of links that come and go. KERNEL_GONE is the
+ * last. */
 struct kernel_watcher {
     struct list_node node;
     void (*changed)(void *context, struct kernel *kernel);

@@ -1,6 +1,8 @@
-/* What the files of the kernels share. kernels.c: who is there, start, list, tombstones. kernel_state.c: the one table a kernel's life
- * follows, and what provisioner and link say. kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept. kernel_adoption.c: kernels of an earlier
- * gateway. kernel_resume.c: launchers that were killed. kernel_launch.c, kernel_request.c: from a request to launch.json. */
+/* What the files of the kernels share. kernels.c: who is there, start, list, tombstones.
+ * kernel_state.c: the one table a kernel's life follows, and what provisioner and link say.
+ * kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept.
+ * kernel_adoption.c: kernels of an earlier gateway. kernel_resume.c: launchers that were killed.
+ * kernel_launch.c, kernel_request.c: from a request to launch.json. */
 #pragma once
 
 #include "base/clock.h"
@@ -111,7 +113,8 @@ extern const struct provision_events kernel_provision_events;
 /* The one door: false when the table has no such row, and nothing changed. */
 bool kernel_post(struct kernel *kernel, enum kernel_event event);
 void kernel_set_stage(struct kernel *kernel, const char *text);
-/* reason and details (last output) in one bounded text, before KERNEL_EVENT_FAILED or _SAYS_DEAD. */
+/* reason and details (last output) in one bounded text, before KERNEL_EVENT_FAILED or
+ * _SAYS_DEAD. */
 void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details);
 void kernel_drop_link(struct kernel *kernel);
 void kernel_drop_provision(struct kernel *kernel); /* with its files */
@@ -151,7 +154,8 @@ int64_t kernel_retention_ms(const struct kernel *kernel); /* what is left of it 
 void kernel_keep_dead(struct kernel *kernel);
 
 /* kernel_resume.c */
-/* Its launcher has ended without having been told to: starts another one that goes on. False: there is nothing to go on with, or it happened too often. */
+/* Its launcher has ended without having been told to: starts another one that goes on. False: there
+ * is nothing to go on with, or it happened too often. */
 bool kernel_resume(struct kernel *kernel);
 /* The same for one that is dead and stays so, for its output. */
 bool kernel_resume_dead(struct kernel *kernel);

@@ -1,5 +1,5 @@
-/* What a gateway has read and may not hand in yet: its launcher is told of it, so that somebody answers its cells should we be lost; and of
- * what we give up ourselves. */
+/* What a gateway has read and may not hand in yet: its launcher is told of it, so that somebody
+ * answers its cells should we be lost; and of what we give up ourselves. */
 #include "gateway/links_internal.h"
 #include "launcher/message_class.h"
 
@@ -49,7 +49,8 @@ static enum link_sent give_up(struct link_request *request) {
     return sent;
 }
 
-/* What is in flight goes its way; what was taken before a break is no longer in `sent` since ATTACHED. */
+/* What is in flight goes its way; what was taken before a break is no longer in `sent` since
+ * ATTACHED. */
 enum link_sent link_announce_given_up(struct attachment *attachment) {
     enum link_sent sent = LINK_SENT;
     list_each (&attachment->session->sent, struct link_request, node, repeated)

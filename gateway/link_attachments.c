@@ -11,8 +11,8 @@
 
 enum { FIRST_SLOTS = 2, ATTACHMENTS_MAX = 16384 };
 
-/* Numbers. One is not used again for a long time, so that frames still under way to an earlier attachment find nobody;
- * slots make finding one cost nothing. */
+/* Numbers. One is not used again for a long time, so that frames still under way to an earlier
+ * attachment find nobody; slots make finding one cost nothing. */
 
 struct attachment *link_attachment_find(const struct link *link, uint16_t number) {
     if (link->slot_count == 0)
@@ -103,7 +103,8 @@ static void wake(struct attachment *attachment) {
     link_wake(attachment->link);
 }
 
-/* Ends it here; the launcher is told by the caller, if it has to be. The memory goes after the turn. */
+/* Ends it here; the launcher is told by the caller, if it has to be. The memory goes after the
+ * turn. */
 static void end(struct attachment *attachment) {
     struct link *link = attachment->link;
     list_each (&attachment->queue, struct link_request, node, request)
@@ -160,8 +161,8 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
     return 0;
 }
 
-/* What its client sent is still to reach the kernel, also when the client has left: then it lingers, without events, until the launcher has
- * taken that. */
+/* What its client sent is still to reach the kernel, also when the client has left: then it
+ * lingers, without events, until the launcher has taken that. */
 static bool has_unfinished(const struct attachment *attachment) {
     if (!list_is_empty(&attachment->queue))
         return true;
@@ -204,8 +205,8 @@ void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t 
     wake(attachment);
 }
 
-/* Totals count since ATTACH, so what was received before it does not. A cursor beyond what was sent since then
- * waits until the repeated messages have come. */
+/* Totals count since ATTACH, so what was received before it does not. A cursor beyond what was sent
+ * since then waits until the repeated messages have come. */
 static enum link_sent emit_ack(struct attachment *attachment) {
     uint64_t total = attachment->skipped;
     if (attachment->consumed > attachment->received_base)
@@ -307,8 +308,8 @@ static void wake_waiting(const struct link_session *session, struct link *link) 
             wake(link->slots[i]);
 }
 
-/* The launcher takes numbers in increasing order and drops what is behind: so the repeated ones go first, in their order, and not before all
- * attachments that asked them are attached again. */
+/* The launcher takes numbers in increasing order and drops what is behind: so the repeated ones go
+ * first, in their order, and not before all attachments that asked them are attached again. */
 static enum link_sent resend(struct link_session *session, struct link *link) {
     if (session->attaching > 0)
         return LINK_SENT;
@@ -410,8 +411,9 @@ static enum link_sent emit_attach(struct attachment *attachment) {
     return sent;
 }
 
-/* The session's numbering goes on where the launcher says. Requests that were under way are repeated, except those it has taken; when it has no memory of
- * the session they are numbered anew. */
+/* The session's numbering goes on where the launcher says. Requests that were under way are
+ * repeated, except those it has taken; when it has no memory of the session they are numbered
+ * anew. */
 static void continue_numbering(struct attachment *attachment, uint64_t next, bool resumed) {
     struct link_session *session = attachment->session;
     if (session->attachments > session->attaching) { /* another one is at work already */

@@ -10,7 +10,8 @@
 
 #define LOG_AREA "gateway/link_commands"
 
-/* One COMMAND until its RESULT. The id stays the same over reconnects, so that the launcher carries it out once. */
+/* One COMMAND until its RESULT. The id stays the same over reconnects, so that the launcher carries
+ * it out once. */
 struct command {
     struct list_node node; /* link.commands, or links.commands_ended */
     struct link *link;     /* NULL once ended */

@@ -56,8 +56,8 @@ static int check_welcome(const struct link *link, const json_t *welcome, struct 
     return 0;
 }
 
-/* Whether the journal's numbers are other ones than those we know: it says so, or another launcher has lower ones (of an earlier release,
- * or it lost some). */
+/* Whether the journal's numbers are other ones than those we know: it says so, or another launcher
+ * has lower ones (of an earlier release, or it lost some). */
 static bool has_begun_again(const struct link *link, const char *nonce, const char *numbering,
                             uint64_t last) {
     if (numbering != NULL && link->numbering != NULL && strcmp(numbering, link->numbering) != 0)

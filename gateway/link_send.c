@@ -38,7 +38,8 @@ static enum link_sent send_outgoing(struct link *link, struct link_outgoing *out
     return LINK_SENT;
 }
 
-/* Sends what was built. A full pipe's message waits with its link, so that the scratch is free for the next one. */
+/* Sends what was built. A full pipe's message waits with its link, so that the scratch is free for
+ * the next one. */
 static enum link_sent push(struct link *link) {
     struct link_outgoing *out = &link->links->out;
     if (is_empty(out))
@@ -120,8 +121,8 @@ static enum link_sent emit_hello(struct link *link) {
     return link_emit(link, LINK_HELLO, 0, 0, text, strlen(text));
 }
 
-/* With the question goes an ACK for nothing: a launcher to which libzmq connected again by itself knows
- * neither us nor our attachments, and says so to any frame but HELLO and PING. */
+/* With the question goes an ACK for nothing: a launcher to which libzmq connected again by itself
+ * knows neither us nor our attachments, and says so to any frame but HELLO and PING. */
 static enum link_sent emit_ping(struct link *link) {
     uint8_t nothing[8] = {0};
     enum link_sent sent = link_emit(link, LINK_PING, 0, ++link->ping_seq, NULL, 0);

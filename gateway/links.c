@@ -61,8 +61,8 @@ static struct link *find_sender(const struct links *links, zmq_msg_t *id) {
     return map_get(links->by_route, route);
 }
 
-/* Takes one message off the socket. Returns -1 when there is none. Parts beyond the protocol's limit are dropped, so that *count says
- * LINK_EXTERNAL_MAX + 2 for a message with too many. */
+/* Takes one message off the socket. Returns -1 when there is none. Parts beyond the protocol's
+ * limit are dropped, so that *count says LINK_EXTERNAL_MAX + 2 for a message with too many. */
 static int receive_message(struct links *links, struct link **sender, zmq_msg_t *parts,
                            unsigned *count, size_t *bytes) {
     zmq_msg_t part;
@@ -94,8 +94,8 @@ static int receive_message(struct links *links, struct link **sender, zmq_msg_t 
     return 0;
 }
 
-/* The descriptor signals edges, and any call on the socket may take one: so it is read until it is empty, or the
- * turn's share is used up and the event is made active by hand. */
+/* The descriptor signals edges, and any call on the socket may take one: so it is read until it is
+ * empty, or the turn's share is used up and the event is made active by hand. */
 static void on_readable(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
     struct links *links = context;
@@ -196,7 +196,8 @@ static int set_security(struct links *links, const char *server_key, struct erro
     return 0;
 }
 
-/* libzmq aborts when a routing id is taken twice, even shortly after a disconnect: the generation is never used again. */
+/* libzmq aborts when a routing id is taken twice, even shortly after a disconnect: the generation
+ * is never used again. */
 static int connect_link(struct link *link, struct error *err) {
     struct links *links = link->links;
     if (set_security(links, link->server_key, err) < 0)
@@ -252,8 +253,9 @@ void link_refuse(struct link *link) {
     schedule_check(link, LINK_DEAD_AFTER_MS);
 }
 
-/* A question every 5 s on 5,000 links is 1.6 % of a core, nearly all there is to do when nobody works. On this machine the provisioner
- * sees a launcher die, so that an idle link may be asked a quarter as often. */
+/* A question every 5 s on 5,000 links is 1.6 % of a core, nearly all there is to do when nobody
+ * works. On this machine the provisioner sees a launcher die, so that an idle link may be asked a
+ * quarter as often. */
 static int64_t ping_after_ms(const struct link *link) {
     bool idle = list_is_empty(&link->commands) && list_is_empty(&link->work);
     list_each (&link->sessions, struct link_session, node, session)
@@ -264,8 +266,8 @@ static int64_t ping_after_ms(const struct link *link) {
                : LINK_PING_INTERVAL_MS;
 }
 
-/* Silence: first a question, then a new connection. A gateway that was itself stopped for a while asks first too: no link is given up
- * before two questions went unanswered. */
+/* Silence: first a question, then a new connection. A gateway that was itself stopped for a while
+ * asks first too: no link is given up before two questions went unanswered. */
 static void on_check(void *context) {
     struct link *link = context;
     int64_t silent = clock_monotonic_ms() - link->heard_ms;

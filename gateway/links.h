@@ -1,4 +1,5 @@
-/* The gateway's side of the kernel link (docs/link-protocol.md): one ROUTER socket for all launchers, on the loop. */
+/* The gateway's side of the kernel link (docs/link-protocol.md): one ROUTER socket for all
+ * launchers, on the loop. */
 #pragma once
 
 #include "base/error.h"
@@ -23,7 +24,8 @@ struct link_events {
 
 int links_create(struct loop *loop, struct links **ret, struct error *err);
 void links_destroy(struct links *links);
-/* This gateway ends: requests that the launchers have not got are answered by them, and do not run. */
+/* This gateway ends: requests that the launchers have not got are answered by them, and do not
+ * run. */
 void links_give_up_requests(struct links *links);
 
 /* endpoint: a ZeroMQ address; server_key: Z85 CURVE key of the launcher or NULL (ipc). */
@@ -34,14 +36,17 @@ void link_renew(
     struct link *link); /* another launcher is there now: connects and says HELLO at once */
 void link_close(struct link *link); /* its attachments end with detached() first */
 bool link_is_up(const struct link *link);
-/* Whether the launcher offers an optional feature that we offer too (docs/link-protocol.md, HELLO and WELCOME); false while the
- * link is not up. name: one of our own list (link_dispatch.c). */
+/* Whether the launcher offers an optional feature that we offer too (docs/link-protocol.md, HELLO
+ * and WELCOME); false while the link is not up. name: one of our own list (link_dispatch.c). */
 bool link_has_capability(const struct link *link, const char *name);
 
-/* While it holds, requests that come are announced to the launcher and go out when it ends. Those that came before go out. */
+/* While it holds, requests that come are announced to the launcher and go out when it ends. Those
+ * that came before go out. */
 void link_hold_requests(struct link *link, bool is_holding);
 
-/* result: the RESULT's tree with ok true; on failure NULL and err says why. Comes exactly once, never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over reconnects until then). */
+/* result: the RESULT's tree with ok true; on failure NULL and err says why. Comes exactly once,
+ * never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over
+ * reconnects until then). */
 typedef void link_result(void *context, const json_t *result, const struct error *err);
 void link_command(struct link *link, const char *command, json_t *members /* stolen, may be NULL */,
                   int64_t timeout_ms, link_result *done, void *context);
@@ -57,7 +62,8 @@ void link_payload_retain(const struct link_payload *payload);
 void link_payload_release(void *owner);
 
 struct attachment_events {
-    /* Again after each reconnect. anew: numbers begin again behind cursor, what was received or delivered before has none any more. Totals of bytes go on. */
+    /* Again after each reconnect. anew: numbers begin again behind cursor, what was received or
+     * delivered before has none any more. Totals of bytes go on. */
     void (*attached)(void *context, uint64_t cursor, bool anew);
     /* is_repeat: it rebuilds a cell and moves no cursor; seq may be 0 then */
     void (*message)(void *context, uint64_t seq, const struct link_payload *payload,
@@ -87,9 +93,11 @@ struct attachment_ending {
 };
 /* No event after it. ending NULL: nothing is known. */
 void attachment_close(struct attachment *attachment, const struct attachment_ending *ending);
-/* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our memory. Sent with the turn's batch. */
+/* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our
+ * memory. Sent with the turn's batch. */
 void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed);
-/* False: stop reading the client. Also while it is not attached: nobody else would know of what is read. */
+/* False: stop reading the client. Also while it is not attached: nobody else would know of what is
+ * read. */
 bool attachment_may_send(const struct attachment *attachment);
 /* The launcher knows of all requests: should we be lost, it will answer them. */
 bool attachment_is_recorded(const struct attachment *attachment);

@@ -1,9 +1,10 @@
-/* What the files of the link client share. links.c: socket, connections, what comes in. link_send.c: what goes out.
- * link_dispatch.c: frames. link_attachments.c: client streams, their sessions and requests. link_announce.c: requests that may be lost.
- * link_commands.c: commands.
+/* What the files of the link client share. links.c: socket, connections, what comes in.
+ * link_send.c: what goes out. link_dispatch.c: frames. link_attachments.c: client streams, their
+ * sessions and requests. link_announce.c: requests that may be lost. link_commands.c: commands.
  *
- * Sending is driven by state, not by queues of bytes: every object knows what the launcher has yet to hear of it, the end of the
- * turn writes that into batches. A break then only means that more is unsaid. */
+ * Sending is driven by state, not by queues of bytes: every object knows what the launcher has yet
+ * to hear of it, the end of the turn writes that into batches. A break then only means that more is
+ * unsaid. */
 #pragma once
 
 #include "base/buffer.h"
@@ -176,7 +177,8 @@ void link_outgoing_clear(struct link_outgoing *out);
 
 /* Optional features of this side. */
 extern const char *const link_capabilities[];
-/* link_dispatch.c: one message's parts, already without the routing id. The parts' ownership moves. */
+/* link_dispatch.c: one message's parts, already without the routing id. The parts' ownership
+ * moves. */
 void link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count);
 
 /* link_attachments.c */
@@ -197,7 +199,8 @@ void link_attachments_reap(struct links *links);
 
 /* link_announce.c */
 void link_request_free(struct link_request *request);
-/* What the launcher does not take yet: should we be lost with it, somebody has to tell its cells. */
+/* What the launcher does not take yet: should we be lost with it, somebody has to tell its
+ * cells. */
 enum link_sent link_announce_queue(const struct attachment *attachment);
 /* For one that is_given_up: its requests that did not go out are answered by the launcher. */
 enum link_sent link_announce_given_up(struct attachment *attachment);

@@ -6,8 +6,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* An event may make itself active again (a ZeroMQ socket that still has messages). libevent would then never come back from its queue: after so many
- * callbacks it has to look at the descriptors and timers. */
+/* An event may make itself active again (a ZeroMQ socket that still has messages). libevent would
+ * then never come back from its queue: after so many callbacks it has to look at the descriptors
+ * and timers. */
 enum { CALLBACKS_MAX = 32 };
 
 struct loop {

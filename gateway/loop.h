@@ -1,5 +1,6 @@
-/* The gateway's one event loop: libevent, plus what it lacks: work to be done at the end of a turn, and deadlines by the thousand on
- * one timer. Objects are freed from a task, never under a callback. */
+/* The gateway's one event loop: libevent, plus what it lacks: work to be done at the end of a turn,
+ * and deadlines by the thousand on one timer. Objects are freed from a task, never under a
+ * callback. */
 #pragma once
 
 #include "base/heap.h"
@@ -10,7 +11,8 @@
 
 struct loop;
 
-/* Runs once, at the end of the turn it was posted in. Embed it; posting a posted task does nothing. */
+/* Runs once, at the end of the turn it was posted in. Embed it; posting a posted task does
+ * nothing. */
 struct loop_task {
     struct list_node node;
     void (*run)(void *context);

@@ -11,8 +11,9 @@ static int fail(const struct error *err) {
     return 1;
 }
 
-/* Large outputs come one after the other: giving their memory back and faulting it in again for each was 40 % of what a gateway spent on
- * them. What is kept is bounded, whatever the number of clients. */
+/* Large outputs come one after the other: giving their memory back and faulting it in again for
+ * each was 40 % of what a gateway spent on them. What is kept is bounded, whatever the number of
+ * clients. */
 static void keep_some_memory(void) {
 #ifdef M_TRIM_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 4 << 20);

@@ -44,7 +44,8 @@ static int read_header(struct bytes header, struct header_texts *ret, struct err
     return 0;
 }
 
-/* A part of its own (v1, or from a kernel): checked here. Nothing and null stand for {} where that is allowed. */
+/* A part of its own (v1, or from a kernel): checked here. Nothing and null stand for {} where that
+ * is allowed. */
 static int check_object(struct bytes *part, const char *name, bool may_be_null, struct error *err) {
     if (part->length == 0 && may_be_null) {
         *part = empty_object;
@@ -229,7 +230,8 @@ static int from_legacy_binary(struct bytes frame, struct buffer *out, struct err
 
 /* From the client: v1. */
 
-/* kernel_message_parse looks at the channel last, so a known one means that something else is wrong. */
+/* kernel_message_parse looks at the channel last, so a known one means that something else is
+ * wrong. */
 static bool has_unknown_channel(struct bytes frame) {
     uint64_t offsets[3]; /* the count, the channel's start and end */
     if (frame.length < sizeof offsets)

@@ -1,4 +1,5 @@
-/* Brings the sessions of an earlier gateway back: each kernel's record holds the session that it belongs to. */
+/* Brings the sessions of an earlier gateway back: each kernel's record holds the session that it
+ * belongs to. */
 #pragma once
 
 #include "base/list.h"

@@ -1,5 +1,6 @@
-/* Which notebook, console or file uses which kernel: the store behind /api/sessions. Notebook servers keep their own; this one is for clients
- * that talk to the gateway directly. Only data: what happens to kernels is api_sessions.c's business. */
+/* Which notebook, console or file uses which kernel: the store behind /api/sessions. Notebook
+ * servers keep their own; this one is for clients that talk to the gateway directly. Only data:
+ * what happens to kernels is api_sessions.c's business. */
 #pragma once
 
 #include "base/error.h"
@@ -31,8 +32,8 @@ struct sessions *sessions_create(bool (*is_alive)(void *context, const char *ker
 void sessions_destroy(struct sessions *sessions);
 size_t sessions_count(struct sessions *sessions);
 
-/* id NULL: a new one. A path belongs to one session of an owner (ERROR_EXISTS); SESSIONS_MAX in all (ERROR_LIMIT). What is returned lives until the
- * session is changed or removed. */
+/* id NULL: a new one. A path belongs to one session of an owner (ERROR_EXISTS); SESSIONS_MAX in all
+ * (ERROR_LIMIT). What is returned lives until the session is changed or removed. */
 int sessions_add(struct sessions *sessions, const struct session *session,
                  const struct session **ret, struct error *err);
 int sessions_change(struct sessions *sessions, const char *id, const struct session *change,

@@ -105,7 +105,8 @@ static int check_base_url(struct settings *settings, struct error *err) {
     return 0;
 }
 
-/* JEG's start script takes lists as Python or shell writes them, quotes included, and "null" for none. */
+/* JEG's start script takes lists as Python or shell writes them, quotes included, and "null" for
+ * none. */
 static void unquote_list(char **list) {
     if (list[0] != NULL && list[1] == NULL && strcmp(list[0], "null") == 0) {
         free(list[0]);

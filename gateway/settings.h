@@ -1,5 +1,6 @@
-/* The gateway's settings: one table (settings.c) for flags, variables, the YAML file, --help, --show-config and
- * docs/configuration.md. Durations are milliseconds, sizes are bytes; texts are NULL when not set. */
+/* The gateway's settings: one table (settings.c) for flags, variables, the YAML file, --help,
+ * --show-config and docs/configuration.md. Durations are milliseconds, sizes are bytes; texts are
+ * NULL when not set. */
 #pragma once
 
 #include "base/error.h"
@@ -61,17 +62,19 @@ struct settings {
 /* Ends with a row whose name is NULL. */
 const struct option_row *settings_table(void);
 
-/* From argv (argv[0] is the program), environ and the file that --config or ELARA_CONFIG names. Both arrays must outlive the settings.
- * Warns about unknown EG_ and KG_ variables and about those that do nothing here. */
+/* From argv (argv[0] is the program), environ and the file that --config or ELARA_CONFIG names.
+ * Both arrays must outlive the settings. Warns about unknown EG_ and KG_ variables and about those
+ * that do nothing here. */
 int settings_create(int argc, char **argv, char *const *environment, struct settings **ret,
                     struct error *err);
 void settings_destroy(struct settings *settings);
 
-/* Reads the sources again: rows with OPTION_RELOAD take effect, a change of another one is logged as waiting for a restart. On failure
- * everything stays. */
+/* Reads the sources again: rows with OPTION_RELOAD take effect, a change of another one is logged
+ * as waiting for a restart. On failure everything stays. */
 int settings_reload(struct settings *settings, struct error *err);
 
-/* The rule of who may listen where: without a token only on loopback, unless `insecure` says otherwise. */
+/* The rule of who may listen where: without a token only on loopback, unless `insecure` says
+ * otherwise. */
 int settings_check_exposure(const struct settings *settings, struct error *err);
 /* UNIX sockets lie in it, and their addresses are short. */
 int settings_check_runtime_dir(const struct settings *settings, struct error *err);

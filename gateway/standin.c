@@ -39,8 +39,9 @@ struct standin {
     size_t held_bytes;
     struct loop_deadline tick;
     int64_t since_ms; /* when the waiting began */
-    struct held *
-        cell; /* the first one that a person looks at and that waits; also when it is with the launcher already */
+    /* the first one that a person looks at and that waits; also when it is with the launcher
+     * already */
+    struct held *cell;
     bool shown; /* it shows the stage under display_id */
     char session[37];
     char display_id[37];
@@ -151,7 +152,8 @@ static void show_stage(void *context) {
     loop_deadline_set(standin->loop, &standin->tick, SHOW_EVERY_MS);
 }
 
-/* JupyterLab drops what it has not yet handled when a message of another session comes, and the kernel's own follow. */
+/* JupyterLab drops what it has not yet handled when a message of another session comes, and the
+ * kernel's own follow. */
 static const char *last_session(const struct standin *standin) {
     const char *kernels = kernel_status(standin->kernel)->message_session;
     return kernels != NULL && *kernels != '\0' ? kernels : standin->session;
@@ -190,7 +192,8 @@ static void answer(struct standin *standin, const uint8_t *message, size_t lengt
                        kernel_display_name(standin->kernel));
 }
 
-/* Its launcher keeps requests until the kernel is ready, and answers them should it never be: they outlive us there. */
+/* Its launcher keeps requests until the kernel is ready, and answers them should it never be: they
+ * outlive us there. */
 static bool may_forward(const struct standin *standin) {
     return kernel_status(standin->kernel)->phase != KERNEL_STOPPING;
 }

@@ -1,6 +1,8 @@
-/* The stand-in: speaks the Jupyter protocol to one client for a kernel that is not there yet, or not any more, since that is the
- * only way a reason reaches the person at the notebook. While the kernel starts, the first cell shows what is going on; requests go to the
- * launcher, in order (before there is one no client is read); when it is dead each request is answered with an error that says why. */
+/* The stand-in: speaks the Jupyter protocol to one client for a kernel that is not there yet, or
+ * not any more, since that is the only way a reason reaches the person at the notebook. While the
+ * kernel starts, the first cell shows what is going on; requests go to the launcher, in order
+ * (before there is one no client is read); when it is dead each request is answered with an error
+ * that says why. */
 #pragma once
 
 #include "gateway/kernels.h"
@@ -20,12 +22,14 @@ typedef bool standin_forward(void *context, const void *message, size_t length);
 /* The launcher knows of everything that was forwarded: it will be answered, also without us. */
 typedef bool standin_recorded(void *context);
 
-/* say: a message to the client. forward: a request to the launcher. None may destroy the stand-in. */
+/* say: a message to the client. forward: a request to the launcher. None may destroy the
+ * stand-in. */
 struct standin *standin_create(struct loop *loop, struct kernel *kernel, standin_message *say,
                                standin_forward *forward, standin_recorded *recorded, void *context);
 void standin_destroy(struct standin *standin);
 
-/* To a client that has just connected: that the kernel starts, if it does. JupyterLab shows its state as unknown until it is told one. */
+/* To a client that has just connected: that the kernel starts, if it does. JupyterLab shows its
+ * state as unknown until it is told one. */
 void standin_welcome(struct standin *standin);
 
 /* True while requests must come here: the kernel is not ready, or some are still held (order!). */
@@ -34,7 +38,8 @@ void standin_take(struct standin *standin, const void *message, size_t length);
 /* Too much is held already: stop reading the client until standin_update changed that. */
 bool standin_is_full(const struct standin *standin);
 
-/* The header of an execute_request that the kernel had when it was lost with its launcher: its cell ends with the reason. */
+/* The header of an execute_request that the kernel had when it was lost with its launcher: its cell
+ * ends with the reason. */
 void standin_end_lost(struct standin *standin, const void *header, size_t length);
 
 /* The kernel's status changed: shows the stage, hands over, or answers with the reason. */

@@ -1,5 +1,5 @@
-/* The execute requests of one client that no reply has come for yet. When a launcher is lost, its kernel and all knowledge of them go with it: without
- * this their cells would wait for ever. */
+/* The execute requests of one client that no reply has come for yet. When a launcher is lost, its
+ * kernel and all knowledge of them go with it: without this their cells would wait for ever. */
 #pragma once
 
 #include "base/buffer.h"
@@ -16,9 +16,11 @@ struct unanswered {
 void unanswered_init(struct unanswered *unanswered);
 void unanswered_clear(struct unanswered *unanswered);
 
-/* A message in the kernel link's layout, to the kernel; one that is no execute_request is not noted. */
+/* A message in the kernel link's layout, to the kernel; one that is no execute_request is not
+ * noted. */
 void unanswered_note_request(struct unanswered *unanswered, const void *message, size_t length);
-/* The same from the kernel: a reply crosses its request out. Costs nothing while nothing is unanswered. */
+/* The same from the kernel: a reply crosses its request out. Costs nothing while nothing is
+ * unanswered. */
 void unanswered_note_reply(struct unanswered *unanswered, const void *message, size_t length);
 
 /* Takes the oldest out: its header. False when there is none. */

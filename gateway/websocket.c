@@ -89,7 +89,8 @@ void websocket_close(struct websocket *ws, uint16_t code, const char *reason) {
     start_closing(ws, code, reason);
 }
 
-/* RFC 6455, 7.1.7: say why, then end; but read on for a moment, or a reset overtakes the close frame. */
+/* RFC 6455, 7.1.7: say why, then end; but read on for a moment, or a reset overtakes the close
+ * frame. */
 static void fail(struct websocket *ws, const struct websocket_item *item) {
     ws->is_unreadable = true;
     if (ws->phase != WEBSOCKET_OPEN)
@@ -192,7 +193,8 @@ static void on_read(struct bufferevent *io, void *context) {
         loop_post(ws->loop, &ws->read_task);
 }
 
-/* With TLS this comes from inside calls into the bufferevent, so it only leaves a note. What came before the end still counts. */
+/* With TLS this comes from inside calls into the bufferevent, so it only leaves a note. What came
+ * before the end still counts. */
 static void on_event(struct bufferevent *io, short what, void *context) {
     (void)io;
     struct websocket *ws = context;
@@ -227,8 +229,9 @@ static int64_t silence_max(const struct websocket *ws) {
     return three > SILENCE_MIN_MS ? three : SILENCE_MIN_MS;
 }
 
-/* A slow line that is still taking megabytes answers no ping until it has them: taking counts as a sign of life. A few bytes do not: the peer's
- * kernel acknowledges pings whether anybody reads them or not. */
+/* A slow line that is still taking megabytes answers no ping until it has them: taking counts as a
+ * sign of life. A few bytes do not: the peer's kernel acknowledges pings whether anybody reads them
+ * or not. */
 static void on_ping_time(struct websocket *ws) {
     int64_t now = clock_monotonic_ms();
     uint64_t taken = websocket_taken(ws);

@@ -1,4 +1,5 @@
-/* What websocket.c (a connection's life and what comes in) and websocket_send.c (what goes out) share. */
+/* What websocket.c (a connection's life and what comes in) and websocket_send.c (what goes out)
+ * share. */
 #pragma once
 
 #include "gateway/websocket.h"
@@ -51,6 +52,7 @@ void websocket_end(struct websocket *ws, const char *why);
 /* websocket_send.c */
 void websocket_send_control(struct websocket *ws, uint8_t opcode, const void *data, size_t length);
 void websocket_flush(void *context);
-/* What is no longer in our memory or our kernel's. With TLS roughly: the records' overhead is not known. */
+/* What is no longer in our memory or our kernel's. With TLS roughly: the records' overhead is not
+ * known. */
 uint64_t websocket_taken(const struct websocket *ws);
 void websocket_on_written(struct bufferevent *io, void *context);

@@ -1,5 +1,6 @@
-/* What a WebSocket client sends, frame by frame out of an evbuffer (wslay's frame API): whole messages and control frames. Knows the rules of RFC 6455 for a server:
- * masks, reserved bits, fragments, control frames, close codes, UTF-8. */
+/* What a WebSocket client sends, frame by frame out of an evbuffer (wslay's frame API): whole
+ * messages and control frames. Knows the rules of RFC 6455 for a server: masks, reserved bits,
+ * fragments, control frames, close codes, UTF-8. */
 #pragma once
 
 #include "base/buffer.h"

@@ -109,7 +109,8 @@ uint64_t websocket_accepted(const struct websocket *ws) {
     return ws->accepted;
 }
 
-/* A ping that carries how far the stream had come: its pong proves that the peer has read up to there. */
+/* A ping that carries how far the stream had come: its pong proves that the peer has read up to
+ * there. */
 static void send_probe(struct websocket *ws) {
     if (ws->probe != 0 || ws->proved == ws->accepted || ws->phase != WEBSOCKET_OPEN)
         return;
@@ -152,8 +153,9 @@ void websocket_on_written(struct bufferevent *io, void *context) {
         tell_drained(ws);
 }
 
-/* The end of the turn: one write for all of its frames. When nothing waits before them they go straight to the socket, which saves
- * two epoll_ctl and a trip round the loop for each message; what the socket does not take is the bufferevent's. */
+/* The end of the turn: one write for all of its frames. When nothing waits before them they go
+ * straight to the socket, which saves two epoll_ctl and a trip round the loop for each message;
+ * what the socket does not take is the bufferevent's. */
 void websocket_flush(void *context) {
     struct websocket *ws = context;
     if (ws->phase == WEBSOCKET_ENDED)

@@ -53,7 +53,8 @@ static bool is_key(const char *start, const char *end, const char *key) {
     return same;
 }
 
-/* Into the object at the scan's place: true with the scan at the member's value and *ret at its key. */
+/* Into the object at the scan's place: true with the scan at the member's value and *ret at its
+ * key. */
 static bool enter_member(struct scan *scan, const char *key, size_t *ret) {
     size_t value = 0;
     scan->at++;

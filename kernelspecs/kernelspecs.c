@@ -27,7 +27,8 @@ struct kernelspecs {
     int64_t changed_ms; /* the first change that is not loaded yet; 0 = none */
 };
 
-/* Lower-cased, as the names are; without the quotes that JEG's EG_ALLOWED_KERNELS has around each. NULL when one is bad. */
+/* Lower-cased, as the names are; without the quotes that JEG's EG_ALLOWED_KERNELS has around each.
+ * NULL when one is bad. */
 static char **copy_globs(char *const *globs, const char *setting, struct error *err) {
     size_t count = 0;
     while (globs != NULL && globs[count] != NULL)
@@ -225,7 +226,8 @@ int kernelspecs_changed(struct kernelspecs *specs) {
         return -1;
     if (specs->changed_ms == 0)
         specs->changed_ms = now_ms;
-    /* Quiet for a moment is enough, but a directory that never gets quiet is loaded all the same. */
+    /* Quiet for a moment is enough, but a directory that never gets quiet is loaded all the
+     * same. */
     int64_t left_ms = specs->changed_ms + BURST_MAX_MS - now_ms;
     return left_ms < 0 ? 0 : left_ms < QUIET_MS ? (int)left_ms : QUIET_MS;
 }

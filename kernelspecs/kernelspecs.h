@@ -1,5 +1,5 @@
-/* The kernelspecs on this machine: found, validated, served and reloaded (Jupyter documentation, "Making kernels for
- * Jupyter", kernel specs; search path as jupyter_core's jupyter_path). */
+/* The kernelspecs on this machine: found, validated, served and reloaded (Jupyter documentation,
+ * "Making kernels for Jupyter", kernel specs; search path as jupyter_core's jupyter_path). */
 #pragma once
 
 #include "base/error.h"
@@ -33,48 +33,57 @@ struct kernelspecs_settings {
 int kernelspecs_create(const struct kernelspecs_settings *settings, struct kernelspecs **ret,
                        struct error *err);
 void kernelspecs_destroy(struct kernelspecs *specs);
-/* Other settings from now on; what is there is loaded again. On failure everything stays as it was. */
+/* Other settings from now on; what is there is loaded again. On failure everything stays as it
+ * was. */
 int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
                           struct error *err);
 
-/* Case-insensitive. NULL when there is none. Valid until the next reload: do not keep it over a turn. */
+/* Case-insensitive. NULL when there is none. Valid until the next reload: do not keep it over a
+ * turn. */
 const struct kernelspec *kernelspecs_find(const struct kernelspecs *specs, const char *name);
-/* A name, or "" when there are none. One that the settings name counts even while it is not there. */
+/* A name, or "" when there are none. One that the settings name counts even while it is not
+ * there. */
 const char *kernelspecs_default(const struct kernelspecs *specs);
 /* The index-th by name; NULL behind the last. As short-lived as kernelspecs_find's. */
 const struct kernelspec *kernelspecs_at(const struct kernelspecs *specs, size_t index);
 
-/* Why this gateway cannot start it (a provisioner or process proxy it does not have), or NULL. A malloc'ed sentence. */
+/* Why this gateway cannot start it (a provisioner or process proxy it does not have), or NULL. A
+ * malloc'ed sentence. */
 char *kernelspec_unsupported(const struct kernelspec *spec);
-/* The lists that the spec itself carries (config.unauthorized_users and authorized_users of its process_proxy or
- * kernel_provisioner): whole names, case counts, the first list wins. */
+/* The lists that the spec itself carries (config.unauthorized_users and authorized_users of its
+ * process_proxy or kernel_provisioner): whole names, case counts, the first list wins. */
 bool kernelspec_allows_user(const struct kernelspec *spec, const char *user);
 
-/* metadata.elara.journal_bytes, the cap of its kernels' journals; 0 when it has none. Its limits are those of the gateway's --journal-size. */
+/* metadata.elara.journal_bytes, the cap of its kernels' journals; 0 when it has none. Its limits
+ * are those of the gateway's --journal-size. */
 #define KERNELSPEC_JOURNAL_MIN (INT64_C(1) << 20)
 #define KERNELSPEC_JOURNAL_MAX (INT64_C(64) << 30)
 int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
 
-/* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference. base_url ends with '/'.
- * Only those that `user` may use; NULL: all. */
+/* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference.
+ * base_url ends with '/'. Only those that `user` may use; NULL: all. */
 json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user);
-/* One {"name", "spec", "resources"}; name as the client typed it. argv, env, display_name, language, interrupt_mode and metadata
- * are always there, since clients drop a spec without them. */
+/* One {"name", "spec", "resources"}; name as the client typed it. argv, env, display_name,
+ * language, interrupt_mode and metadata are always there, since clients drop a spec without
+ * them. */
 json_t *kernelspec_model(const struct kernelspecs *specs, const struct kernelspec *spec,
                          const char *name, const char *base_url);
 bool kernelspecs_publish_env(
     const struct kernelspecs *specs); /* the setting: env values may be shown */
 
-/* Descriptor (or -1: no inotify here) to watch for reading (inotify on the search path, the kernel directories and their symlink targets); call kernelspecs_changed when it is
- * readable. A burst of changes is one reload: it returns how many ms to wait before kernelspecs_reload (each answer replaces the one before), or -1
- * when nothing came. */
+/* Descriptor (or -1: no inotify here) to watch for reading (inotify on the search path, the kernel
+ * directories and their symlink targets); call kernelspecs_changed when it is readable. A burst of
+ * changes is one reload: it returns how many ms to wait before kernelspecs_reload (each answer
+ * replaces the one before), or -1 when nothing came. */
 int kernelspecs_watch_fd(const struct kernelspecs *specs);
 int kernelspecs_changed(struct kernelspecs *specs);
 void kernelspecs_reload(struct kernelspecs *specs); /* logs what appeared, went, changed, broke */
 
-/* Problems of the last load, for `elara kernelspecs check`: array of {"file", "line", "field", "problem"}; line 0 = whole file. */
+/* Problems of the last load, for `elara kernelspecs check`: array of {"file", "line", "field",
+ * "problem"}; line 0 = whole file. */
 const json_t *kernelspecs_problems(const struct kernelspecs *specs);
 
-/* What the last load saw: {"directories": [{"path", "state": read|missing|unreadable, "count"}], "shadowed": [{"name", "directory", "by"}],
- * "hidden" (by the allow and deny lists): [{"name", "directory"}]}. */
+/* What the last load saw: {"directories": [{"path", "state": read|missing|unreadable, "count"}],
+ * "shadowed": [{"name", "directory", "by"}], "hidden" (by the allow and deny lists): [{"name",
+ * "directory"}]}. */
 const json_t *kernelspecs_report(const struct kernelspecs *specs);

@@ -105,7 +105,8 @@ static void add_user(struct path_list *list, char *const *environment, const cha
                            : join(home, ".local/share/jupyter/kernels"));
 }
 
-/* The prefix of the active Python environment, NULL when there is none; *ret: it comes before the user's directories. */
+/* The prefix of the active Python environment, NULL when there is none; *ret: it comes before the
+ * user's directories. */
 static const char *active_prefix(char *const *environment, bool *ret) {
     const char *virtualenv = variable_text(environment, "VIRTUAL_ENV");
     const char *conda = variable_text(environment, "CONDA_PREFIX");
@@ -130,7 +131,8 @@ static void add_system(struct path_list *list, char *const *environment) {
     add_each(list, from_xdg ? shared : "/usr/local/share:/usr/share", "jupyter/kernels");
 }
 
-/* The directory of the prefix; NULL when there is none, or it is one of the system's, which keep their place. */
+/* The directory of the prefix; NULL when there is none, or it is one of the system's, which keep
+ * their place. */
 static char *prefix_directory(char *const *environment, const char *prefix) {
     struct path_list system = new_list();
     char *directory = prefix != NULL ? join(prefix, "share/jupyter/kernels") : NULL;

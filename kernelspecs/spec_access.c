@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* The stanzas that name who starts the kernel: jupyter_client's, and Jupyter Enterprise Gateway's. */
+/* The stanzas that name who starts the kernel: jupyter_client's, and Jupyter Enterprise
+ * Gateway's. */
 static const struct starter {
     const char *object;
     const char *name;

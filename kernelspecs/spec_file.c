@@ -269,7 +269,8 @@ json_t *spec_file_resources(const char *directory) {
         bool is_logo = text_starts_with(name, "logo-");
         cleanup_free char *key = is_logo && dot != NULL ? memory_strndup(name, (size_t)(dot - name))
                                                         : memory_strdup(name);
-        /* Two logos of one key (.png and .svg): the first by name, whatever order the directory has. */
+        /* Two logos of one key (.png and .svg): the first by name, whatever order the directory
+         * has. */
         if (json_object_size(resources) < SPEC_RESOURCES_MAX && text_is_utf8(name, strlen(name)) &&
             json_object_get(resources, key) == NULL && is_file(directory, name))
             json_object_set_new(resources, key, json_string(name));

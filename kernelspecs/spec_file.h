@@ -1,5 +1,5 @@
-/* One kernelspec directory: kernel.json read and validated field by field (Jupyter documentation, "Making kernels for Jupyter";
- * JEP 105's schema). Fields that nobody here knows are kept. */
+/* One kernelspec directory: kernel.json read and validated field by field (Jupyter documentation,
+ * "Making kernels for Jupyter"; JEP 105's schema). Fields that nobody here knows are kept. */
 #pragma once
 
 #include <jansson.h>
@@ -7,8 +7,8 @@
 
 enum { SPEC_FILE_MAX = 1 << 20, SPEC_RESOURCES_MAX = 64 };
 
-/* kernel.json of a directory as a tree with interrupt_mode in lower case, a new reference; NULL when it cannot be used. What is
- * wrong is appended to problems, as kernelspecs_problems has it. */
+/* kernel.json of a directory as a tree with interrupt_mode in lower case, a new reference; NULL
+ * when it cannot be used. What is wrong is appended to problems, as kernelspecs_problems has it. */
 json_t *spec_file_load(const char *directory, json_t *problems);
 /* kernel.js, kernel.css and the logo-* files: key to file name. A new reference, never NULL. */
 json_t *spec_file_resources(const char *directory);

@@ -74,7 +74,8 @@ static void load_one(struct loading *loading, const char *entry, char *directory
         return;
     }
     json_t *json = spec_file_load(path, list->problems);
-    /* A broken one keeps its name, as in Jupyter: running another of that name in its place would surprise more. */
+    /* A broken one keeps its name, as in Jupyter: running another of that name in its place would
+     * surprise more. */
     char *kept = memory_strdup(path);
     free(map_put(loading->taken, name, kept));
     if (json != NULL)

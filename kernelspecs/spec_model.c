@@ -1,4 +1,5 @@
-/* What clients see of a kernelspec (jupyter_server, "Kernel specs" REST API; @jupyterlab/services' validators). */
+/* What clients see of a kernelspec (jupyter_server, "Kernel specs" REST API; @jupyterlab/services'
+ * validators). */
 #include "kernelspecs/kernelspecs.h"
 
 #include "base/buffer.h"

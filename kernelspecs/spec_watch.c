@@ -42,7 +42,8 @@ struct spec_watch {
 /* Entries that come, go or are replaced; enough for the way to a directory. */
 static const uint32_t entry_events =
     IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
-/* Closed, not modified: one event for a file, when all of it is there. ATTRIB: a chmod that makes it readable. */
+/* Closed, not modified: one event for a file, when all of it is there. ATTRIB: a chmod that makes
+ * it readable. */
 static const uint32_t content_events = IN_CLOSE_WRITE | IN_ATTRIB;
 
 struct spec_watch *spec_watch_create(void) {
@@ -153,8 +154,9 @@ static void cut_last(char *path) {
         *slash = '\0'; /* "" stands for the root */
 }
 
-/* Resolves `path` as the kernel does, step by step, and watches each directory on the way for the entry that leads on. What is not
- * there yet is watched for where the way ends. only_links: just the directories in which a symlink, or what it leads to, stands. */
+/* Resolves `path` as the kernel does, step by step, and watches each directory on the way for the
+ * entry that leads on. What is not there yet is watched for where the way ends. only_links: just
+ * the directories in which a symlink, or what it leads to, stands. */
 static void follow(struct spec_watch *watch, const char *path, bool only_links) {
     char *here = memory_strdup("");
     char *rest = memory_strdup(path);

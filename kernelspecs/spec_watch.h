@@ -1,15 +1,18 @@
-/* inotify on everything that decides which kernelspecs there are: the way to each search directory (every directory on it, so that one
- * that appears, is renamed or is reached over a symlink that is swapped is seen), the search directories and the kernel directories.
+/* inotify on everything that decides which kernelspecs there are: the way to each search directory
+ * (every directory on it, so that one that appears, is renamed or is reached over a symlink that is
+ * swapped is seen), the search directories and the kernel directories.
  *
- * A load begins with spec_watch_begin, watches each directory BEFORE it reads it, so that no change falls between, and
- * ends with spec_watch_end, which lets go of the watches that were not renewed. */
+ * A load begins with spec_watch_begin, watches each directory BEFORE it reads it, so that no change
+ * falls between, and ends with spec_watch_end, which lets go of the watches that were not
+ * renewed. */
 #pragma once
 
 #include <stdbool.h>
 
 struct spec_watch;
 
-/* Never fails: without inotify (or out of watches) it logs once what is not seen, and its descriptor is -1. */
+/* Never fails: without inotify (or out of watches) it logs once what is not seen, and its
+ * descriptor is -1. */
 struct spec_watch *spec_watch_create(void);
 void spec_watch_destroy(struct spec_watch *watch);
 int spec_watch_fd(const struct spec_watch *watch);

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Linux refuses an argument or variable beyond 128 KiB anyway; this only stops a text from multiplying in memory. */
+/* Linux refuses an argument or variable beyond 128 KiB anyway; this only stops a text from
+ * multiplying in memory. */
 enum { OUTCOME_MAX = 1 << 20, NAME_MAX_LENGTH = 255 };
 
 static bool is_name_start(char c) {
@@ -33,7 +34,8 @@ static const char *value_of(const json_t *values, const char *name, size_t lengt
     return json_string_value(json_object_get(values, key));
 }
 
-/* The length of what stands at the start of text, at least 1, and what it is to be replaced by (NULL: it stays). */
+/* The length of what stands at the start of text, at least 1, and what it is to be replaced by
+ * (NULL: it stays). */
 typedef size_t reference_match(const char *text, const json_t *values, const char **ret);
 
 static size_t match_variable(const char *text, const json_t *values, const char **ret) {

@@ -1,4 +1,5 @@
-/* Answers to requests for a kernel that is dead: what the gateway's stand-in says, and the launcher to requests that waited for it. */
+/* Answers to requests for a kernel that is dead: what the gateway's stand-in says, and the launcher
+ * to requests that waited for it. */
 #pragma once
 
 #include "launcher/kernel_message.h"
@@ -19,11 +20,13 @@ bool absence_is_visible_cell(const struct kernel_message *request);
 void absence_answer_begin(struct absence *answerer, const struct kernel_message *request,
                           const char *session);
 
-/* The end of an execute_request (only its header is looked at) that the kernel had when it was lost: error output, reply, idle. */
+/* The end of an execute_request (only its header is looked at) that the kernel had when it was
+ * lost: error output, reply, idle. */
 void absence_answer_lost(struct absence *answerer, const struct kernel_message *request,
                          const char *session, const char *reason, const char *kernel_name);
 
-/* Busy, the answer of the request's kind, idle. A cell gets an error output with the reason; kernel_info an answer that lets the
- * client go on and show the rest; messages that have no reply get none. */
+/* Busy, the answer of the request's kind, idle. A cell gets an error output with the reason;
+ * kernel_info an answer that lets the client go on and show the rest; messages that have no reply
+ * get none. */
 void absence_answer(struct absence *answerer, const struct kernel_message *request,
                     const char *session, const char *reason, const char *kernel_name);

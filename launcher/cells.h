@@ -1,4 +1,5 @@
-/* Which cells the journal holds messages of, and where: a bounded table, kept while messages are published and made again from the journal's record headers. */
+/* Which cells the journal holds messages of, and where: a bounded table, kept while messages are
+ * published and made again from the journal's record headers. */
 #pragma once
 
 #include "launcher/message_class.h"
@@ -32,5 +33,6 @@ void cells_answered(struct cells *cells, uint32_t session);
 /* The input_request needs no answer any more. */
 bool cells_is_over(struct cells *cells, uint32_t cell, uint64_t prompt);
 
-/* size_t at = 0; while ((entry = cells_next(cells, &at)) != NULL) ... oldest first. Valid until the next call that changes the table. */
+/* size_t at = 0; while ((entry = cells_next(cells, &at)) != NULL) ... oldest first. Valid until the
+ * next call that changes the table. */
 const struct cells_entry *cells_next(const struct cells *cells, size_t *at);

@@ -34,9 +34,10 @@ static int bind_port(int port, int *ret) {
     return steal_fd(&fd);
 }
 
-/* Ports that the system gives to nobody by itself. From its own range (ip(7), ip_local_port_range) any outgoing connection may take the
- * port before the kernel binds it - even our own: a connect to a port nobody listens on yet, tried again and again on loopback, once picks that
- * very port as its source, connects to itself, and the kernel finds its port in use. One slow start in five did. */
+/* Ports that the system gives to nobody by itself. From its own range (ip(7), ip_local_port_range)
+ * any outgoing connection may take the port before the kernel binds it - even our own: a connect to
+ * a port nobody listens on yet, tried again and again on loopback, once picks that very port as its
+ * source, connects to itself, and the kernel finds its port in use. One slow start in five did. */
 struct port_range {
     int low, high; /* what the system uses: ours are below or above */
 };

@@ -1,4 +1,5 @@
-/* The Jupyter connection file (Jupyter documentation, "Making kernels for Jupyter", connection files). */
+/* The Jupyter connection file (Jupyter documentation, "Making kernels for Jupyter", connection
+ * files). */
 #pragma once
 
 #include "base/error.h"
@@ -23,8 +24,8 @@ int connection_create(const char *transport, const char *directory, const char *
                       struct connection *ret, struct error *err);
 /* Other ports, the same key: for a kernel that lost the race for the old ones. */
 int connection_renew_ports(struct connection *connection, struct error *err);
-/* Whether somebody else listens on one of the ports: the kernel's ports are picked and let go again before it starts, so another
- * process may have taken one. */
+/* Whether somebody else listens on one of the ports: the kernel's ports are picked and let go again
+ * before it starts, so another process may have taken one. */
 bool connection_is_taken(const struct connection *connection);
 
 /* Mode 0600: whoever reads the key commands the kernel. */

@@ -61,7 +61,8 @@ static void last_line(const char *output, char *line, size_t size) {
     line[kept] = '\0';
 }
 
-/* "ModuleNotFoundError: No module named 'x'", or "python: No module named x" as from python -m x. */
+/* "ModuleNotFoundError: No module named 'x'", or "python: No module named x" as from python -m
+ * x. */
 static bool missing_module(const char *line, char *module, size_t size) {
     const char *at = strstr(line, "No module named ");
     if (at == NULL)

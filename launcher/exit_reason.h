@@ -16,7 +16,8 @@ struct kernel_exit {
 /* wait_status as from waitpid. oom is what oom_watch_compare said. */
 struct kernel_exit kernel_exit_from_status(int wait_status, int oom);
 
-/* output: the last lines of its stdout and stderr. program: argv[0], for the hint where to install what is missing. */
+/* output: the last lines of its stdout and stderr. program: argv[0], for the hint where to install
+ * what is missing. */
 void exit_reason_write(const struct kernel_exit *exit, const char *output, const char *program,
                        char text[EXIT_REASON_SIZE]);
 /* Whether the output says that a port was taken by somebody else. */

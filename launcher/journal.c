@@ -78,7 +78,8 @@ static void adopt_segment(struct journal *journal, struct segment *segment) {
     struct segment *before = journal->count > 0 ? journal->segments[journal->count - 1] : NULL;
     bool is_covered =
         before != NULL && before->fold_level >= 0 && journal_end_seq(before) > segment->first_seq;
-    /* The later file was begun when the earlier one was known to end there: what looks valid behind that end is older. */
+    /* The later file was begun when the earlier one was known to end there: what looks valid behind
+     * that end is older. */
     if (before != NULL && !is_covered)
         segment_shorten(before, segment->first_seq);
     if (journal_end_seq(segment) >= journal->next_seq)
@@ -268,7 +269,8 @@ uint64_t journal_append(struct journal *journal, const struct journal_entry *ent
     return journal->next_seq++;
 }
 
-/* The place of the record that stands for `seq`, or else of the first one behind it; false when there is none. */
+/* The place of the record that stands for `seq`, or else of the first one behind it; false when
+ * there is none. */
 static bool find_place(const struct journal *journal, uint64_t seq, struct place *ret) {
     const struct place *known = &journal->places[seq % JOURNAL_PLACES];
     if (known->seq == seq && known->segment != NULL && seq < journal_end_seq(known->segment)) {
@@ -293,7 +295,8 @@ static uint64_t scale(uint64_t value, uint64_t part, uint64_t whole) {
     return part == whole ? value : (uint64_t)((double)value / (double)whole * (double)part);
 }
 
-/* seq: the first number that the reader does not have; of a row it had a part of, what is left in proportion. */
+/* seq: the first number that the reader does not have; of a row it had a part of, what is left in
+ * proportion. */
 static void read_folded(const struct segment_record *record, uint64_t seq,
                         struct journal_record *ret) {
     struct segment_folded sums = segment_folded(record);

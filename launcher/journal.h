@@ -1,7 +1,9 @@
-/* The journal: every message of one kernel, numbered from 1, in memory-mapped segment files of one directory (0600). Files survive the launcher's death without a write call a message; the
- * page cache is the memory tier. Bounded: at the cap the oldest messages are folded, streams before everything else and answers last
- * (launcher/journal_fold.h); when that is not enough, whole segments go, oldest first, and what went is counted.
- * When the disk is full, messages are kept in memory, under the same cap, until there is room again. */
+/* The journal: every message of one kernel, numbered from 1, in memory-mapped segment files of one
+ * directory (0600). Files survive the launcher's death without a write call a message; the page
+ * cache is the memory tier. Bounded: at the cap the oldest messages are folded, streams before
+ * everything else and answers last (launcher/journal_fold.h); when that is not enough, whole
+ * segments go, oldest first, and what went is counted. When the disk is full, messages are kept in
+ * memory, under the same cap, until there is room again. */
 #pragma once
 
 #include "base/error.h"
@@ -39,40 +41,45 @@ struct journal_record {
     const uint8_t *data; /* of a message; valid until the next append */
     size_t length;
     bool is_folded;
-    /* Of a row: what its cell's client misses, which is nothing when messages is 0. Exact unless the reader had read a part of it. */
+    /* Of a row: what its cell's client misses, which is nothing when messages is 0. Exact unless
+     * the reader had read a part of it. */
     struct journal_lost folded;
     bool goes_on; /* the cell's next row is of the same output: both can be told in one */
-    struct bytes
-        parent_header; /* of the first one that is missed; empty if it is not known. Valid as data is */
+    /* of the first one that is missed; empty if it is not known. Valid as data is */
+    struct bytes parent_header;
 };
 
 int journal_create(const char *directory, int64_t cap_bytes, struct journal **ret,
                    struct error *err);
 void journal_destroy(struct journal *journal);
 
-/* Returns the seq. Never fails: a message that is larger than the cap is folded at once; one for which there is no memory still gets a number and counts as lost. */
+/* Returns the seq. Never fails: a message that is larger than the cap is folded at once; one for
+ * which there is no memory still gets a number and counts as lost. */
 uint64_t journal_append(struct journal *journal, const struct journal_entry *entry,
                         const void *data, size_t length);
 
-/* The first record that stands for a number > seq, or 0 when there is none yet. Fast for consecutive reads. */
+/* The first record that stands for a number > seq, or 0 when there is none yet. Fast for
+ * consecutive reads. */
 int journal_next(const struct journal *journal, uint64_t seq, struct journal_record *ret);
-/* No message gets a number up to seq: those are known to have been used, though their records are gone. */
+/* No message gets a number up to seq: those are known to have been used, though their records are
+ * gone. */
 void journal_skip(struct journal *journal, uint64_t seq);
 uint64_t journal_oldest(const struct journal *journal); /* last + 1 when empty */
 uint64_t journal_last(const struct journal *journal);   /* 0 when nothing was ever written */
-/* What was lost of the numbers between seq and the next one that is kept. Messages are exact; bytes are in proportion
- * where seq lies inside a segment that is gone. */
+/* What was lost of the numbers between seq and the next one that is kept. Messages are exact; bytes
+ * are in proportion where seq lies inside a segment that is gone. */
 struct journal_lost journal_lost_since(const struct journal *journal, uint64_t seq);
 /* The largest session number in records of an earlier life: numbers of this one start above it. */
 uint32_t journal_max_session(const struct journal *journal);
 
 /* Why messages are only in memory (an errno), or 0. */
 int journal_disk_errno(const struct journal *journal);
-/* For quiet times. Gives the memory of what was written and read back to the page cache (coming back costs page faults), and what is only in memory
- * to the disk when there is room again. */
+/* For quiet times. Gives the memory of what was written and read back to the page cache (coming
+ * back costs page faults), and what is only in memory to the disk when there is room again. */
 void journal_rest(struct journal *journal);
 
-/* Keeps a record's bytes valid beyond the next append, also after the cap took it, until journal_hold_release(NULL, hold), which any thread
- * may call (its form fits zmq_msg_init_data). The record must be fresh from journal_next. */
+/* Keeps a record's bytes valid beyond the next append, also after the cap took it, until
+ * journal_hold_release(NULL, hold), which any thread may call (its form fits zmq_msg_init_data).
+ * The record must be fresh from journal_next. */
 void *journal_hold(const struct journal *journal, const struct journal_record *record);
 void journal_hold_release(void *data, void *hold);

@@ -78,7 +78,8 @@ static bool is_status(const struct segment_record *record) {
            (record->class == MESSAGE_IDLE && record->cell == 0);
 }
 
-/* A stream that writes over the last one takes its place: of a progress bar the newest state is kept. */
+/* A stream that writes over the last one takes its place: of a progress bar the newest state is
+ * kept. */
 static enum verdict judge_stream(struct work *work, const struct segment_record *record,
                                  size_t index) {
     struct progress_text text = progress_read(record + 1, record->length);
@@ -167,7 +168,8 @@ static void close_run(struct work *work) {
     *run = (struct run){0};
 }
 
-/* Only outputs may stand between two records that are told together: behind the cell's end nobody would see it. */
+/* Only outputs may stand between two records that are told together: behind the cell's end nobody
+ * would see it. */
 static void keep(struct work *work, const struct segment_record *record, bool as_progress) {
     close_run(work);
     enum fold_level level = level_of((enum message_class)record->class);

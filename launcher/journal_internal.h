@@ -1,4 +1,5 @@
-/* What the files of the journal share. journal.c: appending, reading, and the files of an earlier life. journal_room.c: the cap and the full disk. */
+/* What the files of the journal share. journal.c: appending, reading, and the files of an earlier
+ * life. journal_room.c: the cap and the full disk. */
 #pragma once
 
 #include "launcher/journal.h"
@@ -57,7 +58,8 @@ static inline uint64_t journal_end_bytes(const struct segment *segment) {
 void journal_discard(struct journal *journal, struct segment *segment);
 
 /* journal_room.c */
-/* Brings the total down so that `size` more fit the cap. Returns a segment when one of that size could be used again. */
+/* Brings the total down so that `size` more fit the cap. Returns a segment when one of that size
+ * could be used again. */
 struct segment *journal_make_room(struct journal *journal, size_t size);
 /* What became of the attempt to make a file of `size`. */
 void journal_note_disk(struct journal *journal, int disk_errno, size_t size);

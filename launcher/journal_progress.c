@@ -4,7 +4,8 @@
 
 enum { CONTENT_MAX = 4096 };
 
-/* Each piece between carriage returns writes over the one before it, so the longest one is what the line's width is. */
+/* Each piece between carriage returns writes over the one before it, so the longest one is what the
+ * line's width is. */
 static void measure(const char *text, struct progress_text *ret) {
     size_t piece = 0;
     ret->is_progress = ret->is_open = true;

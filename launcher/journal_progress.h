@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 struct progress_text {
-    bool
-        is_progress; /* one line without control characters but carriage returns, of which it has one at least */
+    /* one line without control characters but carriage returns, of which it has one at least */
+    bool is_progress;
     bool is_open;                /* no newline in it: what comes behind it may write over it */
     bool starts_over, ends_over; /* its first, last character is a carriage return */
     size_t width;                /* characters of its first line that are written over for sure */
@@ -16,5 +16,6 @@ struct progress_text {
 
 /* A message of class stream. Cheap when it has no carriage return. */
 struct progress_text progress_read(const void *message, size_t length);
-/* Whether nothing of `earlier` is seen once `later` stands behind it, with nothing of this cell in between, if `earlier` began where its line does. */
+/* Whether nothing of `earlier` is seen once `later` stands behind it, with nothing of this cell in
+ * between, if `earlier` began where its line does. */
 bool progress_overwrites(const struct progress_text *later, const struct progress_text *earlier);

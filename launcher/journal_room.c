@@ -52,7 +52,8 @@ void journal_note_disk(struct journal *journal, int disk_errno, size_t size) {
         journal->disk_errno = disk_errno;
 }
 
-/* Puts the folded segment in the place of `count` from `at` on. Returns one that is not needed any more, whose file may be used again. */
+/* Puts the folded segment in the place of `count` from `at` on. Returns one that is not needed any
+ * more, whose file may be used again. */
 static struct segment *put_folded(struct journal *journal, struct segment *folded, size_t at,
                                   size_t count) {
     struct segment *freed = journal->segments[at];

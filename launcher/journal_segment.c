@@ -40,8 +40,9 @@ static uint64_t mix(uint64_t state, uint64_t word) {
     return state << 29 | state >> 35;
 }
 
-/* Not against attackers: against torn and rotten records. Four lanes, eight bytes each, since a record of 1 MiB must not cost
- * what its HMAC costs; each step is a bijection, so one wrong word cannot get lost on the way. */
+/* Not against attackers: against torn and rotten records. Four lanes, eight bytes each, since a
+ * record of 1 MiB must not cost what its HMAC costs; each step is a bijection, so one wrong word
+ * cannot get lost on the way. */
 static uint64_t checksum_add(uint64_t state, const uint8_t *data, size_t length) {
     uint64_t lanes[4] = {state, ~state, state + 1, ~state - 1};
     uint64_t words[4];
@@ -85,7 +86,8 @@ static char *path_of(const struct segment *segment, const char *directory) {
     return segment_path(directory, segment->first_seq, segment->place);
 }
 
-/* A mapped new file, or NULL with errno. The blocks are allocated first: a write into a hole of a full disk is a SIGBUS. */
+/* A mapped new file, or NULL with errno. The blocks are allocated first: a write into a hole of a
+ * full disk is a SIGBUS. */
 static uint8_t *map_new_file(const char *path, size_t size) {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -371,8 +373,8 @@ bool segment_has_room(const struct segment *segment, size_t length) {
     return !segment->sealed && segment_record_size(length) <= segment->size - segment->used;
 }
 
-/* Faults pages in by the stride, which costs a third of what one fault a page does. Not in the first small segment: an
- * idle kernel touches little. */
+/* Faults pages in by the stride, which costs a third of what one fault a page does. Not in the
+ * first small segment: an idle kernel touches little. */
 static void populate(struct segment *segment, size_t end) {
     if (end <= segment->populated || segment->size <= POPULATE_STRIDE)
         return;

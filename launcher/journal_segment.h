@@ -1,19 +1,25 @@
-/* One segment of the journal: a file (or anonymous memory when the disk is full) mapped into memory, with a header and
- * records end to end. All integers are in the machine's byte order: a journal never leaves its machine.
+/* One segment of the journal: a file (or anonymous memory when the disk is full) mapped into
+ * memory, with a header and records end to end. All integers are in the machine's byte order: a
+ * journal never leaves its machine.
  *
- *   header  64 bytes: "ELRAJRNL" | u32 version | u32 fold level + 1, or 0 | u64 size | u64 first seq | u64 bytes before | zero | u32 checksum
- *   record  u32 length | u32 checksum | u64 seq | u32 session | u32 cell | u8 channel | u8 kind | u8 class | u8 flags | u32 display
+ *   header  64 bytes: "ELRAJRNL" | u32 version | u32 fold level + 1, or 0 | u64 size | u64 first
+ *           seq | u64 bytes before | zero | u32 checksum
+ *   record  u32 length | u32 checksum | u64 seq | u32 session | u32 cell | u8 channel | u8 kind
+ *           | u8 class | u8 flags | u32 display
  *           | payload, padded to 8
- *   payload of a FOLDED record  u64 numbers | u64 bytes | u64 messages told | u64 bytes told | parent header of the first one told
+ *   payload of a FOLDED record  u64 numbers | u64 bytes | u64 messages told | u64 bytes told |
+ *                               parent header of the first one told
  *
  * cell, class and display: launcher/message_class.h.
- * "bytes before" is the payload bytes of all messages numbered before the first one, so that what a gap between two segments took is known.
- * A FOLDED record stands for as many numbers as it says, from its seq on: messages that the cap took. Those of them that a client
- * could miss are told; they are all of its cell and session. The others' cell and session are forgotten.
- * The numbers of a segment's records follow each other; the first record that does not check ends it.
+ * "bytes before" is the payload bytes of all messages numbered before the first one, so that what a
+ * gap between two segments took is known. A FOLDED record stands for as many numbers as it says,
+ * from its seq on: messages that the cap took. Those of them that a client could miss are told;
+ * they are all of its cell and session. The others' cell and session are forgotten. The numbers of
+ * a segment's records follow each other; the first record that does not check ends it.
  *
- * A segment with a fold level was written by journal_fold.c in the place of one or more others (what it covers is gone, though their
- * files may still be there). It is made under the name <first seq>.new. */
+ * A segment with a fold level was written by journal_fold.c in the place of one or more others
+ * (what it covers is gone, though their files may still be there). It is made under the name <first
+ * seq>.new. */
 #pragma once
 
 #include "base/error.h"
@@ -36,7 +42,8 @@ enum {
 enum segment_kind { SEGMENT_KEPT = 0, SEGMENT_FOLDED = 1 };
 
 enum segment_flag {
-    /* FOLDED: what comes behind it up to the next FOLDED record of its cell is of the same output, and the two are told together */
+    /* FOLDED: what comes behind it up to the next FOLDED record of its cell is of the same output,
+     * and the two are told together */
     SEGMENT_GOES_ON = 1,
     /* KEPT: a stream that stands for what it overwrote, kept as outputs are */
     SEGMENT_PROGRESS = 2,
@@ -86,7 +93,8 @@ struct segment {
     size_t size;
     uint8_t *map;
     bool anonymous;
-    /* nothing is appended: of an earlier life (what lies behind its end may look valid), or folded */
+    /* nothing is appended: of an earlier life (what lies behind its end may look valid), or
+     * folded */
     bool sealed;
     enum segment_place place;
     struct segment_index *index;
@@ -94,26 +102,32 @@ struct segment {
     atomic_int references; /* mappings go with the last one, also from ZeroMQ's thread */
 };
 
-/* Where a segment's numbers begin, what was before, and what is known of its level (-1: not folded). */
+/* Where a segment's numbers begin, what was before, and what is known of its level (-1: not
+ * folded). */
 struct segment_start {
     uint64_t first_seq;
     uint64_t bytes_before;
     int fold_level;
 };
 
-/* A new file <directory>/<first seq>.segment (.new with a level) of `size` bytes; when the disk says no, anonymous memory (*disk_errno tells why). NULL: no memory either. */
+/* A new file <directory>/<first seq>.segment (.new with a level) of `size` bytes; when the disk
+ * says no, anonymous memory (*disk_errno tells why). NULL: no memory either. */
 struct segment *segment_create(const char *directory, const struct segment_start *start,
                                size_t size, int *disk_errno);
-/* Gives the file and the mapping of a segment that is not needed to a new one, which saves the page faults. -1, and nothing changed, when somebody still holds it. */
+/* Gives the file and the mapping of a segment that is not needed to a new one, which saves the page
+ * faults. -1, and nothing changed, when somebody still holds it. */
 int segment_recycle(struct segment *segment, const char *directory,
                     const struct segment_start *start);
-/* A file of an earlier life, with its valid records; sealed. NULL with the reason when the header is not valid. max_session grows to the largest session seen. */
+/* A file of an earlier life, with its valid records; sealed. NULL with the reason when the header
+ * is not valid. max_session grows to the largest session seen. */
 struct segment *segment_open(const char *directory, const char *name, uint32_t *max_session,
                              struct error *err);
-/* Gives a folded segment its place: its file gets the name of `old` (NULL or anonymous: it has none yet), and old's file the name <first seq>.new
- * if the file system can exchange names, else it is gone. -1: nothing changed. */
+/* Gives a folded segment its place: its file gets the name of `old` (NULL or anonymous: it has none
+ * yet), and old's file the name <first seq>.new if the file system can exchange names, else it is
+ * gone. -1: nothing changed. */
 int segment_replace(struct segment *segment, struct segment *old, const char *directory);
-/* Keeps the file of one that is not needed any more for segment_recycle; there is one spare in a directory. -1: it cannot be used again. */
+/* Keeps the file of one that is not needed any more for segment_recycle; there is one spare in a
+ * directory. -1: it cannot be used again. */
 int segment_park(struct segment *segment, const char *directory);
 /* At start: removes what an interrupted segment_replace or segment_park left. */
 void segment_tidy_directory(const char *directory);
@@ -138,7 +152,8 @@ uint64_t segment_numbers(const struct segment_record *record);
 uint64_t segment_message_bytes(const struct segment_record *record);
 /* The parent header is what follows the struct. */
 struct segment_folded segment_folded(const struct segment_record *record);
-/* Offset of the record that stands for `seq`, which must be in the segment, and the bytes of the messages before that record in this segment. */
+/* Offset of the record that stands for `seq`, which must be in the segment, and the bytes of the
+ * messages before that record in this segment. */
 size_t segment_find(const struct segment *segment, uint64_t seq, uint64_t *bytes);
 /* Lets the pages go from our memory; the page cache keeps them. */
 void segment_cool(struct segment *segment);

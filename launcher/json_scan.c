@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A cursor over JSON text (RFC 8259). Strict in form, so that a member found here is the one a real parser finds;
- * bounded in depth, since it recurses. */
+/* A cursor over JSON text (RFC 8259). Strict in form, so that a member found here is the one a real
+ * parser finds; bounded in depth, since it recurses. */
 enum { DEPTH_MAX = 200 };
 
 struct scan {
@@ -111,7 +111,8 @@ static int decode_unicode(const uint8_t **at, const uint8_t *end, unsigned *ret)
     return 0;
 }
 
-/* One character (or one run's byte) of an escaped string. Returns the bytes written to out, 0 when it is malformed. */
+/* One character (or one run's byte) of an escaped string. Returns the bytes written to out, 0 when
+ * it is malformed. */
 static size_t decode_one(const uint8_t **at, const uint8_t *end, uint8_t out[4]) {
     if (**at != '\\') {
         out[0] = *(*at)++;

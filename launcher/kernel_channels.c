@@ -12,7 +12,8 @@
 #include <sys/random.h>
 
 enum {
-    /* A PUB socket drops what its subscriber does not take, so iopub is emptied at full speed; the rest is a turn's fairness. */
+    /* A PUB socket drops what its subscriber does not take, so iopub is emptied at full speed; the
+     * rest is a turn's fairness. */
     BATCH_MESSAGES = 512,
     BATCH_BYTES = 4 << 20,
     QUEUE_MESSAGES = 1000,        /* to the kernel, each channel */
@@ -62,8 +63,8 @@ static void grow_frames(struct kernel_channels *channels) {
     channels->parts = memory_resize(channels->parts, channels->capacity * sizeof *channels->parts);
 }
 
-/* Receives one message; parts beyond the limit are read and forgotten, and the count says that they were there.
- * -1: there is none. */
+/* Receives one message; parts beyond the limit are read and forgotten, and the count says that they
+ * were there. -1: there is none. */
 static int receive(struct kernel_channels *channels, void *socket, size_t *count, size_t *bytes) {
     *count = *bytes = 0;
     for (bool more = true; more;) {
@@ -263,13 +264,15 @@ int kernel_channels_open(zloop_t *loop, const struct kernel_channels_settings *s
     channels->payload_max = settings->payload_max;
     channels->events = events;
     channels->context = context;
-    /* A new identity each time: a kernel's ROUTER refuses one whose connection it has not yet seen end. */
+    /* A new identity each time: a kernel's ROUTER refuses one whose connection it has not yet seen
+     * end. */
     uint8_t random[8];
     char identity[2 * sizeof random + 1];
     if (getrandom(random, sizeof random, 0) != sizeof random)
         abort(); /* cannot happen for so few bytes */
     text_hex(random, sizeof random, identity);
-    /* In the order of enum kernel_channel, which is the order they are served in: replies before iopub measured faster. */
+    /* In the order of enum kernel_channel, which is the order they are served in: replies before
+     * iopub measured faster. */
     for (size_t i = 0; i < SOCKET_COUNT; i++) {
         if (open_socket(channels, i, settings, identity, err) < 0) {
             kernel_channels_close(&channels);

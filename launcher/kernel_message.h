@@ -1,7 +1,8 @@
-/* One Jupyter message in the layout of the WebSocket subprotocol v1.kernel.websocket.jupyter.org (jupyter_server
- * documentation, "WebSocket wire protocols"): u64 count, count u64 offsets, then the parts; all little-endian.
- * Part 0 is the channel name, 1 header, 2 parent_header, 3 metadata, 4 content (JSON texts), 5.. binary buffers.
- * offset[0] is 8 * (count + 1), the last offset is the length of the whole: count = parts + 1. */
+/* One Jupyter message in the layout of the WebSocket subprotocol v1.kernel.websocket.jupyter.org
+ * (jupyter_server documentation, "WebSocket wire protocols"): u64 count, count u64 offsets, then
+ * the parts; all little-endian. Part 0 is the channel name, 1 header, 2 parent_header, 3 metadata,
+ * 4 content (JSON texts), 5.. binary buffers. offset[0] is 8 * (count + 1), the last offset is the
+ * length of the whole: count = parts + 1. */
 #pragma once
 
 #include "base/buffer.h"
@@ -34,8 +35,9 @@ struct kernel_message {
     const uint8_t *base; /* buffers are found through kernel_message_buffer */
 };
 
-/* Checks counts, offset order and bounds. Does not look into the JSON. Errors name the offset ("offset 3: 900 is beyond the
- * frame's 512 bytes"). An unknown channel is ERROR_INVALID naming it. */
+/* Checks counts, offset order and bounds. Does not look into the JSON. Errors name the offset
+ * ("offset 3: 900 is beyond the frame's 512 bytes"). An unknown channel is ERROR_INVALID naming
+ * it. */
 int kernel_message_parse(const void *data, size_t length, struct kernel_message *ret,
                          struct error *err);
 struct bytes kernel_message_buffer(const struct kernel_message *message, size_t index);
@@ -49,9 +51,11 @@ const char *kernel_channel_name(enum kernel_channel channel); /* "shell" ... "io
 /* -1 if unknown */
 int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *ret);
 
-/* A text member of a JSON object, found by a scan without building a tree: header["msg_type"] and the like on the hot
- * path. Only top-level members. Copies the decoded text to ret (NUL-terminated, at most size bytes). Returns its length, or -1 when the member is
- * missing, not a text, too long, holds a NUL, or the object is malformed before it. */
+/* A text member of a JSON object, found by a scan without building a tree: header["msg_type"] and
+ * the like on the hot path. Only top-level members. Copies the decoded text to ret (NUL-terminated,
+ * at most size bytes). Returns its length, or -1 when the member is missing, not a text, too long,
+ * holds a NUL, or the object is malformed before it. */
 int json_scan_text(struct bytes object, const char *member, char *ret, size_t size);
-/* The same for a member that is an object: its bytes, braces included. -1 when there is none, or the object is malformed before its end. */
+/* The same for a member that is an object: its bytes, braces included. -1 when there is none, or
+ * the object is malformed before its end. */
 int json_scan_object(struct bytes object, const char *member, struct bytes *ret);

@@ -1,5 +1,6 @@
-/* What the kernel process writes to stdout and stderr: appended to kernel.log, which is capped (at half the cap it becomes kernel.log.1 and a
- * new one begins, so the last half is always there), with the last lines at hand for reasons. */
+/* What the kernel process writes to stdout and stderr: appended to kernel.log, which is capped (at
+ * half the cap it becomes kernel.log.1 and a new one begins, so the last half is always there),
+ * with the last lines at hand for reasons. */
 #pragma once
 
 #include <stddef.h>
@@ -13,7 +14,8 @@ enum { KERNEL_OUTPUT_TAIL_BYTES = 4096, KERNEL_OUTPUT_TAIL_LINES = 20 };
 struct kernel_output *kernel_output_create(const char *path, int64_t cap_bytes);
 void kernel_output_destroy(struct kernel_output *output); /* NULL is fine */
 
-/* Takes what is there, up to a turn's share. 0: more may come, 1: the share is used up, -1: every writer has closed it. */
+/* Takes what is there, up to a turn's share. 0: more may come, 1: the share is used up, -1: every
+ * writer has closed it. */
 int kernel_output_read(struct kernel_output *output, int fd);
 /* Takes all that is there: the last words before an exit report. */
 void kernel_output_drain(struct kernel_output *output, int fd);

@@ -1,6 +1,8 @@
-/* fork and exec by hand, since posix_spawn has neither PR_SET_PDEATHSIG nor a way to tell which step failed. libzmq has threads, so the
- * child only makes async-signal-safe calls: everything is prepared before the fork. What fails in the child is told through a pipe that
- * exec closes; nobody waits for it, because a working directory on a dead NFS server would hold up the whole launcher. */
+/* fork and exec by hand, since posix_spawn has neither PR_SET_PDEATHSIG nor a way to tell which
+ * step failed. libzmq has threads, so the child only makes async-signal-safe calls: everything is
+ * prepared before the fork. What fails in the child is told through a pipe that exec closes; nobody
+ * waits for it, because a working directory on a dead NFS server would hold up the whole
+ * launcher. */
 #include "launcher/kernel_process.h"
 
 #include "base/cleanup.h"
@@ -114,7 +116,8 @@ static void child_close_others(void) {
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* A notebook's directory may be gone: its nearest parent that is there does, as in Jupyter Server. */
+/* A notebook's directory may be gone: its nearest parent that is there does, as in Jupyter
+ * Server. */
 static bool child_enter_directory(const struct spawn *spawn) {
     char *cwd = spawn->cwd;
     int problem = 0;
@@ -135,8 +138,9 @@ static bool child_enter_directory(const struct spawn *spawn) {
 
 __attribute__((noreturn)) static void child_run(const struct spawn *spawn) {
     setsid();
-    /* A kernel without its launcher is of no use to anybody: its output pipe and its parent are gone and nobody can adopt it. So it
-     * ends with the launcher, even when that was killed, instead of holding memory and a GPU for ever. */
+    /* A kernel without its launcher is of no use to anybody: its output pipe and its parent are
+     * gone and nobody can adopt it. So it ends with the launcher, even when that was killed,
+     * instead of holding memory and a GPU for ever. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != spawn->parent)
         _exit(127);

@@ -1,4 +1,5 @@
-/* The kernel's process: started, signalled, and what its end means. The loop's owner watches the two descriptors and reaps. */
+/* The kernel's process: started, signalled, and what its end means. The loop's owner watches the
+ * two descriptors and reaps. */
 #pragma once
 
 #include "base/error.h"
@@ -20,9 +21,11 @@ pid_t kernel_process_pid(const struct kernel_process *process);
 int kernel_process_output_fd(
     const struct kernel_process *process); /* non-blocking; its stdout and stderr */
 
-/* Readable (or at its end) once the program runs or could not be run: then ask kernel_process_check. -1 when that is known. */
+/* Readable (or at its end) once the program runs or could not be run: then ask
+ * kernel_process_check. -1 when that is known. */
 int kernel_process_report_fd(const struct kernel_process *process);
-/* 0: not known yet, 1: the program runs, -1: it could not be run and the process has ended or will; err says why and what to do. */
+/* 0: not known yet, 1: the program runs, -1: it could not be run and the process has ended or will;
+ * err says why and what to do. */
 int kernel_process_check(struct kernel_process *process, struct error *err);
 
 /* To the process group. ERROR_UNAVAILABLE when it is gone. */

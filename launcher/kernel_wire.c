@@ -1,6 +1,6 @@
-/* OpenSSL's SHA256_* calls instead of EVP_MAC, though 3.0 calls them deprecated: the HMAC of a 442-byte message costs
- * 0.43 us instead of 0.63, and a process that never loads a provider is 1.9 MiB smaller. There is a launcher for each
- * kernel, and it does this for every message. */
+/* OpenSSL's SHA256_* calls instead of EVP_MAC, though 3.0 calls them deprecated: the HMAC of a
+ * 442-byte message costs 0.43 us instead of 0.63, and a process that never loads a provider is 1.9
+ * MiB smaller. There is a launcher for each kernel, and it does this for every message. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 
 #include "launcher/kernel_wire.h"
@@ -16,7 +16,8 @@
 
 const char kernel_wire_delimiter[10] = "<IDS|MSG>";
 
-/* HMAC (RFC 2104) hashes the key block first in both passes: those two states are kept and copied for each message. */
+/* HMAC (RFC 2104) hashes the key block first in both passes: those two states are kept and copied
+ * for each message. */
 struct kernel_wire {
     SHA256_CTX inner;
     SHA256_CTX outer;
@@ -73,7 +74,8 @@ void kernel_wire_sign(const struct kernel_wire *wire, struct bytes header,
     text_hex(digest, sizeof digest, signature);
 }
 
-/* Not a JSON check, only what keeps a slip of the kernel from becoming a frame that no client can read. */
+/* Not a JSON check, only what keeps a slip of the kernel from becoming a frame that no client can
+ * read. */
 static bool is_object(struct bytes part) {
     size_t start = 0;
     size_t end = part.length;

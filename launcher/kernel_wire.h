@@ -1,5 +1,6 @@
-/* Jupyter's ZeroMQ messages (Jupyter documentation, "Messaging in Jupyter", the wire protocol): idents, <IDS|MSG>,
- * HMAC-SHA256 as hex, header, parent_header, metadata, content, buffers. Bytes only: no sockets, no JSON trees. */
+/* Jupyter's ZeroMQ messages (Jupyter documentation, "Messaging in Jupyter", the wire protocol):
+ * idents, <IDS|MSG>, HMAC-SHA256 as hex, header, parent_header, metadata, content, buffers. Bytes
+ * only: no sockets, no JSON trees. */
 #pragma once
 
 #include "base/error.h"
@@ -32,7 +33,8 @@ enum wire_result {
     WIRE_BAD_SIGNATURE, /* made with another key, or changed on its way */
 };
 
-/* An empty key means that nothing is signed or checked, as the wire protocol has it. The key is copied. */
+/* An empty key means that nothing is signed or checked, as the wire protocol has it. The key is
+ * copied. */
 struct kernel_wire *kernel_wire_create(const char *key);
 void kernel_wire_destroy(struct kernel_wire *wire);
 

@@ -1,26 +1,32 @@
-/* launch.json and record.json: what passes between a provisioner and elara-launcher in the kernel directory
- * (docs/link-protocol.md, "The kernel directory").
+/* launch.json and record.json: what passes between a provisioner and elara-launcher in the kernel
+ * directory (docs/link-protocol.md, "The kernel directory").
  *
  * launch.json
  *   kernel_id, kernel_name      texts
- *   argv                        array of texts; the launcher substitutes {connection_file}, {resource_dir}, {prefix}, {kernel_id}
- *   env                         object of texts: the kernel's whole environment, already substituted
+ *   argv                        array of texts; the launcher substitutes {connection_file},
+ *                               {resource_dir}, {prefix}, {kernel_id}
+ *   env                         object of texts: the kernel's whole environment, already
+ *                               substituted
  *   cwd                         directory the kernel starts in
  *   resource_dir, prefix        values for argv
  *   interrupt_mode              "signal" | "message"
  *   interrupt_signal            signal number for "signal" (2, or what EG_ALTERNATE_SIGINT names)
  *   transport                   "tcp" | "ipc"
  *   shutdown_wait_ms, launch_timeout_ms
- *   restart_limit, stable_after_ms     autorestart: limit of consecutive deaths (0 = off), age that resets the count
+ *   restart_limit, stable_after_ms     autorestart: limit of consecutive deaths (0 = off), age
+ *                                      that resets the count
  *   journal_bytes               cap of the journal
  *   output_bytes                cap of kernel.log
  *   session_retention_ms        how long an unseen session's cursor is kept
  *   log_level                   "DEBUG" ...
  * record.json
- *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and, by the launcher: launcher_pid, kernel_pid, phase, reason,
+ *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and,
+ *   by the launcher: launcher_pid, kernel_pid, phase, reason,
  *   numbering (an id; new when the numbers of messages begin again),
- *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts, message_session
- *   while it is dead: died_ms (since 1970; retention is counted from it). phase, reason and died_ms are a gateway's where there is no launcher. */
+ *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts,
+ *   message_session
+ *   while it is dead: died_ms (since 1970; retention is counted from it). phase, reason and
+ *   died_ms are a gateway's where there is no launcher. */
 #pragma once
 
 #include "base/error.h"
@@ -29,7 +35,8 @@
 #include <stdint.h>
 
 enum {
-    /* Of record.json, as it is written. What a client's request makes of it stays below the first, so that there is room for the rest. */
+    /* Of record.json, as it is written. What a client's request makes of it stays below the first,
+     * so that there is room for the rest. */
     LAUNCH_RECORD_REQUEST_MAX = 512 << 10,
     LAUNCH_RECORD_SET_MAX = 768 << 10,
     LAUNCH_RECORD_MAX = 1 << 20,

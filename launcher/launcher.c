@@ -61,8 +61,9 @@ void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zl
     *timer = zloop_timer(launcher->loop, (size_t)(in_ms > 0 ? in_ms : 1), 1, run, launcher);
 }
 
-/* zloop drops ended timers at the end of its turn, but leaves the turn early when a timer's function changed the pollers: then what is
- * due in the next turn is still called. So the SIGTERM for a process that had ended in time hit the one that was started after it. */
+/* zloop drops ended timers at the end of its turn, but leaves the turn early when a timer's
+ * function changed the pollers: then what is due in the next turn is still called. So the SIGTERM
+ * for a process that had ended in time hit the one that was started after it. */
 bool launcher_timer_fired(int *timer, int fired) {
     if (*timer != fired)
         return false;
@@ -172,7 +173,8 @@ void launcher_save_record(struct launcher *launcher) {
         log_error("the record could not be written: %s", err.text);
 }
 
-/* A death is told again by each launcher that only keeps the kernel's output: the first time counts. */
+/* A death is told again by each launcher that only keeps the kernel's output: the first time
+ * counts. */
 static void note_death(struct launcher *launcher) {
     if (launcher->phase != PHASE_DEAD)
         json_object_del(launcher->record, "died_ms");
@@ -231,8 +233,9 @@ static sigset_t taken_signals(void) {
     return set;
 }
 
-/* The gateway raised its own limit for its clients. A kernel gets what it would have had without: whoever calls select() must not meet
- * descriptors above 1023. The hard limit stays, so that a kernel may raise its own. */
+/* The gateway raised its own limit for its clients. A kernel gets what it would have had without:
+ * whoever calls select() must not meet descriptors above 1023. The hard limit stays, so that a
+ * kernel may raise its own. */
 static void lower_open_files(int64_t open_files) {
     struct rlimit limit;
     if (open_files < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
@@ -273,8 +276,9 @@ static void reap(struct launcher *launcher) {
             return;
         bool is_kernel = launcher->process != NULL && !launcher->has_exited &&
                          info.si_pid == kernel_process_pid(launcher->process);
-        /* What the kernel started in its own process group ends with it, as after a shutdown: left alone it would hold memory and
-         * devices that the next process needs. Before the reaping, since afterwards the number may be somebody else's. */
+        /* What the kernel started in its own process group ends with it, as after a shutdown: left
+         * alone it would hold memory and devices that the next process needs. Before the reaping,
+         * since afterwards the number may be somebody else's. */
         if (is_kernel)
             kill(-info.si_pid, SIGKILL);
         int status;
@@ -457,7 +461,8 @@ void launcher_run(struct launcher *launcher) {
         zloop_start(launcher->loop);
 }
 
-/* libzmq leaves it; who finds none knows that nobody is there. Only ours: without the lock it may be another launcher's. */
+/* libzmq leaves it; who finds none knows that nobody is there. Only ours: without the lock it may
+ * be another launcher's. */
 static void remove_socket(const struct launcher *launcher) {
     if (launcher->record_path == NULL)
         return;

@@ -1,5 +1,6 @@
-/* elara-launcher: the process beside one kernel. It starts the kernel that launch.json describes, joins its five sockets with the kernel
- * link (docs/link-protocol.md), and stays until it is told to end or the kernel's end is final and fetched. Gateways come and go. */
+/* elara-launcher: the process beside one kernel. It starts the kernel that launch.json describes,
+ * joins its five sockets with the kernel link (docs/link-protocol.md), and stays until it is told
+ * to end or the kernel's end is final and fetched. Gateways come and go. */
 #pragma once
 
 #include "base/error.h"
@@ -14,15 +15,17 @@ enum launcher_resume {
     LAUNCHER_RESUME_DEAD,      /* it stays dead, its output is there to be read */
 };
 
-/* Where an earlier launcher was: what is to become of the kernel. By argument, so that a full disk does not stand in the way. */
+/* Where an earlier launcher was: what is to become of the kernel. By argument, so that a full disk
+ * does not stand in the way. */
 struct launcher_succession {
     enum launcher_resume how;
     const char *reason; /* a sentence: what became of the earlier one; NULL: nobody knows */
 };
 
-/* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The directory must be private and
- * have no other launcher: lock_fd is a descriptor of it whose lock (flock) is handed over, or -1. A record that is there and cannot be read
- * is an error: it may be whole again when somebody has looked, and would be lost with the first change. */
+/* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The
+ * directory must be private and have no other launcher: lock_fd is a descriptor of it whose lock
+ * (flock) is handed over, or -1. A record that is there and cannot be read is an error: it may be
+ * whole again when somebody has looked, and would be lost with the first change. */
 int launcher_create(const char *directory, int lock_fd,
                     const struct launcher_succession *succession, struct launcher **ret,
                     struct error *err);
@@ -31,6 +34,7 @@ int launcher_create(const char *directory, int lock_fd,
 void launcher_run(struct launcher *launcher);
 void launcher_destroy(struct launcher *launcher); /* NULL is fine */
 
-/* Makes this process one that can be a launcher: a session of its own, subreaper, small, its signals kept for launcher_run. The first
- * thing in main, before any thread exists. open_files: the soft limit for it and its kernel, -1: as it is. */
+/* Makes this process one that can be a launcher: a session of its own, subreaper, small, its
+ * signals kept for launcher_run. The first thing in main, before any thread exists. open_files: the
+ * soft limit for it and its kernel, -1: as it is. */
 void launcher_become(int64_t open_files);

@@ -1,5 +1,6 @@
-/* The steps in which a kernel is ended (as jupyter_client does it): interrupt and shutdown_request, half of the wait, SIGTERM, the other
- * half, SIGKILL. A kernel that does not answer yet begins at SIGTERM: it would read a request only once it is up. */
+/* The steps in which a kernel is ended (as jupyter_client does it): interrupt and shutdown_request,
+ * half of the wait, SIGTERM, the other half, SIGKILL. A kernel that does not answer yet begins at
+ * SIGTERM: it would read a request only once it is up. */
 #include "launcher/launcher_state.h"
 
 #include "launcher/process_tree.h"
@@ -123,7 +124,8 @@ void launcher_end(struct launcher *launcher, enum ending ending, bool now) {
     take_step(launcher);
 }
 
-/* Whatever the kernel has started and left behind has come to us, since we are the subreaper: it ends with the kernel. */
+/* Whatever the kernel has started and left behind has come to us, since we are the subreaper: it
+ * ends with the kernel. */
 static void sweep(struct launcher *launcher) {
     if (process_tree_signal(SIGKILL) > 0 && launcher->sweep_rounds++ < SWEEP_ROUNDS_MAX) {
         launcher_timer_set(launcher, &launcher->ending_timer, SWEEP_MS, on_sweep_timer);

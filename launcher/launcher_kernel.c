@@ -14,8 +14,9 @@
 #include <signal.h>
 #include <string.h>
 
-/* A process that ended may have left messages on the way: libzmq reads them from the closed connections within a moment, but says
- * nothing when it is through. So the end is dealt with once the channels were quiet for this long. */
+/* A process that ended may have left messages on the way: libzmq reads them from the closed
+ * connections within a moment, but says nothing when it is through. So the end is dealt with once
+ * the channels were quiet for this long. */
 enum { SETTLE_MS = 20, SETTLE_ROUNDS_MAX = 50 };
 
 static zloop_timer_fn on_relax_timer, on_probe_timer, on_launch_timer, on_settle_timer;
@@ -89,7 +90,8 @@ static int on_probe_timer(zloop_t *loop, int timer, void *context) {
     return 0;
 }
 
-/* A slow start: connections that are refused hundreds of times a second would take the CPU that the kernel needs. */
+/* A slow start: connections that are refused hundreds of times a second would take the CPU that the
+ * kernel needs. */
 static int on_relax_timer(zloop_t *loop, int timer, void *context) {
     (void)loop;
     struct launcher *launcher = context;
@@ -125,7 +127,8 @@ static int on_output(zloop_t *loop, zmq_pollitem_t *item, void *context) {
     return 0;
 }
 
-/* The program runs, or could not be run: then its process ends at once and launcher_kernel_exited goes on. */
+/* The program runs, or could not be run: then its process ends at once and launcher_kernel_exited
+ * goes on. */
 static void check_report(struct launcher *launcher) {
     int state = kernel_process_check(launcher->process, &launcher->exec_error);
     if (state == 0)
@@ -210,7 +213,8 @@ void launcher_kernel_start(struct launcher *launcher) {
 
 /* --- ready --- */
 
-/* The first answer may have come before the subscription arrived: then ask again soon, not when an unanswered request would be. */
+/* The first answer may have come before the subscription arrived: then ask again soon, not when an
+ * unanswered request would be. */
 static void hasten_probe(struct launcher *launcher) {
     if (!launcher->readiness.has_reply || launcher->channels == NULL ||
         launcher->ending != ENDING_NONE)
@@ -322,11 +326,16 @@ static void report_exit(struct launcher *launcher, const struct kernel_exit *exi
 }
 
 /* What is said in the kernel's place. Clients differ in what they heed, so it comes in this order:
- *   1. stderr in the running cell, where the user looks. JupyterLab, VS Code and nbclient all show it.
- *   2. a reply and idle for each request that waits. nbclient and papermill know neither `restarting` nor a death that the server has
- *      already dealt with (for them the kernel is alive): without a reply they wait for ever. They raise the error of the reply.
- *   3. `restarting`, with which JupyterLab cancels what is left, tells the user and connects anew; or `dead`, with which it lets go.
- * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a message of another session comes. */
+ *   1. stderr in the running cell, where the user looks. JupyterLab, VS Code and nbclient all
+ *   show it.
+ *   2. a reply and idle for each request that waits. nbclient and papermill know neither
+ *   `restarting` nor a death that the server has
+ *      already dealt with (for them the kernel is alive): without a reply they wait for ever.
+ *      They raise the error of the reply.
+ *   3. `restarting`, with which JupyterLab cancels what is left, tells the user and connects
+ *   anew; or `dead`, with which it lets go.
+ * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a
+ * message of another session comes. */
 void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {
     cleanup_free char *notice =
         memory_printf("\n%s%s\n", reason,
@@ -351,8 +360,9 @@ static void restart_after_death(struct launcher *launcher, const struct kernel_e
 
 static void stay_dead(struct launcher *launcher, const struct kernel_exit *exit, const char *reason,
                       const char *output, bool was_ready) {
-    /* A kernel that never worked has no cells; `dead` on iopub would make JupyterLab let go of it for good, while the gateway still
-     * has the reason to show in the first cell and a restart to offer. */
+    /* A kernel that never worked has no cells; `dead` on iopub would make JupyterLab let go of it
+     * for good, while the gateway still has the reason to show in the first cell and a restart to
+     * offer. */
     if (was_ready)
         launcher_speak_for_dead(launcher, reason, false);
     report_exit(launcher, exit, reason, output, false);

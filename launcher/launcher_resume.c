@@ -1,6 +1,8 @@
-/* A launcher in a directory where an earlier one ended without having been told to. Journal, sessions and record are there, so the kernel keeps its id,
- * its numbering and what it has said; its process is gone, and what it knew. So this is a death of the kernel, told like one: what is left
- * of it is ended, its cells are answered, and it is started again or stays dead with the reason. */
+/* A launcher in a directory where an earlier one ended without having been told to. Journal,
+ * sessions and record are there, so the kernel keeps its id, its numbering and what it has said;
+ * its process is gone, and what it knew. So this is a death of the kernel, told like one: what is
+ * left of it is ended, its cells are answered, and it is started again or stays dead with the
+ * reason. */
 #include "launcher/launcher_state.h"
 
 #include "base/cleanup.h"

@@ -162,14 +162,17 @@ void launcher_push_status(struct launcher *launcher);
 void launcher_save_record(struct launcher *launcher);
 void launcher_timer_set(struct launcher *launcher, int *timer, int64_t in_ms, zloop_timer_fn *run);
 void launcher_timer_clear(struct launcher *launcher, int *timer);
-/* The first line of each timer's function: false when it was ended or set anew meanwhile and means nothing. */
+/* The first line of each timer's function: false when it was ended or set anew meanwhile and means
+ * nothing. */
 bool launcher_timer_fired(int *timer, int fired);
 void launcher_finish(struct launcher *launcher); /* the loop ends after this turn */
 
 /* --- launcher_resume.c --- */
-/* Reads from the record whether an earlier launcher was here, and ends what is left of its kernel. Before the record is written. */
+/* Reads from the record whether an earlier launcher was here, and ends what is left of its kernel.
+ * Before the record is written. */
 void launcher_resume_look(struct launcher *launcher);
-/* In the place of launcher_kernel_start: answers what the earlier kernel left unanswered, and starts another or stays dead. */
+/* In the place of launcher_kernel_start: answers what the earlier kernel left unanswered, and
+ * starts another or stays dead. */
 void launcher_resume_run(struct launcher *launcher);
 /* What a later launcher has to know, into the record. */
 void launcher_resume_note(struct launcher *launcher);
@@ -187,7 +190,8 @@ void launcher_kernel_release(struct launcher *launcher);
 extern const struct kernel_channels_events launcher_channel_events;
 
 /* --- launcher_ending.c --- */
-/* Begins to end the process, or goes on with an ending in progress as one of this kind. Without a process it is over at once. */
+/* Begins to end the process, or goes on with an ending in progress as one of this kind. Without a
+ * process it is over at once. */
 void launcher_end(struct launcher *launcher, enum ending ending, bool now);
 /* The process has ended; what the ending was for goes on. */
 void launcher_ended(struct launcher *launcher);

@@ -145,7 +145,8 @@ static int on_lost_timer(zloop_t *loop, int timer, void *context) {
     struct launcher *launcher = context;
     if (!launcher_timer_fired(&launcher->lost_timer, timer))
         return 0;
-    /* Set again by the next reply. While a cell waits for its turn or runs, the kernel may be too busy to publish. */
+    /* Set again by the next reply. While a cell waits for its turn or runs, the kernel may be too
+     * busy to publish. */
     if (!launcher_is_ready(launcher) || launcher->has_exited || !busy_is_answered(launcher->busy) ||
         request_table_is_waiting(launcher->requests))
         return 0;
@@ -177,8 +178,9 @@ static void take_reply(struct launcher *launcher, struct bytes parent_header) {
     look_for_lost(launcher);
 }
 
-/* What a kernel can say of itself. restarting and dead are the launcher's words, at which clients connect again or give the kernel up; any other
- * makes JupyterLab's check of messages throw (@jupyterlab/services, validateMessage). */
+/* What a kernel can say of itself. restarting and dead are the launcher's words, at which clients
+ * connect again or give the kernel up; any other makes JupyterLab's check of messages throw
+ * (@jupyterlab/services, validateMessage). */
 static bool is_kernels_state(const char *state) {
     return strcmp(state, "busy") == 0 || strcmp(state, "idle") == 0 ||
            strcmp(state, "starting") == 0;
@@ -241,7 +243,8 @@ static bool is_ours(const struct launcher *launcher, const struct wire_message *
                   TOKEN_SIZE - 1) != NULL;
 }
 
-/* What answers our own requests is not for clients, but for a shutdown_reply on iopub, from which consoles learn that the kernel ends. */
+/* What answers our own requests is not for clients, but for a shutdown_reply on iopub, from which
+ * consoles learn that the kernel ends. */
 static void take_own(struct launcher *launcher, enum kernel_channel channel,
                      const struct wire_message *message) {
     char type[64];
@@ -303,7 +306,8 @@ void launcher_take_message(void *context, enum kernel_channel channel,
 
 /* --- what the launcher says --- */
 
-/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear the kernel's. */
+/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours
+ * bear the kernel's. */
 static const char *notice_session(const struct launcher *launcher) {
     return launcher->kernel_session[0] != '\0' ? launcher->kernel_session
                                                : launcher->notice_session;
@@ -408,8 +412,8 @@ static void say_absent(void *context, const struct message_recipe *recipe) {
                    message_make(&request->launcher->scratch, recipe));
 }
 
-/* No kernel will see this request: it is dead for good, or the request was meant for the one that is just being ended. So that nobody
- * waits for ever, it is answered here. */
+/* No kernel will see this request: it is dead for good, or the request was meant for the one that
+ * is just being ended. So that nobody waits for ever, it is answered here. */
 static void answer_for_absent(struct launcher *launcher, session_number session,
                               const struct kernel_message *message) {
     if (launcher->phase == PHASE_DEAD) {

@@ -1,5 +1,6 @@
-/* The kernel link's frames (docs/link-protocol.md). Bytes only: sockets, sessions and clocks are the users' business.
- * Shared by the gateway (gateway/links.c) and the launcher (launcher/link_server.c). */
+/* The kernel link's frames (docs/link-protocol.md). Bytes only: sockets, sessions and clocks are
+ * the users' business. Shared by the gateway (gateway/links.c) and the launcher
+ * (launcher/link_server.c). */
 #pragma once
 
 #include "base/buffer.h"
@@ -65,8 +66,9 @@ struct link_frame {
     const uint8_t *payload; /* NULL for an EXTERNAL frame: take the next part */
 };
 
-/* Appends one frame to a batch. With LINK_FLAG_EXTERNAL only the header is written and the caller sends the payload as a further part. -1
- * when the batch would pass LINK_BATCH_MAX (send what there is, start a new one). */
+/* Appends one frame to a batch. With LINK_FLAG_EXTERNAL only the header is written and the caller
+ * sends the payload as a further part. -1 when the batch would pass LINK_BATCH_MAX (send what there
+ * is, start a new one). */
 int link_frame_write(struct buffer *batch, enum link_type type, uint16_t attachment, uint64_t seq,
                      const void *payload, size_t length, uint8_t flags);
 

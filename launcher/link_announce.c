@@ -1,7 +1,8 @@
-/* Requests that a gateway has read and cannot hand in yet. Should it be lost with them, their cells would wait for ever: nobody else
- * knows of them. So it announces their headers, and those that never came are answered once the gateway was gone for a while, or as soon as
- * their client is at another one and it does not answer a question. One that comes after all (the gateway had only been asleep) is not
- * run: it was answered. */
+/* Requests that a gateway has read and cannot hand in yet. Should it be lost with them, their cells
+ * would wait for ever: nobody else knows of them. So it announces their headers, and those that
+ * never came are answered once the gateway was gone for a while, or as soon as their client is at
+ * another one and it does not answer a question. One that comes after all (the gateway had only
+ * been asleep) is not run: it was answered. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"

@@ -100,8 +100,8 @@ void link_peers_reap(struct link_server *server) {
     }
 }
 
-/* The routing id decides: libzmq looks at the high-water mark and the address there, then takes all further parts.
- * After a refusal the body must not follow: it would be taken for a routing id. */
+/* The routing id decides: libzmq looks at the high-water mark and the address there, then takes all
+ * further parts. After a refusal the body must not follow: it would be taken for a routing id. */
 static int send_route(struct link_server *server, const void *route, size_t length) {
     return zmq_send(server->router, route, length, ZMQ_DONTWAIT | ZMQ_SNDMORE);
 }
@@ -233,7 +233,8 @@ void link_peer_flush(struct link_peer *peer) {
     }
     if (!link_sessions_pump(peer))
         return;
-    /* A GRANT rides with what is sent anyway: alone it would wake the gateway once more for each request. */
+    /* A GRANT rides with what is sent anyway: alone it would wake the gateway once more for each
+     * request. */
     if (peer->grants_due && (peer->grants_urgent || peer->batch.length > 0))
         link_requests_emit_grants(peer);
     if (send_batch(peer) && peer->batch.capacity > BATCH_KEEP)

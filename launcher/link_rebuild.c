@@ -12,7 +12,8 @@
 
 #define LOG_AREA "launcher/link_rebuild"
 
-/* A message is suspected of ending connections when it is large; the larger, the sooner: networks break by themselves. */
+/* A message is suspected of ending connections when it is large; the larger, the sooner: networks
+ * break by themselves. */
 enum {
     SUSPECT_BYTES = 1 << 20,
     SUSPECT_ENDS = 4,
@@ -89,7 +90,8 @@ void link_rebuild_end(struct link_attachment *attachment) {
     remember(session, range, now_ms);
 }
 
-/* Also of connections that are still there: who comes back may know better than we that they are dead. */
+/* Also of connections that are still there: who comes back may know better than we that they are
+ * dead. */
 static struct range find_range(const struct link_attachment *attachment, int64_t now_ms) {
     const struct link_session *session = attachment->session;
     struct range range = {attachment->sure, session->unsure_to};
@@ -132,8 +134,8 @@ static bool has_lost(const struct link_server *server, const struct cells_entry 
     return false;
 }
 
-/* Clearing a cell of which the client may have what is gone would take that from it. Such a one goes on behind what is sure; but who is asked for
- * input is asked again. */
+/* Clearing a cell of which the client may have what is gone would take that from it. Such a one
+ * goes on behind what is sure; but who is asked for input is asked again. */
 static struct rebuilt_cell begin_cell(const struct link_session *session,
                                       const struct cells_entry *entry, struct range range) {
     uint64_t seen = range.to > range.from ? range.to : range.from;
@@ -179,7 +181,8 @@ void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
             if (rebuild->cells[i].behind < rebuild->position)
                 rebuild->position = rebuild->cells[i].behind;
         rebuild->unsure_to = range.to;
-        if (!is_known) { /* it has nothing to clear; a second connection of it, at once, has to get the same */
+        /* it has nothing to clear; a second connection of it, at once, has to get the same */
+        if (!is_known) {
             rebuild->opened = rebuild->count;
             range = (struct range){rebuild->position, rebuild->until};
         }
@@ -202,8 +205,8 @@ static const struct rebuilt_cell *find_cell(const struct link_rebuild *rebuild,
 
 /* --- sending --- */
 
-/* The output goes; what comes next makes it again. As if the kernel had said it: JupyterLab drops what it has not yet handled when a message of
- * another session comes. */
+/* The output goes; what comes next makes it again. As if the kernel had said it: JupyterLab drops
+ * what it has not yet handled when a message of another session comes. */
 static int write_clear(struct link_server *server, const struct journal_record *record) {
     struct kernel_message message;
     char session[256];
@@ -238,7 +241,8 @@ static bool is_opening(const struct rebuilt_cell *cell, const struct journal_rec
     return record->mark.class == MESSAGE_STREAM || record->mark.class == MESSAGE_OUTPUT;
 }
 
-/* The first message of the cell that is still there; of one that is kept, the first output that may stand twice. */
+/* The first message of the cell that is still there; of one that is kept, the first output that may
+ * stand twice. */
 static bool find_opening(const struct link_server *server, const struct link_rebuild *rebuild,
                          const struct rebuilt_cell *cell, struct journal_record *ret) {
     uint64_t seq = cell->behind;
@@ -268,8 +272,9 @@ static enum link_step send_openings(struct link_attachment *attachment) {
     return LINK_STEP_DONE;
 }
 
-/* States of the kernel are not repeated: clients show dialogs for them. What a cell's comm messages did was done to no output. An update
- * changes outputs of other cells, too, and in the end it is the last one that counts. */
+/* States of the kernel are not repeated: clients show dialogs for them. What a cell's comm messages
+ * did was done to no output. An update changes outputs of other cells, too, and in the end it is
+ * the last one that counts. */
 static bool is_repeated(const struct link_attachment *attachment,
                         const struct journal_record *record) {
     const struct link_session *session = attachment->session;
@@ -357,7 +362,8 @@ static enum link_step repeat_folded(struct link_attachment *attachment,
     return step;
 }
 
-/* The stream tells of a row what is behind the cursor; with it, what the rebuild has met of the same output. */
+/* The stream tells of a row what is behind the cursor; with it, what the rebuild has met of the
+ * same output. */
 static void hand_over(struct link_attachment *attachment, const struct journal_record *row) {
     struct link_rebuild *rebuild = attachment->rebuild;
     const struct journal *journal = attachment->session->server->journal;

@@ -40,7 +40,8 @@ static void mark_grant(struct link_attachment *attachment) {
                                  clock_monotonic_ms() + SERVER_GRANT_DELAY_MS);
 }
 
-/* The kernel has it: its bytes are granted again, and the gateway's attachments of the session are told the number. */
+/* The kernel has it: its bytes are granted again, and the gateway's attachments of the session are
+ * told the number. */
 static void take_over(struct link_session *session, struct link_attachment *attachment,
                       uint64_t gateway, uint64_t number, size_t length) {
     if (attachment != NULL)

@@ -148,7 +148,8 @@ static void emit_welcome(struct link_peer *peer) {
     link_peer_emit_json(peer, LINK_WELCOME, 0, journal_last(server->journal), welcome);
 }
 
-/* A gateway has one connection to us: an earlier one of the same process is what libzmq or the gateway gave up. */
+/* A gateway has one connection to us: an earlier one of the same process is what libzmq or the
+ * gateway gave up. */
 static void forget_earlier(struct link_server *server, const struct link_peer *peer) {
     list_each (&server->peers, struct link_peer, node, other)
         if (other != peer && strcmp(other->gateway, peer->gateway) == 0)
@@ -380,7 +381,8 @@ static int on_readable(zloop_t *loop, zsock_t *socket, void *context) {
     }
     server->depth--;
     link_server_flush(server);
-    return 0; /* what is left is seen again: zloop asks ZMQ_EVENTS before it sleeps, also after our sends */
+    /* what is left is seen again: zloop asks ZMQ_EVENTS before it sleeps, also after our sends */
+    return 0;
 }
 
 /* --- creation --- */

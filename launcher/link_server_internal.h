@@ -1,10 +1,11 @@
-/* What the files of the link server share. link_server.c: the socket, what comes in, deadlines. link_peers.c: connections
- * and what goes out. link_sessions.c: sessions, attachments, cursors and windows. link_rebuild.c: what is unsure after a break, and the cells shown anew for it. link_requests.c: client messages
- * and their credit. link_commands.c: commands and their results.
+/* What the files of the link server share. link_server.c: the socket, what comes in, deadlines.
+ * link_peers.c: connections and what goes out. link_sessions.c: sessions, attachments, cursors and
+ * windows. link_rebuild.c: what is unsure after a break, and the cells shown anew for it.
+ * link_requests.c: client messages and their credit. link_commands.c: commands and their results.
  *
- * Messages are never queued: an attachment is a place in the journal, and sending goes on from there when there is credit and the pipe takes
- * it. Only control frames wait in memory, up to a limit. What is gone is freed at the end of the turn, so that a callback
- * may end anything. */
+ * Messages are never queued: an attachment is a place in the journal, and sending goes on from
+ * there when there is credit and the pipe takes it. Only control frames wait in memory, up to a
+ * limit. What is gone is freed at the end of the turn, so that a callback may end anything. */
 #pragma once
 
 #include "base/buffer.h"
@@ -176,7 +177,8 @@ void link_server_set_deadline(struct link_server *server, struct server_deadline
 void link_server_clear_deadline(struct link_server *server, struct server_deadline *deadline);
 /* Carries out what is due at now_ms; the timer's work, and the tests' way through time. */
 void link_server_run_deadlines(struct link_server *server, int64_t now_ms);
-/* A payload as a JSON object (NUL bytes in texts allowed), a new reference; NULL with the reason. */
+/* A payload as a JSON object (NUL bytes in texts allowed), a new reference; NULL with the
+ * reason. */
 json_t *link_server_parse(const uint8_t *payload, size_t length, size_t max, struct error *err);
 
 /* link_peers.c */
@@ -194,7 +196,8 @@ void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attach
                     const void *payload, size_t length);
 void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t attachment,
                          uint64_t seq, const json_t *json);
-/* A MESSAGE, if it can go now; false when it has to wait or the peer is gone. record NULL: the bytes are copied, else large ones are lent by the journal. */
+/* A MESSAGE, if it can go now; false when it has to wait or the peer is gone. record NULL: the
+ * bytes are copied, else large ones are lent by the journal. */
 bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
                             const void *payload, const struct journal_record *record);
 void link_peer_flush(struct link_peer *peer);
@@ -208,18 +211,21 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
 /* reason NULL: the gateway wanted it, else it is told. */
 void link_session_detach(struct link_attachment *attachment, const char *reason);
 void link_sessions_reap(struct link_server *server);
-/* Sends what the journal has for the peer's attachments; false when the pipe is full or the peer gone. */
+/* Sends what the journal has for the peer's attachments; false when the pipe is full or the peer
+ * gone. */
 bool link_sessions_pump(struct link_peer *peer);
 void link_sessions_free(struct link_server *server);
 /* Those of an earlier launcher, from its file. */
 void link_sessions_restore(struct link_server *server);
 enum link_step { LINK_STEP_DONE, LINK_STEP_NO_CREDIT, LINK_STEP_BLOCKED };
-/* One message, if it can go now; flags: of its frame. record as in link_peer_emit_message. Moves no position. */
+/* One message, if it can go now; flags: of its frame. record as in link_peer_emit_message. Moves no
+ * position. */
 enum link_step link_session_emit(struct link_attachment *attachment, uint8_t flags, uint64_t seq,
                                  const void *payload, size_t length,
                                  const struct journal_record *record);
 bool link_session_concerns(const struct link_session *session, const struct journal_record *record);
-/* A line on stderr in the cell of parent_header (empty: in none), which goes in front of what comes behind seq; into server->scratch. */
+/* A line on stderr in the cell of parent_header (empty: in none), which goes in front of what comes
+ * behind seq; into server->scratch. */
 int link_session_write_line(struct link_server *server, struct bytes parent_header, uint64_t seq,
                             const char *line);
 /* The same in the place of what the cap took. */
@@ -227,7 +233,8 @@ int link_session_write_lost(struct link_server *server, struct bytes parent_head
                             struct journal_lost lost);
 
 /* link_rebuild.c */
-/* A session begins, at its slot's cursor: nothing before it is unsure, what was sent behind it is. */
+/* A session begins, at its slot's cursor: nothing before it is unsure, what was sent behind it
+ * is. */
 void link_rebuild_init(struct link_session *session);
 /* Of a new client connection, behind ATTACHED. is_known: the session was here before. */
 void link_rebuild_start(struct link_attachment *attachment, bool is_known);

@@ -180,7 +180,8 @@ static bool is_numbering(const struct link_session *session, const struct sessio
     return false;
 }
 
-/* The gateway's own, or the place of the one that is away the longest; NULL when all are at work. */
+/* The gateway's own, or the place of the one that is away the longest; NULL when all are at
+ * work. */
 static struct session_gateway *find_numbers(struct link_session *session, uint64_t gateway) {
     struct session_gateway *found = session_gateway_find(session->slot, gateway), *oldest = NULL;
     uint64_t turn = 0;
@@ -424,8 +425,8 @@ static bool read_session(const struct journal_record *record, char *ret, size_t 
            json_scan_text(message.header, "session", ret, size) >= 0;
 }
 
-/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours bear that of the next one, or else of
- * the last. */
+/* JupyterLab drops what it has not yet handled when a message of another session comes, so ours
+ * bear that of the next one, or else of the last. */
 static void find_kernel_session(const struct journal *journal, uint64_t seq, char *ret,
                                 size_t size) {
     struct journal_record record;
@@ -563,7 +564,8 @@ static bool pump(struct link_attachment *attachment) {
         step = send_record(attachment, &record);
     if (step != LINK_STEP_DONE)
         return step == LINK_STEP_NO_CREDIT;
-    /* Nothing is under way: what was passed over was for others, and is not missed when it is gone from the journal. */
+    /* Nothing is under way: what was passed over was for others, and is not missed when it is gone
+     * from the journal. */
     if (!attachment->is_unproved && session->slot->cursor >= attachment->last_sent &&
         attachment->position > session->slot->cursor) {
         session->slot->cursor = attachment->position;

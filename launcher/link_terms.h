@@ -1,5 +1,6 @@
-/* What HELLO and WELCOME settle (docs/link-protocol.md): the lower of both versions, and the optional features that both sides
- * named. Each side has one list of names; a new feature is one line in each. */
+/* What HELLO and WELCOME settle (docs/link-protocol.md): the lower of both versions, and the
+ * optional features that both sides named. Each side has one list of names; a new feature is one
+ * line in each. */
 #pragma once
 
 #include "base/error.h"
@@ -15,10 +16,11 @@ struct link_terms {
     uint32_t capabilities; /* bit n: the other side named own[n] too */
 };
 
-/* The members `version` and `capabilities` of a HELLO or WELCOME; a new object. own: names, NULL at the end. */
+/* The members `version` and `capabilities` of a HELLO or WELCOME; a new object. own: names, NULL at
+ * the end. */
 json_t *link_terms_offer(const char *const *own);
-/* What the other side's HELLO or WELCOME and our own list come to. Names that we do not know are passed over; without the
- * member there are none. ERROR_INVALID names the member. */
+/* What the other side's HELLO or WELCOME and our own list come to. Names that we do not know are
+ * passed over; without the member there are none. ERROR_INVALID names the member. */
 int link_terms_settle(const json_t *said, const char *const *own, struct link_terms *ret,
                       struct error *err);
 /* name: one of own. */

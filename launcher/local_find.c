@@ -1,4 +1,5 @@
-/* The kernels of the runtime directory: those that are there when a gateway starts, and those that another gateway starts and ends. */
+/* The kernels of the runtime directory: those that are there when a gateway starts, and those that
+ * another gateway starts and ends. */
 #include "launcher/provisioner_local_internal.h"
 
 #include "base/cleanup.h"
@@ -48,7 +49,8 @@ bool local_record_is_resumable(const json_t *record) {
            strcmp(phase, "dead") != 0 && strcmp(phase, "stopping") != 0;
 }
 
-/* Nobody holds the lock: the launcher is gone, and its kernel ended with it unless the system is slow about it. */
+/* Nobody holds the lock: the launcher is gone, and its kernel ended with it unless the system is
+ * slow about it. */
 static void clean_up(const char *id, const char *directory, const char *why) {
     cleanup_json json_t *record = NULL;
     struct error err;
@@ -59,7 +61,8 @@ static void clean_up(const char *id, const char *directory, const char *why) {
         log_error("kernel %s: %s", id, err.text);
 }
 
-/* Nobody serves it, but somebody is to go on with it, or to be told what became of it. A directory without a record is what a removal has left. */
+/* Nobody serves it, but somebody is to go on with it, or to be told what became of it. A directory
+ * without a record is what a removal has left. */
 static bool is_wanted(const char *id, const char *directory, json_t **record) {
     struct error err;
     if (local_read_record(directory, record, &err) == 0)

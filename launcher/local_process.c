@@ -28,7 +28,8 @@ int local_process_lock(const char *directory, struct error *err) {
     return error_system(err, errno, "%s: lock", directory);
 }
 
-/* A launcher needs no more than to find its libraries; the gateway's variables hold tokens. The kernel's are in launch.json. */
+/* A launcher needs no more than to find its libraries; the gateway's variables hold tokens. The
+ * kernel's are in launch.json. */
 static void pick_environment(char **ret) {
     static const char *const prefixes[] = {
         "PATH=", "LD_LIBRARY_PATH=", "TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
@@ -72,7 +73,8 @@ static int plan_signals(posix_spawnattr_t *attributes) {
     return problem;
 }
 
-/* The launcher lowers the limit itself: posix_spawn cannot, and setrlimit here would hit our own threads. */
+/* The launcher lowers the limit itself: posix_spawn cannot, and setrlimit here would hit our own
+ * threads. */
 static int spawn(const struct local_process_plan *wanted, int ready_fd, int lock_fd, pid_t *ret) {
     char *environment[ENVIRONMENT_MAX + 1];
     cleanup_free char *log_path = memory_printf("%s/launcher.log", wanted->directory);
@@ -106,7 +108,8 @@ static int spawn(const struct local_process_plan *wanted, int ready_fd, int lock
     return problem;
 }
 
-/* Above the numbers that the plan dups to, so that none of its steps overwrites what a later one needs. */
+/* Above the numbers that the plan dups to, so that none of its steps overwrites what a later one
+ * needs. */
 static int raise_fd(int fd) {
     return fcntl(fd, F_DUPFD_CLOEXEC, 16);
 }
@@ -144,8 +147,8 @@ int local_process_spawn(const struct local_process_plan *plan, struct local_proc
     return 0;
 }
 
-/* Whether the command line of a process names a path below the directory: kernels are told their connection file, launchers
- * their directory. */
+/* Whether the command line of a process names a path below the directory: kernels are told their
+ * connection file, launchers their directory. */
 static bool is_of_directory(pid_t pid, const char *directory) {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);

@@ -1,4 +1,5 @@
-/* A launcher's process on this machine, as the local provisioner sees it: a child of this gateway, or of an earlier one. */
+/* A launcher's process on this machine, as the local provisioner sees it: a child of this gateway,
+ * or of an earlier one. */
 #pragma once
 
 #include "base/error.h"
@@ -16,7 +17,8 @@ struct local_process {
 
 #define LOCAL_PROCESS_NONE ((struct local_process){.pidfd = -1, .ready_fd = -1})
 
-/* Locks a kernel directory; returns the descriptor that holds the lock. ERROR_EXISTS when a launcher holds it. */
+/* Locks a kernel directory; returns the descriptor that holds the lock. ERROR_EXISTS when a
+ * launcher holds it. */
 int local_process_lock(const char *directory, struct error *err);
 
 struct local_process_plan {
@@ -28,7 +30,8 @@ struct local_process_plan {
     const char *resume_reason;
 };
 
-/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open but a ready pipe and the lock. */
+/* Starts elara-launcher in a session of its own, with stderr in launcher.log and nothing else open
+ * but a ready pipe and the lock. */
 int local_process_spawn(const struct local_process_plan *plan, struct local_process *ret,
                         struct error *err);
 /* A launcher of an earlier gateway. -1 when pid is none of this directory. */
@@ -39,7 +42,8 @@ void local_process_close_ready(struct local_process *process);
 
 int local_process_signal(const struct local_process *process, int signum, struct error *err);
 void local_process_kill(const struct local_process *process);
-/* It has ended: takes its status if it is ours to take, and says how it ended, without a full stop. ERROR_SYSTEM: not of its own accord. */
+/* It has ended: takes its status if it is ours to take, and says how it ended, without a full stop.
+ * ERROR_SYSTEM: not of its own accord. */
 void local_process_reap(struct local_process *process, struct error *cause);
 
 /* Kills the process group of a kernel, if the process is one of this directory. */

@@ -1,4 +1,5 @@
-/* Directories that come and go in one directory, by inotify: kernels that another gateway on the same runtime directory starts and ends. */
+/* Directories that come and go in one directory, by inotify: kernels that another gateway on the
+ * same runtime directory starts and ends. */
 #pragma once
 
 #include "base/error.h"

@@ -1,5 +1,6 @@
-/* Jupyter messages of our own making (Jupyter messaging documentation, "General message format"), in kernel_message.h's layout: the launcher's requests to
- * its kernel, and what launcher and gateway say in the place of a kernel that cannot. */
+/* Jupyter messages of our own making (Jupyter messaging documentation, "General message format"),
+ * in kernel_message.h's layout: the launcher's requests to its kernel, and what launcher and
+ * gateway say in the place of a kernel that cannot. */
 #pragma once
 
 #include "base/buffer.h"
@@ -15,7 +16,8 @@ struct message_recipe {
     json_t *content;            /* stolen */
 };
 
-/* Replaces what `out` holds by the message, under a msg_id of its own. -1 only at out's limit or when a text is not UTF-8. */
+/* Replaces what `out` holds by the message, under a msg_id of its own. -1 only at out's limit or
+ * when a text is not UTF-8. */
 int message_make(struct buffer *out, const struct message_recipe *recipe);
 
 /* iopub stream on stderr; a text that is not UTF-8 is repaired. */

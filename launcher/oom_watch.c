@@ -20,7 +20,8 @@ static int64_t read_counter(const char *path) {
     return count;
 }
 
-/* Inside a container the cgroup is mounted as the root, whatever path /proc/self/cgroup shows: both places are tried. */
+/* Inside a container the cgroup is mounted as the root, whatever path /proc/self/cgroup shows: both
+ * places are tried. */
 static int64_t read_group(const char *mount, const char *group, const char *name) {
     char path[4352];
     snprintf(path, sizeof path, "%s%s/%s", mount, group, name);

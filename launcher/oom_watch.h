@@ -1,11 +1,13 @@
-/* Whether the system's OOM killer was at work: the oom_kill counter of this process's memory cgroup (Linux documentation, cgroup v2
- * memory.events; cgroup v1 memory.oom_control), before and after. */
+/* Whether the system's OOM killer was at work: the oom_kill counter of this process's memory cgroup
+ * (Linux documentation, cgroup v2 memory.events; cgroup v1 memory.oom_control), before and
+ * after. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Kernels of one machine share a counter, so only what was counted shortly before a kernel's death has to do with it. */
+/* Kernels of one machine share a counter, so only what was counted shortly before a kernel's death
+ * has to do with it. */
 struct oom_watch {
     int64_t before, seen; /* the counter when it was noted the last but one and the last time */
     int64_t seen_ms;
@@ -15,7 +17,8 @@ struct oom_watch {
 int64_t oom_watch_count(void);
 
 void oom_watch_begin(struct oom_watch *watch, int64_t count, int64_t now_ms);
-/* Whether the last note is so old that what is counted then needs no longer be a process that is still ending. */
+/* Whether the last note is so old that what is counted then needs no longer be a process that is
+ * still ending. */
 bool oom_watch_is_due(const struct oom_watch *watch, int64_t now_ms);
 void oom_watch_note(struct oom_watch *watch, int64_t count, int64_t now_ms);
 

@@ -34,7 +34,8 @@ static ssize_t read_file(const char *name, const char *file, char *text, size_t 
     return fd < 0 || got < 0 ? -1 : (ssize_t)length;
 }
 
-/* proc(5), stat: the name in parentheses may itself hold parentheses and spaces, so the last one counts. */
+/* proc(5), stat: the name in parentheses may itself hold parentheses and spaces, so the last one
+ * counts. */
 static bool look_at(const char *name, struct process *ret) {
     char text[1024];
     ssize_t got = read_file(name, "stat", text, sizeof text - 1);
@@ -75,8 +76,8 @@ static bool has_variable(const char *name, const char *variable, char *scratch) 
     return false;
 }
 
-/* A number is not given to another process while one of its session lives: so either its leader is the one that we know, or there is
- * none, and the rest is ours. */
+/* A number is not given to another process while one of its session lives: so either its leader is
+ * the one that we know, or there is none, and the rest is ours. */
 static bool is_our_session(const struct process_remains *what) {
     uint64_t started = what->kernel > 1 ? process_started(what->kernel) : 0;
     return what->kernel > 1 && (started == 0 || started == what->kernel_started);

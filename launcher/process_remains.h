@@ -1,5 +1,6 @@
-/* The processes that a kernel left behind when its launcher was killed: the kernel itself dies with the launcher (PR_SET_PDEATHSIG), but what it had
- * started lives on, and no longer below anybody of ours. */
+/* The processes that a kernel left behind when its launcher was killed: the kernel itself dies with
+ * the launcher (PR_SET_PDEATHSIG), but what it had started lives on, and no longer below anybody of
+ * ours. */
 #pragma once
 
 #include <stdint.h>
@@ -11,8 +12,10 @@ struct process_remains {
     const char *variable;    /* "NAME=value" that everything the kernel started inherits */
 };
 
-/* When a process was started, in clock ticks since boot (proc(5), stat, starttime); 0: there is none. */
+/* When a process was started, in clock ticks since boot (proc(5), stat, starttime); 0: there is
+ * none. */
 uint64_t process_started(pid_t pid);
 
-/* Kills them, again and again until none is left or wait_ms have passed; returns how many are left. */
+/* Kills them, again and again until none is left or wait_ms have passed; returns how many are
+ * left. */
 int process_remains_kill(const struct process_remains *what, int wait_ms);

@@ -26,7 +26,8 @@ struct table {
     size_t count, capacity;
 };
 
-/* /proc/<pid>/stat (proc(5)): the name in parentheses may itself hold parentheses and spaces, so the last one counts. */
+/* /proc/<pid>/stat (proc(5)): the name in parentheses may itself hold parentheses and spaces, so
+ * the last one counts. */
 static bool read_entry(int proc, const char *name, struct entry *ret) {
     char path[32], text[1024];
     snprintf(path, sizeof path, "%.20s/stat", name);
@@ -84,7 +85,8 @@ static int by_pid(const void *left, const void *right) {
     return (a->pid > b->pid) - (a->pid < b->pid);
 }
 
-/* Up the parents until this process or the top; bounded, since pids may be reused while /proc is read. */
+/* Up the parents until this process or the top; bounded, since pids may be reused while /proc is
+ * read. */
 static bool is_below(const struct table *table, const struct entry *entry, pid_t self) {
     for (int depth = 0; entry != NULL && depth < 1024; depth++) {
         if (entry->parent == self)

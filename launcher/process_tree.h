@@ -10,7 +10,8 @@ struct process_usage {
     int64_t processes;
 };
 
-/* All descendants of this process (orphans come back to it: it is a subreaper). Zeros when /proc cannot be read. */
+/* All descendants of this process (orphans come back to it: it is a subreaper). Zeros when /proc
+ * cannot be read. */
 void process_tree_usage(struct process_usage *ret);
 /* Sends a signal to every descendant; returns how many there were. */
 int process_tree_signal(int signum);

@@ -1,9 +1,10 @@
-/* Kernels as processes of this machine. Each has a directory (docs/link-protocol.md, "The kernel directory") and an
- * elara-launcher that is a session of its own and outlives the gateway.
+/* Kernels as processes of this machine. Each has a directory (docs/link-protocol.md, "The kernel
+ * directory") and an elara-launcher that is a session of its own and outlives the gateway.
  *
- * Whether a directory has a living launcher is told by a lock on it (flock): the gateway takes it before anything is written and hands it
- * over to the launcher, so that a gateway that looks at a directory at any moment sees either a lock or something that is over. Process ids
- * are only used after a look at /proc showed whose they are. */
+ * Whether a directory has a living launcher is told by a lock on it (flock): the gateway takes it
+ * before anything is written and hands it over to the launcher, so that a gateway that looks at a
+ * directory at any moment sees either a lock or something that is over. Process ids are only used
+ * after a look at /proc showed whose they are. */
 #include "launcher/provisioner_local_internal.h"
 
 #include "base/cleanup.h"
@@ -102,8 +103,9 @@ static void take_last_words(struct provision *provision) {
     drop_event(&provision->ready_event);
 }
 
-/* One that never worked tells why: its own word is the best, its log's last line the next best (the loader writes there). Of one that
- * worked the log is for the admin; the person who waits learns what happened and what to do. */
+/* One that never worked tells why: its own word is the best, its log's last line the next best (the
+ * loader writes there). Of one that worked the log is for the admin; the person who waits learns
+ * what happened and what to do. */
 static void explain_end(struct provision *provision, struct error *cause) {
     cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
     cleanup_free char *what = memory_strdup(cause->text);
@@ -243,8 +245,8 @@ static int start_launcher(struct provision *provision, int lock_fd, const char *
     return 0;
 }
 
-/* A launcher that was killed may need a moment to be gone (a dead file server holds it), and its directory goes last: a new one of the
- * same name would go with it. */
+/* A launcher that was killed may need a moment to be gone (a dead file server holds it), and its
+ * directory goes last: a new one of the same name would go with it. */
 static bool is_being_removed(const struct local *local, const char *id) {
     list_each (&local->provisions, struct provision, node, provision)
         if (provision->is_removed && strcmp(provision->id, id) == 0)
@@ -302,7 +304,8 @@ static void end_search(struct provision *provision) {
     call_ended(provision, &err);
 }
 
-/* The launcher's process, watched from now on. Its record tells the pid; where that cannot be read the command lines do. */
+/* The launcher's process, watched from now on. Its record tells the pid; where that cannot be read
+ * the command lines do. */
 static bool find_process(struct provision *provision) {
     cleanup_json json_t *record = NULL;
     pid_t pid = local_read_record(provision->directory, &record, NULL) == 0
@@ -312,7 +315,8 @@ static bool find_process(struct provision *provision) {
            watch_exit(provision) == 0;
 }
 
-/* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got it. */
+/* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got
+ * it. */
 static void on_search(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
     struct provision *provision = context;

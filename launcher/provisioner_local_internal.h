@@ -1,5 +1,5 @@
-/* What the files of the local provisioner share. provisioner_local.c: starting, resuming and ending launchers. local_find.c: the kernels that are there,
- * and those of other gateways. */
+/* What the files of the local provisioner share. provisioner_local.c: starting, resuming and ending
+ * launchers. local_find.c: the kernels that are there, and those of other gateways. */
 #pragma once
 
 #include "base/buffer.h"
@@ -8,7 +8,8 @@
 #include "launcher/local_watch.h"
 #include "launcher/provisioner.h"
 
-/* A kernel's directory is made under such a name, and renamed when it is complete and locked: who looks never sees half of one. */
+/* A kernel's directory is made under such a name, and renamed when it is complete and locked: who
+ * looks never sees half of one. */
 #define NEW_PREFIX ".new-"
 
 struct local {
@@ -28,8 +29,8 @@ struct provision {
     struct local *local;
     char *id;
     char *directory;
-    ino_t
-        inode; /* of the directory: another gateway may have ended the kernel and started one of the same id */
+    /* of the directory: another gateway may have ended the kernel and started one of the same id */
+    ino_t inode;
     struct provision_events events;
     void *context;
     struct local_process process;

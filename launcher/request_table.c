@@ -18,7 +18,8 @@ struct entry {
     uint8_t *header; /* of an execute_request that waits for its reply */
 };
 
-/* A ring of entries in order of arrival, and an open-addressed index of their places (place + 1; 0 = free) with twice as many slots. */
+/* A ring of entries in order of arrival, and an open-addressed index of their places (place + 1; 0
+ * = free) with twice as many slots. */
 struct request_table {
     struct entry *entries;
     uint32_t *index;
@@ -93,7 +94,8 @@ static struct entry *find(const struct request_table *table, uint64_t key) {
     return place == 0 ? NULL : &table->entries[place - 1];
 }
 
-/* Takes a slot out; those behind it that were pushed on move up, so that no search ends too early. */
+/* Takes a slot out; those behind it that were pushed on move up, so that no search ends too
+ * early. */
 static void clear_slot(struct request_table *table, size_t hole) {
     size_t mask = 2 * table->capacity - 1;
     table->index[hole] = 0;
@@ -126,7 +128,8 @@ static void put(struct request_table *table, const struct entry *entry) {
     table->count++;
 }
 
-/* Room for one more. A request that still waits for its reply is not the one to go, however old: it stands at the end again. */
+/* Room for one more. A request that still waits for its reply is not the one to go, however old: it
+ * stands at the end again. */
 static void make_room(struct request_table *table) {
     for (size_t turns = table->count; turns > 0; turns--) {
         struct entry oldest = *entry_at(table, 0);

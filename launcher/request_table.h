@@ -1,11 +1,14 @@
-/* The requests that were handed to the kernel, so that its answers find whoever asked. A kernel names a request by its parent_header, so
- * the key is header.session and header.msg_id together (clients that count "1", "2", ... may share msg_ids).
+/* The requests that were handed to the kernel, so that its answers find whoever asked. A kernel
+ * names a request by its parent_header, so the key is header.session and header.msg_id together
+ * (clients that count "1", "2", ... may share msg_ids).
  *
- * An entry stays when its reply has come: input_request may follow a reply (a thread that asks), and nothing forbids a second reply. It
- * leaves when REQUEST_TABLE_MAX later requests have come; an answer to it is then dropped. Entries are small (keys are kept as 64-bit
- * hashes with a random seed), since every launcher of a long-used kernel ends up with a full table.
+ * An entry stays when its reply has come: input_request may follow a reply (a thread that asks),
+ * and nothing forbids a second reply. It leaves when REQUEST_TABLE_MAX later requests have come; an
+ * answer to it is then dropped. Entries are small (keys are kept as 64-bit hashes with a random
+ * seed), since every launcher of a long-used kernel ends up with a full table.
  *
- * The header of an execute_request is kept until its reply: if the kernel dies, the launcher answers in its place. */
+ * The header of an execute_request is kept until its reply: if the kernel dies, the launcher
+ * answers in its place. */
 #pragma once
 
 #include "launcher/kernel_message.h"
@@ -25,7 +28,8 @@ enum {
 struct request_table *request_table_create(void);
 void request_table_destroy(struct request_table *table);
 
-/* Notes a request that went to the kernel on shell or control. False when its header has no usable msg_id: no answer will find it. */
+/* Notes a request that went to the kernel on shell or control. False when its header has no usable
+ * msg_id: no answer will find it. */
 bool request_table_add(struct request_table *table, enum kernel_channel channel,
                        struct bytes header, session_number session);
 
@@ -38,8 +42,8 @@ bool request_table_replied(struct request_table *table, struct bytes parent_head
 
 /* What the kernel has said of a request. */
 struct request_facts {
-    bool
-        is_in_row; /* it came on shell and is of no subshell: such requests are done one after the other */
+    /* it came on shell and is of no subshell: such requests are done one after the other */
+    bool is_in_row;
     bool is_replied, was_idle;
 };
 /* By a parent_header. False when nobody is known who asked. */

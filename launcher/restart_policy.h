@@ -1,5 +1,6 @@
-/* Whether a kernel that died is started again: a pure decision, with the rules of jupyter_client's KernelRestarter (a limit of deaths in a row, a
- * count that a long enough life resets), except that a kernel which never answered is not tried again and again. */
+/* Whether a kernel that died is started again: a pure decision, with the rules of jupyter_client's
+ * KernelRestarter (a limit of deaths in a row, a count that a long enough life resets), except that
+ * a kernel which never answered is not tried again and again. */
 #pragma once
 
 #include <stdbool.h>

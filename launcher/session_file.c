@@ -28,7 +28,8 @@ struct file_header {
 _Static_assert(sizeof(struct file_header) == HEADER_SIZE, "the format says 64");
 _Static_assert(sizeof(struct session_slot) % 8 == 0, "slots follow each other aligned");
 
-/* The whole of its largest size is mapped at once, so that slots never move; only the part that has blocks is touched. */
+/* The whole of its largest size is mapped at once, so that slots never move; only the part that has
+ * blocks is touched. */
 struct session_file {
     int fd; /* -1: plain memory */
     uint8_t *map;
@@ -104,7 +105,8 @@ static void unmap_file(struct session_file *file) {
     file->slots = 0;
 }
 
-/* How many slots the file of an earlier launcher has; -1 when it is none of ours. A new file has none. */
+/* How many slots the file of an earlier launcher has; -1 when it is none of ours. A new file has
+ * none. */
 static ssize_t count_old(const struct session_file *file) {
     struct stat status;
     if (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode))

@@ -1,11 +1,14 @@
-/* What the launcher has to know of a client's session after its own death: up to where it has received, and which requests it has handed in. One mapped file
- * (0600) beside the journal, so that moving a cursor is a store in memory and yet survives SIGKILL. Without room on the disk, or with a
- * file that cannot be used, slots are plain memory: told once in the log, and the sessions work until the launcher ends.
+/* What the launcher has to know of a client's session after its own death: up to where it has
+ * received, and which requests it has handed in. One mapped file (0600) beside the journal, so that
+ * moving a cursor is a store in memory and yet survives SIGKILL. Without room on the disk, or with
+ * a file that cannot be used, slots are plain memory: told once in the log, and the sessions work
+ * until the launcher ends.
  *
  *   header  64 bytes: "ELRASESS" | u32 version | u32 size of a slot | zero
  *   slots   struct session_slot end to end; one whose checksum is wrong is free
  *
- * In the machine's byte order: the file never leaves its machine. It grows by pages, whose blocks are allocated before they are written. */
+ * In the machine's byte order: the file never leaves its machine. It grows by pages, whose blocks
+ * are allocated before they are written. */
 #pragma once
 
 #include <stddef.h>
@@ -32,12 +35,14 @@ struct session_slot {
     char id[SESSION_ID_SIZE];
 };
 
-/* Opens or makes the file; path NULL: plain memory. Never fails. slots_max: further ones are plain memory. */
+/* Opens or makes the file; path NULL: plain memory. Never fails. slots_max: further ones are plain
+ * memory. */
 struct session_file *session_file_open(const char *path, size_t slots_max);
 void session_file_close(
     struct session_file *file); /* NULL is fine; its slots are gone, but not from the disk */
 
-/* The sessions of an earlier launcher: size_t at = 0; while ((slot = session_file_next(file, &at)) != NULL) ... */
+/* The sessions of an earlier launcher: size_t at = 0; while ((slot = session_file_next(file, &at))
+ * != NULL) ... */
 struct session_slot *session_file_next(struct session_file *file, size_t *at);
 
 /* A new slot. id NULL: a session that nothing can come back to, in plain memory. */

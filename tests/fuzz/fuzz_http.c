@@ -1,4 +1,5 @@
-/* Any bytes as an HTTP request: the head up to the first empty line, its target, and the rest as a chunked body. */
+/* Any bytes as an HTTP request: the head up to the first empty line, its target, and the rest as a
+ * chunked body. */
 #include "base/text.h"
 #include "gateway/http_parse.h"
 

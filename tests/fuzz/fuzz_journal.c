@@ -1,9 +1,12 @@
-/* A journal whose file was damaged: bytes of the input say how long its records are and what happens to the file. Whatever it is, the journal opens, what it
- * holds is true and in order, and numbering goes on without using a kept number again.
+/* A journal whose file was damaged: bytes of the input say how long its records are and what
+ * happens to the file. Whatever it is, the journal opens, what it holds is true and in order, and
+ * numbering goes on without using a kept number again.
  *
- * There are more messages than the cap keeps, of the classes and cells that the input says, so that folded segments are among what is damaged.
+ * There are more messages than the cap keeps, of the classes and cells that the input says, so that
+ * folded segments are among what is damaged.
  *
- *   u8 messages / 4, u8 length of each / 8, u8 seed of classes and cells, then until the end: u16 offset, u8 mask to xor (0: the file is cut
+ *   u8 messages / 4, u8 length of each / 8, u8 seed of classes and cells, then until the end:
+ *   u16 offset, u8 mask to xor (0: the file is cut
  *   there) */
 #include "base/file.h"
 #include "launcher/journal.h"

@@ -1,4 +1,5 @@
-/* Any bytes as a JSON object: where a real parser takes the whole of it, the scan finds the same text or none at all. */
+/* Any bytes as a JSON object: where a real parser takes the whole of it, the scan finds the same
+ * text or none at all. */
 #include "launcher/kernel_message.h"
 
 #include <assert.h>
@@ -10,7 +11,8 @@ enum { DEEP = 150 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The scan has a limit of depth; brackets in texts are counted too, which only makes this careful. */
+/* The scan has a limit of depth; brackets in texts are counted too, which only makes this
+ * careful. */
 static bool is_deep(const uint8_t *data, size_t size) {
     size_t brackets = 0;
     for (size_t i = 0; i < size; i++)

@@ -1,4 +1,5 @@
-/* Any bytes as a kernel message: what is taken lies inside them, and its parts written again are the same bytes. */
+/* Any bytes as a kernel message: what is taken lies inside them, and its parts written again are
+ * the same bytes. */
 #include "launcher/kernel_message.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
-/* Multipart messages of every shape: the input is a key's presence, then parts as u16 length and bytes. */
+/* Multipart messages of every shape: the input is a key's presence, then parts as u16 length and
+ * bytes. */
 #include "launcher/kernel_wire.h"
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-/* Any bytes as a batch: every frame lies inside it, and the frames written again are the same bytes. */
+/* Any bytes as a batch: every frame lies inside it, and the frames written again are the same
+ * bytes. */
 #include "launcher/link.h"
 
 #include <assert.h>

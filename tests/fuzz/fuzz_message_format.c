@@ -1,4 +1,5 @@
-/* Client frames of any bytes; byte 0 chooses the format. What is taken is a message of the link, and goes out again in every format as JSON that parses. */
+/* Client frames of any bytes; byte 0 chooses the format. What is taken is a message of the link,
+ * and goes out again in every format as JSON that parses. */
 #include "gateway/message_format.h"
 
 #include <assert.h>

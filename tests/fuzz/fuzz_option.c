@@ -1,5 +1,5 @@
-/* A value of any bytes for an option of each type: refused, or shown in a form that loads to the same again. The first byte
- * chooses the option, the rest is its value. */
+/* A value of any bytes for an option of each type: refused, or shown in a form that loads to the
+ * same again. The first byte chooses the option, the rest is its value. */
 #include "base/buffer.h"
 #include "base/option.h"
 #include "base/yaml.h"
@@ -45,7 +45,8 @@ static void load_again(const char *shown) {
     struct error err = {0};
     struct settings settings = {0};
     json_t *file = NULL;
-    /* YAML has no DEL, NEL or other C1 characters as they are; such a text cannot come from a file, and never reads as another. */
+    /* YAML has no DEL, NEL or other C1 characters as they are; such a text cannot come from a file,
+     * and never reads as another. */
     if (yaml_parse(shown, strlen(shown), &file, &err) < 0)
         return;
     int failed = option_load(table, 0, NULL, NULL, file, "shown", &settings, NULL, &err);

@@ -1,5 +1,5 @@
-/* Any bytes as what a WebSocket client sends. Byte 0: the size of the pieces they come in. Messages obey the limit, texts are UTF-8, and after
- * the first breach nothing more is read. */
+/* Any bytes as what a WebSocket client sends. Byte 0: the size of the pieces they come in. Messages
+ * obey the limit, texts are UTF-8, and after the first breach nothing more is read. */
 #include "base/text.h"
 #include "gateway/websocket_reader.h"
 

@@ -1,15 +1,17 @@
-/* Simulated launchers, hundreds in one process: what a gateway has to adopt and serve when it has thousands of kernels, without thousands of
- * processes on the machine that measures it.
+/* Simulated launchers, hundreds in one process: what a gateway has to adopt and serve when it has
+ * thousands of kernels, without thousands of processes on the machine that measures it.
  *
  *     launcher_swarm RUNTIME_DIRECTORY COUNT [OWNER ...]
  *
- * makes COUNT kernel directories as docs/link-protocol.md describes them (record.json, a held lock, the ipc socket), owned by the OWNERs
- * in turn, prints "ready" and serves them until its standard input ends or it is killed. The work is done by children with the directories in their command
+ * makes COUNT kernel directories as docs/link-protocol.md describes them (record.json, a held lock,
+ * the ipc socket), owned by the OWNERs in turn, prints "ready" and serves them until its standard
+ * input ends or it is killed. The work is done by children with the directories in their command
  * lines, where a gateway looks for a launcher's.
  *
- * A simulated launcher speaks the link for one gateway at a time. It answers every request on shell and control as a kernel would, between busy
- * and idle; it keeps a session's request numbers but no journal, so that a session starts live. Its process is that of many kernels: do not
- * DELETE one, the gateway would end them all. */
+ * A simulated launcher speaks the link for one gateway at a time. It answers every request on shell
+ * and control as a kernel would, between busy and idle; it keeps a session's request numbers but no
+ * journal, so that a session starts live. Its process is that of many kernels: do not DELETE one,
+ * the gateway would end them all. */
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -348,7 +350,8 @@ static void serve(struct worker *worker) {
 
 /* ---- workers ---- */
 
-/* As elara-launcher leaves it when its kernel is ready. The lock is held until this process ends. */
+/* As elara-launcher leaves it when its kernel is ready. The lock is held until this process
+ * ends. */
 static void add_kernel(struct worker *worker, const char *directory, const char *owner) {
     struct error err;
     struct kernel *kernel = memory_alloc(sizeof *kernel);

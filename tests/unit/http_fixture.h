@@ -1,4 +1,5 @@
-/* A real HTTP server on loopback, on a loop in a thread of its own, and a client of few words in the test's thread. */
+/* A real HTTP server on loopback, on a loop in a thread of its own, and a client of few words in
+ * the test's thread. */
 #pragma once
 
 #include "base/log.h"

@@ -1,4 +1,5 @@
-/* What test_kernels.c runs on: kernels with a real local provisioner, elara-launcher and stub kernel, on a loop. */
+/* What test_kernels.c runs on: kernels with a real local provisioner, elara-launcher and stub
+ * kernel, on a loop. */
 #pragma once
 
 #include "gateway/kernels.h"

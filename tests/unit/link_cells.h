@@ -1,4 +1,5 @@
-/* Cells that a kernel runs, and a gateway's sessions that see them: for tests of what a client is shown anew. */
+/* Cells that a kernel runs, and a gateway's sessions that see them: for tests of what a client is
+ * shown anew. */
 #pragma once
 
 #include "link_peer.h"

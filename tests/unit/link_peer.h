@@ -1,4 +1,5 @@
-/* A gateway written by hand, for tests of the link server: one ROUTER, batches made frame by frame, an inbox of what came. */
+/* A gateway written by hand, for tests of the link server: one ROUTER, batches made frame by frame,
+ * an inbox of what came. */
 #pragma once
 
 #include "base/buffer.h"

@@ -1,4 +1,5 @@
-/* What test_links.c and test_link_attachments.c run on: a link client on a loop, and a launcher written by hand beside it. */
+/* What test_links.c and test_link_attachments.c run on: a link client on a loop, and a launcher
+ * written by hand beside it. */
 #pragma once
 
 #include "base/buffer.h"
@@ -202,7 +203,8 @@ static bool never(struct fixture *f) {
     return f->ticks >= 30;
 }
 
-/* Lets what is under way arrive. A grace for what must not happen; nothing that has to happen depends on it. */
+/* Lets what is under way arrive. A grace for what must not happen; nothing that has to happen
+ * depends on it. */
 static void settle(struct fixture *f) {
     run_until(f, never);
 }

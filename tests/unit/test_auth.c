@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-/* What `printf %s anna-token | b2sum -l 256` and the like print: made by another program on purpose. */
+/* What `printf %s anna-token | b2sum -l 256` and the like print: made by another program on
+ * purpose. */
 #define ANNA        "blake2b:b27adf10914c0265cfee2c84860a8ac043182a17f523be691e3306dbfee9ecfa"
 #define ANNA_SECOND "blake2b:e142581816d5dec3941878291233e2e33fcb068910b5e839e508e8f32a320e85"
 #define BOB         "blake2b:a64744a2c6972108d4ac986cbf85ae00afb5aff8f21974aa6454a33b420298ad"

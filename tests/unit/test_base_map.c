@@ -61,7 +61,8 @@ static void holds_many_through_growth(void **state) {
     map_destroy(map);
 }
 
-/* Entries that come and go leave tombstones: they must not fill the table, or a search for an absent key never ends. */
+/* Entries that come and go leave tombstones: they must not fill the table, or a search for an
+ * absent key never ends. */
 static void stays_small_when_entries_come_and_go(void **state) {
     (void)state;
     struct map *map = map_create();

@@ -1,4 +1,5 @@
-/* Which cells the journal holds: where they begin and end, which run, which ask; and a table that stays bounded. */
+/* Which cells the journal holds: where they begin and end, which run, which ask; and a table that
+ * stays bounded. */
 #include "launcher/cells.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* What a client that takes text frames of a limited size is given instead of what it cannot take. */
+/* What a client that takes text frames of a limited size is given instead of what it cannot
+ * take. */
 #include "gateway/client_dialect.h"
 
 #include "base/cleanup.h"

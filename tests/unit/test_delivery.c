@@ -1,4 +1,5 @@
-/* What a client's connection has taken becomes acknowledgements. The websocket and the attachment are written by hand here: only their numbers matter. */
+/* What a client's connection has taken becomes acknowledgements. The websocket and the attachment
+ * are written by hand here: only their numbers matter. */
 #include "gateway/delivery.h"
 
 #include "base/memory.h"
@@ -100,7 +101,8 @@ static void test_orphans_move_no_cursor(void **state) {
     assert_int_equal(f->attachment.delivered, 0);
 }
 
-/* The attachment's totals are since it was opened: a break of the link must not begin them again, or credit never comes back. */
+/* The attachment's totals are since it was opened: a break of the link must not begin them again,
+ * or credit never comes back. */
 static void test_totals_go_on_over_a_break_of_the_link(void **state) {
     struct fixture *f = *state;
     for (uint64_t seq = 11; seq <= 30; seq++)

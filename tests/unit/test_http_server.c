@@ -286,7 +286,8 @@ static void test_a_client_that_does_not_read_is_let_go(void **state) {
     struct server server = fresh();
     server.settings.body_timeout_ms = server.settings.header_timeout_ms = 50;
     start(&server);
-    /* With its usual receive buffer: what our system took reaches a small one a few KiB at a time, for a minute. */
+    /* With its usual receive buffer: what our system took reaches a small one a few KiB at a time,
+     * for a minute. */
     int fd = dial(&server);
     say(fd, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     char first;

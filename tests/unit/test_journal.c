@@ -295,7 +295,8 @@ static void test_a_full_disk_turns_into_memory_and_back(void **state) {
     append_numbered(journal, 10, 300);
     journal = open_journal(*state, 1 << 20);
     assert_int_equal(read_numbered(journal, 300, true), 2060);
-    /* At the cap, folding goes on in memory, and what was only there is gone with the process; its numbers are not used again. */
+    /* At the cap, folding goes on in memory, and what was only there is gone with the process; its
+     * numbers are not used again. */
     setrlimit(RLIMIT_FSIZE, &none);
     append_numbered(journal, 40000, 300);
     setrlimit(RLIMIT_FSIZE, &old);
@@ -323,7 +324,8 @@ static void list_segments(const char *directory, char names[][300], size_t *coun
 
 enum { DAMAGE_SIZE = 40, DAMAGE_COUNT = 40 };
 
-/* Restores the file, damages it at `offset`, opens the journal, and checks that what it holds is true. Returns the valid prefix. */
+/* Restores the file, damages it at `offset`, opens the journal, and checks that what it holds is
+ * true. Returns the valid prefix. */
 static uint64_t try_damage(struct place *place, const char *path, const struct buffer *whole,
                            size_t offset, bool cut) {
     file_remove_tree(place->directory, NULL);

@@ -401,7 +401,8 @@ static void test_a_fold_that_was_interrupted(void **state) {
         struct journal *old = NULL;
         print_lines(place->journal, "b", 20);
         (void)journal_next(place->journal, 1, &record);
-        /* Only the steps at which something was folded are of interest: then the files have changed. */
+        /* Only the steps at which something was folded are of interest: then the files have
+         * changed. */
         old = open_at(before, CAP);
         struct journal_record was;
         bool changed =
@@ -418,7 +419,8 @@ static void test_a_fold_that_was_interrupted(void **state) {
                 copy_file(now_first, first_new, length);
                 expect_either(work, old, after);
             }
-            /* In its place, with the files that it covers still there, and one kept to be used again. */
+            /* In its place, with the files that it covers still there, and one kept to be used
+             * again. */
             copy_directory(now, work);
             copy_file(old_first, first_new, SIZE_MAX);
             copy_file(old_first, spare, SIZE_MAX);
@@ -434,7 +436,8 @@ static void test_a_fold_that_was_interrupted(void **state) {
     file_remove_tree(work, NULL);
 }
 
-/* Cut or flipped at any byte: what lies before the damage in its segment is there, and what the other segments hold. */
+/* Cut or flipped at any byte: what lies before the damage in its segment is there, and what the
+ * other segments hold. */
 static void test_damage_in_a_folded_segment(void **state) {
     struct place *place = *state;
     cleanup_free char *copy = memory_printf("%s.copy", place->directory);
@@ -476,7 +479,8 @@ static void test_damage_in_a_folded_segment(void **state) {
     file_remove_tree(copy, NULL);
 }
 
-/* A child appends until it is killed; whatever moment that was, all that was numbered is there or told. */
+/* A child appends until it is killed; whatever moment that was, all that was numbered is there or
+ * told. */
 static void test_killed_at_any_moment(void **state) {
     struct place *place = *state;
     journal_destroy(place->journal);

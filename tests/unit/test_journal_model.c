@@ -1,5 +1,6 @@
-/* What a client shows who reads from the journal, whatever the cap took meanwhile, is what the whole stream shows, but for cells in which a
- * notice stands. Random streams of all classes, random caps, readers that come and go; a restart now and then. */
+/* What a client shows who reads from the journal, whatever the cap took meanwhile, is what the
+ * whole stream shows, but for cells in which a notice stands. Random streams of all classes, random
+ * caps, readers that come and go; a restart now and then. */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -74,7 +75,8 @@ static void write_over(char *line, size_t *column, const char *text) {
     }
 }
 
-/* Streams that follow each other are one output, cut into lines so that it stays small: only the last line can change. */
+/* Streams that follow each other are one output, cut into lines so that it stays small: only the
+ * last line can change. */
 static void show(struct cell *cell, char stream, const char *text, int display) {
     struct area *area = &cell->areas[cell->current];
     if (area->is_clearing)
@@ -157,7 +159,8 @@ static void apply(struct client *client, const struct act *act) {
         else
             clear(area);
         break;
-    case MESSAGE_OTHER: /* the comm message with which an Output widget begins or ends to take what is shown */
+    case MESSAGE_OTHER:
+        /* the comm message with which an Output widget begins or ends to take what is shown */
         cell->current = 1 - cell->current;
         break;
     case MESSAGE_REPLY:
@@ -305,7 +308,8 @@ static void make_text(unsigned *seed, struct act *act, unsigned style) {
         memmove(act->text + more, act->text, strlen(act->text) + 1), memset(act->text, 'x', more);
 }
 
-/* Each cell has a habit: prints, a bar of one kind or the other, figures, updates, or everything. */
+/* Each cell has a habit: prints, a bar of one kind or the other, figures, updates, or
+ * everything. */
 static struct act make_act(unsigned *seed, unsigned *cell) {
     static const enum message_class any[] = {
         MESSAGE_STREAM, MESSAGE_STREAM, MESSAGE_OUTPUT, MESSAGE_UPDATE, MESSAGE_CLEAR,

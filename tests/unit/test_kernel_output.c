@@ -1,4 +1,5 @@
-/* What a kernel process prints: kept within the cap, the end always there, clean for people and JSON. */
+/* What a kernel process prints: kept within the cap, the end always there, clean for people and
+ * JSON. */
 #include "launcher/kernel_output.h"
 
 #include "base/cleanup.h"

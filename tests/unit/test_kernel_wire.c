@@ -1,4 +1,5 @@
-/* Signing against the vectors of RFC 4231, and every way in which a kernel's message can be wrong. */
+/* Signing against the vectors of RFC 4231, and every way in which a kernel's message can be
+ * wrong. */
 #include "launcher/kernel_wire.h"
 
 #include <setjmp.h>

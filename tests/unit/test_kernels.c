@@ -160,7 +160,8 @@ static bool link_is_gone(struct fixture *f) {
     return kernel_link(f->kernel) == NULL;
 }
 
-/* Another one goes on; the third keeps the kernel dead, and when that one dies nothing is tried until somebody asks. */
+/* Another one goes on; the third keeps the kernel dead, and when that one dies nothing is tried
+ * until somebody asks. */
 static void test_launcher_dies(void **state) {
     struct fixture *f = *state;
     close_gateway(f);
@@ -206,7 +207,8 @@ static void expect_refusal(struct fixture *f, const struct auth_identity *identi
 
 #define DEAD_ID(n) "33333333-3333-4333-8333-33333333333" #n
 
-/* At the limit the user with the most dead kernels gives way, and of theirs the one that died first: not the one that was made first. */
+/* At the limit the user with the most dead kernels gives way, and of theirs the one that died
+ * first: not the one that was made first. */
 static void test_dead_kernels_share_their_room(void **state) {
     struct fixture *f = *state;
     close_gateway(f);

@@ -205,7 +205,8 @@ static void list_for_a_user(void **state) {
     place->settings.authorized_users = NULL;
 }
 
-/* jupyter_server's slip: the kernelspec's name behind the user's. It takes the answer for the model it asked for. */
+/* jupyter_server's slip: the kernelspec's name behind the user's. It takes the answer for the model
+ * it asked for. */
 static void name_in_the_query(void **state) {
     struct place *place = *state;
     assert_int_equal(ask(place, "/api/kernelspecs?user=bo/python3"), 200);

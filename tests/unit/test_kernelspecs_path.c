@@ -16,8 +16,9 @@
 
 #define SYSTEM "/usr/local/share/jupyter/kernels", "/usr/share/jupyter/kernels"
 
-/* The expectations were taken from jupyter_core 5.9 with a Python of that environment; a directory that comes up twice is left
- * out the second time. /no/... does not exist, so that it is nobody's and an environment is not preferred for being ours. */
+/* The expectations were taken from jupyter_core 5.9 with a Python of that environment; a directory
+ * that comes up twice is left out the second time. /no/... does not exist, so that it is nobody's
+ * and an environment is not preferred for being ours. */
 static const struct {
     const char *environment[6];
     const char *expected[9];

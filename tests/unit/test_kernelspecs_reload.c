@@ -1,4 +1,5 @@
-/* Live reload. inotify queues an event before the change's system call returns, so nothing here waits. */
+/* Live reload. inotify queues an event before the change's system call returns, so nothing here
+ * waits. */
 #include "kernelspecs/kernelspecs.h"
 
 #include "base/file.h"
@@ -295,7 +296,8 @@ static void lost_events_are_a_change(void **state) {
     mkdir("kernels/k", 0755);
     write_text("kernels/k/kernel.json", GOOD);
     watch(place, "kernels");
-    /* Two files by turns, since equal events next to each other are merged. None is one of a kernelspec's. */
+    /* Two files by turns, since equal events next to each other are merged. None is one of a
+     * kernelspec's. */
     for (unsigned i = 0; i < queue + 16; i++)
         write_text(i % 2 ? "kernels/k/noise" : "kernels/k/sound", "");
     write_text("kernels/k/kernel.json", OTHER);

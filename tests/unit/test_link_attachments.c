@@ -1,4 +1,5 @@
-/* What the gateway's side of the link does for its attachments: messages, requests, and what of them is repeated. See test_links.c. */
+/* What the gateway's side of the link does for its attachments: messages, requests, and what of
+ * them is repeated. See test_links.c. */
 #include "launcher/kernel_message.h"
 #include "links_fixture.h"
 
@@ -67,7 +68,8 @@ static bool is_rebuild(const struct heard *attach) {
     return json_is_true(json_object_get(json, "rebuild"));
 }
 
-/* A rebuild that was cut by a break of the link is asked for again, and what was handed on before counts no more: it was cleared. */
+/* A rebuild that was cut by a break of the link is asked for again, and what was handed on before
+ * counts no more: it was cleared. */
 static void test_rebuilds(void **state) {
     struct fixture *f = *state;
     f->rebuilds = true;
@@ -183,7 +185,8 @@ static void test_what_comes_while_the_link_holds_is_announced_and_waits(void **s
     assert_int_equal(expect(f, LINK_REQUEST)->seq, 2);
 }
 
-/* What is under way goes its way; of what is not the launcher is told before the attachment ends. */
+/* What is under way goes its way; of what is not the launcher is told before the attachment
+ * ends. */
 static void test_what_is_given_up_is_said(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -204,7 +207,8 @@ static void test_what_is_given_up_is_said(void **state) {
     assert_int_equal(count_type(f, LINK_REQUEST), 1);
 }
 
-/* It leaves a request that is under way when the connection breaks: that goes out again before the attachment ends. */
+/* It leaves a request that is under way when the connection breaks: that goes out again before the
+ * attachment ends. */
 static void test_a_request_of_one_that_left_is_repeated_after_a_break(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -379,7 +383,8 @@ static bool got_second(struct fixture *f) {
     return f->a.messages > 1;
 }
 
-/* A launcher that lost its journal: its numbers are small again, and none of its messages is taken for one that was seen. */
+/* A launcher that lost its journal: its numbers are small again, and none of its messages is taken
+ * for one that was seen. */
 static void test_journal_that_begins_again(void **state) {
     struct fixture *f = *state;
     come_up(f);
@@ -434,7 +439,8 @@ static void test_journal_that_begins_again_and_has_grown(void **state) {
     assert_int_equal(f->a.last_seq, 2);
 }
 
-/* A new launcher whose journal began again, where another gateway has attached the session already: low numbers are new ones. */
+/* A new launcher whose journal began again, where another gateway has attached the session already:
+ * low numbers are new ones. */
 static void test_session_resumed_in_another_journal(void **state) {
     struct fixture *f = *state;
     come_up(f);

@@ -1,4 +1,5 @@
-/* What a client that comes back is shown anew: cells of which it is unsure what arrived, and nothing else. */
+/* What a client that comes back is shown anew: cells of which it is unsure what arrived, and
+ * nothing else. */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "link_cells.h"

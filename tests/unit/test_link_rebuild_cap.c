@@ -194,7 +194,8 @@ static void test_what_nobody_could_see_keeps_no_cell(void **state) {
     peer_destroy(peer);
 }
 
-/* JupyterLab drops what it has not yet handled when a message of another session comes; expect() looks at it. */
+/* JupyterLab drops what it has not yet handled when a message of another session comes; expect()
+ * looks at it. */
 static void test_what_is_left_out_is_said_as_by_the_kernel(void **state) {
     struct world *world = *state;
     struct peer *peer = begin(world, 0);

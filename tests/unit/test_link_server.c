@@ -304,7 +304,8 @@ static void test_sessions_are_forgotten_after_their_time(void **state) {
     peer = peer_welcomed(world, "g");
     peer_attach(peer, 2, "here", WINDOW, "cursor", NULL, &resumed);
     assert_true(resumed);
-    /* Only the one that is away: 60 s are its time. The connection would be forgotten, too: it is heard of before. */
+    /* Only the one that is away: 60 s are its time. The connection would be forgotten, too: it is
+     * heard of before. */
     struct link_session *away = map_get(world->server->sessions, "away");
     assert_non_null(away);
     away->forget.due(away, clock_monotonic_ms() + 60001);

@@ -145,7 +145,8 @@ static void test_sessions_outlive_the_server(void **state) {
     peer_destroy(peer);
 }
 
-/* What was sent under a number never comes again under it: a gateway would take it for a repetition. */
+/* What was sent under a number never comes again under it: a gateway would take it for a
+ * repetition. */
 static void test_numbers_go_on_without_the_journal(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");

@@ -1,4 +1,5 @@
-/* The gateway's side of the link against a launcher written by hand: a ROUTER that says what a test wants said. */
+/* The gateway's side of the link against a launcher written by hand: a ROUTER that says what a test
+ * wants said. */
 #include "links_fixture.h"
 
 /* Tests. */
@@ -237,8 +238,8 @@ static void test_launcher_that_came_back(void **state) {
     f->route_length = 0;
     peer_open(f);
     link_command(f->link, "interrupt", NULL, 60000, on_result, f);
-    /* libzmq connects again by itself. The command gets there, or is lost in the old connection and the next question
-     * does: either shows that the launcher does not know us. */
+    /* libzmq connects again by itself. The command gets there, or is lost in the old connection and
+     * the next question does: either shows that the launcher does not know us. */
     run_until(f, heard_anything);
     peer_say(f, LINK_RESET, 0, 0, "");
     expect(f, LINK_HELLO);

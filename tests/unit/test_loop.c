@@ -1,4 +1,5 @@
-/* The loop is fair: an event that makes itself active again and again keeps nobody else from a turn. */
+/* The loop is fair: an event that makes itself active again and again keeps nobody else from a
+ * turn. */
 #include "gateway/loop.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Messages between the WebSocket formats and the link's layout: what real clients send, and what nobody should. */
+/* Messages between the WebSocket formats and the link's layout: what real clients send, and what
+ * nobody should. */
 #include "base/text.h"
 #include "gateway/json_slice.h"
 #include "gateway/message_format.h"

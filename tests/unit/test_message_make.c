@@ -1,4 +1,5 @@
-/* Messages of our own making: complete headers, the parent as it was, contents that clients' checks accept. */
+/* Messages of our own making: complete headers, the parent as it was, contents that clients' checks
+ * accept. */
 #include "launcher/message_make.h"
 
 #include "base/cleanup.h"

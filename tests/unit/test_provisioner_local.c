@@ -1,4 +1,5 @@
-/* The local provisioner against a launcher that this program plays itself: kernel_name in launch.json says what it does. */
+/* The local provisioner against a launcher that this program plays itself: kernel_name in
+ * launch.json says what it does. */
 #include "launcher/provisioner.h"
 
 #include "base/cleanup.h"
@@ -249,7 +250,8 @@ static void test_refusals(void **state) {
     assert_int_equal(told.ends, 0);
 }
 
-/* The launcher is not reaped before the loop runs again, and its directory goes once more when it is. */
+/* The launcher is not reaped before the loop runs again, and its directory goes once more when it
+ * is. */
 static void test_an_id_is_free_when_its_removal_is_done(void **state) {
     struct world *world = *state;
     const struct provisioner_ops *ops = world->provisioner->ops;
@@ -373,7 +375,8 @@ static void test_kernels_of_others(void **state) {
     ops->destroy(other);
 }
 
-/* What a gateway that was killed left half made is removed once it is old; what another one is making is not. */
+/* What a gateway that was killed left half made is removed once it is old; what another one is
+ * making is not. */
 static void test_half_made_kernels(void **state) {
     struct world *world = *state;
     struct error err;

@@ -1,4 +1,5 @@
-/* Whose answer is it: routing by session and msg_id, the limit, and what is left to answer when the kernel dies. */
+/* Whose answer is it: routing by session and msg_id, the limit, and what is left to answer when the
+ * kernel dies. */
 #include "launcher/request_table.h"
 
 #include <setjmp.h>
@@ -61,7 +62,8 @@ static void test_bad_headers(void **state) {
     request_table_destroy(table);
 }
 
-/* Answered ones leave the table one by one; waiting ones go round the ring before the oldest leaves. */
+/* Answered ones leave the table one by one; waiting ones go round the ring before the oldest
+ * leaves. */
 static void check_limit(const char *type) {
     struct header header;
     char id[24];
@@ -107,7 +109,8 @@ static void test_waiting_request_outlives_answered_ones(void **state) {
     request_table_destroy(table);
 }
 
-/* The same id again and again, while the ring goes round: the last one counts, and nothing is left dangling. */
+/* The same id again and again, while the ring goes round: the last one counts, and nothing is left
+ * dangling. */
 static void test_repeated_id(void **state) {
     (void)state;
     struct header header;

@@ -103,7 +103,8 @@ static void test_stores_survive_sigkill(void **state) {
     assert_int_equal(status_of.st_mode & 0777, 0600);
 }
 
-/* Whatever byte is wrong, at most the session that it belongs to is lost, or the file is begun anew. */
+/* Whatever byte is wrong, at most the session that it belongs to is lost, or the file is begun
+ * anew. */
 static void test_any_byte_may_be_wrong(void **state) {
     (void)state;
     enum { SESSIONS = 3 };

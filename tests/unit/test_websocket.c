@@ -1,4 +1,5 @@
-/* WebSocket connections over real sockets: the handshake, frames, closing, floods, and peers that misbehave. */
+/* WebSocket connections over real sockets: the handshake, frames, closing, floods, and peers that
+ * misbehave. */
 #include "websocket_fixture.h"
 
 #include <dirent.h>

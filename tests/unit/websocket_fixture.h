@@ -1,4 +1,5 @@
-/* A WebSocket server whose paths say how it behaves, and a client that builds its frames by hand. With TLS when the fixture has a certificate. */
+/* A WebSocket server whose paths say how it behaves, and a client that builds its frames by hand.
+ * With TLS when the fixture has a certificate. */
 #pragma once
 
 #include "base/memory.h"

@@ -1,5 +1,5 @@
-/* The command language of execute_request: each command gets the text behind its name and returns 0, or -1 for an error
- * that the notebook shows. */
+/* The command language of execute_request: each command gets the text behind its name and returns
+ * 0, or -1 for an error that the notebook shows. */
 #include "stub.h"
 
 static void send_stream(struct stub *stub, const struct request *parent, const char *name,

@@ -133,7 +133,8 @@ int main(int argc, char **argv) {
     struct stub stub = {.options.iopub_hwm =
                             4000000}; /* a flood must not be dropped by ourselves */
 #ifdef __GLIBC__
-    /* A flood of large outputs measures others, not how memory is given back and taken again for each. */
+    /* A flood of large outputs measures others, not how memory is given back and taken again for
+     * each. */
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif

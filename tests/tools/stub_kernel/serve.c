@@ -96,7 +96,8 @@ void stub_serve_heartbeat(struct stub *stub) {
                  (size_t)length < sizeof(ping) ? (size_t)length : sizeof(ping), 0);
 }
 
-/* A new subscriber of an XPUB is welcomed, with no topic frame, as ipykernel from 7.2 on does it. */
+/* A new subscriber of an XPUB is welcomed, with no topic frame, as ipykernel from 7.2 on does
+ * it. */
 void stub_serve_subscriptions(struct stub *stub) {
     char frame[256];
     int length;
@@ -118,7 +119,8 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Serves everything but shell (and stdin, when it is waited for) until the time is up, an interrupt, or an answer on stdin. */
+/* Serves everything but shell (and stdin, when it is waited for) until the time is up, an
+ * interrupt, or an answer on stdin. */
 bool stub_wait(struct stub *stub, int64_t ms, bool for_stdin, struct request *input) {
     int64_t end = now_ms() + ms;
     for (int64_t left = ms; !stub->was_interrupted && left >= 0; left = end - now_ms()) {

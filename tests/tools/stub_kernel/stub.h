@@ -1,9 +1,11 @@
-/* A Jupyter kernel for tests and benches: fast, and wrong on demand (Jupyter documentation, "Messaging in Jupyter").
+/* A Jupyter kernel for tests and benches: fast, and wrong on demand (Jupyter documentation,
+ * "Messaging in Jupyter").
  *
  *     stub_kernel -f CONNECTION_FILE [options]
  *
- * The code of an execute_request is lines of "command arguments"; see `commands` in commands.c. One thread, like most
- * real kernels: while a command runs the shell waits, control and heartbeat are served in between. */
+ * The code of an execute_request is lines of "command arguments"; see `commands` in commands.c. One
+ * thread, like most real kernels: while a command runs the shell waits, control and heartbeat are
+ * served in between. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -61,7 +63,7 @@ struct stub {
     char second_text[32];
     int execution_count;
     bool was_interrupted;
-    long mute_requests; /* this and the next ones: nothing of theirs goes out on iopub */
+    long mute_requests;           /* this and the next ones: nothing of theirs goes out on iopub */
     const char *broken_signature; /* used instead of the true one, for one message */
     struct request *running;
     struct {

@@ -1,8 +1,10 @@
-/* Thousands of clients in one process. Standard input first names their paths, one a line up to an empty one: each is connected and has had its
- * kernel_info answered before the first JSON line is printed. Then each line is a thing to do, answered by a JSON line; in between the
- * clients are quiet, but for the pings that they answer.
+/* Thousands of clients in one process. Standard input first names their paths, one a line up to an
+ * empty one: each is connected and has had its kernel_info answered before the first JSON line is
+ * printed. Then each line is a thing to do, answered by a JSON line; in between the clients are
+ * quiet, but for the pings that they answer.
  *
- *     latency ROUNDS         kernel_info over members of the crowd, one a run, in turns with the lone client of another gateway
+ *     latency ROUNDS         kernel_info over members of the crowd, one a run, in turns with the
+ *                            lone client of another gateway
  *     flood MESSAGES BYTES   over each client's socket, one after the other */
 #include "wire.h"
 

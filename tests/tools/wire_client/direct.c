@@ -141,7 +141,8 @@ int64_t wire_direct_time_kernel_info(const struct wire_direct *direct) {
     return end - start;
 }
 
-/* A subscription takes a moment: until something is heard, the kernel is asked for what makes it speak. */
+/* A subscription takes a moment: until something is heard, the kernel is asked for what makes it
+ * speak. */
 static void wait_for_iopub(const struct wire_direct *direct) {
     zmq_pollitem_t item = {.socket = direct->iopub, .events = ZMQ_POLLIN};
     zmq_setsockopt(direct->iopub, ZMQ_SUBSCRIBE, "", 0);

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The number at the end of the stub kernel's line, in either format. No other message ends like it, and to look for the type as well would
- * cost more than all of the gateway's work. */
+/* The number at the end of the stub kernel's line, in either format. No other message ends like it,
+ * and to look for the type as well would cost more than all of the gateway's work. */
 long wire_output_number(const uint8_t *message, size_t length) {
     enum { DIGITS = 10, TAIL = 4 };
     const uint8_t *tail = memrchr(message, '\\', length);

@@ -1,5 +1,6 @@
-/* kernel_info through the gateway against its floor: a WebSocket echo plus a direct DEALER/ROUTER round trip to the same kernel,
- * interleaved run by run, so that a slow moment of the machine hits all three. */
+/* kernel_info through the gateway against its floor: a WebSocket echo plus a direct DEALER/ROUTER
+ * round trip to the same kernel, interleaved run by run, so that a slow moment of the machine hits
+ * all three. */
 #include "wire.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* A WebSocket client for the benches that costs next to nothing itself: blocking sockets, one thread.
+/* A WebSocket client for the benches that costs next to nothing itself: blocking sockets, one
+ * thread.
  *
  *     wire_client latency HOST PORT PATH ROUNDS [CONNECTION_FILE]
  *     wire_client flood   HOST PORT PATH MESSAGES BYTES FORMAT [CONNECTION_FILE]
@@ -7,8 +8,8 @@
  *     wire_client stuck   HOST PORT PATH MESSAGES BYTES
  *     wire_client crowd   HOST PORT [LONE_PORT LONE_PATH]
  *
- * FORMAT is v1 or legacy. Each prints one JSON object, crowd and stuck one for each line that they are told. The kernel behind PATH is a stub_kernel, as is
- * that of CONNECTION_FILE. */
+ * FORMAT is v1 or legacy. Each prints one JSON object, crowd and stuck one for each line that they
+ * are told. The kernel behind PATH is a stub_kernel, as is that of CONNECTION_FILE. */
 #pragma once
 
 #include <stdbool.h>
@@ -54,8 +55,8 @@ int64_t wire_time_kernel_info(struct wire *wire);
 double wire_percentile_us(int64_t *samples_ns, size_t count, unsigned percent); /* sorts them */
 
 /* raw.c */
-/* As many messages of the size over a bare WebSocket on loopback: the floor of everything that goes one way. Each is written alone, or as many at
- * once as write_size takes. */
+/* As many messages of the size over a bare WebSocket on loopback: the floor of everything that goes
+ * one way. Each is written alone, or as many at once as write_size takes. */
 double wire_raw_seconds(long count, size_t bytes, size_t write_size);
 
 /* flood.c */
@@ -77,7 +78,8 @@ bool wire_flood_note(struct wire_flood *found, const uint8_t *message, size_t le
 bool wire_is_cell_status(const struct wire *wire, const uint8_t *message, size_t length,
                          bool *is_idle);
 
-/* direct.c: a client at the kernel itself, which signs and checks as every Jupyter client has to. */
+/* direct.c: a client at the kernel itself, which signs and checks as every Jupyter client has
+ * to. */
 struct wire_direct;
 struct wire_direct *wire_direct_open(const char *connection_file);
 int64_t wire_direct_time_kernel_info(const struct wire_direct *direct);
