@@ -205,7 +205,7 @@ def test_record_is_merged_and_null_deletes(link, gateway, kernel):
     assert after == before | {"marks": {"keep": True}, "grants": ["bert"]}
     assert link.command("record_set", set={"grants": None})["record"] == before | {"marks": {"keep": True}}
     assert '"keep"' in path.read_text() and path.stat().st_mode & 0o777 == 0o600
-    refusal(link.command("record_set", set={"note": "x" * 300000}), "limit", "256 KiB")
+    refusal(link.command("record_set", set={"note": "x" * 800000}), "limit", "768 KiB")
     assert "note" not in link.command("record_get")["record"]
 
 
