@@ -334,6 +334,8 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         kernel_set_reason(kernel, refusal.text, NULL);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
         kernel_keep_dead(kernel);
+    } else if (request->refuse_in_notebook) {
+        kernel->opening_until_ms = clock_monotonic_ms() + KERNEL_OPENING_MS;
     }
     clear_tombstone(kernels, id);
     log_info("kernel %s: %s for %s", kernel->id, kernel->name, kernel->owner);
@@ -368,14 +370,21 @@ json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *
     return list;
 }
 
+/* JupyterLab asks for the model between its two sockets, and gives up on a kernel that is dead by
+ * then: its first cell could not say why. */
+static bool is_being_opened(const struct kernel *kernel) {
+    return kernel->status.phase == KERNEL_DEAD && clock_monotonic_ms() < kernel->opening_until_ms;
+}
+
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity) {
-    json_t *model =
-        json_pack("{s:s, s:s, s:s, s:s, s:i}", "id", kernel->id, "name", kernel->name,
-                  "last_activity", kernel->last_activity, "execution_state",
-                  kernel->status.execution_state, "connections", (int)kernel->connections);
+    bool is_opened = is_being_opened(kernel);
+    json_t *model = json_pack("{s:s, s:s, s:s, s:s, s:i}", "id", kernel->id, "name", kernel->name,
+                              "last_activity", kernel->last_activity, "execution_state",
+                              is_opened ? "starting" : kernel->status.execution_state,
+                              "connections", (int)kernel->connections);
     if (identity->role == AUTH_ADMIN)
         json_object_set_new(model, "owner", json_string(kernel->owner));
-    if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL)
+    if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL && !is_opened)
         json_object_set_new(model, "reason", json_string(kernel->reason));
     return model;
 }

@@ -13,6 +13,7 @@
 enum {
     KERNEL_REASON_MAX = 4096, /* bytes, last output included */
     KERNEL_STAGE_MAX = 256,
+    KERNEL_OPENING_MS = 5000,
     KERNEL_ANSWER_MARGIN_MS = 10000, /* beyond what the launcher itself may take */
     KERNEL_INTERRUPT_TIMEOUT_MS = 15000,
     KERNEL_RECORD_TIMEOUT_MS = 30000,
@@ -74,6 +75,7 @@ struct kernel {
     char created[CLOCK_TEXT_SIZE];
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
+    int64_t opening_until_ms; /* monotonic: a notebook is opening its sockets; 0: none is */
 
     struct provision *provision;
     bool has_ended;     /* the provision: its place is free as soon as it is removed */

@@ -119,6 +119,10 @@ static void test_failed_starts_say_why(void **state) {
     struct kernel *kernel = start(f, (struct kernel_request){.name = "missing"});
     run_until(f, is_dead);
     expect_model(kernel, "dead", "/no/such/interpreter");
+    /* JupyterLab would not connect to it any more, and could not say why. */
+    kernel = start(f, (struct kernel_request){.name = "missing", .refuse_in_notebook = true});
+    run_until(f, is_dead);
+    expect_model(kernel, "starting", NULL);
     kernel = start(f, (struct kernel_request){.name = "crash"});
     run_until(f, is_dead);
     expect_model(kernel, "dead", "cannot open shared object file");
