@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/yaml.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -335,8 +336,7 @@ void option_value_clear(const struct option_row *row, void *settings) {
 }
 
 static void print_json(json_t *json, struct buffer *out) {
-    cleanup_free char *text = json_dumps(json, JSON_ENCODE_ANY);
-    buffer_append_text(out, text != NULL ? text : "null");
+    yaml_print_flow(json, out);
     json_decref(json);
 }
 

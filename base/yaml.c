@@ -284,3 +284,33 @@ int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err)
     yaml_parser_delete(&reader.parser);
     return failed;
 }
+
+/* Valid UTF-8: DEL, C1, LS, PS, BOM, and the two that are no characters. 0: as it is. */
+static unsigned special(const uint8_t *at, size_t *ret_length) {
+    *ret_length = at[0] == 0x7F ? 1 : at[0] == 0xC2 ? 2 : 3;
+    if (at[0] == 0x7F)
+        return at[0];
+    if (at[0] == 0xC2 && at[1] < 0xA0)
+        return at[1];
+    if (at[0] == 0xE2 && at[1] == 0x80 && (at[2] == 0xA8 || at[2] == 0xA9))
+        return 0x2000U | (at[2] & 0x3FU);
+    if (at[0] == 0xEF && ((at[1] == 0xBB && at[2] == 0xBF) || (at[1] == 0xBF && at[2] >= 0xBE)))
+        return 0xF000U | (at[1] & 0x3FU) << 6 | (at[2] & 0x3FU);
+    return 0;
+}
+
+void yaml_print_flow(const json_t *tree, struct buffer *out) {
+    cleanup_free char *text = json_dumps(tree, JSON_ENCODE_ANY);
+    const char *done = text != NULL ? text : "null";
+    size_t length;
+    for (const char *at = done; *at != '\0'; at++) {
+        unsigned code = special((const uint8_t *)at, &length);
+        if (code == 0)
+            continue;
+        buffer_append(out, done, (size_t)(at - done));
+        buffer_printf(out, "\\u%04x", code);
+        done = at + length;
+        at = done - 1;
+    }
+    buffer_append_text(out, done);
+}

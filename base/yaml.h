@@ -6,9 +6,14 @@
  * null. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <jansson.h>
 #include <stddef.h>
 
 int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err);
+
+/* Appends tree as JSON that yaml_parse reads as the same: the characters that YAML takes for line
+ * breaks or not at all (YAML 1.1, 5.1 and 5.4) are escaped. */
+void yaml_print_flow(const json_t *tree, struct buffer *out);

@@ -1,16 +1,10 @@
 #include "gateway/yaml_write.h"
 
-#include "base/cleanup.h"
+#include "base/yaml.h"
 
 #include <stdbool.h>
 
 static void write_node(const json_t *node, int depth, struct buffer *out);
-
-/* A JSON text is a YAML text in double quotes, and so are numbers, null, [] and {}. */
-static void write_scalar(const json_t *node, struct buffer *out) {
-    cleanup_free char *text = json_dumps(node, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-    buffer_append_text(out, text != NULL ? text : "null");
-}
 
 static bool is_block(const json_t *node) {
     return json_object_size(node) > 0 || json_array_size(node) > 0;
@@ -23,7 +17,7 @@ static void write_value(const json_t *node, int depth, struct buffer *out) {
         return;
     }
     buffer_append_text(out, " ");
-    write_scalar(node, out);
+    yaml_print_flow(node, out);
     buffer_append_text(out, "\n");
 }
 
@@ -34,7 +28,7 @@ static void write_node(const json_t *node, int depth, struct buffer *out) {
     json_object_foreach((json_t *)(uintptr_t)node, key, value) {
         json_t *name = json_string(key);
         buffer_printf(out, "%*s", depth * 2, "");
-        write_scalar(name, out);
+        yaml_print_flow(name, out);
         json_decref(name);
         buffer_append_text(out, ":");
         write_value(value, depth, out);
@@ -49,5 +43,5 @@ void yaml_write(const json_t *tree, struct buffer *out) {
     if (is_block(tree))
         write_node(tree, 0, out);
     else
-        write_scalar(tree, out);
+        yaml_print_flow(tree, out);
 }

@@ -136,12 +136,38 @@ static void reads_no_further_than_its_length(void **state) {
     assert_int_equal(json_integer_value(json_object_get(json, "a")), 12);
 }
 
+static void prints_what_reads_as_the_same(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "plain",
+        "\"quoted\" \\ / \n\t\b",
+        "a\x7f"
+        "b",
+        "\xC2\x85,\xC2\x80\xC2\x9F\u00a0\u00c2",
+        "\u2027\u2028\u2029\u202a",
+        "\ufeffx\ufffd\ufffe\uffff",
+        "\U0001F600 \u00e9",
+        "",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        cleanup_json json_t *tree = json_pack("{s:[s]}", "a", texts[i]);
+        cleanup_json json_t *again = NULL;
+        cleanup_buffer struct buffer out = {0};
+        struct error err = {0};
+        yaml_print_flow(tree, &out);
+        if (yaml_parse(buffer_text(&out), out.length, &again, &err) < 0)
+            fail_msg("%s: %s", buffer_text(&out), err.text);
+        assert_true(json_equal(tree, again));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_core_schema),
         cmocka_unit_test(refuses_with_line_and_column),
         cmocka_unit_test(bounds_depth_size_and_count),
         cmocka_unit_test(reads_no_further_than_its_length),
+        cmocka_unit_test(prints_what_reads_as_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
