@@ -197,22 +197,24 @@ void local_process_kill(const struct local_process *process) {
     local_process_signal(process, SIGKILL, NULL);
 }
 
-void local_process_reap(struct local_process *process, struct error *cause) {
+bool local_process_reap(struct local_process *process, struct error *cause) {
     int status;
     bool is_known = process->is_child && waitpid(process->pid, &status, WNOHANG) == process->pid;
-    const char *name = is_known && WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+    int signum = is_known && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    const char *name = signum != 0 ? sigabbrev_np(signum) : NULL;
     if (is_known && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         error_set(cause, ERROR_UNAVAILABLE, "The kernel has ended");
     else if (is_known && WIFEXITED(status))
         error_set(cause, ERROR_SYSTEM, "The kernel's launcher exited with code %d",
                   WEXITSTATUS(status));
-    else if (is_known && WIFSIGNALED(status))
+    else if (signum != 0)
         error_set(cause, ERROR_SYSTEM, "The kernel's launcher was killed by signal %d (SIG%s%s)",
-                  WTERMSIG(status), name != NULL ? name : "?",
-                  WTERMSIG(status) == SIGKILL ? ", as when memory runs out" : "");
+                  signum, name != NULL ? name : "?",
+                  signum == SIGKILL ? ", as when memory runs out" : "");
     else /* a child of an earlier gateway: nobody can tell us */
         error_set(cause, ERROR_SYSTEM, "The kernel's launcher ended for an unknown cause");
     local_process_close(process);
+    return signum == SIGKILL || signum == SIGTERM;
 }
 
 void local_process_kill_group(pid_t pid, const char *directory) {

@@ -43,8 +43,9 @@ void local_process_close_ready(struct local_process *process);
 int local_process_signal(const struct local_process *process, int signum, struct error *err);
 void local_process_kill(const struct local_process *process);
 /* It has ended: takes its status if it is ours to take, and says how it ended, without a full stop.
- * ERROR_SYSTEM: not of its own accord. */
-void local_process_reap(struct local_process *process, struct error *cause);
+ * ERROR_SYSTEM: not of its own accord. True when somebody killed it, so that the next one may fare
+ * better. */
+bool local_process_reap(struct local_process *process, struct error *cause);
 
 /* Kills the process group of a kernel, if the process is one of this directory. */
 void local_process_kill_group(pid_t pid, const char *directory);

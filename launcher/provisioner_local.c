@@ -133,7 +133,8 @@ static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
     struct provision *provision = context;
     struct error cause;
     take_last_words(provision);
-    local_process_reap(&provision->process, &cause);
+    bool was_killed = local_process_reap(&provision->process, &cause);
+    provision->has_failed = !provision->was_reachable && !was_killed;
     drop_event(&provision->exit_event);
     if (provision->is_removed) {
         remove_files(provision); /* again: it may have written until it was gone */
@@ -288,7 +289,7 @@ static int local_resume(struct provision *provision, enum provision_resume how, 
 static void end_search(struct provision *provision) {
     struct error err;
     if (provision->is_resuming) { /* only somebody who looked had the lock */
-        provision->is_ended = provision->was_reachable = true;
+        provision->is_ended = true;
         if (local_resume(provision, provision->resume_how, &err) >= 0)
             return;
         log_warning("kernel %s: %s", provision->id, err.text);
@@ -359,7 +360,7 @@ static int local_adopt(struct provisioner *self, const char *kernel_id,
 static int check_resume(const struct provision *provision, const json_t *record,
                         enum provision_resume how, struct error *err) {
     bool was_up = json_is_integer(json_object_get(record, "launcher_pid"));
-    if (!provision->is_ended || !provision->was_reachable || !was_up)
+    if (!provision->is_ended || provision->has_failed || !was_up)
         return error_set(err, ERROR_UNSUPPORTED, "its launcher did not come up the last time");
     if (how != PROVISION_RESUME_START && !local_record_is_resumable(record) &&
         (how != PROVISION_RESUME_DEAD || !local_record_is_dead(record)))

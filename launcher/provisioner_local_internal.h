@@ -44,6 +44,7 @@ struct provision {
     enum provision_resume resume_how;
     struct error end; /* of the last launcher, as its successor tells it */
     bool was_reachable;
+    bool has_failed; /* the last launcher did not come up, and nobody had killed it */
     bool is_removed; /* only waits for the launcher to be gone */
 };
 

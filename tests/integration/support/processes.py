@@ -53,6 +53,14 @@ def is_alive(pid):
         return False
 
 
+def program_of(pid):
+    """None: there is no such process any more."""
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe")).name
+    except OSError:
+        return None
+
+
 class Gateway:
     """elara-gateway. Use it as a context manager: at the end nothing of it is left, and a sanitizer report fails the test."""
 
@@ -167,7 +175,7 @@ class Gateway:
 
     def launcher_pids(self, kernel_id):
         with_id = set(processes_mentioning(kernel_id)) - set(self.kernel_pids(kernel_id))
-        return [pid for pid in with_id if Path(f"/proc/{pid}/exe").resolve().name == "elara-launcher"]
+        return [pid for pid in with_id if program_of(pid) == "elara-launcher"]
 
     # -- REST --
     def request(self, method, path, **options):
