@@ -93,9 +93,11 @@ def test_kernelspec_sets_how_much_is_kept(start_gateway, specs, connect):
         client = connect(gateway, kernel_id, session_id="user")
         client.run_cell("print before")
         client.close()
-        connect(gateway, kernel_id, session_id="other").run_cell("flood 10000 200", timeout=60)
+        other = connect(gateway, kernel_id, session_id="other")
+        flood = other.send_execute("flood 10000 200")
+        other.collect_all([flood], timeout=60)
         back = connect(gateway, kernel_id, session_id="user")
-        first = back.receive_until(lambda m: m["header"]["msg_type"] == "stream")
+        first = back.receive_until(lambda m: m["header"]["msg_type"] == "stream" and m["parent_header"]["msg_id"] == flood)
         assert (NOTICE.search(first["content"]["text"]) is None) == is_whole
 
 
