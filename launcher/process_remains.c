@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "launcher/process_stat.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -16,16 +17,9 @@
 
 enum { ENVIRONMENT_BYTES = 256 << 10, PAUSE_MS = 5 };
 
-struct process {
-    pid_t pid;
-    pid_t session;
-    uint64_t started;
-    bool is_zombie;
-};
-
-static ssize_t read_file(const char *name, const char *file, char *text, size_t size) {
+static ssize_t read_environment(const char *name, char *text, size_t size) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%.20s/%s", name, file);
+    snprintf(path, sizeof path, "/proc/%.20s/environ", name);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t length = 0;
     ssize_t got = 0;
@@ -34,39 +28,15 @@ static ssize_t read_file(const char *name, const char *file, char *text, size_t 
     return fd < 0 || got < 0 ? -1 : (ssize_t)length;
 }
 
-/* proc(5), stat: the name in parentheses may itself hold parentheses and spaces, so the last one
- * counts. */
-static bool look_at(const char *name, struct process *ret) {
-    char text[1024];
-    ssize_t got = read_file(name, "stat", text, sizeof text - 1);
-    if (got <= 0)
-        return false;
-    text[got] = '\0';
-    const char *fields = strrchr(text, ')');
-    char state;
-    int session;
-    unsigned long long started;
-    if (fields == NULL ||
-        sscanf(fields + 1,
-               " %c %*d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &session, &started) != 3)
-        return false;
-    *ret = (struct process){.pid = (pid_t)atoi(name),
-                            .session = session,
-                            .started = started,
-                            .is_zombie = state == 'Z'};
-    return true;
-}
-
 uint64_t process_started(pid_t pid) {
     char name[16];
-    struct process process;
+    struct process_stat process;
     snprintf(name, sizeof name, "%d", (int)pid);
-    return look_at(name, &process) ? process.started : 0;
+    return process_stat_read(name, &process) ? process.started : 0;
 }
 
 static bool has_variable(const char *name, const char *variable, char *scratch) {
-    ssize_t length = read_file(name, "environ", scratch, ENVIRONMENT_BYTES - 1);
+    ssize_t length = read_environment(name, scratch, ENVIRONMENT_BYTES - 1);
     if (length <= 0)
         return false;
     scratch[length] = '\0';
@@ -89,9 +59,10 @@ static int kill_once(const struct process_remains *what, char *scratch) {
     int count = 0;
     const struct dirent *item;
     while (directory != NULL && (item = readdir(directory)) != NULL) {
-        struct process process;
-        if (!isdigit((unsigned char)item->d_name[0]) || !look_at(item->d_name, &process) ||
-            process.is_zombie || process.pid <= 1 || process.pid == getpid())
+        struct process_stat process;
+        if (!isdigit((unsigned char)item->d_name[0]) ||
+            !process_stat_read(item->d_name, &process) || process.is_zombie || process.pid <= 1 ||
+            process.pid == getpid())
             continue;
         if ((is_ours && process.session == what->kernel) ||
             has_variable(item->d_name, what->variable, scratch))
