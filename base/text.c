@@ -147,3 +147,10 @@ bool text_is_kernel_id(const char *text) {
 bool text_glob(const char *pattern, const char *text) {
     return fnmatch(pattern, text, FNM_NOESCAPE) == 0;
 }
+
+uint64_t text_hash(const char *text) {
+    uint64_t value = UINT64_C(0xCBF29CE484222325);
+    for (; *text != '\0'; text++)
+        value = (value ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
+    return value;
+}

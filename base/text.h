@@ -38,3 +38,6 @@ bool text_is_kernel_id(const char *text);
 
 /* Shell-style match with * and ?; for allow and deny lists. */
 bool text_glob(const char *pattern, const char *text);
+
+/* FNV-1a, 64 bits: to tell texts apart, not against who wants them to collide. */
+uint64_t text_hash(const char *text);

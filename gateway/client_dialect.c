@@ -82,18 +82,11 @@ static void send_notice(const struct writing *writing, const char *text) {
         send_text(writing, &notice);
 }
 
-static bool is_type(const struct kernel_message *message, const char *type) {
-    char found[64];
-    return json_scan_text(message->header, "msg_type", found, sizeof found) >= 0 &&
-           strcmp(found, type) == 0;
-}
-
 /* Once a cell, and once for all that is no cell's: a widget sends hundreds of them. */
 static void tell_buffers_missing(const struct writing *writing) {
     struct bytes parent = writing->message->parent_header;
-    char type[64], cell[sizeof writing->dialect->told];
-    if (json_scan_text(parent, "msg_type", type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0 ||
+    char cell[sizeof writing->dialect->told];
+    if (!kernel_message_is(parent, "execute_request") ||
         json_scan_text(parent, "msg_id", cell, sizeof cell) < 0)
         strcpy(cell, "no cell");
     if (strcmp(cell, writing->dialect->told) == 0)
@@ -151,7 +144,7 @@ static void send_too_large(const struct writing *writing) {
 
 static void send_oversized(const struct writing *writing) {
     const struct kernel_message *message = writing->message;
-    if (message->channel == CHANNEL_IOPUB && is_type(message, "stream")) {
+    if (message->channel == CHANNEL_IOPUB && kernel_message_is(message->header, "stream")) {
         cleanup_json json_t *content = json_loadb((const char *)message->content.data,
                                                   message->content.length, JSON_ALLOW_NUL, NULL);
         if (json_is_string(json_object_get(content, "text")) &&

@@ -38,11 +38,10 @@ static struct request *oldest(const struct unanswered *unanswered) {
 
 void unanswered_note_request(struct unanswered *unanswered, const void *message, size_t length) {
     struct kernel_message parsed;
-    char type[32], id[ID_MAX + 1];
+    char id[ID_MAX + 1];
     if (kernel_message_parse(message, length, &parsed, NULL) < 0 ||
         parsed.channel != CHANNEL_SHELL || parsed.header.length > BYTES_MAX ||
-        json_scan_text(parsed.header, "msg_type", type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0 ||
+        !kernel_message_is(parsed.header, "execute_request") ||
         json_scan_text(parsed.header, "msg_id", id, sizeof id) < 0)
         return;
     struct request *request = memory_alloc(sizeof *request + parsed.header.length);

@@ -35,14 +35,8 @@ static json_t *parse_content(const struct kernel_message *request) {
                       NULL);
 }
 
-static int request_type(const struct kernel_message *request, char *ret, size_t size) {
-    return json_scan_text(request->header, "msg_type", ret, size);
-}
-
 bool absence_is_visible_cell(const struct kernel_message *request) {
-    char type[64];
-    if (request->channel != CHANNEL_SHELL || request_type(request, type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0)
+    if (request->channel != CHANNEL_SHELL || !kernel_message_is(request->header, "execute_request"))
         return false;
     cleanup_json json_t *content = parse_content(request);
     return !json_is_true(json_object_get(content, "silent"));
@@ -125,7 +119,8 @@ static json_t *reply_content(const char *type, const char *reason) {
 void absence_answer(struct absence *answerer, const struct kernel_message *request,
                     const char *session, const char *reason, const char *kernel_name) {
     char type[64];
-    if (request_type(request, type, sizeof type) < 0 || !text_ends_with(type, "_request"))
+    if (json_scan_text(request->header, "msg_type", type, sizeof type) < 0 ||
+        !text_ends_with(type, "_request"))
         return; /* comm messages and input replies have no answer */
     struct answer answer = {.answerer = answerer, .request = request, .session = session};
     cleanup_free char *why = text_repair(reason ? reason : "the kernel has ended");

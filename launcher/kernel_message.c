@@ -157,3 +157,8 @@ int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *r
     }
     return -1;
 }
+
+bool kernel_message_is(struct bytes header, const char *type) {
+    char found[64];
+    return json_scan_text(header, "msg_type", found, sizeof found) >= 0 && strcmp(found, type) == 0;
+}

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,3 +60,6 @@ int json_scan_text(struct bytes object, const char *member, char *ret, size_t si
 /* The same for a member that is an object: its bytes, braces included. -1 when there is none, or
  * the object is malformed before its end. */
 int json_scan_object(struct bytes object, const char *member, struct bytes *ret);
+
+/* True when header["msg_type"] is `type`. */
+bool kernel_message_is(struct bytes header, const char *type);

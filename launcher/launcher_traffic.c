@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "launcher/absence.h"
 #include "launcher/message_make.h"
 
@@ -72,23 +73,10 @@ void launcher_publish_held(struct launcher *launcher) {
 
 /* --- states --- */
 
-static uint64_t hash_text(const char *text) {
-    uint64_t value = UINT64_C(0xCBF29CE484222325);
-    for (; *text; text++)
-        value = (value ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
-    return value;
-}
-
 /* 0 when there is no msg_id. */
 static uint64_t hash_of_parent(struct bytes parent_header) {
     char id[REQUEST_ID_MAX + 1];
-    return json_scan_text(parent_header, "msg_id", id, sizeof id) > 0 ? hash_text(id) : 0;
-}
-
-static bool is_execute_request(struct bytes header) {
-    char type[32];
-    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
-           strcmp(type, "execute_request") == 0;
+    return json_scan_text(parent_header, "msg_id", id, sizeof id) > 0 ? text_hash(id) : 0;
 }
 
 static bool is_comm(struct bytes header) {
@@ -106,7 +94,7 @@ static void became_busy(struct launcher *launcher, struct bytes parent_header, u
                                                       .is_replied = facts->is_replied,
                                                       .has_no_reply = is_comm(parent_header)});
     struct cell *cell = &launcher->cell;
-    if (cell->is_running || !is_execute_request(parent_header))
+    if (cell->is_running || !kernel_message_is(parent_header, "execute_request"))
         return;
     buffer_clear(&cell->header);
     if (buffer_append(&cell->header, parent_header.data, parent_header.length) == 0) {
@@ -172,7 +160,7 @@ static void look_for_lost(struct launcher *launcher) {
 static void take_reply(struct launcher *launcher, struct bytes parent_header) {
     uint64_t id = hash_of_parent(parent_header);
     struct request_facts facts;
-    if (!busy_replied(launcher->busy, id) && is_execute_request(parent_header) &&
+    if (!busy_replied(launcher->busy, id) && kernel_message_is(parent_header, "execute_request") &&
         request_table_look(launcher->requests, parent_header, &facts) && !facts.was_idle)
         became_busy(launcher, parent_header, id, &facts, false);
     look_for_lost(launcher);
@@ -423,7 +411,7 @@ static void answer_for_absent(struct launcher *launcher, session_number session,
         absence_answer(&absence, message, notice_session(launcher), launcher->reason,
                        launcher->launch->kernel_name);
         launcher->absent_cells = absence.cells;
-    } else if (is_execute_request(message->header)) {
+    } else if (kernel_message_is(message->header, "execute_request")) {
         say_status(launcher, message->header, "busy");
         say_aborted(launcher, session, message->header);
     }

@@ -157,9 +157,7 @@ static void forget_earlier(struct link_server *server, const struct link_peer *p
 }
 
 static uint64_t hash_nonce(const char *nonce) {
-    uint64_t value = UINT64_C(0xCBF29CE484222325);
-    for (; *nonce != '\0'; nonce++)
-        value = (value ^ (uint8_t)*nonce) * UINT64_C(0x100000001B3);
+    uint64_t value = text_hash(nonce);
     return value != 0 ? value : 1;
 }
 

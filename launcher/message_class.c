@@ -1,5 +1,7 @@
 #include "launcher/message_class.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 enum { TYPE_MAX = 32, ID_MAX = 512, UPDATE_MAX = 1 << 20 };
@@ -20,19 +22,16 @@ static const struct {
     {"execute_request", MESSAGE_REQUEST},
 };
 
-/* FNV-1a, folded: cells live for hours, not for ever, so 32 bits tell them apart. */
+/* Folded: cells live for hours, not for ever, so 32 bits tell them apart. */
 static uint32_t hash_text(const char *text) {
-    uint64_t value = UINT64_C(0xCBF29CE484222325);
-    for (; *text; text++)
-        value = (value ^ (uint8_t)*text) * UINT64_C(0x100000001B3);
+    uint64_t value = text_hash(text);
     uint32_t folded = (uint32_t)(value >> 32 ^ value);
     return folded != 0 ? folded : 1;
 }
 
 uint32_t message_cell(struct bytes header) {
-    char type[TYPE_MAX], id[ID_MAX];
-    if (json_scan_text(header, "msg_type", type, sizeof type) < 0 ||
-        strcmp(type, "execute_request") != 0 ||
+    char id[ID_MAX];
+    if (!kernel_message_is(header, "execute_request") ||
         json_scan_text(header, "msg_id", id, sizeof id) <= 0)
         return 0;
     return hash_text(id);

@@ -155,12 +155,6 @@ static void grow(struct request_table *table) {
     free(old.index);
 }
 
-static bool is_execute_request(struct bytes header) {
-    char type[32];
-    return json_scan_text(header, "msg_type", type, sizeof type) > 0 &&
-           strcmp(type, "execute_request") == 0;
-}
-
 static bool is_in_row(enum kernel_channel channel, struct bytes header) {
     char subshell[REQUEST_ID_MAX + 1];
     return channel == CHANNEL_SHELL &&
@@ -172,7 +166,8 @@ bool request_table_add(struct request_table *table, enum kernel_channel channel,
     struct entry entry = {.session = session, .is_in_row = is_in_row(channel, header)};
     if (!key_of(table, header, &entry.key))
         return false;
-    if (is_execute_request(header) && header.length <= REQUEST_HEADERS_MAX_BYTES &&
+    if (kernel_message_is(header, "execute_request") &&
+        header.length <= REQUEST_HEADERS_MAX_BYTES &&
         table->header_bytes + header.length <= REQUEST_HEADERS_MAX_BYTES) {
         entry.header = memory_alloc(header.length);
         memcpy(entry.header, header.data, header.length);
