@@ -127,18 +127,10 @@ static void on_journal(void *context, const json_t *result, const struct error *
     free(page);
 }
 
-static int take_number(struct http_request *request, const char *name, uint64_t max, uint64_t *ret,
+static int take_number(struct http_request *request, const char *name, int64_t max, int64_t *ret,
                        struct error *err) {
     const char *text = http_request_query(request, name);
-    if (text == NULL)
-        return 0;
-    char *end;
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || text[digits] != '\0' || digits > 18 ||
-        (*ret = strtoull(text, &end, 10)) > max)
-        return error_set(err, ERROR_INVALID, "%s: must be a whole number from 0 to %" PRIu64, name,
-                         max);
-    return 0;
+    return text != NULL ? text_parse_int(text, 0, max, name, ret, err) : 0;
 }
 
 static void read_journal(struct http_request *request, void *context) {
@@ -148,7 +140,7 @@ static void read_journal(struct http_request *request, void *context) {
     if (kernel == NULL)
         return;
     struct error err = {0};
-    uint64_t since = 0, max_bytes = PAGE_DEFAULT;
+    int64_t since = 0, max_bytes = PAGE_DEFAULT;
     if (take_number(request, "since", INT64_MAX, &since, &err) < 0 ||
         take_number(request, "max_bytes", PAGE_MAX, &max_bytes, &err) < 0) {
         http_reply_failure(request, &err);
@@ -163,12 +155,10 @@ static void read_journal(struct http_request *request, void *context) {
         return;
     }
     struct page *page = memory_alloc(sizeof *page);
-    *page = (struct page){.gateway = gateway, .request = request, .since = since};
+    *page = (struct page){.gateway = gateway, .request = request, .since = (uint64_t)since};
     gateway->answers_owed++;
-    link_command(
-        link, "journal",
-        json_pack("{s:I, s:I}", "since", (json_int_t)since, "max_bytes", (json_int_t)max_bytes),
-        TIMEOUT_MS, on_journal, page);
+    link_command(link, "journal", json_pack("{s:I, s:I}", "since", since, "max_bytes", max_bytes),
+                 TIMEOUT_MS, on_journal, page);
 }
 
 const struct http_route api_journal_routes[] = {

@@ -1,6 +1,7 @@
 #include "gateway/handover.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -161,23 +162,16 @@ static char *program_path(void) {
 }
 
 /* Our own arguments as we got them: NUL-terminated texts, end to end. */
-static char **own_arguments(char **ret_text) {
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    char *text = memory_alloc(COMMAND_LINE_MAX + 1);
-    size_t length = 0;
-    ssize_t got;
-    while (fd >= 0 && (got = read(fd, text + length, COMMAND_LINE_MAX - length)) > 0)
-        length += (size_t)got;
-    if (fd >= 0)
-        close(fd);
+static char **own_arguments(struct buffer *text, struct error *err) {
+    if (file_read("/proc/self/cmdline", COMMAND_LINE_MAX, text, err) < 0)
+        return NULL;
     size_t count = 0;
-    for (size_t i = 0; i < length; i++)
-        count += text[i] == '\0';
+    for (size_t i = 0; i < text->length; i++)
+        count += text->data[i] == '\0';
     char **arguments = memory_alloc((count + 1) * sizeof *arguments);
-    char *at = text;
+    char *at = (char *)text->data;
     for (size_t i = 0; i < count; i++, at += strlen(at) + 1)
         arguments[i] = at;
-    *ret_text = text;
     return arguments;
 }
 
@@ -195,6 +189,10 @@ static char **new_environment(char *variable) {
 static int spawn(const int *sockets, size_t count, int ready_fd, int64_t open_files, pid_t *ret,
                  struct error *err) {
     char variable[HANDOVER_TEXT_MAX];
+    cleanup_buffer struct buffer text = {0};
+    cleanup_free char **arguments = own_arguments(&text, err);
+    if (arguments == NULL)
+        return -1;
     int length =
         snprintf(variable, sizeof variable, HANDOVER_VARIABLE "=%d %" PRId64, ready_fd, open_files);
     posix_spawn_file_actions_t actions;
@@ -205,8 +203,6 @@ static int spawn(const int *sockets, size_t count, int ready_fd, int64_t open_fi
         length += snprintf(variable + length, sizeof variable - (size_t)length, " %d", sockets[i]);
     }
     cleanup_free char *program = program_path();
-    cleanup_free char *text = NULL;
-    cleanup_free char **arguments = own_arguments(&text);
     cleanup_free char **environment = new_environment(variable);
     int failed = program == NULL
                      ? ENOENT
