@@ -154,25 +154,21 @@ def test_socket_of_systemd_is_served(build, specs):
             gateway.clean()
 
 
+def expect_refusal(gateway, listening, words):
+    gateway.port = 1
+    gateway.process = activated(gateway, listening, {})
+    try:
+        assert gateway.process.wait(20) == 1
+        assert words in gateway.log()
+    finally:
+        gateway.clean()
+
+
 def test_open_socket_of_systemd_needs_a_token(build, specs):
-    gateway = Gateway(build, specs)
     with listen("0.0.0.0") as listening:
-        gateway.port = 1
-        gateway.process = activated(gateway, listening, {})
-        try:
-            assert gateway.process.wait(20) == 1
-            assert "will not listen on '0.0.0.0' without a token" in gateway.log()
-        finally:
-            gateway.clean()
+        expect_refusal(Gateway(build, specs), listening, "will not listen on '0.0.0.0' without a token")
 
 
 def test_socket_that_is_no_tcp_socket_is_refused(build, specs, tmp_path):
-    gateway = Gateway(build, specs)
     with listen(str(tmp_path / "socket"), socket.AF_UNIX) as listening:
-        gateway.port = 1
-        gateway.process = activated(gateway, listening, {})
-        try:
-            assert gateway.process.wait(20) == 1
-            assert "must be a listening TCP socket" in gateway.log()
-        finally:
-            gateway.clean()
+        expect_refusal(Gateway(build, specs), listening, "must be a listening TCP socket")
