@@ -134,12 +134,13 @@ static bool has_lost(const struct link_server *server, const struct cells_entry 
     return false;
 }
 
-/* Clearing a cell of which the client may have what is gone would take that from it. Such a one
- * goes on behind what is sure; but who is asked for input is asked again. */
+/* Clearing a cell of which the client may have what is gone, or what was before anything we know of
+ * it, would take that from it. Such a one goes on behind what is sure; but who is asked for input
+ * is asked again. */
 static struct rebuilt_cell begin_cell(const struct link_session *session,
                                       const struct cells_entry *entry, struct range range) {
     uint64_t seen = range.to > range.from ? range.to : range.from;
-    if (!has_lost(session->server, entry, seen))
+    if (entry->is_whole && !has_lost(session->server, entry, seen))
         return (struct rebuilt_cell){.cell = entry->cell, .behind = entry->first - 1};
     uint64_t behind = range.from;
     if (is_asking(entry, session) && entry->prompt <= behind)
@@ -147,7 +148,7 @@ static struct rebuilt_cell begin_cell(const struct link_session *session,
     return (struct rebuilt_cell){.cell = entry->cell, .behind = behind, .is_kept = true};
 }
 
-/* Without a beginning a cell would lose what the client has of it. A newcomer has nothing. */
+/* A newcomer has nothing of any cell. */
 static struct link_rebuild *choose(const struct link_session *session, struct range range,
                                    bool is_known) {
     const struct cells *table = session->server->cells;
@@ -156,7 +157,7 @@ static struct link_rebuild *choose(const struct link_session *session, struct ra
     rebuild->cells = memory_alloc(CELLS_MAX * sizeof *rebuild->cells);
     size_t at = 0;
     while ((entry = cells_next(table, &at)) != NULL)
-        if (entry->is_whole && (is_known ? is_unsure(entry, session, range) : entry->is_running))
+        if (is_known ? is_unsure(entry, session, range) : entry->is_whole && entry->is_running)
             rebuild->cells[rebuild->count++] =
                 is_known ? begin_cell(session, entry, range)
                          : (struct rebuilt_cell){.cell = entry->cell, .behind = entry->first - 1};

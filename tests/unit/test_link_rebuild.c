@@ -221,6 +221,22 @@ static void test_a_notebook_server_may_have_swallowed_what_it_acknowledged(void 
     peer_destroy(peer);
 }
 
+static void test_a_cell_without_its_beginning_is_not_cleared(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    for (int i = 0; i < 2; i++) { /* 4, 5: pushed out of the table, it speaks again */
+        say(world, 'b', "stream", "{}");
+        peer_expect(peer, LINK_MESSAGE, 1);
+    }
+    ack(peer, 1, 4);
+    detach(peer, 1, "{\"left\": 5, \"broken\": true}");
+    attach(peer, 2, "s", 0, true);
+    expect(peer, 2, REPEAT, 0, 'b', "stream"); /* that it may stand twice */
+    expect(peer, 2, STREAM, 5, 'b', "stream");
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+}
+
 static void test_a_direct_client_that_fell_silent_is_unsure_since_then(void **state) {
     struct world *world = *state;
     struct peer *peer = begin(world, 0);
@@ -371,6 +387,7 @@ int main(void) {
         test_server(test_repeats_count_and_prove_nothing),
         test_server(test_the_window_holds_a_rebuild_back),
         test_server(test_a_notebook_server_may_have_swallowed_what_it_acknowledged),
+        test_server(test_a_cell_without_its_beginning_is_not_cleared),
         test_server(test_a_direct_client_that_fell_silent_is_unsure_since_then),
         test_server(test_a_newcomer_sees_what_runs),
         test_server(test_a_question_is_asked_again_until_it_is_answered),
