@@ -251,8 +251,8 @@ void launcher_become(int64_t open_files) {
     zsys_handler_set(NULL); /* first: czmq's signal handlers would take our signals */
 #ifdef M_ARENA_MAX
     mallopt(M_ARENA_MAX, 1); /* libzmq's thread shares the heap: a launcher has to be small */
-    mallopt(M_MMAP_THRESHOLD, 4 << 20); /* large messages come again and again: */
-    mallopt(M_TRIM_THRESHOLD, 4 << 20); /* do not give their memory back each time */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);  /* large messages come again and again: */
+    mallopt(M_TRIM_THRESHOLD, 32 << 20); /* do not give their memory back each time */
 #endif
     int fd;
     do { /* so that 0 to 2 are open */
