@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "gateway/api.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,11 +170,9 @@ static char *path_of(const char *pattern) {
 
 static void add_paths(json_t *paths, const struct http_route *route) {
     for (; route->method != NULL; route++) {
-        char method[16];
-        size_t length = strlen(route->method);
-        for (size_t i = 0; i <= length && i < sizeof method; i++)
-            method[i] =
-                (char)(route->method[i] >= 'A' ? route->method[i] | 0x20 : route->method[i]);
+        char method[16] = "";
+        for (size_t i = 0; i < sizeof method - 1 && route->method[i] != '\0'; i++)
+            method[i] = (char)tolower((unsigned char)route->method[i]);
         char *name = path_of(route->pattern);
         json_t *path = json_object_get(paths, name);
         if (path == NULL)

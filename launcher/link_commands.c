@@ -175,7 +175,7 @@ static int get_count(const json_t *members, const char *name, uint64_t fallback,
 /* Not remembered: it changes nothing, and its results are large. */
 static void answer_journal(struct link_peer *peer, uint64_t number, const json_t *members) {
     struct error err;
-    uint64_t since, max_bytes;
+    uint64_t since = 0, max_bytes = 0;
     if (get_count(members, "since", 0, &since, &err) < 0 ||
         get_count(members, "max_bytes", JOURNAL_BYTES_DEFAULT, &max_bytes, &err) < 0) {
         refuse(peer, number, &err);

@@ -134,7 +134,6 @@ static inline char *hear(int fd) {
     text[length] = '\0';
     if (got < 0) {
         fprintf(stderr, "heard only: %s\n", text);
-        free(text);
         fail_msg("the server did not close the connection");
     }
     return text;
