@@ -4,15 +4,15 @@ import argparse
 import statistics
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
+from before import bench_before  # noqa: E402
 from flow import bench_replay, bench_stuck  # noqa: E402
 from scale import Crowd, bench_scale  # noqa: E402
-from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib, wire_client  # noqa: E402
+from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib, session_path, wire_client  # noqa: E402
 
 FLOOD = 200_000
 JEG_FLOOD = 10_000
@@ -39,9 +39,7 @@ class Table:
 
 
 def client(options, server, bench, kernel_id, *arguments):
-    # A session of its own: one that comes back would first get what it has not acknowledged.
-    path = f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4()}"
-    return wire_client(options, bench, server, path, *arguments)
+    return wire_client(options, bench, server, session_path(kernel_id), *arguments)
 
 
 def bench_latency(options, elara, jeg, table):
@@ -151,15 +149,20 @@ def bench_start(options, elara, jeg, table):
 
 
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
-           "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale}
+           "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale, "before": bench_before}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default=ROOT / "build", type=Path, metavar="DIR")
     parser.add_argument("--skip-jeg", action="store_true", help="without the comparison with Jupyter Enterprise Gateway")
+    parser.add_argument("--before", metavar="REVISION", help="of which the part 'before' shows what has changed since")
     parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all of them")
     options = parser.parse_args()
+    options.build = options.build.resolve()
+    if "before" in options.benches and options.before is None:
+        parser.error("before: name a revision to compare with: --before REVISION before")
+    options.benches = options.benches or [name for name in BENCHES if name != "before" or options.before is not None]
     for name in options.benches:
         if name not in BENCHES:
             parser.error(f"there is no part {name}: it must be one of {', '.join(BENCHES)}")
@@ -167,7 +170,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder, Elara(options.build) as elara:
         jeg = None if options.skip_jeg else Jeg(options.build, Path(folder))
         try:
-            for name in options.benches or BENCHES:
+            for name in options.benches:
                 print(f"{name}:", file=sys.stderr)
                 BENCHES[name](options, elara, jeg, table)
         finally:

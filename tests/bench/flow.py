@@ -3,10 +3,9 @@ import contextlib
 import json
 import statistics
 import subprocess
-import uuid
 from pathlib import Path
 
-from servers import Elara, journal_bytes, peak_kib, pss_kib, reset_peak, rss_kib, wire_client
+from servers import Elara, journal_bytes, peak_kib, pss_kib, reset_peak, rss_kib, session_path, wire_client
 
 REPLAY_RUNS = 5
 REPLAY_BYTES = 100_000_000
@@ -16,10 +15,6 @@ STUCK_ROUNDS = 5
 STUCK_OUTPUTS = 700_000
 STUCK_BYTES = 1024
 OWN_OUTPUTS = 100_000  # of the cell that the stuck client runs itself
-
-
-def session_path(kernel):
-    return f"/api/kernels/{kernel}/channels?session_id={uuid.uuid4()}"
 
 
 def bench_replay(options, elara, jeg, table):

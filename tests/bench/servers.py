@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import requests
@@ -60,6 +61,11 @@ def wire_client(options, bench, server, *arguments):
     if done.returncode != 0:
         raise SystemExit(f"wire_client {bench}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def session_path(kernel):
+    """Of a session of its own: one that comes back would first get what it has not acknowledged."""
+    return f"/api/kernels/{kernel}/channels?session_id={uuid.uuid4()}"
 
 
 def kernel_info_over(connection):
@@ -119,9 +125,9 @@ class Server:
 
 
 class Elara(Gateway, Server):
-    def __init__(self, build, *arguments):
+    def __init__(self, build, *arguments, kernels_of=None):
         self.folder = tempfile.TemporaryDirectory(prefix="bench-specs-", dir="/tmp")
-        specs = Specs(self.folder.name, build)
+        specs = Specs(self.folder.name, kernels_of or build)
         specs.stub()
         super().__init__(build, specs, "--log-level", "WARNING", *arguments)
 
