@@ -381,3 +381,35 @@ uint64_t publish_now(struct world *world, session_number session, const char *co
     link_server_flush(world->server);
     return seq;
 }
+
+int world_setup(void **state) {
+    int result = world_create(state);
+    if (result == 0)
+        world_start(*state, NULL);
+    return result;
+}
+
+uint64_t peer_request(struct peer *peer, uint16_t attachment, uint64_t number, const char *content,
+                      size_t padding) {
+    cleanup_buffer struct buffer message = {0};
+    make_message(&message, CHANNEL_SHELL, content, padding);
+    if (message.length > LINK_INLINE_MAX)
+        peer_external(peer, LINK_REQUEST, attachment, number, message.data, message.length,
+                      message.length);
+    else
+        peer_frame(peer, LINK_REQUEST, attachment, number, message.data, message.length);
+    peer_send(peer);
+    return message.length;
+}
+
+void peer_expect_grant(struct peer *peer, uint16_t attachment, uint64_t taken, uint64_t bytes) {
+    peer_expect_nothing(peer);
+    assert_int_equal(peer->grants[attachment].taken, taken);
+    assert_int_equal(peer->grants[attachment].bytes, LINK_GRANT_DEFAULT + bytes);
+}
+
+void peer_expect_detached(struct peer *peer, uint16_t attachment, const char *why) {
+    struct inbox_frame *frame = peer_expect(peer, LINK_DETACHED, attachment);
+    if (strstr(frame_text(frame), why) == NULL)
+        fail_msg("%s does not say \"%s\"", frame_text(frame), why);
+}

@@ -61,6 +61,7 @@ struct peer {
 int world_create(void **state);
 int world_destroy(void **state);
 void world_start(struct world *world, const struct link_server_settings *overrides);
+int world_setup(void **state); /* both, with the settings as they are */
 
 void world_run_until_request(struct world *world, unsigned count);
 
@@ -84,6 +85,9 @@ struct inbox_frame *peer_next(struct peer *peer);
 struct inbox_frame *peer_expect(struct peer *peer, enum link_type type, uint16_t attachment);
 /* Nothing but what was read has come: a PING overtakes nothing. */
 void peer_expect_nothing(struct peer *peer);
+/* The last GRANT says so: it rides with the PONG. Bytes: beyond what is granted from the start. */
+void peer_expect_grant(struct peer *peer, uint16_t attachment, uint64_t taken, uint64_t bytes);
+void peer_expect_detached(struct peer *peer, uint16_t attachment, const char *why);
 /* The next GRANT that says so; the test fails when none comes in time. */
 void peer_wait_grant(struct peer *peer, uint16_t attachment, uint64_t taken, uint64_t bytes);
 const char *frame_text(const struct inbox_frame *frame);
@@ -93,6 +97,10 @@ json_t *frame_json(const struct inbox_frame *frame);
 /* ATTACH and its ATTACHED. Returns next_request. */
 uint64_t peer_attach(struct peer *peer, uint16_t number, const char *session_id, uint64_t window,
                      const char *from, uint64_t *cursor, bool *resumed);
+
+/* Sends one client message under this number; returns its length. */
+uint64_t peer_request(struct peer *peer, uint16_t attachment, uint64_t number, const char *content,
+                      size_t padding);
 
 /* A kernel message with this content. */
 void make_message(struct buffer *out, enum kernel_channel channel, const char *content,

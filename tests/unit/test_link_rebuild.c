@@ -14,13 +14,6 @@
 
 enum { WINDOW = 64 << 20, PROXY_MS = 90000 };
 
-static int setup(void **state) {
-    int result = world_create(state);
-    if (result == 0)
-        world_start(*state, NULL);
-    return result;
-}
-
 static void test_what_may_have_arrived_is_shown_anew(void **state) {
     struct world *world = *state;
     struct peer *peer = begin(world, 0);
@@ -373,7 +366,7 @@ static void test_bad_endings_are_refused(void **state) {
     peer_destroy(peer);
 }
 
-#define test_server(test) cmocka_unit_test_setup_teardown(test, setup, world_destroy)
+#define test_server(test) cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -15,13 +15,6 @@
 
 enum { WINDOW = 1 << 20 };
 
-static int setup(void **state) {
-    int result = world_create(state);
-    if (result == 0)
-        world_start(*state, NULL);
-    return result;
-}
-
 static void expect_member(const json_t *json, const char *name, const char *value) {
     const char *text = json_string_value(json_object_get(json, name));
     if (text == NULL || strcmp(text, value) != 0)
@@ -433,7 +426,7 @@ static void test_a_path_that_is_too_long_is_an_error(void **state) {
     assert_null(server);
 }
 
-#define test_server(test)   cmocka_unit_test_setup_teardown(test, setup, world_destroy)
+#define test_server(test)   cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 #define test_settings(test) cmocka_unit_test_setup_teardown(test, world_create, world_destroy)
 
 int main(void) {

@@ -15,55 +15,21 @@
 
 enum { WINDOW = 1 << 20 };
 
-static int setup(void **state) {
-    int result = world_create(state);
-    if (result == 0)
-        world_start(*state, NULL);
-    return result;
-}
-
-/* Sends one client message under this number; returns its length. */
-static uint64_t request(struct peer *peer, uint16_t attachment, uint64_t number,
-                        const char *content, size_t padding) {
-    cleanup_buffer struct buffer message = {0};
-    make_message(&message, CHANNEL_SHELL, content, padding);
-    if (message.length > LINK_INLINE_MAX)
-        peer_external(peer, LINK_REQUEST, attachment, number, message.data, message.length,
-                      message.length);
-    else
-        peer_frame(peer, LINK_REQUEST, attachment, number, message.data, message.length);
-    peer_send(peer);
-    return message.length;
-}
-
-/* The GRANT rides with the PONG. */
-static void expect_grant(struct peer *peer, uint16_t attachment, uint64_t taken, uint64_t bytes) {
-    peer_expect_nothing(peer);
-    assert_int_equal(peer->grants[attachment].taken, taken);
-    assert_int_equal(peer->grants[attachment].bytes, LINK_GRANT_DEFAULT + bytes);
-}
-
-static void expect_detached(struct peer *peer, uint16_t attachment, const char *why) {
-    struct inbox_frame *frame = peer_expect(peer, LINK_DETACHED, attachment);
-    if (strstr(frame_text(frame), why) == NULL)
-        fail_msg("%s does not say \"%s\"", frame_text(frame), why);
-}
-
 static void test_two_gateways_number_on_their_own(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     struct peer *other = peer_welcomed(world, "another");
     assert_int_equal(peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL), 1);
     assert_int_equal(peer_attach(other, 1, "s", WINDOW, "cursor", NULL, NULL), 1);
-    uint64_t bytes = request(peer, 1, 1, "1", 0);
-    bytes += request(peer, 1, 2, "2", 0);
-    uint64_t others = request(other, 1, 1, "other 1", 0);
-    expect_grant(peer, 1, 2, bytes);
-    expect_grant(other, 1, 1, others);
+    uint64_t bytes = peer_request(peer, 1, 1, "1", 0);
+    bytes += peer_request(peer, 1, 2, "2", 0);
+    uint64_t others = peer_request(other, 1, 1, "other 1", 0);
+    peer_expect_grant(peer, 1, 2, bytes);
+    peer_expect_grant(other, 1, 1, others);
     assert_int_equal(world->request_count, 3);
     world->is_ready = false; /* what waits is counted where it came from */
-    request(peer, 1, 3, "3", 0);
-    others += request(other, 1, 2, "other 2", 0);
+    peer_request(peer, 1, 3, "3", 0);
+    others += peer_request(other, 1, 2, "other 2", 0);
     peer_expect_nothing(peer);
     peer_expect_nothing(other);
     peer_destroy(peer);
@@ -72,8 +38,8 @@ static void test_two_gateways_number_on_their_own(void **state) {
     world->is_ready = true;
     link_server_resume(world->server);
     link_server_flush(world->server);
-    expect_grant(peer, 7, 3, 0);
-    expect_grant(other, 1, 2, others);
+    peer_expect_grant(peer, 7, 3, 0);
+    peer_expect_grant(other, 1, 2, others);
     assert_int_equal(world->request_count, 5);
     peer_destroy(other);
     peer_destroy(peer);
@@ -88,13 +54,13 @@ static void test_few_gateways_serve_a_session(void **state) {
         snprintf(name, sizeof name, "g %d", i);
         peers[i] = peer_welcomed(world, name);
         peer_attach(peers[i], 1, "s", WINDOW, "cursor", NULL, NULL);
-        request(peers[i], 1, 1, "1", 0);
+        peer_request(peers[i], 1, 1, "1", 0);
     }
     struct peer *late = peer_welcomed(world, "late");
     peer_json(late, LINK_ATTACH, 1, 0,
               "{\"session_id\": \"s\", \"window\": 1000, \"from\": \"cursor\"}");
     peer_send(late);
-    expect_detached(late, 1, "too many gateways");
+    peer_expect_detached(late, 1, "too many gateways");
     peer_frame(peers[1], LINK_DETACH, 1, 0, NULL, 0);
     peer_send(peers[1]);
     peer_expect_nothing(peers[1]);
@@ -109,7 +75,7 @@ static void test_sessions_outlive_the_server(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-    request(peer, 1, 1, "1", 0);
+    peer_request(peer, 1, 1, "1", 0);
     peer_expect_nothing(peer);
     session_number number = world->request_session[0];
     for (int i = 0; i < 3; i++)
@@ -119,7 +85,7 @@ static void test_sessions_outlive_the_server(void **state) {
     peer_u64(peer, LINK_ACK, 1, 2, 0); /* the third one did not arrive */
     peer_send(peer);
     world->is_ready = false;
-    request(peer, 1, 2, "2", 0);
+    peer_request(peer, 1, 2, "2", 0);
     peer_expect_nothing(peer);
     peer_destroy(peer);
     link_server_destroy(&world->server);
@@ -133,13 +99,13 @@ static void test_sessions_outlive_the_server(void **state) {
     assert_true(resumed);
     assert_int_equal(cursor, 2);
     assert_int_equal(peer_expect(peer, LINK_MESSAGE, 3)->frame.seq, 3); /* for it alone */
-    request(peer, 3, 2, "2", 0); /* came already, whatever became of it */
-    request(peer, 3, 3, "3", 0);
+    peer_request(peer, 3, 2, "2", 0); /* came already, whatever became of it */
+    peer_request(peer, 3, 3, "3", 0);
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 2);
     assert_int_equal(world->request_session[1], number);
     peer_attach(peer, 4, "new", WINDOW, "cursor", NULL, NULL);
-    request(peer, 4, 1, "new", 0);
+    peer_request(peer, 4, 1, "new", 0);
     peer_expect_nothing(peer);
     assert_true(world->request_session[2] > number);
     peer_destroy(peer);
@@ -321,7 +287,7 @@ static void test_announcements_are_limited(void **state) {
     peer_destroy(peer);
 }
 
-#define test_server(test) cmocka_unit_test_setup_teardown(test, setup, world_destroy)
+#define test_server(test) cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -15,13 +15,6 @@
 
 enum { WINDOW = 1 << 20 };
 
-static int setup(void **state) {
-    int result = world_create(state);
-    if (result == 0)
-        world_start(*state, NULL);
-    return result;
-}
-
 static void expect_content(const struct inbox_frame *frame, const char *content) {
     struct kernel_message message;
     assert_int_equal(kernel_message_parse(frame->payload, frame->frame.length, &message, NULL), 0);
@@ -389,7 +382,7 @@ static void test_a_full_disk_is_said_once(void **state) {
     peer_destroy(peer);
 }
 
-#define test_server(test)   cmocka_unit_test_setup_teardown(test, setup, world_destroy)
+#define test_server(test)   cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 #define test_settings(test) cmocka_unit_test_setup_teardown(test, world_create, world_destroy)
 
 int main(void) {

@@ -14,40 +14,6 @@
 
 enum { WINDOW = 1 << 20 };
 
-static int setup(void **state) {
-    int result = world_create(state);
-    if (result == 0)
-        world_start(*state, NULL);
-    return result;
-}
-
-/* Sends one client message under this number; returns its length. */
-static uint64_t request(struct peer *peer, uint16_t attachment, uint64_t number,
-                        const char *content, size_t padding) {
-    cleanup_buffer struct buffer message = {0};
-    make_message(&message, CHANNEL_SHELL, content, padding);
-    if (message.length > LINK_INLINE_MAX)
-        peer_external(peer, LINK_REQUEST, attachment, number, message.data, message.length,
-                      message.length);
-    else
-        peer_frame(peer, LINK_REQUEST, attachment, number, message.data, message.length);
-    peer_send(peer);
-    return message.length;
-}
-
-/* The GRANT rides with the PONG. */
-static void expect_grant(struct peer *peer, uint16_t attachment, uint64_t taken, uint64_t bytes) {
-    peer_expect_nothing(peer);
-    assert_int_equal(peer->grants[attachment].taken, taken);
-    assert_int_equal(peer->grants[attachment].bytes, LINK_GRANT_DEFAULT + bytes);
-}
-
-static void expect_detached(struct peer *peer, uint16_t attachment, const char *why) {
-    struct inbox_frame *frame = peer_expect(peer, LINK_DETACHED, attachment);
-    if (strstr(frame_text(frame), why) == NULL)
-        fail_msg("%s does not say \"%s\"", frame_text(frame), why);
-}
-
 /* --- REQUEST --- */
 
 static void test_requests_arrive_with_their_session(void **state) {
@@ -55,9 +21,9 @@ static void test_requests_arrive_with_their_session(void **state) {
     struct peer *peer = peer_welcomed(world, "g");
     assert_int_equal(peer_attach(peer, 1, "a", WINDOW, "cursor", NULL, NULL), 1);
     assert_int_equal(peer_attach(peer, 2, NULL, WINDOW, "live", NULL, NULL), 1);
-    request(peer, 1, 1, "\"one\"", 0);
-    request(peer, 2, 1, "\"anonymous\"", 0);
-    request(peer, 1, 2, "\"two\"", 50000);
+    peer_request(peer, 1, 1, "\"one\"", 0);
+    peer_request(peer, 2, 1, "\"anonymous\"", 0);
+    peer_request(peer, 1, 2, "\"two\"", 50000);
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 3);
     assert_string_equal(world->request_text[0], "\"one\"");
@@ -76,25 +42,25 @@ static void test_each_number_is_taken_once(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-    uint64_t bytes = request(peer, 1, 1, "1", 0);
-    bytes += request(peer, 1, 2, "2", 0);
-    bytes += request(peer, 1, 1, "1", 0);
-    bytes += request(peer, 1, 2, "2", 0);
-    expect_grant(peer, 1, 2, bytes); /* what was repeated is granted again, too */
+    uint64_t bytes = peer_request(peer, 1, 1, "1", 0);
+    bytes += peer_request(peer, 1, 2, "2", 0);
+    bytes += peer_request(peer, 1, 1, "1", 0);
+    bytes += peer_request(peer, 1, 2, "2", 0);
+    peer_expect_grant(peer, 1, 2, bytes); /* what was repeated is granted again, too */
     assert_int_equal(world->request_count, 2);
 
     peer_destroy(peer); /* over connections */
     peer = peer_welcomed(world, "g");
     assert_int_equal(peer_attach(peer, 8, "s", WINDOW, "cursor", NULL, NULL), 3);
-    bytes = request(peer, 8, 2, "2", 0);
-    bytes += request(peer, 8, 3, "3", 0);
-    expect_grant(peer, 8, 3, bytes);
+    bytes = peer_request(peer, 8, 2, "2", 0);
+    bytes += peer_request(peer, 8, 3, "3", 0);
+    peer_expect_grant(peer, 8, 3, bytes);
     assert_int_equal(world->request_count, 3);
     assert_string_equal(world->request_text[2], "3");
     /* Attachments of a session count together. */
     peer_attach(peer, 9, "s", WINDOW, "cursor", NULL, NULL);
-    request(peer, 9, 4, "4", 0);
-    request(peer, 8, 5, "5", 0);
+    peer_request(peer, 9, 4, "4", 0);
+    peer_request(peer, 8, 5, "5", 0);
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 5);
     peer_destroy(peer);
@@ -104,18 +70,18 @@ static void test_numbers_may_be_left_out(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-    uint64_t bytes = request(peer, 1, 3, "3", 0); /* the gateway gave 1 and 2 up */
-    bytes += request(peer, 1, 1, "1", 0);
-    expect_grant(peer, 1, 3, bytes);
+    uint64_t bytes = peer_request(peer, 1, 3, "3", 0); /* the gateway gave 1 and 2 up */
+    bytes += peer_request(peer, 1, 1, "1", 0);
+    peer_expect_grant(peer, 1, 3, bytes);
     world->is_ready = false;
-    bytes += request(peer, 1, 7, "7", 0);
-    expect_grant(peer, 1, 3, bytes - request(peer, 1, 8, "8", 0));
+    bytes += peer_request(peer, 1, 7, "7", 0);
+    peer_expect_grant(peer, 1, 3, bytes - peer_request(peer, 1, 8, "8", 0));
     assert_int_equal(peer_attach(peer, 2, "s", WINDOW, "cursor", NULL, NULL), 9);
-    request(peer, 1, 9 + (1 << 16), "far", 0);
-    expect_detached(peer, 1, "number 65545 came, 9 is the next");
-    request(peer, 2, 0, "0", 0);
-    expect_detached(peer, 2, "number 0 came");
-    request(peer, 1, 9, "9", 0); /* for nobody */
+    peer_request(peer, 1, 9 + (1 << 16), "far", 0);
+    peer_expect_detached(peer, 1, "number 65545 came, 9 is the next");
+    peer_request(peer, 2, 0, "0", 0);
+    peer_expect_detached(peer, 2, "number 0 came");
+    peer_request(peer, 1, 9, "9", 0); /* for nobody */
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 1);
     peer_destroy(peer);
@@ -127,7 +93,7 @@ static void test_a_grant_rides_with_messages(void **state) {
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
     link_server_set_deadline(server, &server->grants, clock_monotonic_ms() + 60000);
-    uint64_t bytes = request(peer, 1, 1, "1", 0);
+    uint64_t bytes = peer_request(peer, 1, 1, "1", 0);
     world_run_until_request(world, 1);
     unsigned before = peer->batches;
     publish_now(world, 0, "{}", 0);
@@ -136,10 +102,10 @@ static void test_a_grant_rides_with_messages(void **state) {
     assert_int_equal(peer->grants[1].batch, before);
     assert_int_equal(peer->batches, before + 1);
     /* A large one does not wait; alone it comes when its time is up. */
-    bytes += request(peer, 1, 2, "2", LINK_GRANT_DEFAULT / 2);
+    bytes += peer_request(peer, 1, 2, "2", LINK_GRANT_DEFAULT / 2);
     peer_wait_grant(peer, 1, 2, LINK_GRANT_DEFAULT + bytes);
     link_server_clear_deadline(server, &server->grants);
-    bytes += request(peer, 1, 3, "3", 0);
+    bytes += peer_request(peer, 1, 3, "3", 0);
     peer_wait_grant(peer, 1, 3, LINK_GRANT_DEFAULT + bytes);
     peer_destroy(peer);
 }
@@ -152,8 +118,8 @@ static void test_a_kernel_that_is_not_ready_stops_its_clients(void **state) {
     world->is_ready = false;
     uint64_t bytes = 0;
     for (uint64_t i = 1; i <= 10; i++)
-        bytes += request(peer, 1, i, "1", 100000);
-    request(peer, 2, 1, "2", 0);
+        bytes += peer_request(peer, 1, i, "1", 100000);
+    peer_request(peer, 2, 1, "2", 0);
     peer_expect_nothing(peer);
     assert_int_equal(peer->grants[1].count, 0);
     assert_int_equal(world->request_count, 0);
@@ -163,7 +129,7 @@ static void test_a_kernel_that_is_not_ready_stops_its_clients(void **state) {
     assert_int_equal(world->refused_count, 2);
 
     world->is_ready = true;
-    request(peer, 2, 2, "3", 0); /* a later one does not overtake */
+    peer_request(peer, 2, 2, "3", 0); /* a later one does not overtake */
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 0);
     link_server_resume(world->server);
@@ -182,9 +148,9 @@ static void test_more_than_granted_ends_the_attachment(void **state) {
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
     world->is_ready = false;
     for (uint64_t i = 1; i <= 10; i++)
-        request(peer, 1, i, "1", 100000);
-    request(peer, 1, 11, "1", 100000);
-    expect_detached(peer, 1, "1048576 were granted");
+        peer_request(peer, 1, i, "1", 100000);
+    peer_request(peer, 1, 11, "1", 100000);
+    peer_expect_detached(peer, 1, "1048576 were granted");
     world->is_ready = true; /* what was taken stays taken */
     link_server_resume(world->server);
     assert_int_equal(world->request_count, 10);
@@ -196,15 +162,15 @@ static void test_one_large_request_when_nothing_is_outstanding(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-    expect_grant(peer, 1, 1, request(peer, 1, 1, "1", 3 << 20));
+    peer_expect_grant(peer, 1, 1, peer_request(peer, 1, 1, "1", 3 << 20));
     assert_int_equal(world->request_count, 1);
     world->is_ready = false;
-    request(peer, 1, 2, "2", 3 << 20);
-    request(peer, 1, 3, "3", 0);
-    expect_detached(peer, 1, "were granted");
+    peer_request(peer, 1, 2, "2", 3 << 20);
+    peer_request(peer, 1, 3, "3", 0);
+    peer_expect_detached(peer, 1, "were granted");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-    request(peer, 1, 3, "3", 5 << 20);
-    expect_detached(peer, 1, "is more than 4194304");
+    peer_request(peer, 1, 3, "3", 5 << 20);
+    peer_expect_detached(peer, 1, "is more than 4194304");
     peer_destroy(peer);
 }
 
@@ -218,7 +184,7 @@ static void test_the_queue_has_a_limit(void **state) {
     struct inbox_frame *frame = NULL;
     for (uint64_t i = 1; i < 100 && frame == NULL; i++) {
         peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
-        request(peer, 1, i, "1", SIZE);
+        peer_request(peer, 1, i, "1", SIZE);
         peer_frame(peer, LINK_PING, 0, 0, NULL, 0);
         peer_send(peer);
         struct inbox_frame *next = peer_next(peer);
@@ -239,8 +205,8 @@ static void test_requests_survive_their_attachment(void **state) {
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
     peer_attach(peer, 2, NULL, WINDOW, "live", NULL, NULL);
     world->is_ready = false;
-    request(peer, 1, 1, "\"named\"", 0);
-    request(peer, 2, 1, "\"anonymous\"", 0);
+    peer_request(peer, 1, 1, "\"named\"", 0);
+    peer_request(peer, 2, 1, "\"anonymous\"", 0);
     peer_frame(peer, LINK_DETACH, 1, 0, NULL, 0);
     peer_frame(peer, LINK_DETACH, 2, 0, NULL, 0);
     peer_send(peer);
@@ -257,7 +223,7 @@ static void test_requests_survive_their_attachment(void **state) {
     assert_int_equal(world->request_count, 2);
     assert_string_equal(world->request_text[0], "\"named\"");
     assert_string_equal(world->request_text[1], "\"anonymous\"");
-    expect_grant(peer, 3, 1, 0);
+    peer_expect_grant(peer, 3, 1, 0);
     peer_destroy(peer);
 }
 
@@ -268,14 +234,14 @@ static void test_a_malformed_request_is_dropped_in_its_place(void **state) {
     peer_json(peer, LINK_REQUEST, 1, 1, "this is no message");
     peer_frame(peer, LINK_REQUEST, 1, 2, NULL, 0);
     peer_send(peer);
-    request(peer, 1, 3, "3", 0);
+    peer_request(peer, 1, 3, "3", 0);
     peer_expect_nothing(peer);
     assert_int_equal(world->request_count, 1);
     world->is_ready = false;
-    request(peer, 1, 4, "4", 0);
+    peer_request(peer, 1, 4, "4", 0);
     peer_json(peer, LINK_REQUEST, 1, 5, "again");
     peer_send(peer);
-    request(peer, 1, 6, "6", 0);
+    peer_request(peer, 1, 6, "6", 0);
     peer_expect_nothing(peer);
     world->is_ready = true;
     link_server_resume(world->server);
@@ -497,7 +463,7 @@ static void test_base64(void **state) {
     }
 }
 
-#define test_server(test) cmocka_unit_test_setup_teardown(test, setup, world_destroy)
+#define test_server(test) cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
