@@ -179,10 +179,7 @@ static int send_part(void *socket, const void *data, size_t length, int flags) {
 }
 
 bool kernel_channels_send(struct kernel_channels *channels, const struct kernel_message *message) {
-    if (message->channel == CHANNEL_IOPUB) {
-        log_warning("a client sent a message on iopub, where kernels only speak: dropped");
-        return true;
-    }
+    assert(message->channel != CHANNEL_IOPUB); /* a SUB socket */
     void *socket = zsock_resolve(channels->sockets[message->channel]);
     char signature[KERNEL_WIRE_SIGNATURE_SIZE];
     kernel_wire_sign(channels->wire, message->header, message->parent_header, message->metadata,

@@ -37,8 +37,8 @@ int kernel_channels_open(zloop_t *loop, const struct kernel_channels_settings *s
                          struct kernel_channels **ret, struct error *err);
 void kernel_channels_close(struct kernel_channels **channels); /* NULL inside is fine */
 
-/* Signs and sends on the message's channel. Never waits: false when the queue to the kernel is
- * full; writable() follows. */
+/* Signs and sends on the message's channel, which is not iopub: there only kernels speak. Never
+ * waits: false when the queue to the kernel is full; writable() follows. */
 bool kernel_channels_send(struct kernel_channels *channels, const struct kernel_message *message);
 
 /* Whether the stdin connection stands. */

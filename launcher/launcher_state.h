@@ -145,6 +145,7 @@ struct launcher {
     int quiet_rounds;
     struct cell cell;
     int absent_cells;    /* answered in the place of a dead kernel */
+    uint64_t refused;    /* messages of clients that are not for the kernel */
     uint64_t unrouted;   /* answers that nobody waits for */
     uint64_t odd_states; /* status messages that clients do not understand */
     uint64_t lost_idles; /* said in the kernel's place */

@@ -434,6 +434,11 @@ void launcher_answer_lost(void *context, session_number session, struct bytes he
     say_failed(launcher, session, header, "RequestLost", text);
 }
 
+static void refuse(struct launcher *launcher, const char *why) {
+    if (launcher->refused++ == 0)
+        log_warning("a message from a client was dropped: %s (said once)", why);
+}
+
 bool launcher_take_request(void *context, session_number session, const void *data, size_t length) {
     struct launcher *launcher = context;
     struct kernel_message message;
@@ -443,7 +448,11 @@ bool launcher_take_request(void *context, session_number session, const void *da
     if (!is_absent && (launcher->phase != PHASE_READY || launcher->channels == NULL))
         return false;
     if (kernel_message_parse(data, length, &message, &err) < 0) {
-        log_warning("a message from a client was dropped: %s", err.text);
+        refuse(launcher, err.text);
+        return true;
+    }
+    if (message.channel == CHANNEL_IOPUB) {
+        refuse(launcher, "it came on iopub, where only kernels speak");
         return true;
     }
     if (is_absent) {

@@ -55,7 +55,9 @@ static bool make_room(struct link_server *server, size_t length) {
 }
 
 static void answer(struct link_server *server, session_number session, struct bytes header) {
-    log_info("session %u: a request was lost with its gateway", session);
+    if (server->requests_lost++ == 0)
+        log_info("session %u: a request was lost with its gateway and is answered (said once)",
+                 session);
     if (server->events.lost != NULL)
         server->events.lost(server->context, session, header);
 }

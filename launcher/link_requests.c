@@ -164,8 +164,9 @@ void link_request_take(struct link_attachment *attachment, const struct link_fra
     if (is_invalid)
         log_warning("session %u: request %" PRIu64 " is dropped: %s", session->number, frame->seq,
                     err.text);
-    if (is_late)
-        log_info("session %u: request %" PRIu64 " comes too late: it was answered as lost",
+    if (is_late && server->requests_late++ == 0)
+        log_info("session %u: request %" PRIu64
+                 " comes too late: it was answered as lost (said once)",
                  session->number, frame->seq);
     is_invalid |= is_late;
     bool taken = false;

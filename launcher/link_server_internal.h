@@ -167,8 +167,13 @@ struct link_server {
     uint64_t rest_seen; /* journal_last when rest was set */
     size_t unflushed;
     size_t unflushed_max;
-    uint64_t malformed;
-    struct buffer scratch; /* notices */
+    /* What others can cause at full speed is logged once and counted. */
+    uint64_t malformed;     /* batches */
+    uint64_t crowded_out;   /* sessions that gave way to others */
+    uint64_t requests_lost; /* with a gateway, or given up by it */
+    uint64_t requests_late; /* that came after they were answered as lost */
+    uint64_t cap_notices;   /* of what the journal's cap took */
+    struct buffer scratch;  /* notices */
 };
 
 /* link_server.c */

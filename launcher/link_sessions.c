@@ -95,8 +95,10 @@ static bool forget_oldest_idle(struct link_server *server) {
     list_each (&server->idle_sessions, struct link_session, idle, session) {
         if (session->queued > 0)
             continue;
-        log_warning("more than %d sessions: number %u is forgotten", SERVER_SESSIONS_MAX,
-                    session->number);
+        if (server->crowded_out++ == 0)
+            log_warning("more than %d sessions: those that are away longest are forgotten, the "
+                        "first is number %u (said once)",
+                        SERVER_SESSIONS_MAX, session->number);
         free_session(session);
         return true;
     }
@@ -365,9 +367,7 @@ void link_session_detach(struct link_attachment *attachment, const char *reason)
     leave_session(attachment);
     peer->server->attachment_count--;
     list_append(&peer->server->attachments_gone, &attachment->node);
-    if (reason != NULL && !peer->is_gone) {
-        log_warning("gateway %.36s: attachment %u ends: %s", peer->gateway, attachment->number,
-                    reason);
+    if (reason != NULL && !peer->is_gone) /* its gateway logs why */
         emit_detached(peer, attachment->number, reason);
     }
 }
@@ -505,8 +505,10 @@ static enum link_step send_notice(struct link_attachment *attachment, uint64_t s
         send_numbered(attachment, seq, server->scratch.data, server->scratch.length, NULL);
     if (step != LINK_STEP_DONE)
         return step;
-    log_info("session %u: %" PRIu64 " messages (%" PRIu64 " bytes) were lost to the journal's cap",
-             attachment->session->number, lost.messages, lost.bytes);
+    if (server->cap_notices++ == 0)
+        log_info("session %u: %" PRIu64 " messages (%" PRIu64
+                 " bytes) were lost to the journal's cap (said once, and each time to the client)",
+                 attachment->session->number, lost.messages, lost.bytes);
     attachment->folded = (struct journal_lost){0, 0};
     return LINK_STEP_DONE;
 }

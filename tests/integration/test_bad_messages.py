@@ -53,9 +53,12 @@ def test_unknown_channel_is_ignored(client, channel):
     assert client.run_cell("print still").text() == "still\n"
 
 
-def test_iopub_from_a_client_is_ignored(client):
-    client.send_frame(json.dumps(GOOD | {"channel": "iopub"}))
+def test_iopub_from_a_client_is_ignored(gateway, kernel, client):
+    for _ in range(3):
+        client.send_frame(json.dumps(GOOD | {"channel": "iopub"}))
     assert client.run_cell("print still").text() == "still\n"
+    log = (gateway.kernel_directory(kernel) / "launcher.log").read_text()
+    assert log.count("it came on iopub") == 1, "a client must not fill the disk with lines"
 
 
 @pytest.mark.parametrize("data, reason", [

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "link_peer.h"
+#include "log_capture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -324,15 +325,22 @@ static void test_sessions_have_a_limit(void **state) {
         strstr(frame_text(peer_expect(peer, LINK_DETACHED, 2000)), "too many sessions"));
     peer_attach(peer, 2001, NULL, WINDOW, "live", NULL, NULL); /* keeps nothing */
     bool resumed;
-    peer_frame(peer, LINK_DETACH, 20, 0, NULL,
-               0); /* the first to go is the first to be forgotten */
-    peer_frame(peer, LINK_DETACH, 10, 0, NULL, 0);
+    struct log_capture capture = log_capture_begin(LOG_INFO);
+    /* The first to go is the first to be forgotten. */
+    static const uint16_t leaving[] = {20, 30, 10};
+    for (size_t i = 0; i < sizeof leaving / sizeof *leaving; i++)
+        peer_frame(peer, LINK_DETACH, leaving[i], 0, NULL, 0);
     peer_send(peer);
     peer_attach(peer, 2000, "more", WINDOW, "cursor", NULL, NULL);
+    peer_attach(peer, 2002, "and more", WINDOW, "cursor", NULL, NULL);
+    cleanup_free char *log = log_capture_end(&capture);
+    assert_int_equal(world->server->crowded_out, 2);
+    assert_int_equal(log_count(log, "sessions: those that are away longest are forgotten"), 1);
     assert_int_equal(map_count(world->server->sessions), SERVER_SESSIONS_MAX);
     peer_attach(peer, 10, "s10", WINDOW, "cursor", NULL, &resumed);
     assert_true(resumed);
     assert_null(map_get(world->server->sessions, "s20"));
+    assert_null(map_get(world->server->sessions, "s30"));
     peer_destroy(peer);
 }
 

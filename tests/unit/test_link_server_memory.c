@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "link_peer.h"
+#include "log_capture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -243,6 +244,33 @@ static void test_what_is_given_up_is_answered_at_once(void **state) {
     peer_destroy(peer);
 }
 
+/* Clients decide how many there are, and the log has no cap. */
+static void test_what_was_lost_is_logged_once(void **state) {
+    struct world *world = *state;
+    struct peer *peer = peer_welcomed(world, "g");
+    struct log_capture capture = log_capture_begin(LOG_INFO);
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    announce(peer, 1, HEADER("one"));
+    announce(peer, 1, HEADER("two"));
+    peer_expect_nothing(peer);
+    forget(peer);
+    link_server_run_deadlines(world->server, clock_monotonic_ms() + SERVER_ANNOUNCED_GRACE_MS + 1);
+    assert_int_equal(world->lost, 2);
+    peer_destroy(peer);
+    peer = peer_welcomed(world, "g");
+    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    execute(peer, 1, 1, HEADER("one"));
+    execute(peer, 1, 2, HEADER("two"));
+    peer_expect_nothing(peer);
+    assert_int_equal(world->request_count, 0);
+    cleanup_free char *log = log_capture_end(&capture);
+    assert_int_equal(world->server->requests_lost, 2);
+    assert_int_equal(world->server->requests_late, 2);
+    assert_int_equal(log_count(log, "a request was lost with its gateway"), 1);
+    assert_int_equal(log_count(log, "comes too late"), 1);
+    peer_destroy(peer);
+}
+
 /* The client is at another gateway: the one that has its request is asked whether it lives. */
 static void test_a_gateway_is_asked_when_its_client_is_elsewhere(void **state) {
     struct world *world = *state;
@@ -298,6 +326,7 @@ int main(void) {
         test_server(test_what_was_announced_and_lost_is_answered),
         test_server(test_a_gateway_that_comes_back_says_what_it_still_has),
         test_server(test_what_is_given_up_is_answered_at_once),
+        test_server(test_what_was_lost_is_logged_once),
         test_server(test_a_gateway_is_asked_when_its_client_is_elsewhere),
         test_server(test_announcements_are_limited),
     };

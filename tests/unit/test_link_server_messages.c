@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "link_peer.h"
+#include "log_capture.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -337,6 +338,29 @@ static void test_what_the_cap_took_is_said(void **state) {
     peer_destroy(peer);
 }
 
+/* The kernel decides how often there is one. */
+static void test_what_the_cap_took_is_logged_once(void **state) {
+    struct world *world = *state;
+    world_start(world, &(struct link_server_settings){.journal_bytes = 64 << 10});
+    struct peer *peer = peer_welcomed(world, "g");
+    struct log_capture capture = log_capture_begin(LOG_INFO);
+    peer_attach(peer, 1, "s", 1200, "cursor", NULL, NULL);
+    peer_attach(peer, 2, "t", 1200, "cursor", NULL, NULL);
+    for (int i = 0; i < 500; i++)
+        publish_now(world, 0, "{}", 800);
+    uint64_t size = peer_expect(peer, LINK_MESSAGE, 1)->frame.length;
+    peer_expect(peer, LINK_MESSAGE, 2);
+    for (uint16_t number = 1; number <= 2; number++) {
+        peer_u64(peer, LINK_ACK, number, 1, size);
+        peer_send(peer);
+        assert_true(peer_expect(peer, LINK_MESSAGE, number)->frame.seq > 2); /* the notice */
+    }
+    cleanup_free char *log = log_capture_end(&capture);
+    assert_int_equal(world->server->cap_notices, 2);
+    assert_int_equal(log_count(log, "were lost to the journal's cap"), 1);
+    peer_destroy(peer);
+}
+
 static void test_a_message_larger_than_the_journal_is_said(void **state) {
     struct world *world = *state;
     world_start(world, &(struct link_server_settings){.journal_bytes = 64 << 10});
@@ -398,6 +422,7 @@ int main(void) {
         test_settings(test_a_full_pipe_loses_nothing),
         test_settings(test_a_gateway_that_never_reads_is_forgotten),
         test_settings(test_what_the_cap_took_is_said),
+        test_settings(test_what_the_cap_took_is_logged_once),
         test_settings(test_a_message_larger_than_the_journal_is_said),
         test_settings(test_a_full_disk_is_said_once),
     };
