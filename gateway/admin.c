@@ -57,6 +57,31 @@ static int count_words(const struct admin_verb *verb, int argc, char **argv) {
     return count;
 }
 
+/* What may follow this first word of a verb; NULL when it is not the verb's. */
+static const char *second_word(const struct admin_verb *verb, const char *first) {
+    size_t length = strlen(first);
+    bool is_its = strncmp(verb->words, first, length) == 0 && verb->words[length] == ' ';
+    return is_its ? verb->words + length + 1 : NULL;
+}
+
+/* "kernel: interrupt, restart or delete?"; false when no verb of two words begins so. */
+static bool ask_which(const char *first) {
+    unsigned left = 0;
+    for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++)
+        left += second_word(verb, first) != NULL;
+    if (left == 0)
+        return false;
+    fprintf(stderr, "elara %s: ", first);
+    for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++) {
+        const char *second = second_word(verb, first);
+        if (second == NULL)
+            continue;
+        left--;
+        fprintf(stderr, "%s%s", second, left > 1 ? ", " : left == 1 ? " or " : "?\n");
+    }
+    return true;
+}
+
 static char *printable(const char *text) {
     char *copy = memory_strdup(text != NULL ? text : "");
     for (char *c = copy; *c != '\0'; c++)
@@ -92,9 +117,10 @@ int admin_main(int argc, char **argv) {
         if (words > 0)
             return run(verb, words, argc, argv);
     }
+    if (argc > 1 && ask_which(argv[1]))
+        return 2;
     if (argc > 1)
-        fprintf(stderr, "elara: there is no \"%s%s%s\"\n\n", argv[1], argc > 2 ? " " : "",
-                argc > 2 ? argv[2] : "");
+        fprintf(stderr, "elara: there is no \"%s\"\n\n", argv[1]);
     print_help(stderr);
     return 2;
 }

@@ -119,9 +119,23 @@ static void help_comes_from_the_table(void **state) {
     assert_true(says(place, "elara " ELARA_VERSION "\n"));
     assert_int_equal(call(place, "kernels --help"), 0);
     assert_int_equal(call(place, ""), 2);
-    assert_int_equal(call(place, "kernel"), 2);
-    assert_int_equal(call(place, "kernelspecs cheque"), 2);
-    assert_true(complains(place, "there is no \"kernelspecs cheque\""));
+}
+
+static void half_a_verb_is_asked_for_its_rest(void **state) {
+    struct place *place = *state;
+    static const char *const rows[][2] = {
+        {"kernel", "elara kernel: interrupt, restart or delete?\n"},
+        {"kernel --url http://x/", "elara kernel: interrupt, restart or delete?\n"},
+        {"kernelspecs cheque", "elara kernelspecs: list or check?\n"},
+        {"token", "elara token: new?\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(call(place, rows[i][0]), 2);
+        assert_string_equal(buffer_text(&place->errors), rows[i][1]);
+    }
+    assert_int_equal(call(place, "kern el"), 2);
+    assert_true(complains(place, "there is no \"kern\"\n"));
+    assert_true(complains(place, "elara kernel restart ID")); /* the help */
 }
 
 static void put(struct place *place, const char *name, const char *text) {
@@ -305,9 +319,8 @@ static void kernels_of_a_gateway(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(help_comes_from_the_table),
-        TEST(checking_kernelspecs),
-        TEST(a_new_token_lets_its_owner_in),
+        TEST(help_comes_from_the_table), TEST(half_a_verb_is_asked_for_its_rest),
+        TEST(checking_kernelspecs),      TEST(a_new_token_lets_its_owner_in),
         TEST(kernels_of_a_gateway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
