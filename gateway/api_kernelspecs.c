@@ -45,38 +45,27 @@ static void asker_free(struct asker *asker) {
     free(asker->name);
 }
 
-static bool is_listed(char *const *names, const char *user) {
-    for (; names != NULL && *names != NULL; names++)
-        if (strcmp(*names, user) == 0)
-            return true;
-    return false;
+/* The gateway's own lists. */
+static struct kernelspec_users users_of(const struct gateway *gateway) {
+    return (struct kernelspec_users){gateway->settings->authorized_users,
+                                     gateway->settings->unauthorized_users};
 }
 
-/* The gateway's own lists, which hold for every kernelspec. */
-static bool may_use_any(const struct settings *settings, const struct asker *asker) {
-    if (asker->user == NULL)
-        return true;
-    bool has_list = settings->authorized_users != NULL && *settings->authorized_users != NULL;
-    return !is_listed(settings->unauthorized_users, asker->user) &&
-           (!has_list || is_listed(settings->authorized_users, asker->user));
-}
-
-static bool may_use(const struct settings *settings, const struct kernelspec *spec,
+static bool may_use(const struct gateway *gateway, const struct kernelspec *spec,
                     const struct asker *asker) {
-    return may_use_any(settings, asker) &&
-           (asker->user == NULL || kernelspec_allows_user(spec, asker->user));
+    struct kernelspec_users users = users_of(gateway);
+    return kernelspec_refusal(spec, asker->user, &users) == NULL;
 }
 
 static void list_specs(struct http_request *request, void *context) {
     const struct gateway *gateway = context;
     struct asker asker = asker_of(request);
     const char *base_url = http_base_url(request);
-    json_t *list = kernelspecs_model(gateway->specs, base_url, asker.user);
-    if (!may_use_any(gateway->settings, &asker))
-        json_object_set_new(list, "kernelspecs", json_object());
+    struct kernelspec_users users = users_of(gateway);
+    json_t *list = kernelspecs_model(gateway->specs, base_url, asker.user, &users);
     /* The misled client gets the one it meant, beside the list. */
     const struct kernelspec *spec = kernelspecs_find(gateway->specs, asker.name);
-    if (spec != NULL && may_use(gateway->settings, spec, &asker))
+    if (spec != NULL && may_use(gateway, spec, &asker))
         json_object_update_new(list, kernelspec_model(gateway->specs, spec, asker.name, base_url));
     asker_free(&asker);
     http_reply_json(request, 200, list);
@@ -91,7 +80,7 @@ static const struct kernelspec *find_spec(const struct gateway *gateway,
     struct asker asker = asker_of(request);
     if (spec == NULL) {
         http_reply_error(request, 404, NULL, "Kernel spec %.256s not found", name);
-    } else if (!may_use(gateway->settings, spec, &asker)) {
+    } else if (!may_use(gateway, spec, &asker)) {
         http_reply_error(request, 403, NULL,
                          "User %.128s is not authorized to use kernel spec %.256s", asker.user,
                          name);

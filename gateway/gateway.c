@@ -122,8 +122,7 @@ static int create_kernels(struct gateway *gateway, struct error *err) {
         .session_retention_ms = settings->session_retention_ms,
         .transport = settings->kernel_transport,
         .log_level = settings->log_level,
-        .authorized_users = settings->authorized_users,
-        .unauthorized_users = settings->unauthorized_users,
+        .users = {settings->authorized_users, settings->unauthorized_users},
     };
     return kernels_create(gateway->loop, &wanted, gateway->links, gateway->provisioner,
                           gateway->specs, &gateway->kernels, err);

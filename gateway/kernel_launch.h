@@ -27,10 +27,12 @@ int kernel_request_timeout(const struct kernels_settings *settings, const json_t
 int kernel_request_directory(const struct kernels_settings *settings, const char *path,
                              const json_t *kept, char **ret, struct error *err);
 
-/* May who calls itself KERNEL_USERNAME start this kernelspec? The spec's own authorized_users
- * replace the setting, its unauthorized_users add to it. */
+/* Whom the lists of users are asked about: the verified name of the kernel's owner, or without one
+ * (NULL) what the kept variables claim to be KERNEL_USERNAME, or NULL. */
+const char *kernel_request_name(const char *verified, const json_t *kept);
+/* May that user start this kernelspec? Else ERROR_DENIED. */
 int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
-                        const json_t *kept, struct error *err);
+                        const char *verified, const json_t *kept, struct error *err);
 
 /* Does this gateway have what the kernelspec wants to be started by? */
 int kernel_request_provisioner(const struct kernelspec *spec, struct error *err);

@@ -166,39 +166,18 @@ int kernel_request_directory(const struct kernels_settings *settings, const char
     return 0;
 }
 
-/* metadata.process_proxy.config of JEG, or metadata.kernel_provisioner.config of jupyter_client. */
-static const json_t *spec_config(const struct kernelspec *spec) {
-    const json_t *metadata = json_object_get(spec->json, "metadata");
-    const json_t *config = json_object_get(json_object_get(metadata, "process_proxy"), "config");
-    if (config == NULL)
-        config = json_object_get(json_object_get(metadata, "kernel_provisioner"), "config");
-    return config;
+const char *kernel_request_name(const char *verified, const json_t *kept) {
+    return verified ? verified : json_string_value(json_object_get(kept, "KERNEL_USERNAME"));
 }
 
 int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
-                        const json_t *kept, struct error *err) {
-    const char *user = json_string_value(json_object_get(kept, "KERNEL_USERNAME"));
-    if (user == NULL)
+                        const char *verified, const json_t *kept, struct error *err) {
+    const char *user = kernel_request_name(verified, kept);
+    const char *why = kernelspec_refusal(spec, user, &settings->users);
+    if (why == NULL)
         return 0;
-    if (list_has(settings->unauthorized_users, user))
-        return error_set(err, ERROR_DENIED,
-                         "User '%.100s' (KERNEL_USERNAME) may not start kernels: the administrator "
-                         "lists the name as unauthorized",
-                         user);
-    if (!kernelspec_allows_user(spec, user))
-        return error_set(err, ERROR_DENIED,
-                         "User '%.100s' (KERNEL_USERNAME) may not start kernel spec '%.100s': its "
-                         "own list of users says so",
-                         user, spec->name);
-    const char *own = json_string_value(json_object_get(spec_config(spec), "authorized_users"));
-    bool replaced = own != NULL && *own != '\0';
-    bool everybody = settings->authorized_users == NULL || *settings->authorized_users == NULL;
-    if (!replaced && !everybody && !list_has(settings->authorized_users, user))
-        return error_set(err, ERROR_DENIED,
-                         "User '%.100s' (KERNEL_USERNAME) may not start kernels: the administrator "
-                         "lists other users as authorized",
-                         user);
-    return 0;
+    return error_set(err, ERROR_DENIED, "User '%.100s'%s may not start kernel spec '%.100s': %s",
+                     user, verified ? "" : " (KERNEL_USERNAME)", spec->name, why);
 }
 
 int kernel_request_provisioner(const struct kernelspec *spec, struct error *err) {

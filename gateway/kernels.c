@@ -166,8 +166,9 @@ int kernel_check_limits(const struct kernel *self, struct error *err) {
     return 0;
 }
 
-static int find_spec(const struct kernels *kernels, const char *name, const struct kernelspec **ret,
-                     struct error *err) {
+/* A refusal names only what the user (NULL: nobody in particular) may start. */
+static int find_spec(const struct kernels *kernels, const char *name, const char *user,
+                     const struct kernelspec **ret, struct error *err) {
     *ret = *name ? kernelspecs_find(kernels->specs, name) : NULL;
     if (*ret != NULL)
         return 0;
@@ -177,7 +178,8 @@ static int find_spec(const struct kernels *kernels, const char *name, const stru
     struct buffer known = {.limit = 512};
     const struct kernelspec *other;
     for (size_t i = 0; (other = kernelspecs_at(kernels->specs, i)) != NULL; i++)
-        if (buffer_printf(&known, "%s%s", known.length > 0 ? ", " : "", other->name) < 0)
+        if (kernelspec_refusal(other, user, &kernels->settings.users) == NULL &&
+            buffer_printf(&known, "%s%s", known.length > 0 ? ", " : "", other->name) < 0)
             break;
     error_set(err, ERROR_NOT_FOUND, "Kernel spec %.200s not found: known are %s", name,
               known.length > 0 ? buffer_text(&known) : "none");
@@ -193,7 +195,8 @@ static const char *request_text(const struct kernel *kernel, const char *member)
 static int check_policy(const struct kernel *kernel, const struct kernelspec *spec,
                         struct error *err) {
     const json_t *env = json_object_get(kernel->request, "env");
-    if (kernel_request_user(&kernel->kernels->settings, spec, env, err) < 0 ||
+    const char *verified = request_text(kernel, "verified");
+    if (kernel_request_user(&kernel->kernels->settings, spec, verified, env, err) < 0 ||
         kernel_request_provisioner(spec, err) < 0)
         return -1;
     return kernel_check_limits(kernel, err);
@@ -209,7 +212,8 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                .env = json_object_get(kernel->request, "env"),
                                .username = request_text(kernel, "username"),
                                .environment = environ};
-    if (find_spec(kernels, request_text(kernel, "name"), &spec, err) < 0 ||
+    const char *user = kernel_request_name(request_text(kernel, "verified"), plan.env);
+    if (find_spec(kernels, request_text(kernel, "name"), user, &spec, err) < 0 ||
         check_policy(kernel, spec, err) < 0 ||
         kernel_request_timeout(&kernels->settings, plan.env, &plan.launch_timeout_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request_text(kernel, "path"), plan.env,
@@ -249,6 +253,12 @@ static int choose_id(const struct kernels *kernels, const struct kernel_request 
 }
 
 /* All that can be wrong with the client's own words; makes the request that the kernel is started
+/* The name of a user with a token of his own; NULL for admins, and for the one user of a gateway
+ * without named tokens. */
+static const char *verified_user(const struct auth_identity *identity) {
+    return identity->verified && identity->role == AUTH_USER ? identity->name : NULL;
+}
+
  * from, now or again. */
 static int check_request(const struct kernels *kernels, const struct kernel_request *request,
                          const struct kernelspec **spec, json_t **ret, struct error *err) {
@@ -258,15 +268,14 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
     cleanup_free char *directory = NULL;
     int64_t timeout_ms;
     if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
+    const char *verified = verified_user(request->identity);
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
-        find_spec(kernels, name, spec, err) < 0)
+        find_spec(kernels, name, kernel_request_name(verified, env), spec, err) < 0)
         return -1;
-    const struct auth_identity *identity = request->identity;
-    *ret = json_pack("{s:s, s:O, s:s?, s:s}", "name", (*spec)->name, "env", env, "path",
-                     request->path, "username",
-                     identity->verified && identity->role == AUTH_USER ? identity->name
-                                                                       : kernels->user);
+    *ret = json_pack("{s:s, s:O, s:s?, s:s, s:s?}", "name", (*spec)->name, "env", env, "path",
+                     request->path, "username", verified ? verified : kernels->user, "verified",
+                     verified);
     if (*ret == NULL)
         return error_set(err, ERROR_INVALID, "path is not UTF-8");
     return 0;
@@ -283,9 +292,9 @@ static void fill_kernel(struct kernel *kernel, const struct kernel_request *requ
     const struct auth_identity *identity = request->identity;
     const char *claimed = json_string_value(
         json_object_get(json_object_get(kernel->request, "env"), "KERNEL_USERNAME"));
-    bool own = identity->verified && identity->role == AUTH_USER;
+    bool counts = claimed != NULL && verified_user(identity) == NULL;
     kernel_replace(&kernel->owner, identity->name);
-    kernel_replace(&kernel->user, own || claimed == NULL ? identity->name : claimed);
+    kernel_replace(&kernel->user, counts ? claimed : identity->name);
     kernel_replace(&kernel->name, spec->name);
     kernel_replace(&kernel->display_name, spec->display_name);
     kernel->session = json_is_object(request->session) ? json_deep_copy(request->session) : NULL;

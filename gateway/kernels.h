@@ -54,7 +54,7 @@ struct kernels_settings {
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */
     const char *log_level;
-    char *const *unauthorized_users, *const *authorized_users;
+    struct kernelspec_users users;
 };
 
 int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,

@@ -83,11 +83,11 @@ static const struct option_row table[] = {
                 "that passes Host on; * and ? allowed."),
     ROW("authorized-users", "ELARA_AUTHORIZED_USERS,EG_AUTHORIZED_USERS", OPTION_LIST,
         authorized_users, NULL, .group = ACCESS,
-        .help = "Values of KERNEL_USERNAME that may start kernels; empty: all."),
+        .help = "Users that may start kernels; empty: all. A user is the name of the client's own "
+                "token, else what it says to be KERNEL_USERNAME (docs/kernelspecs.md)."),
     ROW("unauthorized-users", "ELARA_UNAUTHORIZED_USERS,EG_UNAUTHORIZED_USERS", OPTION_LIST,
         unauthorized_users, "root", .group = ACCESS,
-        .help = "Values of KERNEL_USERNAME that may not. A request that names no user is not "
-                "concerned."),
+        .help = "Users that may not. A request of nobody in particular is not concerned."),
 
     ROW("kernelspec-dirs", "ELARA_KERNELSPEC_DIRS", OPTION_LIST, kernelspec_dirs, NULL,
         .flags = OPTION_RELOAD, .group = SPECS,

@@ -50,9 +50,17 @@ const struct kernelspec *kernelspecs_at(const struct kernelspecs *specs, size_t 
 /* Why this gateway cannot start it (a provisioner or process proxy it does not have), or NULL. A
  * malloc'ed sentence. */
 char *kernelspec_unsupported(const struct kernelspec *spec);
-/* The lists that the spec itself carries (config.unauthorized_users and authorized_users of its
- * process_proxy or kernel_provisioner): whole names, case counts, the first list wins. */
-bool kernelspec_allows_user(const struct kernelspec *spec, const char *user);
+
+/* The gateway's own lists of users: NULL-terminated, NULL or empty for none. */
+struct kernelspec_users {
+    char *const *authorized, *const *unauthorized;
+};
+/* Why `user` may not use it, the end of a sentence; NULL when the user may, or is NULL. Beside the
+ * gateway's lists counts what the spec itself carries (config.unauthorized_users and
+ * authorized_users of its process_proxy or kernel_provisioner): whole names, case counts. Who is in
+ * one unauthorized list is out; a spec's authorized_users stand in for the gateway's. */
+const char *kernelspec_refusal(const struct kernelspec *spec, const char *user,
+                               const struct kernelspec_users *gateway);
 
 /* metadata.elara.journal_bytes, the cap of its kernels' journals; 0 when it has none. Its limits
  * are those of the gateway's --journal-size. */
@@ -62,7 +70,8 @@ int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
 
 /* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference.
  * base_url ends with '/'. Only those that `user` may use; NULL: all. */
-json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user);
+json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user,
+                          const struct kernelspec_users *gateway);
 /* One {"name", "spec", "resources"}; name as the client typed it. argv, env, display_name,
  * language, interrupt_mode and metadata are always there, since clients drop a spec without
  * them. */

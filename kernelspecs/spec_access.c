@@ -69,16 +69,34 @@ static bool is_in(const json_t *list, const char *user) {
     return false;
 }
 
-bool kernelspec_allows_user(const struct kernelspec *spec, const char *user) {
+static bool is_named(char *const *names, const char *user) {
+    for (; names != NULL && *names != NULL; names++)
+        if (strcmp(*names, user) == 0)
+            return true;
+    return false;
+}
+
+const char *kernelspec_refusal(const struct kernelspec *spec, const char *user,
+                               const struct kernelspec_users *gateway) {
+    static const char by_spec[] = "its own list of users says so";
+    bool has_own = false;
+    if (user == NULL)
+        return NULL;
+    if (is_named(gateway->unauthorized, user))
+        return "the administrator lists the name as unauthorized (unauthorized-users)";
     for (size_t i = 0; i < STARTERS; i++) {
         const json_t *config = json_object_get(starter_stanza(spec, i), "config");
         const json_t *authorized = json_object_get(config, "authorized_users");
-        if (is_in(json_object_get(config, "unauthorized_users"), user))
-            return false;
-        if (!is_empty(authorized) && !is_in(authorized, user))
-            return false;
+        bool is_open = is_empty(authorized);
+        if (is_in(json_object_get(config, "unauthorized_users"), user) ||
+            (!is_open && !is_in(authorized, user)))
+            return by_spec;
+        has_own |= !is_open;
     }
-    return true;
+    bool is_open = gateway->authorized == NULL || *gateway->authorized == NULL;
+    return has_own || is_open || is_named(gateway->authorized, user)
+               ? NULL
+               : "the administrator lists other users as authorized (authorized-users)";
 }
 
 int64_t kernelspec_journal_bytes(const struct kernelspec *spec) {

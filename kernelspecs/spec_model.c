@@ -73,11 +73,12 @@ json_t *kernelspec_model(const struct kernelspecs *specs, const struct kernelspe
                      resource_urls(spec, base_url));
 }
 
-json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user) {
+json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user,
+                          const struct kernelspec_users *gateway) {
     json_t *models = json_object();
     const struct kernelspec *spec;
     for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++)
-        if (user == NULL || kernelspec_allows_user(spec, user))
+        if (kernelspec_refusal(spec, user, gateway) == NULL)
             json_object_set_new(models, spec->name,
                                 kernelspec_model(specs, spec, spec->name, base_url));
     return json_pack("{s:s, s:o}", "default", kernelspecs_default(specs), "kernelspecs", models);

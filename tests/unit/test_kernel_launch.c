@@ -25,8 +25,7 @@ static char *const star[] = {(char[]){"*"}, NULL};
 static const struct kernels_settings defaults = {
     .client_envs = nobody,
     .inherited_envs = nobody,
-    .unauthorized_users = nobody,
-    .authorized_users = nobody,
+    .users = {.authorized = nobody, .unauthorized = nobody},
     .launch_timeout_ms = 60000,
     .shutdown_wait_ms = 5000,
     .restart_limit = 5,
@@ -207,29 +206,38 @@ static void test_users(void **state) {
     struct kernelspec own = make_spec("{\"metadata\": {\"process_proxy\": {\"config\": "
                                       "{\"authorized_users\": \"bob, cy\","
                                       " \"unauthorized_users\": \"dan\"}}}}");
+    struct kernelspec array = make_spec("{\"metadata\": {\"kernel_provisioner\": {\"config\": "
+                                        "{\"authorized_users\": [\"bob\", \"cy\"]}}}}");
     struct kernels_settings settings = defaults;
-    settings.unauthorized_users = root_only;
-    settings.authorized_users = ann_only;
+    settings.users = (struct kernelspec_users){.authorized = ann_only, .unauthorized = root_only};
     const struct {
         const struct kernelspec *spec;
-        const char *user;
+        const char *verified, *claimed;
         int rc;
     } cases[] = {
-        {&plain, "root", -1}, {&plain, "ann", 0}, {&plain, "bob", -1},
-        {&plain, NULL, 0},    {&own, "root", -1}, {&own, "ann", -1},
-        {&own, "bob", 0},     {&own, "dan", -1},  {&own, "bo", -1},
+        {&plain, NULL, "root", -1}, {&plain, NULL, "ann", 0},  {&plain, NULL, "bob", -1},
+        {&plain, NULL, NULL, 0},    {&own, NULL, "root", -1},  {&own, NULL, "ann", -1},
+        {&own, NULL, "bob", 0},     {&own, NULL, "dan", -1},   {&own, NULL, "bo", -1},
+        {&array, NULL, "bob", 0},   {&array, NULL, "ann", -1}, {&plain, "bob", NULL, -1},
+        {&plain, "bob", "ann", -1}, {&plain, "ann", "bob", 0}, {&plain, "ann", "root", 0},
+        {&own, "ann", "bob", -1},   {&own, "bob", "ann", 0},   {&plain, "root", "ann", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err = {0};
         cleanup_json json_t *kept = json_object();
-        if (cases[i].user != NULL)
-            json_object_set_new(kept, "KERNEL_USERNAME", json_string(cases[i].user));
-        assert_int_equal(kernel_request_user(&settings, cases[i].spec, kept, &err), cases[i].rc);
-        if (cases[i].rc < 0) {
+        const char *verified = cases[i].verified;
+        if (cases[i].claimed != NULL)
+            json_object_set_new(kept, "KERNEL_USERNAME", json_string(cases[i].claimed));
+        int rc = kernel_request_user(&settings, cases[i].spec, verified, kept, &err);
+        if (rc != cases[i].rc)
+            fail_msg("case %zu: %d", i, rc);
+        if (rc < 0) {
             assert_int_equal(err.code, ERROR_DENIED);
-            assert_non_null(strstr(err.text, cases[i].user));
+            assert_non_null(strstr(err.text, verified ? verified : cases[i].claimed));
+            assert_true((strstr(err.text, "KERNEL_USERNAME") == NULL) == (verified != NULL));
         }
     }
+    json_decref(array.json);
     json_decref(plain.json);
     json_decref(own.json);
 }

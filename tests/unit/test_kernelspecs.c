@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+static const struct kernelspec_users no_users = {0};
+
 #define GOOD "{\"argv\": [\"python3\"], \"display_name\": \"Good\", \"language\": \"python\"}"
 
 struct place {
@@ -236,7 +238,7 @@ static void model_is_complete_and_keeps_what_it_does_not_know(void **state) {
     put(place->first, "k", "kernel.js", "js");
     put(place->first, "k", "script.py", "no resource");
     struct kernelspecs *specs = load(place);
-    json_t *model = kernelspecs_model(specs, "/base/", NULL);
+    json_t *model = kernelspecs_model(specs, "/base/", NULL, &no_users);
     json_t *expected = json_pack(
         "{s:s, s:{s:{s:s, s:{s:[s,s], s:{s:s}, s:s, s:s, s:s, s:{s:b, s:{}}, s:s, s:[n,f]},"
         "s:{s:s, s:s, s:s, s:s}}}}",
@@ -391,9 +393,9 @@ static void who_may_use_it(void **state) {
         put(place->first, "k", "kernel.json", text);
         struct kernelspecs *specs = load(place);
         const struct kernelspec *spec = kernelspecs_find(specs, "k");
-        if (kernelspec_allows_user(spec, rows[row].user) != rows[row].may)
+        if ((kernelspec_refusal(spec, rows[row].user, &no_users) == NULL) != rows[row].may)
             fail_msg("row %zu", row);
-        json_t *model = kernelspecs_model(specs, "/", rows[row].user);
+        json_t *model = kernelspecs_model(specs, "/", rows[row].user, &no_users);
         json_t *offered = json_object_get(model, "kernelspecs");
         assert_int_equal(json_object_size(offered), rows[row].may ? 1 : 0);
         json_decref(model);
