@@ -265,7 +265,8 @@ static void on_stopped(struct kernel *kernel, kernel_done *done, void *context,
 static void stop_without_link(struct kernel *kernel) {
     struct error err;
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
-    if (kernel->provision == NULL || ops->signal(kernel->provision, SIGTERM, &err) < 0)
+    /* Not SIGTERM, after which a launcher keeps what the kernel has said. */
+    if (kernel->provision == NULL || ops->signal(kernel->provision, SIGINT, &err) < 0)
         finish_soon(kernel);
     else
         wait_for_end(kernel, KERNEL_END_WAIT_MS);

@@ -292,6 +292,21 @@ static void reap(struct launcher *launcher) {
     }
 }
 
+/* SIGINT is a gateway's, which cannot reach us by the link: as the command. SIGTERM is anybody's: a
+ * machine or a container that shuts down sends it to everything. Nobody wanted the kernel's output
+ * to go, unless a shutdown is under way already. The second one hastens. */
+static void take_end_signal(struct launcher *launcher, const struct signalfd_siginfo *info) {
+    enum ending ending = info->ssi_signo == SIGINT || launcher->ending == ENDING_SHUTDOWN
+                             ? ENDING_SHUTDOWN
+                             : ENDING_TOLD;
+    log_info("signal %u from process %u: %s", info->ssi_signo, info->ssi_pid,
+             ending == ENDING_SHUTDOWN ? "shutting down" : "ending, what the kernel said is kept");
+    if (ending == ENDING_TOLD && launcher->ending != ending && launcher->policy.was_ready &&
+        launcher->process != NULL)
+        launcher_say_death(launcher, launcher_told_reason, false);
+    launcher_end(launcher, ending, launcher->ending == ending);
+}
+
 static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *context) {
     (void)loop;
     struct launcher *launcher = context;
@@ -301,8 +316,7 @@ static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *context) {
             reap(launcher);
             continue;
         }
-        log_info("signal %u from process %u: shutting down", info.ssi_signo, info.ssi_pid);
-        launcher_end(launcher, ENDING_SHUTDOWN, launcher->ending == ENDING_SHUTDOWN);
+        take_end_signal(launcher, &info);
     }
     link_server_flush(launcher->link);
     return 0;

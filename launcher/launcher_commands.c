@@ -49,7 +49,7 @@ static void run_interrupt(struct launcher *launcher, const json_t *members,
 static void run_restart(struct launcher *launcher, const json_t *members,
                         struct link_command *command) {
     (void)members;
-    if (launcher->phase == PHASE_STOPPING) {
+    if (launcher->phase == PHASE_STOPPING || launcher->ending == ENDING_TOLD) {
         refuse(command, ERROR_UNAVAILABLE, "The kernel is being shut down.");
         return;
     }

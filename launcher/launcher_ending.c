@@ -55,6 +55,8 @@ static void stuck(struct launcher *launcher) {
         return; /* goes on should it ever end */
     }
     launcher_answer(&launcher->shutdown_waiters, &err);
+    if (launcher->ending == ENDING_TOLD)
+        launcher_phase(launcher, EVENT_FAILED, "dead", launcher_told_reason);
     launcher_finish(launcher);
 }
 
@@ -131,7 +133,8 @@ static void sweep(struct launcher *launcher) {
         launcher_timer_set(launcher, &launcher->ending_timer, SWEEP_MS, on_sweep_timer);
         return;
     }
-    launcher_phase(launcher, EVENT_STOPPED, "shut down", NULL);
+    if (launcher->ending == ENDING_SHUTDOWN) /* else it is dead, with the reason */
+        launcher_phase(launcher, EVENT_STOPPED, "shut down", NULL);
     launcher_answer(&launcher->shutdown_waiters, NULL);
     launcher_finish(launcher);
 }
@@ -150,7 +153,7 @@ void launcher_ended(struct launcher *launcher) {
     enum ending ending = launcher->ending;
     launcher_timer_clear(launcher, &launcher->ending_timer);
     launcher->ending_step = STEP_ASK;
-    if (ending == ENDING_SHUTDOWN) {
+    if (ending == ENDING_SHUTDOWN || ending == ENDING_TOLD) {
         sweep(launcher);
         return;
     }

@@ -19,6 +19,10 @@
  * the channels were quiet for this long. */
 enum { SETTLE_MS = 20, SETTLE_ROUNDS_MAX = 50 };
 
+const char launcher_told_reason[] = "The kernel's launcher was told to end (SIGTERM), as when the "
+                                    "machine shuts down, and the kernel "
+                                    "ended with it.";
+
 static zloop_timer_fn on_relax_timer, on_probe_timer, on_launch_timer, on_settle_timer;
 
 int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
@@ -325,6 +329,15 @@ static void report_exit(struct launcher *launcher, const struct kernel_exit *exi
         link_server_exit(launcher->link, report);
 }
 
+void launcher_say_death(struct launcher *launcher, const char *reason, bool is_restarting) {
+    cleanup_free char *notice =
+        memory_printf("\n%s%s\n", reason,
+                      is_restarting ? " It is restarted: its variables are lost."
+                                    : " It is not started again by itself; restart it to go "
+                                      "on.");
+    launcher_say(launcher, notice);
+}
+
 /* What is said in the kernel's place. Clients differ in what they heed, so it comes in this order:
  *   1. stderr in the running cell, where the user looks. JupyterLab, VS Code and nbclient all
  *   show it.
@@ -337,12 +350,7 @@ static void report_exit(struct launcher *launcher, const struct kernel_exit *exi
  * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a
  * message of another session comes. */
 void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {
-    cleanup_free char *notice =
-        memory_printf("\n%s%s\n", reason,
-                      is_restarting ? " It is restarted: its variables are lost."
-                                    : " It is not started again by itself; restart it to go "
-                                      "on.");
-    launcher_say(launcher, notice);
+    launcher_say_death(launcher, reason, is_restarting);
     launcher_end_requests(launcher, "KernelDied", reason);
     launcher_say_status(launcher, is_restarting ? "restarting" : "dead");
 }
@@ -412,6 +420,17 @@ static void died(struct launcher *launcher, const struct kernel_exit *exit, cons
     }
 }
 
+/* The running cell was told before it was interrupted: what comes after its reply is not shown. */
+static void end_as_told(struct launcher *launcher, const struct kernel_exit *exit) {
+    if (launcher->policy.was_ready) {
+        launcher_end_requests(launcher, "KernelDied", launcher_told_reason);
+        launcher_say_status(launcher, "dead");
+    }
+    stay_dead(launcher, exit, launcher_told_reason, "", false);
+    launcher->ending = ENDING_TOLD;
+    launcher_ended(launcher);
+}
+
 static void process_ended(struct launcher *launcher) {
     kernel_output_drain(launcher->output, kernel_process_output_fd(launcher->process));
     if (launcher->watches_report)
@@ -422,6 +441,10 @@ static void process_ended(struct launcher *launcher) {
     cleanup_free char *output = kernel_output_tail(launcher->output);
     char reason[EXIT_REASON_SIZE];
     write_reason(launcher, &exit, output, reason);
+    if (launcher->ending == ENDING_TOLD) {
+        end_as_told(launcher, &exit);
+        return;
+    }
     if (launcher->ending != ENDING_RESTART && launcher->ending != ENDING_SHUTDOWN) {
         died(launcher, &exit, reason, output);
         return;

@@ -48,6 +48,8 @@ enum ending {
     ENDING_NONE,
     ENDING_RESTART,
     ENDING_SHUTDOWN,
+    ENDING_TOLD,    /* by a signal, as when the machine shuts down: the launcher ends, too, and the
+                       kernel stays dead */
     ENDING_TIMEOUT, /* it never answered */
 };
 
@@ -187,6 +189,9 @@ int launcher_kernel_prepare(struct launcher *launcher, struct error *err);
 void launcher_kernel_start(struct launcher *launcher);
 void launcher_kernel_exited(struct launcher *launcher, int wait_status);
 void launcher_kernel_check_ready(struct launcher *launcher);
+void launcher_say_death(struct launcher *launcher, const char *reason, bool is_restarting);
+/* It ended with its launcher, which was told to end. */
+extern const char launcher_told_reason[];
 void launcher_kernel_release(struct launcher *launcher);
 extern const struct kernel_channels_events launcher_channel_events;
 

@@ -445,7 +445,8 @@ bool launcher_take_request(void *context, session_number session, const void *da
     struct error err;
     bool is_absent = launcher->phase == PHASE_DEAD || launcher->ending == ENDING_SHUTDOWN ||
                      launcher->ending == ENDING_RESTART;
-    if (!is_absent && (launcher->phase != PHASE_READY || launcher->channels == NULL))
+    if (!is_absent && (launcher->phase != PHASE_READY || launcher->channels == NULL ||
+                       launcher->ending == ENDING_TOLD)) /* answered with the reason, soon */
         return false;
     if (kernel_message_parse(data, length, &message, &err) < 0) {
         refuse(launcher, err.text);

@@ -39,7 +39,8 @@ struct provisioner_watch {
 };
 
 enum provision_resume {
-    PROVISION_RESUME_BY_POLICY, /* the kernel is started again as after a death of its own */
+    PROVISION_RESUME_BY_POLICY, /* the kernel is started again as after a death of its own; one that
+                                   was dead stays so */
     PROVISION_RESUME_START,     /* somebody wants it started, even if it was dead */
     PROVISION_RESUME_DEAD,      /* it stays dead, its output is there to be read */
 };

@@ -362,8 +362,9 @@ static int check_resume(const struct provision *provision, const json_t *record,
     bool was_up = json_is_integer(json_object_get(record, "launcher_pid"));
     if (!provision->is_ended || provision->has_failed || !was_up)
         return error_set(err, ERROR_UNSUPPORTED, "its launcher did not come up the last time");
+    /* By policy, too, a dead one has to be told of: its launcher may have ended before we heard. */
     if (how != PROVISION_RESUME_START && !local_record_is_resumable(record) &&
-        (how != PROVISION_RESUME_DEAD || !local_record_is_dead(record)))
+        !local_record_is_dead(record))
         return error_set(err, ERROR_UNSUPPORTED, "the kernel had ended before its launcher");
     return 0;
 }

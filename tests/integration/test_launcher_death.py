@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 
 import pytest
 
@@ -253,3 +254,116 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
         assert ("sessions" if "sessions are garbage" in damage else "") in log
     kill_all(pid for pid in counting.children if is_alive(pid))
     assert connect(gateway, other).run_cell("print fine").text() == "fine\n"
+
+
+# SIGTERM, as everything gets when a machine, a container or a scope shuts down. Nobody wanted the output to go.
+
+TOLD = "The kernel's launcher was told to end (SIGTERM)"
+
+
+def tell_to_end(counting, signum=signal.SIGTERM):
+    for pid in counting.launchers:
+        os.kill(pid, signum)
+
+
+def check_told(counting):
+    """The reason stands in the running cell, before what the interrupt makes of it; both cells have an answer."""
+    texts = [m["content"].get("text", "") for m in counting.of(counting.running, "stream", "execute_reply")]
+    assert TOLD in "".join(texts[:-1]) and counting.of(counting.running, "execute_reply")[-1]["content"]["status"] == "error"
+    assert "It is restarted" not in "".join(texts)
+    [reply] = counting.of(counting.waiting, "execute_reply")
+    assert reply["content"]["status"] == "aborted"
+    wait_until(lambda: not any(map(is_alive, [*counting.children, *counting.kernels])), what="the end of all that the kernel had")
+
+
+def check_dead_with_its_output(gateway, kernel_id):
+    model = gateway.wait_for_state(kernel_id, "dead")
+    assert model["reason"].startswith(TOLD)
+    rows = wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}/journal").status_code == 200
+                      and read_journal(gateway, kernel_id), what="a launcher that serves the journal")
+    assert "line 20\\n" in json.dumps(rows)
+
+
+def check_goes_on_in_its_journal(gateway, kernel_id, connect):
+    assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+    gateway.wait_for_state(kernel_id, "idle")
+    assert connect(gateway, kernel_id).run_cell("print('x' in globals(), 6 * 7)").text() == "False 42\n"
+    text = json.dumps(read_journal(gateway, kernel_id))
+    assert "line 20\\n" in text and "False 42" in text
+    assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    assert not gateway.kernel_directory(kernel_id).exists()
+
+
+def test_launcher_told_to_end_while_a_gateway_is_there(begin, connect):
+    counting = begin()
+    gateway, kernel_id = counting.gateway, counting.kernel_id
+    tell_to_end(counting)
+    counting.collect()
+    check_told(counting)
+    check_dead_with_its_output(gateway, kernel_id)
+    assert not gateway.kernel_pids(kernel_id), "nothing is started while the machine goes down"
+    keeper = gateway.launcher_pids(kernel_id)
+    for pid in keeper:
+        os.kill(pid, signal.SIGTERM)  # nor is the reason lost with the launcher that keeps the output
+    wait_until(lambda: not any(map(is_alive, keeper)), what="the second launcher's end")
+    check_dead_with_its_output(gateway, kernel_id)
+    check_goes_on_in_its_journal(gateway, kernel_id, connect)
+
+
+def test_launcher_told_to_end_that_the_gateway_did_not_hear(begin, start_gateway, connect):
+    """It sees only that the process has ended, as when that is quicker than the launcher's last words."""
+    counting = begin()
+    counting.gateway.kill()
+    (counting.gateway.kernel_directory(counting.kernel_id) / "link").unlink()
+    gateway = start_gateway(home=counting.gateway.home)
+    tell_to_end(counting)
+    check_dead_with_its_output(gateway, counting.kernel_id)
+    check_goes_on_in_its_journal(gateway, counting.kernel_id, connect)
+
+
+def test_everything_told_to_end_while_no_gateway_is_there(begin, start_gateway, connect):
+    """What the system sends to the kernel itself may arrive first."""
+    counting = begin()
+    counting.gateway.kill()
+    for pid in counting.kernels:
+        os.kill(pid, signal.SIGTERM)
+    tell_to_end(counting)
+    wait_until(lambda: not any(map(is_alive, counting.launchers)), what="the launcher's end")
+    assert record_of(counting.gateway, counting.kernel_id)["phase"] == "dead"
+    counting.gateway = start_gateway(home=counting.gateway.home)
+    check_dead_with_its_output(counting.gateway, counting.kernel_id)
+    before, counting.seen = counting.seen, []
+    back = connect(counting.gateway, counting.kernel_id, session_id="user")
+    counting.collect(back)
+    counting.seen = [m for m in before if not is_repeated(m, counting.seen)] + counting.seen
+    check_told(counting)
+    check_goes_on_in_its_journal(counting.gateway, counting.kernel_id, connect)
+
+
+def test_launcher_told_to_end_before_its_kernel_answers(start_gateway, specs, connect):
+    specs.stub("silent", "--start-delay", "600000")
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("silent")["id"]
+    client = connect(gateway, kernel_id)
+    waiting = client.send_execute("print never")
+    wait_until(lambda: gateway.kernel_pids(kernel_id), what="the kernel's process")
+    [launcher] = wait_until(lambda: gateway.launcher_pids(kernel_id), what="its launcher")
+    os.kill(launcher, signal.SIGTERM)
+    assert gateway.wait_for_state(kernel_id, "dead")["reason"].startswith(TOLD)
+    assert TOLD in client.collect(waiting).everything()
+
+
+def test_gateway_that_does_not_reach_a_launcher_ends_it_for_good(start_gateway, specs):
+    specs.stub("stubborn", "--ignore-shutdown", "--ignore-sigint", "--ignore-sigterm")
+    first = start_gateway("--shutdown-wait", "2s")
+    kernel_id = first.start_kernel("stubborn")["id"]
+    first.wait_for_state(kernel_id, "idle")
+    first.kill()
+    (first.kernel_directory(kernel_id) / "link").unlink()
+    gateway = start_gateway(home=first.home)
+    deletion = threading.Thread(target=gateway.delete, args=(f"/api/kernels/{kernel_id}",), kwargs={"timeout": 60})
+    deletion.start()
+    wait_until(lambda: record_of(gateway, kernel_id)["phase"] == "stopping", what="the launcher's shutdown")
+    deletion.join()
+    assert gateway.get(f"/api/kernels/{kernel_id}").status_code == 404
+    assert not gateway.kernel_directory(kernel_id).exists()
