@@ -93,6 +93,7 @@ struct http_request {
     json_t *json;
     bool json_is_read;
     struct buffer headers; /* of the answer, given by http_reply_header */
+    const char *refusal;   /* for the access log: why it is refused; borrowed, until the answer */
     char address[HTTP_ADDRESS_SIZE];
     int64_t started_ms;
     void (*gone)(void *context);

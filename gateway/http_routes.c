@@ -175,12 +175,27 @@ static bool check_origin(struct http_request *request) {
     return false;
 }
 
+/* jupyter_server's GatewayKernelClient, on which nbclient and papermill run: it sets no header of
+ * its own on its WebSocket, so that to ask it for one leads nowhere. */
+static bool can_send_no_token(const struct http_request *request) {
+    return http_head_field(&request->head, "Upgrade") != NULL &&
+           http_head_field(&request->head, "User-Agent") == NULL &&
+           http_head_field(&request->head, "Authorization") == NULL &&
+           http_request_query(request, "token") == NULL;
+}
+
 static bool check_token(struct http_request *request) {
     struct error err;
     if (request->http->auth == NULL ||
         auth_check(request->http->auth, http_head_field(&request->head, "Authorization"),
                    http_request_query(request, "token"), &request->identity, &err) == 0)
         return true;
+    if (can_send_no_token(request))
+        error_set(&err, ERROR_DENIED,
+                  "no token was sent, and nbclient, nbconvert and papermill cannot send one on "
+                  "their WebSocket: start a second gateway for them, on loopback without a token "
+                  "and with a runtime-dir of its own (docs/security.md, Tokens)");
+    request->refusal = err.text; /* which never holds the token */
     http_reply_header(request, "WWW-Authenticate", "token");
     http_reply_error(request, 401, NULL, "%s", err.text);
     return false;

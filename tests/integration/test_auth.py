@@ -1,5 +1,6 @@
 """Tokens, named tokens and ownership."""
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -66,13 +67,29 @@ def test_websocket_without_the_token_is_401_and_says_why(guarded):
 
 
 def test_refusal_of_a_websocket_without_any_token_names_the_way_out(guarded):
-    """nbclient and papermill send none: whoever reads the answer learns what to do."""
+    """nbclient and papermill cannot send one: whoever reads the answer or the log learns what to do instead."""
     with guarded.kernel() as kernel_id:
-        answer = guarded.get(f"/api/kernels/{kernel_id}/channels",
-                             headers={"Authorization": "", "Connection": "Upgrade", "Upgrade": "websocket",
-                                      "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw=="})
-        assert answer.status_code == 401
-        assert "token" in answer.json()["message"].lower()
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            websocket.create_connection(guarded.base.replace("http", "ws") + f"/api/kernels/{kernel_id}/channels")
+        assert refused.value.status_code == 401
+        message = json.loads(refused.value.resp_body)["message"]
+        assert message.startswith("no token was sent, and nbclient, nbconvert and papermill cannot send one on their WebSocket")
+        assert "start a second gateway for them, on loopback without a token" in message and "docs/security.md" in message
+        assert f": {message}\n" in guarded.log()
+
+
+def test_log_says_why_a_token_was_refused_and_never_the_token(guarded):
+    """A client that can send one is told how; each refusal is one line."""
+    for headers, why in (({}, "no token was sent: send the header 'Authorization: token ...'"),
+                         ({"Authorization": "token wr0ng"}, "the token is not known"),
+                         ({"Authorization": "Basic wr0ng"}, "the Authorization header must be 'token ...' or 'Bearer ...'")):
+        start = len(guarded.log())
+        answer = guarded.get("/api/kernels?why", headers={"Authorization": None, **headers})
+        assert answer.status_code == 401 and answer.json()["message"].startswith(why)
+        lines = [line for line in guarded.log()[start:].splitlines() if "?why" in line]
+        assert len(lines) == 1 and lines[0].endswith(f"from 127.0.0.1: {answer.json()['message']}")
+    assert guarded.get("/api/kernels?token=wr0ng").status_code == 401
+    assert "wr0ng" not in guarded.log() and TOKEN not in guarded.log()
 
 
 def test_empty_token_header_is_fine_when_none_is_configured(gateway):
