@@ -12,9 +12,9 @@ enum {
     REQUEST_PATH_MAX = 4096,
 };
 
-/* The variables of a client that count (KERNEL_*, client_envs), checked; all others are dropped
- * without a word, since old notebook servers send their whole environment. env may be NULL. *ret is
- * a new reference, never NULL on success. */
+/* The variables of a client that count (KERNEL_*, client_envs), checked; all others must be texts
+ * too and are dropped without a word, since old notebook servers send their whole environment. env
+ * may be NULL. *ret is a new reference, never NULL on success. */
 int kernel_request_env(const struct kernels_settings *settings, const json_t *env, json_t **ret,
                        struct error *err);
 

@@ -41,8 +41,6 @@ static size_t count_characters(const char *text) {
 /* Shell syntax and lines: kernelspecs of JEG paste values into scripts and YAML, so such values
  * never get far enough to matter. */
 static int check_value(const char *name, const json_t *value, struct error *err) {
-    if (!json_is_string(value))
-        return error_set(err, ERROR_INVALID, "env: the value of %s must be a text", name);
     const char *text = json_string_value(value);
     if (strlen(text) != json_string_length(value))
         return error_set(err, ERROR_INVALID, "env: the value of %s contains a NUL", name);
@@ -66,6 +64,8 @@ int kernel_request_env(const struct kernels_settings *settings, const json_t *en
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)env, name, value) {
+        if (!json_is_string(value))
+            return error_set(err, ERROR_INVALID, "env: the value of %.255s must be a text", name);
         if (!is_kept(settings, name))
             continue;
         if (check_name(name, err) < 0 || check_value(name, value, err) < 0)

@@ -208,7 +208,8 @@ def test_deeply_nested_json_is_400(gateway):
 
 @pytest.mark.parametrize("environment, words", [
     ([], ["env"]), ("A=B", ["env"]), ({"KERNEL_A": 7}, ["KERNEL_A"]), ({"KERNEL_A": None}, ["KERNEL_A"]),
-    ({"KERNEL_A": ["x"]}, ["KERNEL_A"]), ({"KERNEL_A": "x" * 5000}, ["KERNEL_A"]),
+    ({"KERNEL_A": ["x"]}, ["KERNEL_A"]), *(({"FOO": value}, ["env", "FOO"]) for value in (7, None, True, ["x"], {})),
+    ({"KERNEL_A": "x" * 5000}, ["KERNEL_A"]),
     ({"KERNEL_A": "$(id)"}, ["KERNEL_A"]), ({"KERNEL_A": "`id`"}, ["KERNEL_A"]), ({"KERNEL_A": "a\nb"}, ["KERNEL_A"]),
     ({"KERNEL_A": "a\rb"}, ["KERNEL_A"]), ({"KERNEL_A": "a\0b"}, ["KERNEL_A", "NUL"]), ({"KERNEL_A=B": "x"}, ["KERNEL_A"]),
     ({"KERNEL_LAUNCH_TIMEOUT": "soon"}, ["KERNEL_LAUNCH_TIMEOUT"]),
@@ -216,6 +217,8 @@ def test_deeply_nested_json_is_400(gateway):
 ])
 def test_bad_env_is_400_and_named(gateway, environment, words):
     check_error(gateway.post("/api/kernels", json={"name": "stub", "env": environment}), 400, *words)
+    check_error(gateway.post("/api/sessions", json={"path": "p", "type": "file", "kernel": {"name": "stub", "env": environment}}),
+                400, *words)
 
 
 @pytest.mark.parametrize("field, value, code, word", [

@@ -65,6 +65,8 @@ static void test_env_is_checked(void **state) {
     expect_refused(&defaults, "\"KERNEL_X=1\"", "env must be an object");
     expect_refused(&defaults, "{\"KERNEL_X\": 5}", "KERNEL_X");
     expect_refused(&defaults, "{\"KERNEL_X\": null}", "KERNEL_X");
+    expect_refused(&defaults, "{\"FOO\": 7}", "FOO must be a text");
+    expect_refused(&defaults, "{\"KERNEL_X\": \"x\", \"FOO\": null}", "FOO must be a text");
     expect_refused(&defaults, "{\"KERNEL_X\": \"a$b\"}", "KERNEL_X contains a $");
     expect_refused(&defaults, "{\"KERNEL_X\": \"`id`\"}", "KERNEL_X contains a backtick");
     expect_refused(&defaults, "{\"KERNEL_X\": \"a\\nb\"}", "KERNEL_X contains a line break");
@@ -97,16 +99,16 @@ static void test_env_counts_characters(void **state) {
     assert_int_equal(json_object_size(kept), 1);
 }
 
-/* Old notebook servers send all they have: what does not count is not looked at. */
+/* Old notebook servers send all they have: no text that does not count is looked at. */
 static void test_other_variables_are_dropped(void **state) {
     (void)state;
     cleanup_json json_t *kept =
-        keep(&defaults, "{\"PATH\": \"$HOME\", \"X\": 5, \"=\": \"\", \"KERNEL_A\": \"1\","
+        keep(&defaults, "{\"PATH\": \"$HOME\", \"=\": \"\", \"KERNEL_A\": \"1\","
                         " \"MY_KERNEL_B\": \"2\", \"FOO\": \"3\"}");
     assert_int_equal(json_object_size(kept), 1);
     struct kernels_settings some = defaults;
     some.client_envs = foo_and_bar;
-    cleanup_json json_t *more = keep(&some, "{\"FOO\": \"3\", \"BAZ\": 1}");
+    cleanup_json json_t *more = keep(&some, "{\"FOO\": \"3\", \"BAZ\": \"`\"}");
     assert_int_equal(json_object_size(more), 1);
     cleanup_json json_t *none = NULL;
     assert_int_equal(kernel_request_env(&defaults, NULL, &none, NULL), 0);
