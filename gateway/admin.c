@@ -3,12 +3,13 @@
 #include "base/memory.h"
 #include "base/option.h"
 #include "base/text.h"
+#include "gateway/admin_settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GATEWAY_FLAGS "[--url URL] [--token-file FILE]"
+#define GATEWAY_FLAGS "[flags]"
 
 const struct admin_verb admin_verbs[] = {
     {"kernelspecs list", "[the gateway's flags]", "what a gateway with these settings offers",
@@ -35,11 +36,9 @@ static void print_help(FILE *out) {
     fputs("  elara help\n  elara --version\n\n"
           "Settings of the gateway (elara-gateway --help) count for the kernelspecs verbs: flags, "
           "ELARA_ and EG_\n"
-          "variables, --config. A running gateway is found by --url or ELARA_URL "
-          "(http://127.0.0.1:8888/); its\n"
-          "token is read from --token-file, or from ELARA_TOKEN, JUPYTER_GATEWAY_AUTH_TOKEN or "
-          "EG_AUTH_TOKEN.\n",
+          "variables, --config. The verbs that ask a running gateway take these flags:\n\n",
           out);
+    option_print_help(admin_settings_table(), out);
 }
 
 /* How many of argv's words, from argv[1] on, are the verb's; 0 when it is another one. */

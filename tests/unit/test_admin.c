@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/admin.h"
+#include "gateway/admin_settings.h"
 #include "gateway/auth.h"
 #include "gateway/http.h"
 
@@ -114,6 +115,10 @@ static void help_comes_from_the_table(void **state) {
     for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++) {
         assert_true(says(place, verb->words));
         assert_true(says(place, verb->help));
+    }
+    for (const struct option_row *row = admin_settings_table(); row->name != NULL; row++) {
+        assert_true(says(place, row->name));
+        assert_true(says(place, row->help));
     }
     assert_int_equal(call(place, "--version"), 0);
     assert_true(says(place, "elara " ELARA_VERSION "\n"));
