@@ -45,7 +45,7 @@ struct range {
 };
 
 void link_rebuild_init(struct link_session *session) {
-    cursor_trail_reset(&session->trail, clock_monotonic_ms(), session->slot->cursor);
+    cursor_trail_reset(&session->trail, clock_monotonic_ms(), session->slot->sure);
     session->unsure_to = session->slot->sent_max;
 }
 
@@ -53,9 +53,12 @@ void link_rebuild_advance(struct link_attachment *attachment, uint64_t seq) {
     struct link_session *session = attachment->session;
     if (attachment->rebuild == NULL && seq > attachment->start)
         attachment->is_unproved = false;
-    if (!attachment->is_unproved &&
-        session->slot->cursor > cursor_trail_at(&session->trail, INT64_MAX))
-        cursor_trail_move(&session->trail, clock_monotonic_ms(), session->slot->cursor);
+    if (attachment->is_unproved ||
+        session->slot->cursor <= cursor_trail_at(&session->trail, INT64_MAX))
+        return;
+    int64_t now_ms = clock_monotonic_ms();
+    cursor_trail_move(&session->trail, now_ms, session->slot->cursor);
+    session->slot->sure = cursor_trail_at(&session->trail, now_ms - session->unsure_ms);
 }
 
 static void widen(struct range *range, const struct link_session *session, uint64_t from,
@@ -71,6 +74,7 @@ static void widen(struct range *range, const struct link_session *session, uint6
 static void remember(struct link_session *session, struct range range, int64_t now_ms) {
     cursor_trail_reset(&session->trail, now_ms, range.from);
     session->unsure_to = range.to;
+    session->slot->sure = range.from;
 }
 
 void link_rebuild_end(struct link_attachment *attachment) {

@@ -89,6 +89,7 @@ struct link_session {
     struct link_server *server;
     struct cursor_trail trail; /* how far it surely was: never beyond the cursor */
     uint64_t unsure_to;        /* behind the trail, up to here, it may have arrived or not */
+    int64_t unsure_ms;         /* the longest of those who were attached since somebody was */
     uint64_t suspect;          /* the message that was under way at the last broken end; 0: none */
     unsigned suspect_ends;     /* and at how many before it, in a row */
     uint64_t skipped[SESSION_SKIPPED_MAX]; /* messages that are not sent to it any more; a ring */
@@ -238,8 +239,8 @@ int link_session_write_lost(struct link_server *server, struct bytes parent_head
                             struct journal_lost lost);
 
 /* link_rebuild.c */
-/* A session begins, at its slot's cursor: nothing before it is unsure, what was sent behind it
- * is. */
+/* A session begins, or goes on after another launcher's death: up to its slot's `sure` nothing is
+ * unsure, what was sent behind it is. */
 void link_rebuild_init(struct link_session *session);
 /* Of a new client connection, behind ATTACHED. is_known: the session was here before. */
 void link_rebuild_start(struct link_attachment *attachment, bool is_known);

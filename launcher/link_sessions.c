@@ -123,7 +123,8 @@ static struct link_session *create_session(struct link_server *server, const cha
     session->server = server;
     session->number = ++server->last_session;
     session->slot = session_file_take(server->session_file, session->number, id);
-    session->slot->cursor = session->slot->sent_max = journal_last(server->journal); /* live */
+    session->slot->cursor = session->slot->sent_max = session->slot->sure =
+        journal_last(server->journal); /* live */
     link_rebuild_init(session);
     name_session(session, id);
     return session;
@@ -140,6 +141,8 @@ static void restore_session(struct link_server *server, struct session_slot *slo
         slot->sent_max = last;
     if (slot->cursor > slot->sent_max)
         slot->cursor = slot->sent_max;
+    if (slot->sure > slot->cursor)
+        slot->sure = slot->cursor;
     link_rebuild_init(session);
     for (size_t i = 0; i < SESSION_GATEWAYS_MAX; i++)
         slot->gateways[i].accepted = slot->gateways[i].received; /* what waited is answered */
@@ -306,6 +309,8 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->left = UINT64_MAX;
     attachment->position = attachment->last_sent = attachment->start =
         resumed ? session->slot->cursor : journal_last(server->journal);
+    if (list_is_empty(&session->attachments) || wish->unsure_ms > session->unsure_ms)
+        session->unsure_ms = wish->unsure_ms;
     add_to_peer(peer, attachment);
     list_append(&session->attachments, &attachment->node);
     server->attachment_count++;
@@ -369,7 +374,6 @@ void link_session_detach(struct link_attachment *attachment, const char *reason)
     list_append(&peer->server->attachments_gone, &attachment->node);
     if (reason != NULL && !peer->is_gone) /* its gateway logs why */
         emit_detached(peer, attachment->number, reason);
-    }
 }
 
 void link_sessions_reap(struct link_server *server) {

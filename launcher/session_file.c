@@ -1,6 +1,8 @@
 #include "launcher/session_file.h"
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -8,6 +10,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,7 +18,13 @@
 
 #define LOG_AREA "launcher/session_file"
 
-enum { VERSION = 1, HEADER_SIZE = 64, GROWTH = 4096 };
+enum {
+    VERSION = 2,
+    HEADER_SIZE = 64,
+    GROWTH = 4096,
+    FIRST_VERSION = 1,
+    FIRST_SLOT_SIZE = offsetof(struct session_slot, sure),
+};
 
 static const char file_magic[8] = {'E', 'L', 'R', 'A', 'S', 'E', 'S', 'S'};
 
@@ -27,6 +36,7 @@ struct file_header {
 };
 _Static_assert(sizeof(struct file_header) == HEADER_SIZE, "the format says 64");
 _Static_assert(sizeof(struct session_slot) % 8 == 0, "slots follow each other aligned");
+_Static_assert((int)FIRST_SLOT_SIZE == 416, "as version 1 wrote them");
 
 /* The whole of its largest size is mapped at once, so that slots never move; only the part that has
  * blocks is touched. */
@@ -105,9 +115,9 @@ static void unmap_file(struct session_file *file) {
     file->slots = 0;
 }
 
-/* How many slots the file of an earlier launcher has; -1 when it is none of ours. A new file has
- * none. */
-static ssize_t count_old(const struct session_file *file) {
+/* How many slots the file of an earlier launcher has; -1 when it is none of that version. A new file
+ * has none. */
+static ssize_t count_old(const struct session_file *file, uint32_t version, size_t slot_size) {
     struct stat status;
     if (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode))
         return -1;
@@ -118,12 +128,12 @@ static ssize_t count_old(const struct session_file *file) {
         return -1; /* a copy may have holes, one that was cut off ends within a slot */
     struct file_header header;
     memcpy(&header, file->map, sizeof header);
-    if (memcmp(header.magic, file_magic, sizeof header.magic) != 0 || header.version != VERSION ||
-        header.slot_size != sizeof(struct session_slot))
+    if (memcmp(header.magic, file_magic, sizeof header.magic) != 0 || header.version != version ||
+        header.slot_size != slot_size)
         return -1;
     if (fstat(file->fd, &status) < 0)
         return -1;
-    size_t slots = ((size_t)status.st_size - HEADER_SIZE) / sizeof(struct session_slot);
+    size_t slots = ((size_t)status.st_size - HEADER_SIZE) / slot_size;
     return (ssize_t)(slots < file->slots_max ? slots : file->slots_max);
 }
 
@@ -143,18 +153,46 @@ static void clear_broken(const struct session_file *file, const char *path) {
                     broken);
 }
 
-static bool begin(struct session_file *file) {
+static struct file_header make_header(void) {
     struct file_header header = {.version = VERSION, .slot_size = sizeof(struct session_slot)};
     memcpy(header.magic, file_magic, sizeof header.magic);
+    return header;
+}
+
+static bool begin(struct session_file *file) {
+    struct file_header header = make_header();
     if (!grow(file))
         return false;
     memcpy(file->map, &header, sizeof header);
     return true;
 }
 
+/* The file of version 1, if it is one, makes room for one of ours with the same sessions: whenever
+ * we are killed, one of them is there. -1: errno, and it stays. */
+static int convert_first(struct session_file *file, const char *path) {
+    ssize_t slots = count_old(file, FIRST_VERSION, FIRST_SLOT_SIZE);
+    if (slots <= 0)
+        return 0;
+    cleanup_buffer struct buffer converted = {0};
+    struct file_header header = make_header();
+    buffer_append(&converted, &header, sizeof header);
+    for (ssize_t i = 0; i < slots; i++) {
+        struct session_slot slot = {.sure = 0};
+        memcpy(&slot, file->map + HEADER_SIZE + i * FIRST_SLOT_SIZE, FIRST_SLOT_SIZE);
+        buffer_append(&converted, &slot, sizeof slot);
+    }
+    if (file_write(path, converted.data, converted.length, 0600, NULL) < 0)
+        return -1;
+    unmap_file(file);
+    return map_file(file, path);
+}
+
 /* A file that is not ours makes room for one that is. */
 static int open_file(struct session_file *file, const char *path) {
-    ssize_t old = map_file(file, path) < 0 ? -1 : count_old(file);
+    bool is_mapped = map_file(file, path) == 0;
+    if (is_mapped && convert_first(file, path) < 0)
+        return -1;
+    ssize_t old = is_mapped ? count_old(file, VERSION, sizeof(struct session_slot)) : -1;
     if (old < 0) {
         log_warning("%s: this is no file of sessions; it is replaced, clients go on live", path);
         unmap_file(file);

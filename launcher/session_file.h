@@ -1,14 +1,15 @@
 /* What the launcher has to know of a client's session after its own death: up to where it has
- * received, and which requests it has handed in. One mapped file (0600) beside the journal, so that
- * moving a cursor is a store in memory and yet survives SIGKILL. Without room on the disk, or with
- * a file that cannot be used, slots are plain memory: told once in the log, and the sessions work
- * until the launcher ends.
+ * received, and was there to read, and which requests it has handed in. One mapped file (0600)
+ * beside the journal, so that moving a cursor is a store in memory and yet survives SIGKILL. Without
+ * room on the disk, or with a file that cannot be used, slots are plain memory: told once in the
+ * log, and the sessions work until the launcher ends.
  *
  *   header  64 bytes: "ELRASESS" | u32 version | u32 size of a slot | zero
  *   slots   struct session_slot end to end; one whose checksum is wrong is free
  *
  * In the machine's byte order: the file never leaves its machine. It grows by pages, whose blocks
- * are allocated before they are written. */
+ * are allocated before they are written. A file of version 1, whose slots end behind their id, is
+ * replaced by one of this version: nothing in it is sure. */
 #pragma once
 
 #include <stddef.h>
@@ -33,6 +34,7 @@ struct session_slot {
     uint32_t checksum; /* of number and id, which never change */
     struct session_gateway gateways[SESSION_GATEWAYS_MAX];
     char id[SESSION_ID_SIZE];
+    uint64_t sure; /* never beyond cursor: up to it the client was certainly there to read */
 };
 
 /* Opens or makes the file; path NULL: plain memory. Never fails. slots_max: further ones are plain

@@ -1,12 +1,15 @@
 """Whatever breaks, and however often within one cell: in the end it shows what an undisturbed run shows."""
+import json
+import os
 import random
 import re
 import select
+import signal
 
 import pytest
 
 from support.notebook import Notebook
-from support.processes import wait_until
+from support.processes import is_alive, wait_until
 from support.proxy import Proxy
 
 TORNADO = "Tornado/6.4.1"  # a notebook server
@@ -167,6 +170,60 @@ def test_progress_that_clears_its_output(gateway):
 @pytest.mark.parametrize("code,check", [(COUNTING, check_counting), (PROGRESS, check_progress)], ids=["counting", "progress"])
 def test_notebook_server_that_reads_for_nobody(gateway, code, check):
     check(run_disturbed(gateway, code, ["swallowed", "swallowed", "cut", "killed"], 6, 3, user_agent=TORNADO))
+
+
+ENDLESS = """
+import time
+for i in range(10**6):
+    print("line", i, flush=True)
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize("is_gone_first", [True, False], ids=["connection first", "launcher first"])
+def test_launcher_is_killed_and_the_notebook_server_had_read_for_nobody(gateway, is_gone_first):
+    """What it had swallowed is still unsure for the launcher that goes on."""
+    with gateway.kernel("python3") as kernel_id, Proxy(gateway.port) as proxy:
+        notebook = Notebook(gateway, kernel_id, through=proxy, timeout=60, user_agent=TORNADO)
+        notebook.client.kernel_info(60)
+        msg_id, cell = notebook.execute(ENDLESS)
+        assert notebook.read(cell, 50)
+        proxy.swallow()
+        proxy.wait_swallowed()
+
+        def is_lost():
+            return gateway.model(kernel_id)["connections"] == 0
+        if is_gone_first:
+            notebook.reset()
+            wait_until(is_lost, what="the connection's end")
+        kill_launcher(gateway, kernel_id)
+        gateway.wait_for_state(kernel_id, "idle")
+        if not is_gone_first:
+            notebook.reset()
+            wait_until(is_lost, what="the connection's end")
+        notebook.connect()
+        assert notebook.read(cell)
+        assert cell.clears == 1 and notebook.renderer.strays == []
+        lines = cell.text().splitlines()
+        assert lines == [f"line {i}" for i in range(len(lines))]
+        assert cell.text() == kept_text(gateway, kernel_id, msg_id) and len(lines) > 50
+        assert [reply["status"] for reply in cell.replies] == ["error"]
+        assert "launcher was killed by signal 9" in cell.text("stderr")
+
+
+def kill_launcher(gateway, kernel_id):
+    pids = gateway.launcher_pids(kernel_id)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, pids)), what="the launcher's end")
+
+
+def kept_text(gateway, kernel_id, msg_id):
+    """What the launcher has of the cell's output."""
+    rows = map(json.loads, gateway.get(f"/api/kernels/{kernel_id}/journal?limit=100000").text.splitlines())
+    return "".join(row["content"]["text"] for row in rows if row.get("parent_header", {}).get("msg_id") == msg_id
+                   and row["header"]["msg_type"] == "stream" and row["content"]["name"] == "stdout")
 
 
 @pytest.mark.parametrize("user_agent", ["elara-tests", TORNADO])

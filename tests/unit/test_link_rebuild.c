@@ -1,6 +1,7 @@
 /* What a client that comes back is shown anew: cells of which it is unsure what arrived, and
  * nothing else. */
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "link_cells.h"
 
@@ -214,6 +215,80 @@ static void test_a_notebook_server_may_have_swallowed_what_it_acknowledged(void 
     peer_destroy(peer);
 }
 
+/* The launcher is killed, and another one goes on from its files, as they are now. */
+static struct peer *start_anew(struct world *world, struct peer *peer) {
+    cleanup_free char *path = memory_printf("%s/sessions", world->directory);
+    cleanup_buffer struct buffer sessions = {0};
+    assert_int_equal(file_read(path, 1 << 20, &sessions, NULL), 0);
+    peer_destroy(peer);
+    link_server_destroy(&world->server);
+    assert_int_equal(file_write(path, sessions.data, sessions.length, 0600, NULL), 0);
+    world_start(world, NULL);
+    return gateway(world, "g", "\"rebuild\"");
+}
+
+static void expect_whole_cell(struct peer *peer, uint16_t number, uint64_t last) {
+    expect(peer, number, REPEAT, 0, 'a', "clear_output");
+    expect(peer, number, REPEAT, 1, 'a', "status");
+    for (uint64_t seq = 2; seq <= last; seq++)
+        expect(peer, number, REPEAT, seq, 'a', "stream");
+}
+
+static void test_what_was_swallowed_outlives_the_launcher(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, PROXY_MS);
+    ack(peer, 1, 3);
+    peer = start_anew(world, peer); /* while it is attached */
+    assert_int_equal(attach(peer, 1, "s", PROXY_MS, false), 3);
+    say(world, 'a', "stream", "{}");
+    expect(peer, 1, STREAM, 4, 'a', "stream");
+    ack(peer, 1, 4);
+    peer = start_anew(world, peer); /* again, and now its client is a new one */
+    assert_int_equal(attach(peer, 1, "s", PROXY_MS, true), 4);
+    expect_whole_cell(peer, 1, 4);
+    peer_expect_nothing(peer);
+    detach(peer, 1, "{\"left\": 4, \"broken\": false}");
+    peer = start_anew(world, peer); /* after it has left */
+    assert_int_equal(attach(peer, 1, "s", PROXY_MS, true), 4);
+    expect_whole_cell(peer, 1, 4);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+}
+
+static void test_what_was_unsure_outlives_the_launcher(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    ack(peer, 1, 3);
+    detach(peer, 1, "{\"left\": 3, \"broken\": true, \"sure\": 1}");
+    peer = start_anew(world, peer);
+    attach(peer, 1, "s", 0, true);
+    expect_whole_cell(peer, 1, 3);
+    peer = start_anew(world, peer); /* nothing says that the rebuild arrived */
+    attach(peer, 1, "s", 0, true);
+    expect_whole_cell(peer, 1, 3);
+    say(world, 'a', "stream", "{}");
+    expect(peer, 1, STREAM, 4, 'a', "stream");
+    ack(peer, 1, 4); /* and this does */
+    peer = start_anew(world, peer);
+    attach(peer, 1, "s", 0, true);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+}
+
+static void test_what_was_sure_is_sure_after_the_launcher(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    ack(peer, 1, 3);
+    for (int has_left = 0; has_left < 2; has_left++) {
+        if (has_left)
+            detach(peer, 1, "{\"left\": 3, \"broken\": false}");
+        peer = start_anew(world, peer);
+        attach(peer, 1, "s", 0, true);
+        peer_expect_nothing(peer);
+    }
+    peer_destroy(peer);
+}
+
 static void test_a_cell_without_its_beginning_is_not_cleared(void **state) {
     struct world *world = *state;
     struct peer *peer = begin(world, 0);
@@ -380,6 +455,9 @@ int main(void) {
         test_server(test_repeats_count_and_prove_nothing),
         test_server(test_the_window_holds_a_rebuild_back),
         test_server(test_a_notebook_server_may_have_swallowed_what_it_acknowledged),
+        test_server(test_what_was_swallowed_outlives_the_launcher),
+        test_server(test_what_was_unsure_outlives_the_launcher),
+        test_server(test_what_was_sure_is_sure_after_the_launcher),
         test_server(test_a_cell_without_its_beginning_is_not_cleared),
         test_server(test_a_direct_client_that_fell_silent_is_unsure_since_then),
         test_server(test_a_newcomer_sees_what_runs),

@@ -73,6 +73,7 @@ static void test_stores_survive_sigkill(void **state) {
         }
         first->cursor = 41;
         first->sent_max = 43;
+        first->sure = 40;
         first->left_us = 5;
         first->gateways[1] = (struct session_gateway){.gateway = 9, .received = 3, .accepted = 2};
         session_file_drop(file, gone);
@@ -89,6 +90,7 @@ static void test_stores_survive_sigkill(void **state) {
     assert_int_equal(slot->number, 7);
     assert_int_equal(slot->cursor, 41);
     assert_int_equal(slot->sent_max, 43);
+    assert_int_equal(slot->sure, 40);
     assert_int_equal(slot->left_us, 5);
     assert_int_equal(session_gateway_find(slot, 9)->received, 3);
     assert_null(session_gateway_find(slot, 10));
@@ -145,6 +147,54 @@ static void test_it_may_end_anywhere(void **state) {
     }
 }
 
+/* As version 1 wrote it: its slots end behind the id. */
+static void write_first_version(const struct buffer *now, size_t length) {
+    enum { FIRST_SIZE = 416, NOW_SIZE = sizeof(struct session_slot), PAGE = 4096 };
+    uint8_t first[2 * PAGE] = {0};
+    static const uint32_t version_and_size[] = {1, FIRST_SIZE};
+    memcpy(first, now->data, 64);
+    memcpy(first + 8, version_and_size, sizeof version_and_size);
+    for (size_t i = 0; (i + 1) * FIRST_SIZE <= sizeof first - 64; i++)
+        memcpy(first + 64 + i * FIRST_SIZE, now->data + 64 + i * NOW_SIZE, FIRST_SIZE);
+    assert_int_equal(file_write(path, first, length, 0600, NULL), 0);
+}
+
+static void test_the_first_version_is_read(void **state) {
+    (void)state;
+    enum { SESSIONS = 12 };
+    fill(SESSIONS);
+    cleanup_buffer struct buffer now = {0};
+    assert_int_equal(file_read(path, 1 << 20, &now, NULL), 0);
+    static const size_t lengths[] = {8192, 64 + SESSIONS * 416, 64 + SESSIONS * 416 - 5};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        write_first_version(&now, lengths[i]);
+        for (size_t opened = 0; opened < 2; opened++) { /* and then it is one of now */
+            struct session_file *file = session_file_open(path, SLOTS_MAX);
+            assert_int_equal(count(file), SESSIONS + opened);
+            for (uint32_t number = 1; number <= SESSIONS; number++) {
+                char id[16];
+                snprintf(id, sizeof id, "s%u", number);
+                const struct session_slot *slot = find(file, id);
+                if (slot == NULL)
+                    abort();
+                assert_int_equal(slot->number, number);
+                assert_int_equal(slot->cursor, number);
+                assert_int_equal(slot->sure, 0); /* nothing was */
+            }
+            struct session_slot *slot =
+                opened == 0 ? session_file_take(file, 50, "new") : find(file, "new");
+            if (slot == NULL)
+                abort();
+            assert_int_equal(slot->sure, opened);
+            slot->sure = 1;
+            session_file_close(file);
+        }
+    }
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+}
+
 static void test_without_a_file_it_is_memory(void **state) {
     (void)state;
     struct session_file *file = session_file_open("/nonexistent/sessions", SLOTS_MAX);
@@ -185,6 +235,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_stores_survive_sigkill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_any_byte_may_be_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(test_it_may_end_anywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_first_version_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_a_file_it_is_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_no_such_file_is_replaced, setup, teardown),
     };
