@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"
+#include "gateway/kernel_launch.h"
 #include "gateway/session_adoption.h"
 #include "gateway/sessions.h"
 
@@ -35,6 +36,16 @@ static int read_kernel(const json_t *body, struct wish *ret, struct error *err) 
     return 0;
 }
 
+/* A path is a name to us, of a file that need not be there. But a kernel may be started for it, now
+ * or by a later PATCH, so none may lead out of the root directory. */
+static int check_wish(const struct wish *wish, struct error *err) {
+    if (wish->path != NULL && wish->path[0] == '\0')
+        return error_set(err, ERROR_INVALID, "path: must not be empty");
+    if (wish->type != NULL && wish->type[0] == '\0')
+        return error_set(err, ERROR_INVALID, "type: must not be empty");
+    return wish->path != NULL ? kernel_request_path(wish->path, err) : 0;
+}
+
 static int read_wish(struct http_request *request, struct wish *ret, struct error *err) {
     json_t *body = NULL;
     if (http_request_json(request, &body, err) < 0)
@@ -50,7 +61,7 @@ static int read_wish(struct http_request *request, struct wish *ret, struct erro
         return -1;
     const json_t *notebook = json_object_get(body, "notebook"); /* the form before Notebook 5 */
     if (!json_is_object(notebook))
-        return 0;
+        return check_wish(ret, err);
     const char *path, *name;
     if (api_take_text(notebook, "path", SESSION_PATH_MAX, &path, err) < 0 ||
         api_take_text(notebook, "name", SESSION_NAME_MAX, &name, err) < 0)
@@ -60,7 +71,7 @@ static int read_wish(struct http_request *request, struct wish *ret, struct erro
         ret->type = "notebook";
     }
     ret->name = ret->name != NULL ? ret->name : name;
-    return 0;
+    return check_wish(ret, err);
 }
 
 /* The session's kernel, or NULL when the client may not know of the session. */
@@ -200,7 +211,7 @@ static void post_session(struct gateway *gateway, struct http_request *request) 
     struct wish wish = {0};
     const struct session *session = NULL;
     int failed = read_wish(request, &wish, &err);
-    if (failed == 0 && (wish.path == NULL || wish.path[0] == '\0'))
+    if (failed == 0 && wish.path == NULL)
         failed = error_set(&err, ERROR_INVALID, "Missing field in JSON data: path");
     if (failed == 0 && wish.type == NULL)
         failed = error_set(&err, ERROR_INVALID, "Missing field in JSON data: type");
@@ -320,8 +331,6 @@ static int check_change(struct gateway *gateway, const struct wish *wish,
                         const struct session *session, struct error *err) {
     if (wish->path == NULL)
         return 0;
-    if (wish->path[0] == '\0')
-        return error_set(err, ERROR_INVALID, "path: must not be empty");
     const struct session *other = sessions_find_path(gateway->sessions, session->owner, wish->path);
     if (other != NULL && other != session) /* before a kernel is started for it */
         return error_set(err, ERROR_EXISTS, "path: '%.200s' has a session already: %s", wish->path,

@@ -22,6 +22,10 @@ int kernel_request_env(const struct kernels_settings *settings, const json_t *en
 int kernel_request_timeout(const struct kernels_settings *settings, const json_t *kept,
                            int64_t *ret_ms, struct error *err);
 
+/* Does path (of a directory or a file, "/" or not in front) stay below the root directory, whether
+ * it is there or not? Else ERROR_INVALID. */
+int kernel_request_path(const char *path, struct error *err);
+
 /* Where the kernel starts: path below the root directory (or its nearest parent that is there),
  * else KERNEL_WORKING_DIR, else the root directory. *ret is malloc'ed. */
 int kernel_request_directory(const struct kernels_settings *settings, const char *path,

@@ -123,6 +123,11 @@ static int normalise(const char *path, char **ret, struct error *err) {
     return 0;
 }
 
+int kernel_request_path(const char *path, struct error *err) {
+    cleanup_free char *below = NULL;
+    return normalise(path, &below, err);
+}
+
 static bool is_directory(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);

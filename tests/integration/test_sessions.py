@@ -100,6 +100,39 @@ def test_post_with_a_bad_member_is_400_and_names_it(gateway, body, field):
     check_error(gateway.post("/api/sessions", json=body), 400, field)
 
 
+BAD_MEMBERS = [({"path": path}, "path") for path in ("", "../../../x", "..", "a/../../b.ipynb", "/../x", 7, "p" * 5000)]
+BAD_MEMBERS += [({"type": kind}, "type") for kind in ("", 7, "t" * 100)] + [({"notebook": {"path": "../x"}, "path": None}, "path")]
+
+
+@pytest.mark.parametrize("body, field", BAD_MEMBERS)
+def test_bad_path_or_type_is_400_however_it_comes(gateway, session, kernel, body, field):
+    whole = {"path": str(uuid.uuid4()), "type": "notebook"} | body
+    one = f"/api/sessions/{session['id']}"
+    before = gateway.get("/api/sessions").json()
+    for answer in (gateway.post("/api/sessions", json=whole | {"kernel": {"name": "stub"}}),
+                   gateway.post("/api/sessions", json=whole | {"kernel": {"id": kernel}}),
+                   gateway.request("PATCH", one, json=body),
+                   gateway.request("PATCH", one, json=body | {"kernel": {"name": "stub-message"}})):
+        check_error(answer, 400, field)
+    assert [(one["id"], one["path"]) for one in gateway.get("/api/sessions").json()] == [(one["id"], one["path"]) for one in before]
+    assert gateway.get(one).json()["kernel"]["id"] == session["kernel"]["id"]
+
+
+@pytest.mark.parametrize("kind", ["notebook", "console", "file", "x-anything"])
+@pytest.mark.parametrize("path", ["n.ipynb", "no/such/directory/n.ipynb", "/absolute/n.ipynb", "a/../b.ipynb", "./n.ipynb", "..n.ipynb",
+                                  "a/", "RTC:a/n.ipynb", "a/console-1-4f2a", "größe ☃.ipynb"])
+def test_usual_paths_and_types_are_kept_as_they_are(gateway, session, path, kind):
+    path = f"{path}-{uuid.uuid4()}"
+    answer = gateway.post("/api/sessions", json={"path": path, "type": kind, "name": "", "kernel": {"name": "stub"}})
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["path"], answer.json()["type"], answer.json()["name"]) == (path, kind, "")
+    gateway.delete(f"/api/sessions/{answer.json()['id']}")
+    answer = gateway.request("PATCH", f"/api/sessions/{session['id']}", json={"path": path, "type": kind, "name": ""})
+    assert answer.status_code == 200 and (answer.json()["path"], answer.json()["type"]) == (path, kind)
+    answer = gateway.request("PATCH", f"/api/sessions/{session['id']}", json={"kernel": {"name": "stub-message"}})
+    assert answer.status_code == 200, "a path that was accepted is one to start a kernel for"
+
+
 def test_post_with_an_unknown_kernelspec_says_so(gateway):
     answer = gateway.post("/api/sessions", json={"path": "u", "type": "notebook", "kernel": {"name": "cobol"}})
     assert answer.status_code in (404, 501) and "cobol" in answer.text
