@@ -96,6 +96,35 @@ char *text_repair(const char *text) {
     return copy;
 }
 
+/* Bytes of the bad sequence at data: as many as a good one could have begun with, at least one. */
+static size_t bad_sequence_length(const uint8_t *data, size_t length) {
+    uint8_t first = data[0];
+    if (first < 0xE0 || first > 0xF4 || length < 2)
+        return 1;
+    uint8_t least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    uint8_t most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (data[1] < least || data[1] > most)
+        return 1;
+    return first >= 0xF0 && length > 2 && (data[2] & 0xC0) == 0x80 ? 3 : 2;
+}
+
+int text_append_readable(struct buffer *out, const void *data, size_t length) {
+    const uint8_t *bytes = data;
+    size_t copied = 0, at = 0;
+    while (at < length) {
+        size_t step = sequence_length(bytes + at, length - at);
+        if (step == 0) {
+            if (buffer_append(out, bytes + copied, at - copied) < 0 ||
+                buffer_append_text(out, "\xEF\xBF\xBD") < 0)
+                return -1;
+            step = bad_sequence_length(bytes + at, length - at);
+            copied = at + step;
+        }
+        at += step;
+    }
+    return buffer_append(out, bytes + copied, length - copied);
+}
+
 size_t text_utf8_floor(const char *data, size_t length, size_t max) {
     if (length <= max)
         return length;

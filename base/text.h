@@ -1,6 +1,7 @@
 /* Text: checked comparison, parsing, UTF-8, ids. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -23,6 +24,11 @@ bool text_is_utf8(const void *data, size_t length);
 /* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and
  * cut-off messages. */
 char *text_repair(const char *text);
+
+/* Appends the text with U+FFFD for each bad sequence of bytes (the Unicode Standard, "U+FFFD
+ * Substitution of Maximal Subparts"), as browsers and Python's "replace" read it. -1 at out's
+ * limit, with a part of it appended. */
+int text_append_readable(struct buffer *out, const void *data, size_t length);
 
 /* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
 size_t text_utf8_floor(const char *data, size_t length, size_t max);

@@ -46,6 +46,7 @@ struct client {
     struct unanswered unanswered;
     struct buffer request;
     bool paused;
+    bool unreadable_logged;
     bool is_proxy; /* a notebook server: it may read for a browser that is gone */
     struct loop_task free_task;
 };
@@ -135,11 +136,16 @@ static void send_frame(void *context, bool binary, const void *data, size_t leng
 static void write_message(struct client *client, const void *data, size_t length) {
     struct kernel_message message;
     struct error err;
-    if (kernel_message_parse(data, length, &message, &err) < 0)
-        log_warning("kernel %s: a message is dropped: %s",
-                    client->kernel ? kernel_id(client->kernel) : "?", err.text);
-    else
-        client_dialect_write(&client->dialect, &message, send_frame, client);
+    const char *id = client->kernel ? kernel_id(client->kernel) : "?";
+    if (kernel_message_parse(data, length, &message, &err) < 0) {
+        log_warning("kernel %s: a message is dropped: %s", id, err.text);
+    } else if (client_dialect_write(&client->dialect, &message, send_frame, client, &err) < 0 &&
+               !client->unreadable_logged) { /* a kernel may send many of them */
+        client->unreadable_logged = true;
+        log_warning("kernel %s: sent what is no JSON: a client is given it repaired, or a notice "
+                    "in its place; this is logged once for each client: %s",
+                    id, err.text);
+    }
 }
 
 static void standin_say(void *context, const void *message, size_t length) {

@@ -18,7 +18,6 @@ struct client_dialect {
     size_t frame_max; /* 0 = no limit */
     char told[64];    /* msg_id of the last cell that was told that buffers are missing */
     struct buffer frame;
-    struct buffer content;
 };
 
 /* By what the upgrade request offers and who it says it is. */
@@ -26,8 +25,10 @@ void client_dialect_init(struct client_dialect *dialect, const struct http_reque
                          size_t gateway_client_max);
 void client_dialect_free(struct client_dialect *dialect);
 
-/* Hands the message on as frames this client can take: none (it cannot be written at all: logged),
- * one, or several. */
+/* Hands the message on as frames this client can take, one or several; v1 carries it as it is. A
+ * legacy client is given U+FFFD for what is no UTF-8. What cannot be JSON all the same, or is nested
+ * too deep, is replaced: a reply by an error, a status by its state alone, any other by a notice on
+ * stderr in its cell. -1 in both cases, with err naming the part: for a log line. */
 typedef void client_frame(void *context, bool binary, const void *data, size_t length);
-void client_dialect_write(struct client_dialect *dialect, const struct kernel_message *message,
-                          client_frame *send, void *context);
+int client_dialect_write(struct client_dialect *dialect, const struct kernel_message *message,
+                         client_frame *send, void *context, struct error *err);

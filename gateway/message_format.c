@@ -1,5 +1,6 @@
 #include "gateway/message_format.h"
 
+#include "base/text.h"
 #include "gateway/json_slice.h"
 
 #include <endian.h>
@@ -379,5 +380,22 @@ int message_to_legacy_binary(const struct kernel_message *message, struct buffer
         if (part.length > 0)
             append(out, part);
     }
+    return 0;
+}
+
+int message_repair(const struct kernel_message *message, struct buffer *out,
+                   struct kernel_message *ret) {
+    *ret = *message;
+    struct bytes *parts[] = {&ret->header, &ret->parent_header, &ret->metadata, &ret->content};
+    enum { PART_COUNT = sizeof parts / sizeof parts[0] };
+    size_t starts[PART_COUNT + 1];
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        starts[i] = out->length;
+        if (text_append_readable(out, parts[i]->data, parts[i]->length) < 0)
+            return -1;
+    }
+    starts[PART_COUNT] = out->length;
+    for (size_t i = 0; i < PART_COUNT; i++) /* now that `out` moves no more */
+        *parts[i] = (struct bytes){out->data + starts[i], starts[i + 1] - starts[i]};
     return 0;
 }

@@ -24,9 +24,14 @@ int message_from_client(enum message_format format, bool binary, const uint8_t *
 /* One message as legacy text ({"header", "msg_id", "msg_type", "parent_header", "metadata",
  * "content", "buffers": [], "channel"}), appended to `out`; its buffers, if any, are left out.
  * Sliced, not parsed: the kernel's JSON bytes stay as they are. Invalid UTF-8 or JSON parts that
- * are no objects: ERROR_INVALID. */
+ * are no objects: ERROR_INVALID, naming the part. */
 int message_to_legacy_text(const struct kernel_message *message, struct buffer *out,
                            struct error *err);
 /* The same with buffers: big-endian u32 count, offsets, JSON, buffers. */
 int message_to_legacy_binary(const struct kernel_message *message, struct buffer *out,
                              struct error *err);
+
+/* The message with U+FFFD in its JSON parts for what is no UTF-8. They are put into `out`, which ret
+ * then points into; its buffers are the message's. -1 only at out's limit. */
+int message_repair(const struct kernel_message *message, struct buffer *out,
+                   struct kernel_message *ret);

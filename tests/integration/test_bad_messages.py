@@ -186,27 +186,71 @@ SHAPE = "parts are missing, too many, or not JSON objects"
 
 
 @pytest.mark.parametrize("code, warning", [
-    ("badjson", SHAPE), ("missingparts", SHAPE), ("hugeparts 2000", SHAPE), ("badhmac", "its signature is wrong"), ("badutf8", None),
+    ("badjson", SHAPE), ("missingparts", SHAPE), ("hugeparts 2000", SHAPE), ("badhmac", "its signature is wrong"),
     ("status thinking", 'execution_state "thinking"')])
 @pytest.mark.parametrize("v1", [False, True], ids=["legacy", "v1"])
 def test_kernel_that_sends_rubbish_keeps_its_clients(gateway, kernel, connect, code, warning, v1):
     client = connect(gateway, kernel, v1=v1)
     msg_id = client.send_execute(f"print before\n{code}\nprint after")
-    texts, unreadable = [], 0
+    texts = []
     while not texts or texts[-1] != "after\n":
-        try:
-            message = client.receive()
-        except UnicodeDecodeError:
-            unreadable += 1
-            continue
+        message = client.receive()
         assert message["content"].get("execution_state", "busy") in ("starting", "busy", "idle"), "JupyterLab throws at any other"
         if message["parent_header"].get("msg_id") == msg_id and message["header"]["msg_type"] == "stream":
             texts.append(message["content"]["text"])
     assert texts == ["before\n", "after\n"]
-    assert unreadable == (v1 and code == "badutf8"), "v1 passes a kernel's own bytes on; JSON text cannot hold these"
     assert client.run_cell("print next").text() == "next\n"
     log = (gateway.kernel_directory(kernel) / "launcher.log").read_text()
     assert log.count(" WARNING ") == (warning is not None) and (warning or "") in log
+
+
+def unreadable_logged(gateway, start):
+    return [line for line in gateway.log()[start:].splitlines() if "sent what is no JSON" in line]
+
+
+@pytest.mark.parametrize("user_agent", ["a legacy client", None], ids=["legacy", "notebook server"])
+def test_text_of_a_kernel_that_is_no_utf8_is_repaired(gateway, kernel, connect, user_agent):
+    """U+FFFD for each bad sequence, as Enterprise Gateway's clients are given it."""
+    start = len(gateway.log())
+    client = connect(gateway, kernel, user_agent=user_agent)
+    for _ in range(3):
+        cell = client.run_cell("print before\nbroken utf8\nprint after\nbrokenreply utf8")
+        assert cell.text() == "before\nbad \ufffd\ufffd\nafter\n"
+        assert (cell.reply["status"], cell.reply["evalue"]) == ("error", "bad \ufffd\ufffd")
+    assert client.run_cell("print next").text() == "next\n"
+    lines = unreadable_logged(gateway, start)
+    assert len(lines) == 1 and f"WARNING gateway/channels: kernel {kernel}: " in lines[0] and "not UTF-8" in lines[0], lines
+    connect(gateway, kernel).run_cell("broken utf8")
+    assert len(unreadable_logged(gateway, start)) == 2, "the other client's own line"
+
+
+@pytest.mark.parametrize("kind, why", [("deep", "content: byte 516: nested too deep"), ("json", "content: byte 9: expected a value")])
+def test_message_of_a_kernel_that_json_cannot_hold_is_told_of(gateway, kernel, connect, kind, why):
+    start = len(gateway.log())
+    client = connect(gateway, kernel)
+    cell = client.run_cell(f"print before\nbroken {kind}\nprint after\nbrokenreply {kind}")
+    assert cell.text() == "before\nafter\n"
+    assert cell.text("stderr") == f"The kernel's stream message was left out: it cannot be sent as JSON ({why}).\n"
+    assert (cell.reply["status"], cell.reply["ename"]) == ("error", "MessageUnreadable")
+    assert cell.reply["evalue"] == f"The kernel's execute_reply message was left out: it cannot be sent as JSON ({why}).\n"
+    assert client.run_cell("print next").text() == "next\n"
+    assert len(unreadable_logged(gateway, start)) == 1
+
+
+def test_v1_passes_on_what_is_no_utf8(gateway, kernel, connect):
+    """A binary frame may hold it, and JupyterLab's decoder puts U+FFFD there itself."""
+    start = len(gateway.log())
+    client = connect(gateway, kernel, v1=True)
+    client.send_execute("broken utf8\nbrokenreply utf8")
+    unreadable = []
+    while len(unreadable) < 2:
+        try:
+            client.receive()
+        except UnicodeDecodeError:
+            unreadable.append(client.last[1])
+    assert all(b"bad \xff\xfe" in frame for frame in unreadable)
+    assert client.run_cell("print next").text() == "next\n"
+    assert unreadable_logged(gateway, start) == []
 
 
 def test_forged_message_is_dropped_counted_and_logged_once(gateway, kernel, connect):

@@ -129,6 +129,37 @@ static void repairs_what_is_not_utf8(void **state) {
     }
 }
 
+/* What Python makes of them: bytes.decode("utf8", "replace"). */
+static void replaces_bad_sequences(void **state) {
+    (void)state;
+#define R "\xEF\xBF\xBD"
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"fine \xC3\xA9", "fine \xC3\xA9"},
+        {"\xFF\xFEx\x80", R R "x" R},
+        {"\xC3\"", R "\""}, /* what follows is not swallowed */
+        {"\xC0\xAF", R R},
+        {"\xE2\x82", R},
+        {"\xE2\x82x\xE2\x28\xA1", R "x" R "(" R},
+        {"\xF0\x9F\x90", R},
+        {"\xF0\x9F\x90\xF0\x9F\x90\x9F", R "\xF0\x9F\x90\x9F"},
+        {"\xF0\x9F\"", R "\""},
+        {"\xE0\x80\x80", R R R},
+        {"\xED\xA0\x80", R R R},
+        {"\xF0\x8F\xBF", R R R},
+        {"\xF4\x90\x80\x80", R R R R},
+        {"\xF5\x80", R R},
+    };
+#undef R
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cleanup_buffer struct buffer out = {0};
+        assert_int_equal(text_append_readable(&out, rows[i][0], strlen(rows[i][0])), 0);
+        assert_string_equal(buffer_text(&out), rows[i][1]);
+    }
+    cleanup_buffer struct buffer small = {.limit = 4};
+    assert_int_equal(text_append_readable(&small, "\xFF\xFF", 2), -1);
+}
+
 static void cuts_between_characters(void **state) {
     (void)state;
     const char *text = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x90\x9F"; /* 1, 2, 3 and 4 bytes */
@@ -192,6 +223,7 @@ int main(void) {
         cmocka_unit_test(parses_whole_numbers_alone),
         cmocka_unit_test(knows_utf8),
         cmocka_unit_test(repairs_what_is_not_utf8),
+        cmocka_unit_test(replaces_bad_sequences),
         cmocka_unit_test(cuts_between_characters),
         cmocka_unit_test(writes_hex_and_ids),
         cmocka_unit_test(knows_kernel_ids),

@@ -380,6 +380,31 @@ static void test_what_a_kernel_must_not_send(void **state) {
     refuse_kernel("", "{}", "header: is empty");
 }
 
+static void test_repair(void **state) {
+    (void)state;
+    struct buffer store = {0}, out = {0}, text = {0};
+    struct kernel_message repaired;
+    struct kernel_message message =
+        from_kernel(&store, "{\"msg_id\":\"\xC3\",\"msg_type\":\"a\"}", "{\"a\":\"\xFF\xFE\"}");
+    buffer_append_text(&out, "before"); /* appended, not overwritten */
+    assert_int_equal(message_repair(&message, &out, &repaired), 0);
+    assert_bytes(repaired.header, "{\"msg_id\":\"\xEF\xBF\xBD\",\"msg_type\":\"a\"}");
+    assert_bytes(repaired.parent_header, "{\"msg_id\":\"p\"}");
+    assert_bytes(repaired.metadata, "{}");
+    assert_bytes(repaired.content, "{\"a\":\"\xEF\xBF\xBD\xEF\xBF\xBD\"}");
+    assert_int_equal(repaired.channel, CHANNEL_IOPUB);
+    assert_int_equal(repaired.buffer_count, 2);
+    assert_bytes(kernel_message_buffer(&repaired, 0), "one");
+    assert_int_equal(message_to_legacy_text(&repaired, &text, NULL), 0);
+    assert_int_equal(message_to_legacy_binary(&repaired, &text, NULL), 0);
+    struct buffer small = {.limit = 40};
+    assert_int_equal(message_repair(&message, &small, &repaired), -1);
+    buffer_free(&small);
+    buffer_free(&store);
+    buffer_free(&out);
+    buffer_free(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_keeps_the_clients_bytes),
@@ -395,6 +420,7 @@ int main(void) {
         cmocka_unit_test(test_to_legacy_text),
         cmocka_unit_test(test_to_legacy_binary),
         cmocka_unit_test(test_what_a_kernel_must_not_send),
+        cmocka_unit_test(test_repair),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

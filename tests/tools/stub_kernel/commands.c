@@ -220,10 +220,25 @@ static int run_bad_json(struct stub *stub, const char *arguments) {
     return 0;
 }
 
-static int run_bad_utf8(struct stub *stub, const char *arguments) {
-    (void)arguments;
-    stub_send_text(stub, IOPUB, stub->running, "stream",
-                   "{\"name\":\"stdout\",\"text\":\"bad \xff\xfe\"}");
+/* Contents that begin and end as an object does, for a stream as for a reply. */
+static const char *broken_content(const char *kind) {
+#define TEN(text) text text text text text text text text text text
+    if (strcmp(kind, "utf8") == 0)
+        return "{\"name\":\"stdout\",\"text\":\"bad \xff\xfe\\n\",\"status\":\"error\","
+               "\"ename\":\"StubError\",\"evalue\":\"bad \xff\xfe\",\"traceback\":[]}";
+    if (strcmp(kind, "deep") == 0) /* 1,000 levels */
+        return "{\"a\":" TEN(TEN(TEN("["))) TEN(TEN(TEN("]"))) "}";
+    return "{\"name\": nonsense}";
+#undef TEN
+}
+
+static int run_broken(struct stub *stub, const char *kind) {
+    stub_send_text(stub, IOPUB, stub->running, "stream", broken_content(kind));
+    return 0;
+}
+
+static int run_broken_reply(struct stub *stub, const char *kind) {
+    stub->broken_reply = broken_content(kind);
     return 0;
 }
 
@@ -265,7 +280,8 @@ static const struct {
     {"badhmac", run_bad_hmac},
     {"missingparts", run_missing_parts},
     {"badjson", run_bad_json},
-    {"badutf8", run_bad_utf8},
+    {"broken", run_broken}, /* broken utf8, deep or json: a stream output */
+    {"brokenreply", run_broken_reply},
     {"status", run_status},
     {"mute", run_mute}, /* mute N: iopub for the rest of this request and N - 1 more */
 };
@@ -307,5 +323,11 @@ void stub_execute(struct stub *stub, struct request *request) {
         json_object_set_new(reply, "evalue", json_string("the command failed"));
         json_object_set_new(reply, "traceback", json_array());
     }
-    stub_send_json(stub, SHELL, request, "execute_reply", reply);
+    if (stub->broken_reply != NULL) {
+        stub_send_text(stub, SHELL, request, "execute_reply", stub->broken_reply);
+        stub->broken_reply = NULL;
+        json_decref(reply);
+    } else {
+        stub_send_json(stub, SHELL, request, "execute_reply", reply);
+    }
 }

@@ -65,6 +65,7 @@ struct stub {
     bool was_interrupted;
     long mute_requests;           /* this and the next ones: nothing of theirs goes out on iopub */
     const char *broken_signature; /* used instead of the true one, for one message */
+    const char *broken_reply;     /* content of the running request's reply; NULL: a good one */
     struct request *running;
     struct {
         bool no_reply, xpub, ignore_sigint, ignore_sigterm, ignore_shutdown;
