@@ -51,15 +51,6 @@ int buffer_printf(struct buffer *buffer, const char *format, ...) {
     return 0;
 }
 
-void buffer_consume(struct buffer *buffer, size_t length) {
-    if (length >= buffer->length) {
-        buffer->length = 0;
-        return;
-    }
-    memmove(buffer->data, buffer->data + length, buffer->length - length);
-    buffer->length -= length;
-}
-
 void buffer_clear(struct buffer *buffer) {
     buffer->length = 0;
 }

@@ -19,8 +19,7 @@ int buffer_printf(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int buffer_reserve(struct buffer *buffer, size_t more); /* room for `more` bytes behind length */
 
-void buffer_consume(struct buffer *buffer, size_t length); /* drops bytes from the front */
-void buffer_clear(struct buffer *buffer);                  /* keeps the memory */
+void buffer_clear(struct buffer *buffer); /* keeps the memory */
 void buffer_free(struct buffer *buffer);
 
 /* The bytes with a NUL behind them, valid until the next change. */

@@ -85,7 +85,6 @@ const char *http_request_header(const struct http_request *request, const char *
 /* True when a header of that name has `token` in its comma-separated list; exact: case matters. */
 bool http_request_header_lists(const struct http_request *request, const char *name,
                                const char *token, bool exact);
-const char *http_request_address(const struct http_request *request); /* of the client, for logs */
 const struct auth_identity *http_request_identity(const struct http_request *request);
 const char *http_base_url(const struct http_request *request);
 /* True for a notebook server's gateway client (User-Agent "Tornado/..."). */

@@ -116,10 +116,6 @@ const struct auth_identity *http_request_identity(const struct http_request *req
     return request->identity;
 }
 
-const char *http_request_address(const struct http_request *request) {
-    return request->address;
-}
-
 const char *http_base_url(const struct http_request *request) {
     return request->http->settings.base_url;
 }

@@ -588,7 +588,3 @@ void link_server_flush(struct link_server *server) {
 uint64_t link_server_last(const struct link_server *server) {
     return journal_last(server->journal);
 }
-
-size_t link_server_attachments(const struct link_server *server) {
-    return server->attachment_count;
-}

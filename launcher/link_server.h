@@ -77,4 +77,3 @@ void link_server_result(struct link_command *command, json_t *result, const stru
 void link_server_flush(struct link_server *server);
 uint64_t
 link_server_last(const struct link_server *server); /* 0: nothing is known of earlier messages */
-size_t link_server_attachments(const struct link_server *server);

@@ -13,10 +13,9 @@ static void echo(struct http_request *request, void *context) {
     const char *bare = http_request_query(request, "1699999999");
     http_reply_header(request, "X-Given", "a\r\nX-Forged: b");
     http_reply_json(request, 200,
-                    json_pack("{s:s, s:s?, s:s?, s:s?, s:s?, s:s}", "path",
-                              http_request_path(request), "id", http_request_param(request, "id"),
-                              "rest", http_request_param(request, "rest"), "query", query, "bare",
-                              bare, "from", http_request_address(request)));
+                    json_pack("{s:s, s:s?, s:s?, s:s?, s:s?}", "path", http_request_path(request),
+                              "id", http_request_param(request, "id"), "rest",
+                              http_request_param(request, "rest"), "query", query, "bare", bare));
 }
 
 static void take(struct http_request *request, void *context) {

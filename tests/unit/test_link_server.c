@@ -129,7 +129,7 @@ static void test_strangers_are_reset(void **state) {
     peer_send(peer);
     peer_expect_nothing(peer); /* two who reset each other would never end */
     assert_int_equal(world->command_count, 0);
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
     peer_destroy(peer);
 }
 
@@ -138,12 +138,12 @@ static void test_a_second_hello_ends_attachments(void **state) {
     struct peer *peer = peer_welcomed(world, "g");
     peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
     peer_attach(peer, 2, NULL, WINDOW, "live", NULL, NULL);
-    assert_int_equal(link_server_attachments(world->server), 2);
+    assert_int_equal(world->server->attachment_count, 2);
     peer_json(peer, LINK_HELLO, 0, 0,
               "{\"version\":1,\"gateway\":\"g\",\"kernel_id\":\"kernel-1\"}");
     peer_send(peer);
     peer_expect(peer, LINK_WELCOME, 0);
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
     publish_now(world, 0, "{}", 0);
     peer_expect_nothing(peer);
     peer_destroy(peer);
@@ -156,7 +156,7 @@ static void test_a_gateway_that_connects_again_leaves_nothing_behind(void **stat
     peer_attach(first, 1, "s", WINDOW, "cursor", NULL, NULL);
     struct peer *second = peer_welcomed(world, "g");
     assert_int_equal(world->server->peer_count, 2);
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
     peer_expect_nothing(other);
     peer_u64(first, LINK_ACK, 1, 0, 0);
     peer_send(first);
@@ -175,7 +175,7 @@ static void test_a_silent_connection_is_forgotten(void **state) {
     assert_int_equal(world->server->peer_count, 1);
     link_server_run_deadlines(world->server, now + LINK_FORGET_AFTER_MS + 1);
     assert_int_equal(world->server->peer_count, 0);
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
     publish_now(world, 0, "\"missed\"", 0);
     peer_u64(peer, LINK_ACK, 1, 0, 0);
     peer_send(peer);
@@ -252,7 +252,7 @@ static void test_bad_attaches_get_the_reason(void **state) {
     peer_json(peer, LINK_ATTACH, 0, 0, "{\"session_id\":null,\"window\":1,\"from\":\"live\"}");
     peer_send(peer);
     assert_non_null(strstr(frame_text(peer_expect(peer, LINK_DETACHED, 0)), "attachment: 0"));
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
     assert_int_equal(map_count(world->server->sessions), 0);
     large[length + 255] = '\0';
     memset(large + length, 'y', 255);
@@ -265,15 +265,15 @@ static void test_the_same_number_again_replaces(void **state) {
     struct peer *peer = peer_welcomed(world, "g");
     for (uint16_t number = 40; number > 0; number--) /* in no order that helps */
         peer_attach(peer, (uint16_t)(number * 7 % 41), NULL, WINDOW, "live", NULL, NULL);
-    assert_int_equal(link_server_attachments(world->server), 40);
+    assert_int_equal(world->server->attachment_count, 40);
     peer_attach(peer, 7, NULL, WINDOW, "live", NULL, NULL);
-    assert_int_equal(link_server_attachments(world->server), 40);
+    assert_int_equal(world->server->attachment_count, 40);
     peer_frame(peer, LINK_DETACH, 7, 0, NULL, 0);
     peer_frame(peer, LINK_DETACH, 7, 0, NULL, 0);
     peer_frame(peer, LINK_DETACH, 999, 0, NULL, 0);
     peer_send(peer);
     peer_expect_nothing(peer);
-    assert_int_equal(link_server_attachments(world->server), 39);
+    assert_int_equal(world->server->attachment_count, 39);
     publish_now(world, 0, "{}", 0);
     for (uint16_t number = 1; number <= 40; number++)
         if (number != 7)
@@ -351,7 +351,7 @@ static void expect_reset(struct world *world, struct peer *peer, unsigned *malfo
     peer_expect(peer, LINK_RESET, 0);
     peer_expect_nothing(peer);
     assert_int_equal(world->server->malformed, ++*malformed);
-    assert_int_equal(link_server_attachments(world->server), 0);
+    assert_int_equal(world->server->attachment_count, 0);
 }
 
 static void test_malformed_batches_are_dropped_whole(void **state) {
