@@ -71,8 +71,9 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
     return kernel;
 }
 
-static void on_found(void *context, const char *id, json_t *record) {
+static void on_found(void *context, const char *id, json_t *record, bool is_served) {
     struct kernels *kernels = context;
+    (void)is_served; /* adopt() looks for itself */
     if (!text_is_kernel_id(id) || map_get(kernels->by_id, id) != NULL)
         return;
     make_found(kernels, id, record, true);
@@ -90,22 +91,27 @@ static void adopt(struct kernel *kernel) {
     kernel_adoption_settled(kernel);
 }
 
-/* One that was dead without a launcher, and that another gateway has started in a new place. */
+static bool is_unserved(const struct kernel *kernel) {
+    return kernel->status.phase == KERNEL_DEAD && kernel->provision != NULL && kernel->has_ended &&
+           !kernel->is_restarting && !kernel->is_stopping;
+}
+
+/* One that was dead without a launcher, and to which another gateway has given one. If the record
+ * does not say yet what becomes of it, the launcher will. */
 static void follow(struct kernel *kernel, const json_t *record) {
-    if (kernel->status.phase != KERNEL_DEAD || kernel->provision == NULL || !kernel->has_ended ||
-        kernel->is_restarting || kernel->is_stopping || record == NULL || is_dead(record))
-        return;
+    log_info("kernel %s: another gateway has started it again", kernel->id);
     kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
-    kernel->has_ended = false;
-    kernel_post(kernel, KERNEL_EVENT_START);
+    kernel->has_ended = kernel->is_spawned = false;
+    if (record != NULL && !is_dead(record))
+        kernel_post(kernel, KERNEL_EVENT_START);
     adopt(kernel);
 }
 
 /* Another gateway has started it, or our own has, which is known. */
-static void on_other_found(void *context, const char *id, json_t *record) {
+static void on_other_found(void *context, const char *id, json_t *record, bool is_served) {
     struct kernels *kernels = context;
     struct kernel *known = map_get(kernels->by_id, id);
-    if (known != NULL)
+    if (known != NULL && is_served && is_unserved(known))
         follow(known, record);
     if (kernels->searching || known != NULL)
         return;
@@ -144,9 +150,19 @@ void kernels_on_found(struct kernels *kernels, void (*found)(void *context, stru
     kernels->found_context = context;
 }
 
+bool kernel_is_taken_up(struct kernel *kernel) {
+    const struct kernels *kernels = kernel->kernels;
+    if (!is_unserved(kernel) || kernels->provisioner->ops->look == NULL)
+        return false;
+    kernels->provisioner->ops->look(kernels->provisioner, kernel->id);
+    return !is_unserved(kernel);
+}
+
 struct kernel *kernels_look_for(struct kernels *kernels, const char *id) {
     const struct provisioner_ops *ops = kernels->provisioner->ops;
     struct kernel *kernel = kernels_find(kernels, id);
+    if (kernel != NULL)
+        (void)kernel_is_taken_up(kernel);
     if (kernel != NULL || kernels->searching || ops->look == NULL || !text_is_kernel_id(id))
         return kernel;
     ops->look(kernels->provisioner, id);

@@ -70,7 +70,7 @@ void kernel_make_room(const struct kernel *newest) {
     if ((int64_t)census.all > kernels->settings.max_failed)
         chosen = choose(kernels, &census, newest);
     map_destroy(census.by_user);
-    if (chosen != NULL)
+    if (chosen != NULL && !kernel_is_taken_up(chosen))
         kernel_stop(chosen, "it was dead, and newer dead kernels needed its place");
 }
 

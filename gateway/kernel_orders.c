@@ -126,12 +126,15 @@ static void finish_restart(struct kernel *kernel, const struct error *err) {
     kernel_answer_all(kernel->kernels, &kernel->restart_waiters, err);
 }
 
-/* Where its launcher was, with its journal; else from its request, in a new place. */
+/* Where its launcher was, with its journal; only where there never was one, from its request in a
+ * new place: what a kernel has said is not given up because a launcher cannot be started now. */
 static int start_again(struct kernel *kernel, struct error *err) {
     if (kernel_check_limits(kernel, err) < 0)
         return -1;
-    if (kernel_resume_wanted(kernel))
+    if (kernel_resume_wanted(kernel, err) == 0)
         return 0;
+    if (err->code != ERROR_UNSUPPORTED && err->code != ERROR_NOT_FOUND)
+        return -1;
     if (kernel->request == NULL)
         return error_set(err, ERROR_UNSUPPORTED,
                          "This kernel was started by an earlier gateway that did not note how: "
@@ -155,14 +158,20 @@ void kernel_start_again(struct kernel *kernel) {
     finish_restart(kernel, NULL);
 }
 
-/* Its place is free only when it has ended: on_ended goes on from there. */
+/* Its place is free only when it has ended: on_ended goes on from there. One whose process was not
+ * found yet may be about to work: it is told when it does. */
 static void replace_launcher(struct kernel *kernel) {
     struct error err;
-    log_warning("kernel %s: its launcher hangs, starting another one", kernel->id);
-    kernel->is_replacing = true;
-    if (kernel->provision == NULL ||
-        kernel->kernels->provisioner->ops->signal(kernel->provision, SIGKILL, &err) < 0)
+    if (kernel->provision == NULL || kernel->has_ended) {
         kernel_start_again(kernel);
+    } else if (kernel->kernels->provisioner->ops->signal(kernel->provision, SIGKILL, &err) == 0) {
+        log_warning("kernel %s: its launcher hangs, starting another one", kernel->id);
+        kernel->is_replacing = true;
+    } else {
+        kernel->start_wanted = true;
+        kernel_post(kernel, KERNEL_EVENT_START);
+        finish_restart(kernel, NULL);
+    }
 }
 
 static void on_restarted(struct kernel *kernel, kernel_done *done, void *context,
@@ -192,18 +201,15 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
         error_set(&err, ERROR_NOT_FOUND, "Kernel does not exist: %s (it is being ended)",
                   kernel->id);
         kernel_answer(kernels, done, context, &err);
-    } else if (phase == KERNEL_LAUNCHING) {
+    } else if (phase == KERNEL_LAUNCHING && (kernel->is_spawned || kernel->link == NULL)) {
         kernel_answer(kernels, done, context, NULL); /* a new process is on its way anyhow */
     } else {
         wait_in(&kernel->restart_waiters, done, context);
         if (kernel->is_restarting)
             return; /* one restart serves all who ask meanwhile */
         kernel->is_restarting = true;
-        if (kernel->link == NULL) {
-            if (kernel->provision != NULL && !kernel->has_ended)
-                replace_launcher(kernel);
-            else
-                kernel_start_again(kernel);
+        if (kernel->link == NULL || phase == KERNEL_LAUNCHING) {
+            replace_launcher(kernel);
             return;
         }
         kernel_post(kernel, KERNEL_EVENT_RESTART);

@@ -7,19 +7,19 @@
  * kernel dead, for its output. */
 enum { RESUMES_MAX = 3, RESUMES_WINDOW_MS = 5 * 60 * 1000 };
 
-static bool resume(struct kernel *kernel, enum provision_resume how) {
+static int resume(struct kernel *kernel, enum provision_resume how, struct error *err) {
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
-    struct error err;
-    if (kernel->provision == NULL || ops->resume == NULL)
-        return false;
-    int result = ops->resume(kernel->provision, how, &err);
-    if (result >= 0) {
-        kernel->has_ended = false;
-        kernel->start_wanted = result > 0 && how == PROVISION_RESUME_START;
-        return true;
+    if (kernel->provision == NULL || !kernel->has_ended || ops->resume == NULL)
+        return error_set(err, ERROR_UNSUPPORTED, "it has no place");
+    int result = ops->resume(kernel->provision, how, err);
+    if (result < 0) {
+        log_info("kernel %s: its launcher is not started again: %s", kernel->id, err->text);
+        return -1;
     }
-    log_info("kernel %s: its launcher is not started again: %s", kernel->id, err.text);
-    return false;
+    kernel->has_ended = false;
+    kernel->is_spawned = result == 0;
+    kernel->start_wanted = result > 0 && how == PROVISION_RESUME_START;
+    return 0;
 }
 
 static bool has_resumes_left(struct kernel *kernel) {
@@ -35,7 +35,8 @@ bool kernel_resume(struct kernel *kernel) {
     if (!has_resumes_left(kernel))
         return false;
     bool is_last = kernel->resumes == RESUMES_MAX - 1;
-    if (!resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY))
+    struct error err;
+    if (resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY, &err) < 0)
         return false;
     kernel->resumes++;
     log_warning("kernel %s: its launcher ended: started again%s", kernel->id,
@@ -46,16 +47,17 @@ bool kernel_resume(struct kernel *kernel) {
 }
 
 bool kernel_resume_dead(struct kernel *kernel) {
-    if (!has_resumes_left(kernel) || !resume(kernel, PROVISION_RESUME_DEAD))
+    struct error err;
+    if (!has_resumes_left(kernel) || resume(kernel, PROVISION_RESUME_DEAD, &err) < 0)
         return false;
     kernel->resumes++;
     log_info("kernel %s: a launcher keeps its output, the kernel stays dead", kernel->id);
     return true;
 }
 
-bool kernel_resume_wanted(struct kernel *kernel) {
-    if (!kernel->has_ended || !resume(kernel, PROVISION_RESUME_START))
-        return false;
+int kernel_resume_wanted(struct kernel *kernel, struct error *err) {
+    if (resume(kernel, PROVISION_RESUME_START, err) < 0)
+        return -1;
     kernel->resumes = 0;
-    return true;
+    return 0;
 }

@@ -146,10 +146,17 @@ void kernel_set_reason(struct kernel *kernel, const char *reason, const char *de
     kernel_changed(kernel);
 }
 
+enum { RETENTION_AGAIN_MS = 30000 };
+
 /* The door. */
 
 static void on_retention(void *context) {
     struct kernel *kernel = context;
+    if (kernel_is_taken_up(kernel)) { /* its launcher soon says what it is */
+        if (kernel->status.phase == KERNEL_DEAD)
+            loop_deadline_set(kernel->kernels->loop, &kernel->deadline, RETENTION_AGAIN_MS);
+        return;
+    }
     cleanup_free char *reason =
         memory_printf("it was dead for too long to be kept; it died because: %s",
                       kernel->reason ? kernel->reason : "of a reason nobody knows");
@@ -359,7 +366,7 @@ static void fail(struct kernel *kernel, const char *reason) {
     kernel_adoption_settled(kernel);
     if (kernel->is_restarting) {
         struct error err;
-        error_set(&err, ERROR_UNAVAILABLE, "%.900s", reason);
+        error_set(&err, ERROR_SYSTEM, "%.900s", reason); /* trying again alone does not help */
         kernel->is_restarting = false;
         kernel_answer_all(kernel->kernels, &kernel->restart_waiters, &err);
     }
@@ -389,7 +396,11 @@ static void on_reachable(void *context, const char *endpoint, const char *server
     hold_requests(kernel);
     kernel_changed(kernel);
     if (is_dead)
-        return; /* retention goes on */
+        return;                /* retention goes on */
+    if (!kernel->is_spawned) { /* it lives, and may only be slow: a busy disk, a frozen machine */
+        kernel_set_stage(kernel, "waiting for the kernel's launcher, which does not answer yet");
+        return;
+    }
     kernel->deadline = (struct loop_deadline){
         .node = kernel->deadline.node, .run = on_unwelcome, .context = kernel};
     loop_deadline_set(kernels->loop, &kernel->deadline,
@@ -402,6 +413,9 @@ static void on_ended(void *context, const struct error *cause) {
     if (kernel->status.phase == KERNEL_STOPPING) {
         kernel_finish_stop(kernel);
     } else if (kernel->is_replacing) {
+        kernel_start_again(kernel);
+    } else if (kernel->start_wanted && (cause == NULL || cause->code != ERROR_TIMEOUT)) {
+        kernel->start_wanted = false;
         kernel_start_again(kernel);
     } else if (kernel->status.phase == KERNEL_DEAD) {
         if (kernel_resume_dead(kernel))

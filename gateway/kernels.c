@@ -224,6 +224,7 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     if (kernel_launch_create(&plan, &launch, err) < 0)
         return -1;
     cleanup_json json_t *record = kernel_record(kernel);
+    kernel->is_spawned = true;
     return kernels->provisioner->ops->start(kernels->provisioner, kernel->id, launch, record,
                                             &kernel_provision_events, kernel, &kernel->provision,
                                             err);
@@ -252,13 +253,13 @@ static int choose_id(const struct kernels *kernels, const struct kernel_request 
     return 0;
 }
 
-/* All that can be wrong with the client's own words; makes the request that the kernel is started
 /* The name of a user with a token of his own; NULL for admins, and for the one user of a gateway
  * without named tokens. */
 static const char *verified_user(const struct auth_identity *identity) {
     return identity->verified && identity->role == AUTH_USER ? identity->name : NULL;
 }
 
+/* All that can be wrong with the client's own words; makes the request that the kernel is started
  * from, now or again. */
 static int check_request(const struct kernels *kernels, const struct kernel_request *request,
                          const struct kernelspec **spec, json_t **ret, struct error *err) {
@@ -267,8 +268,8 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
     cleanup_json json_t *env = NULL;
     cleanup_free char *directory = NULL;
     int64_t timeout_ms;
-    if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
     const char *verified = verified_user(request->identity);
+    if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
         find_spec(kernels, name, kernel_request_name(verified, env), spec, err) < 0)

@@ -79,7 +79,8 @@ struct kernel {
 
     struct provision *provision;
     bool has_ended;     /* the provision: its place is free as soon as it is removed */
-    bool start_wanted;  /* but another gateway's launcher was there, which may keep it dead */
+    bool start_wanted;  /* but somebody else's launcher was there, which may keep it dead */
+    bool is_spawned;    /* its launcher is one that we started just now: it has to speak in time */
     unsigned resumes;   /* of its launcher, in a row */
     int64_t resumed_ms; /* the first of them */
     struct link *link;
@@ -161,8 +162,12 @@ void kernel_keep_dead(struct kernel *kernel);
 bool kernel_resume(struct kernel *kernel);
 /* The same for one that is dead and stays so, for its output. */
 bool kernel_resume_dead(struct kernel *kernel);
-/* The same because somebody wants the kernel started. */
-bool kernel_resume_wanted(struct kernel *kernel);
+/* The same because somebody wants the kernel started. -1: not done; ERROR_UNSUPPORTED: there never
+ * was anything to go on with. */
+int kernel_resume_wanted(struct kernel *kernel, struct error *err);
 
 /* kernel_adoption.c */
 void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */
+/* True when one that was dead without a launcher has got one from another gateway meanwhile: it is
+ * not ours to remove any more. */
+bool kernel_is_taken_up(struct kernel *kernel);

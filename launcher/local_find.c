@@ -89,7 +89,7 @@ static void look_at(struct local *local, const char *id, provisioner_found *foun
     }
     if (lock_fd < 0 && local_read_record(directory, &record, &err) < 0)
         log_warning("kernel %s: %s; its launcher knows", id, err.text);
-    found(context, id, record);
+    found(context, id, record, lock_fd < 0 && err.code == ERROR_EXISTS);
 }
 
 /* A gateway was killed while it made this one. */
@@ -134,7 +134,7 @@ static void look_for(struct local *local, const char *id) {
     bool is_served = lock_fd < 0 && err.code == ERROR_EXISTS;
     bool is_read = local_read_record(directory, &record, NULL) == 0;
     if (is_served || (lock_fd >= 0 && is_read && local_record_is_dead(record)))
-        local->watcher.found(local->watcher_context, id, record);
+        local->watcher.found(local->watcher_context, id, record, is_served);
 }
 
 static void on_appeared(void *context, const char *name) {

@@ -19,7 +19,7 @@ static void take(struct local_watch *watch, const struct inotify_event *event) {
         watch->events.missed(watch->context);
     else if (event->len == 0 || !(event->mask & IN_ISDIR))
         return;
-    else if (event->mask & IN_MOVED_TO)
+    else if (event->mask & (IN_MOVED_TO | IN_ATTRIB))
         watch->events.appeared(watch->context, event->name);
     else if (event->mask & IN_DELETE)
         watch->events.vanished(watch->context, event->name);
@@ -41,7 +41,8 @@ int local_watch_create(struct event_base *loop, const char *directory,
                        const struct local_watch_events *events, void *context,
                        struct local_watch **ret, struct error *err) {
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd < 0 || inotify_add_watch(fd, directory, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+    if (fd < 0 ||
+        inotify_add_watch(fd, directory, IN_MOVED_TO | IN_ATTRIB | IN_DELETE | IN_ONLYDIR) < 0) {
         error_system(err, errno, "inotify: %s", directory);
         if (fd >= 0)
             close(fd);

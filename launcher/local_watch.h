@@ -10,7 +10,7 @@
 struct local_watch;
 
 struct local_watch_events {
-    void (*appeared)(void *context, const char *name); /* moved into place, complete */
+    void (*appeared)(void *context, const char *name); /* moved into place, complete; or touched */
     void (*vanished)(void *context, const char *name);
     void (*missed)(void *context); /* too much happened at once: look yourself */
 };

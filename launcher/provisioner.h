@@ -29,10 +29,12 @@ struct provision_events {
 };
 
 /* A kernel that was there before this gateway. record is borrowed; NULL: it cannot be read, its
- * launcher may know more. */
-typedef void provisioner_found(void *context, const char *kernel_id, json_t *record);
+ * launcher may know more. is_served: a launcher has it now. */
+typedef void provisioner_found(void *context, const char *kernel_id, json_t *record,
+                               bool is_served);
 
-/* Kernels that somebody else, such as a second gateway, starts and ends. record is borrowed. */
+/* Kernels that somebody else, such as a second gateway, starts, starts again and ends. record is
+ * borrowed. */
 struct provisioner_watch {
     provisioner_found *found; /* may be told of kernels that are known already */
     void (*gone)(void *context, const char *kernel_id);
@@ -70,8 +72,8 @@ struct provisioner_ops {
                  struct error *err);
     /* After ended: starts a launcher in the same place, which goes on with the journal of the one
      * that was killed; reachable or ended follows. 1: the same, but it is somebody else's launcher,
-     * who may have wanted something else. -1: there is nothing to go on with (it never worked, or
-     * its kernel had ended); the place is as it was. May be NULL. */
+     * who may have wanted something else. -1: not done, the place is as it was; ERROR_UNSUPPORTED:
+     * there never was anything to go on with. May be NULL. */
     int (*resume)(struct provision *provision, enum provision_resume how, struct error *err);
     /* Keeps what is known of a dead kernel that has no launcher, so that find() names it: record's
      * members replace those that are there. *ret is NULL (a place is made; as after ended), or the

@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@ enum {
     READY_TEXT_MAX = 2048,
     SEARCH_MS = 50, /* a launcher that is just starting has not yet written its pid */
     SEARCH_ROUNDS_MAX = 200,
+    SEARCH_THOROUGH = 40, /* every so many rounds */
     TAIL_BYTES = 4096,
     TAIL_LINES = 20,
 };
@@ -305,15 +307,19 @@ static void end_search(struct provision *provision) {
     call_ended(provision, &err);
 }
 
-/* The launcher's process, watched from now on. Its record tells the pid; where that cannot be read
- * the command lines do. */
-static bool find_process(struct provision *provision) {
+/* The launcher's process, watched from now on. Its record tells the pid; where that cannot be read,
+ * or is an earlier one's since the disk is full, the command lines do (thorough: that takes a walk
+ * over all processes). */
+static bool find_process(struct provision *provision, bool is_thorough) {
     cleanup_json json_t *record = NULL;
-    pid_t pid = local_read_record(provision->directory, &record, NULL) == 0
-                    ? local_record_pid(record, "launcher_pid")
-                    : local_process_find_launcher(provision->directory);
-    return local_process_open(pid, provision->directory, &provision->process) == 0 &&
-           watch_exit(provision) == 0;
+    bool is_read = local_read_record(provision->directory, &record, NULL) == 0;
+    pid_t pid = is_read ? local_record_pid(record, "launcher_pid") : 0;
+    int failed = local_process_open(pid, provision->directory, &provision->process);
+    if (failed < 0 && (is_thorough || !is_read)) {
+        pid = local_process_find_launcher(provision->directory);
+        failed = local_process_open(pid, provision->directory, &provision->process);
+    }
+    return failed == 0 && watch_exit(provision) == 0;
 }
 
 /* Looks for the process of the launcher that holds the lock: it writes its pid soon after it got
@@ -329,7 +335,8 @@ static void on_search(evutil_socket_t fd, short what, void *context) {
         end_search(provision);
         return;
     }
-    if (find_process(provision)) {
+    if (find_process(provision,
+                     provision->search_rounds % SEARCH_THOROUGH == SEARCH_THOROUGH - 1)) {
         call_reachable(provision);
     } else if (provision->search_rounds++ < SEARCH_ROUNDS_MAX) {
         run_later(provision, on_search, SEARCH_MS);
@@ -359,13 +366,16 @@ static int local_adopt(struct provisioner *self, const char *kernel_id,
 
 static int check_resume(const struct provision *provision, const json_t *record,
                         enum provision_resume how, struct error *err) {
-    bool was_up = json_is_integer(json_object_get(record, "launcher_pid"));
-    if (!provision->is_ended || provision->has_failed || !was_up)
-        return error_set(err, ERROR_UNSUPPORTED, "its launcher did not come up the last time");
+    if (!provision->is_ended)
+        return error_set(err, ERROR_UNAVAILABLE, "its launcher is at work");
+    if (!json_is_integer(json_object_get(record, "launcher_pid")))
+        return error_set(err, ERROR_UNSUPPORTED, "it never had a launcher");
+    if (how != PROVISION_RESUME_START && provision->has_failed)
+        return error_set(err, ERROR_UNAVAILABLE, "its launcher did not come up the last time");
     /* By policy, too, a dead one has to be told of: its launcher may have ended before we heard. */
     if (how != PROVISION_RESUME_START && !local_record_is_resumable(record) &&
         !local_record_is_dead(record))
-        return error_set(err, ERROR_UNSUPPORTED, "the kernel had ended before its launcher");
+        return error_set(err, ERROR_UNAVAILABLE, "the kernel had ended before its launcher");
     return 0;
 }
 
@@ -392,6 +402,7 @@ static int local_resume(struct provision *provision, enum provision_resume how, 
     if (lock_fd < 0 || start_launcher(provision, lock_fd, names[how], err) < 0)
         return -1;
     provision->is_ended = provision->was_reachable = false;
+    (void)utimensat(AT_FDCWD, provision->directory, NULL, 0); /* other gateways notice (inotify) */
     return 0;
 }
 
@@ -447,25 +458,55 @@ static int local_signal(struct provision *provision, int signum, struct error *e
     return local_process_signal(&provision->process, signum, err);
 }
 
-static void local_remove(struct provision *provision) {
+static void kill_kernel(const struct provision *provision) {
     cleanup_json json_t *record = NULL;
+    if (local_read_record(provision->directory, &record, NULL) == 0)
+        local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
+}
+
+/* The lock tells whether there is a launcher, whatever we know of one: nobody's files are removed
+ * under them. Of a launcher that is just starting the process may be found only later. */
+static void remove_place(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct provision *provision = context;
+    struct error err;
+    cleanup_close int lock_fd = -1;
+    drop_event(&provision->later);
+    if (inode_of(provision->directory) != provision->inode) {
+        free_provision(provision);
+        return;
+    }
+    kill_kernel(provision);
+    lock_fd = local_process_lock(provision->directory, &err);
+    if (lock_fd >= 0 || err.code != ERROR_EXISTS) {
+        remove_files(provision);
+        free_provision(provision);
+    } else if (find_process(provision, true)) {
+        local_process_kill(&provision->process); /* on_launcher_exit goes on */
+    } else if (provision->search_rounds++ < SEARCH_ROUNDS_MAX) {
+        run_later(provision, remove_place, SEARCH_MS);
+    } else {
+        log_error("kernel %s: somebody holds %s, it is left there", provision->id,
+                  provision->directory);
+        free_provision(provision);
+    }
+}
+
+static void local_remove(struct provision *provision) {
     if (provision->is_removed)
         return;
     provision->is_removed = true;
+    provision->search_rounds = 0;
     drop_event(&provision->ready_event);
-    drop_event(&provision->later);
-    if (inode_of(provision->directory) == provision->inode) {
-        if (local_read_record(provision->directory, &record, NULL) == 0)
-            local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
-        if (provision->exit_event == NULL && !provision->is_ended)
-            (void)find_process(provision); /* an adopted one that was not yet looked for */
+    if (provision->exit_event == NULL) {
+        remove_place(-1, 0, provision);
+        return;
     }
-    bool is_running = provision->exit_event != NULL;
-    if (is_running)
-        local_process_kill(&provision->process); /* on_launcher_exit frees it */
+    drop_event(&provision->later);
+    if (inode_of(provision->directory) == provision->inode)
+        kill_kernel(provision);
+    local_process_kill(&provision->process); /* on_launcher_exit frees it */
     remove_files(provision);
-    if (!is_running)
-        free_provision(provision);
 }
 
 static void local_release(struct provision *provision) {

@@ -295,7 +295,8 @@ static void test_the_cause_of_a_working_launchers_end_is_one_sentence(void **sta
     ops->remove(provision);
 }
 
-static void note_found(void *context, const char *kernel_id, json_t *record) {
+static void note_found(void *context, const char *kernel_id, json_t *record, bool is_served) {
+    (void)is_served;
     int *count = context;
     assert_string_equal(kernel_id, id);
     assert_string_equal(json_string_value(json_object_get(record, "name")), "python3");
@@ -334,9 +335,9 @@ struct seen {
     int found, gone;
 };
 
-static void see_found(void *context, const char *kernel_id, json_t *record) {
+static void see_found(void *context, const char *kernel_id, json_t *record, bool is_served) {
     struct seen *seen = context;
-    note_found(&seen->found, kernel_id, record);
+    note_found(&seen->found, kernel_id, record, is_served);
     event_base_loopbreak(seen->loop);
 }
 
