@@ -198,7 +198,7 @@ static int start_process(struct launcher *launcher, struct error *err) {
 
 static void give_up(struct launcher *launcher, const char *reason) {
     struct error err;
-    error_set(&err, ERROR_UNAVAILABLE, "%.1000s", reason);
+    error_set(&err, ERROR_SYSTEM, "%.1000s", reason); /* trying again alone does not help */
     launcher_phase(launcher, EVENT_FAILED, "dead", reason);
     launcher_answer(&launcher->restart_waiters, &err);
 }

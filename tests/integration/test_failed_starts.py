@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from support.processes import wait_until
+from test_rest import check_error
 
 
 @pytest.fixture
@@ -92,7 +93,9 @@ def test_restart_tries_again_and_succeeds_once_the_cause_is_mended(broken, specs
     wait_until(lambda: broken.get("/api/kernelspecs/late").status_code == 200, what="the new kernelspec")
     kernel_id, client, cell = first_cell(broken, connect, "late")
     check_dead(broken, kernel_id, cell, str(program))
-    broken.post(f"/api/kernels/{kernel_id}/restart")
+    answer = broken.post(f"/api/kernels/{kernel_id}/restart")
+    check_error(answer, 500, str(program))
+    assert "Retry-After" not in answer.headers, "a person has to do something first"
     assert client.run_cell("print 1").reply["status"] == "error", "still missing"
     program.symlink_to(specs.stub_program)
     assert broken.post(f"/api/kernels/{kernel_id}/restart").status_code == 200

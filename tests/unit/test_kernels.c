@@ -266,6 +266,22 @@ static void test_launcher_hangs(void **state) {
     assert_int_not_equal(launcher_pid(f, OTHER), pid);
 }
 
+/* Nothing is left to go on with: that is no state that passes. */
+static void test_restart_that_loses_its_launcher_fails(void **state) {
+    struct fixture *f = *state;
+    struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
+    run_until(f, is_ready);
+    pid_t pid = launcher_pid(f, ID);
+    cleanup_free char *directory = memory_printf("%s/kernels/" ID, f->runtime);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    kernel_restart(kernel, on_done, &f->first);
+    assert_int_equal(file_remove_tree(directory, NULL), 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    run_until(f, first_done);
+    assert_int_equal(f->first.code, ERROR_SYSTEM);
+    assert_true(is_dead(f));
+}
+
 static void test_retention(void **state) {
     struct fixture *f = *state;
     close_gateway(f);
@@ -361,6 +377,7 @@ int main(void) {
         TEST(test_launcher_dies),
         TEST(test_dead_kernels_share_their_room),
         TEST(test_launcher_hangs),
+        TEST(test_restart_that_loses_its_launcher_fails),
         TEST(test_retention),
         TEST(test_another_gateway_takes_over),
         TEST(test_nothing_to_adopt),
