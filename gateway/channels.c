@@ -47,6 +47,7 @@ struct client {
     struct buffer request;
     bool paused;
     bool unreadable_logged;
+    bool channel_logged;
     bool is_proxy; /* a notebook server: it may read for a browser that is gone */
     struct loop_task free_task;
 };
@@ -293,6 +294,19 @@ static void client_update(struct client *client) {
         client_throttle(client);
 }
 
+static void refuse_message(struct client *client, const struct error *err) {
+    const char *id = kernel_id(client->kernel);
+    if (err->code != ERROR_UNSUPPORTED) {
+        log_info("kernel %s: a client's message is refused: %s", id, err->text);
+        websocket_close(client->ws, CLOSE_BAD_MESSAGE, err->text);
+    } else if (!client->channel_logged) { /* an unknown channel is ignored, as every server does */
+        client->channel_logged = true;
+        log_info("kernel %s: a client's message is ignored, which is logged once for each client: "
+                 "%s",
+                 id, err->text);
+    }
+}
+
 static void on_client_message(void *context, bool binary, const uint8_t *data, size_t length) {
     struct client *client = context;
     struct error err;
@@ -304,14 +318,7 @@ static void on_client_message(void *context, bool binary, const uint8_t *data, s
     buffer_clear(&client->request);
     if (message_from_client(client->dialect.format, binary, data, length, &client->request, &err) <
         0) {
-        if (err.code ==
-            ERROR_UNSUPPORTED) { /* an unknown channel is ignored, as every server does */
-            log_debug("kernel %s: %s", kernel_id(client->kernel), err.text);
-            return;
-        }
-        log_info("kernel %s: a client's message is refused: %s", kernel_id(client->kernel),
-                 err.text);
-        websocket_close(client->ws, CLOSE_BAD_MESSAGE, err.text);
+        refuse_message(client, &err);
         return;
     }
     client->delivery.has_spoken = true;

@@ -46,11 +46,21 @@ def test_bad_legacy_text(gateway, client, text, reason):
     check_refused(gateway, client, text, reason)
 
 
-@pytest.mark.parametrize("channel", ["hb", "shel", ""])
-def test_unknown_channel_is_ignored(client, channel):
-    """JEG does so, and the rest of the connection works on."""
-    client.send_frame(json.dumps(GOOD | {"channel": channel}))
+def check_ignored(gateway, kernel, client, data, why):
+    """As in Enterprise Gateway; the rest of the connection works on. The log says it, once for each client."""
+    start = len(gateway.log())
+    for _ in range(1000):
+        client.send_frame(data)
     assert client.run_cell("print still").text() == "still\n"
+    lines = [line for line in gateway.log()[start:].splitlines() if "channel:" in line]
+    assert len(lines) == 1 and lines[0].endswith(
+        f" INFO    gateway/channels: kernel {kernel}: a client's message is ignored, which is logged once for each client: {why}"), lines
+
+
+@pytest.mark.parametrize("channel", ["hb", "shel", ""])
+def test_unknown_channel_is_ignored(gateway, kernel, connect, channel):
+    for _ in range(2):
+        check_ignored(gateway, kernel, connect(gateway, kernel), json.dumps(GOOD | {"channel": channel}), f'channel: "{channel}" is unknown')
 
 
 def test_iopub_from_a_client_is_ignored(gateway, kernel, client):
@@ -109,9 +119,8 @@ def test_bad_v1(gateway, kernel, connect, data, reason):
 
 
 def test_unknown_channel_of_v1_is_ignored(gateway, kernel, connect):
-    client = connect(gateway, kernel, v1=True)
-    client.send_frame(pack_v1("hb", HEADER, {}, {}, {"code": "print bad"}))
-    assert client.run_cell("print still").text() == "still\n"
+    check_ignored(gateway, kernel, connect(gateway, kernel, v1=True), pack_v1("hb", HEADER, {}, {}, {"code": "print bad"}),
+                  'channel: "hb" is unknown; it may be shell, control, stdin or iopub')
 
 
 def test_text_frame_on_a_v1_connection_is_read_as_legacy(gateway, kernel, connect):
