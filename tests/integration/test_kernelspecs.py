@@ -74,7 +74,21 @@ def test_only_what_is_meant_for_clients_is_served_as_a_resource(start_gateway, s
     gateway = start_gateway()
     assert gateway.get("/api/kernelspecs/private").json()["resources"]["kernel.js"] == "/kernelspecs/private/kernel.js"
     assert gateway.get("/kernelspecs/private/kernel.js").status_code == 200
-    assert "hunter2" not in gateway.get("/kernelspecs/private/kernel.json").text
+    check_error(gateway.get("/kernelspecs/private/kernel.json"), 404, "env")
+
+
+@pytest.mark.parametrize("stanza", [{"process_proxy": {"class_name": "a.b.KubernetesProcessProxy"}},
+                                    {"kernel_provisioner": {"provisioner_name": "yarn"}}])
+def test_starter_that_is_not_here_is_501(start_gateway, specs, stanza):
+    specs.stub("elsewhere", metadata=stanza)
+    gateway = start_gateway()
+    assert "elsewhere" in names(gateway)
+    session = {"path": "p", "type": "notebook", "kernel": {"name": "elsewhere"}}
+    check_error(gateway.post("/api/kernels", json={"name": "elsewhere"}), 501, "elsewhere")
+    check_error(gateway.post("/api/sessions", json=session), 501, "elsewhere")
+    shown = gateway.post("/api/kernels", json={"name": "elsewhere"}, headers={"User-Agent": "Tornado/6.5.2"})
+    assert shown.status_code == 201 and "elsewhere" in shown.json()["reason"]
+    check_error(gateway.post(f"/api/kernels/{shown.json()['id']}/restart"), 501, "elsewhere")
 
 
 def test_symlinked_resource_is_served(start_gateway, specs, tmp_path):

@@ -267,6 +267,14 @@ def test_cors_headers_are_sent_as_configured(start_gateway):
 def test_foreign_origin_is_refused_and_our_own_is_not(gateway):
     check_error(gateway.get("/api/kernels", headers={"Origin": "https://evil.example"}), 404, "Origin: https://evil.example")
     assert gateway.get("/api/kernels", headers={"Origin": gateway.base}).status_code == 200
+    assert gateway.get("/healthz", headers={"Origin": "https://evil.example"}).status_code == 200
+    assert gateway.request("OPTIONS", "/api/kernels", headers={"Origin": "https://evil.example"}).status_code == 200
+
+
+def test_channels_are_for_websockets_alone(gateway, kernel):
+    for method in ("GET", "HEAD"):
+        answer = gateway.request(method, f"/api/kernels/{kernel}/channels")
+        assert answer.status_code == 400 and answer.headers["Content-Type"].startswith("text/plain")
 
 
 def test_base_url_is_in_front_of_everything(start_gateway):
