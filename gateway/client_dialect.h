@@ -26,9 +26,9 @@ void client_dialect_init(struct client_dialect *dialect, const struct http_reque
 void client_dialect_free(struct client_dialect *dialect);
 
 /* Hands the message on as frames this client can take, one or several; v1 carries it as it is. A
- * legacy client is given U+FFFD for what is no UTF-8. What cannot be JSON all the same, or is nested
- * too deep, is replaced: a reply by an error, a status by its state alone, any other by a notice on
- * stderr in its cell. -1 in both cases, with err naming the part: for a log line. */
+ * legacy client is given U+FFFD for what is no UTF-8. What cannot be JSON all the same, or is
+ * nested too deep, is replaced: a reply by an error, a status by its state alone, any other by a
+ * notice on stderr in its cell. -1 in both cases, with err naming the part: for a log line. */
 typedef void client_frame(void *context, bool binary, const void *data, size_t length);
 int client_dialect_write(struct client_dialect *dialect, const struct kernel_message *message,
                          client_frame *send, void *context, struct error *err);

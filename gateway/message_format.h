@@ -31,7 +31,7 @@ int message_to_legacy_text(const struct kernel_message *message, struct buffer *
 int message_to_legacy_binary(const struct kernel_message *message, struct buffer *out,
                              struct error *err);
 
-/* The message with U+FFFD in its JSON parts for what is no UTF-8. They are put into `out`, which ret
- * then points into; its buffers are the message's. -1 only at out's limit. */
+/* The message with U+FFFD in its JSON parts for what is no UTF-8. They are put into `out`, which
+ * ret then points into; its buffers are the message's. -1 only at out's limit. */
 int message_repair(const struct kernel_message *message, struct buffer *out,
                    struct kernel_message *ret);

@@ -1,5 +1,6 @@
 /* Client frames of any bytes; byte 0 chooses the format. What is taken is a message of the link,
  * and goes out again in every format as JSON that parses. */
+#include "base/text.h"
 #include "gateway/message_format.h"
 
 #include <assert.h>
@@ -35,12 +36,26 @@ static void check_round_trip(const struct kernel_message *message) {
     buffer_free(&again);
 }
 
+/* Of any bytes it makes UTF-8, and of UTF-8 the same. */
+static void check_repair(struct bytes bytes) {
+    struct buffer out = {0};
+    struct kernel_message message = {.content = bytes}, repaired;
+    assert(message_repair(&message, &out, &repaired) == 0);
+    struct bytes content = repaired.content;
+    assert(text_is_utf8(content.data, content.length));
+    if (text_is_utf8(bytes.data, bytes.length))
+        assert(content.length == bytes.length &&
+               memcmp(content.data, bytes.data, bytes.length) == 0);
+    buffer_free(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct buffer out = {0};
     struct error err = {0};
     struct kernel_message message;
     if (size < 1)
         return 0;
+    check_repair((struct bytes){data, size});
     enum message_format format = data[0] & 1 ? FORMAT_V1 : FORMAT_LEGACY;
     if (message_from_client(format, data[0] & 2, data + 1, size - 1, &out, &err) < 0) {
         assert(err.code != ERROR_NONE && err.text[0] != '\0' && out.length == 0);
