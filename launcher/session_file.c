@@ -115,8 +115,8 @@ static void unmap_file(struct session_file *file) {
     file->slots = 0;
 }
 
-/* How many slots the file of an earlier launcher has; -1 when it is none of that version. A new file
- * has none. */
+/* How many slots the file of an earlier launcher has; -1 when it is none of that version. A new
+ * file has none. */
 static ssize_t count_old(const struct session_file *file, uint32_t version, size_t slot_size) {
     struct stat status;
     if (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode))

@@ -1,8 +1,8 @@
 /* What the launcher has to know of a client's session after its own death: up to where it has
  * received, and was there to read, and which requests it has handed in. One mapped file (0600)
- * beside the journal, so that moving a cursor is a store in memory and yet survives SIGKILL. Without
- * room on the disk, or with a file that cannot be used, slots are plain memory: told once in the
- * log, and the sessions work until the launcher ends.
+ * beside the journal, so that moving a cursor is a store in memory and yet survives SIGKILL.
+ * Without room on the disk, or with a file that cannot be used, slots are plain memory: told once
+ * in the log, and the sessions work until the launcher ends.
  *
  *   header  64 bytes: "ELRASESS" | u32 version | u32 size of a slot | zero
  *   slots   struct session_slot end to end; one whose checksum is wrong is free
