@@ -113,27 +113,71 @@ static void skip_damaged(struct journal *journal, const char *name) {
         journal->next_seq = first;
 }
 
+/* Files that somebody else can still read: another version of the launcher, or a person. */
+struct aside {
+    size_t count;
+    uint64_t end; /* the last of them may have used the numbers below; 0: a later file tells */
+};
+
+static int set_aside(struct journal *journal, const char *name, const struct error *why,
+                     struct aside *aside, struct error *err) {
+    cleanup_free char *path = memory_printf("%s/%s", journal->directory, name);
+    cleanup_free char *kept = memory_printf("%s.unreadable", path);
+    struct stat status;
+    if (lstat(path, &status) < 0 || rename(path, kept) < 0)
+        return error_system(err, errno, "journal: %s cannot be set aside", path);
+    uint64_t size = status.st_size < RECORD_MAX ? (uint64_t)status.st_size : RECORD_MAX;
+    skip_damaged(journal, name);
+    aside->end = journal->next_seq + size / SEGMENT_RECORD_HEADER_SIZE;
+    if (aside->count++ == 0)
+        log_warning("%s; it is kept as %s, its messages count as lost (said once)", why->text,
+                    kept);
+    return 0;
+}
+
+/* A file that cannot be opened now may be another time: without it the journal would be another
+ * one, so there is none. */
+static int recover_segment(struct journal *journal, const char *name, struct aside *aside,
+                           struct error *err) {
+    struct error why;
+    struct segment *segment = segment_open(journal->directory, name, &journal->max_session, &why);
+    if (segment == NULL && why.code == ERROR_UNSUPPORTED)
+        return set_aside(journal, name, &why, aside, err);
+    if (segment == NULL && why.code != ERROR_INVALID)
+        return error_set(err, why.code,
+                         "journal: %s/%s. The file is left as it is: restart the kernel when that "
+                         "is mended, or move the file away to do without its messages.",
+                         journal->directory, why.text);
+    aside->end = 0;
+    if (segment != NULL) {
+        adopt_segment(journal, segment);
+        return 0;
+    }
+    cleanup_free char *path = memory_printf("%s/%s", journal->directory, name);
+    skip_damaged(journal, name);
+    log_warning("%s; it is removed", why.text);
+    (void)unlink(path);
+    return 0;
+}
+
 static int recover(struct journal *journal, struct error *err) {
     struct dirent **names = NULL;
     segment_tidy_directory(journal->directory);
     int count = scandir(journal->directory, &names, list_segments, alphasort);
     if (count < 0)
         return error_system(err, errno, "journal: cannot read %s", journal->directory);
+    struct aside aside = {0};
+    int result = 0;
     for (int i = 0; i < count; i++) {
-        struct error why;
-        struct segment *segment =
-            segment_open(journal->directory, names[i]->d_name, &journal->max_session, &why);
-        if (segment != NULL) {
-            adopt_segment(journal, segment);
-        } else {
-            cleanup_free char *path = memory_printf("%s/%s", journal->directory, names[i]->d_name);
-            skip_damaged(journal, names[i]->d_name);
-            log_warning("%s; it is removed", why.text);
-            (void)unlink(path);
-        }
+        if (result == 0)
+            result = recover_segment(journal, names[i]->d_name, &aside, err);
         free(names[i]);
     }
     free(names);
+    if (result < 0)
+        return -1;
+    if (aside.end > journal->next_seq)
+        journal->next_seq = aside.end;
     follow_all(journal);
     journal_discard(journal, journal_make_room(journal, 0));
     return 0;

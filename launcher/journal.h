@@ -49,6 +49,10 @@ struct journal_record {
     struct bytes parent_header;
 };
 
+/* Goes on with what an earlier life left. A damaged segment is kept up to the damage, or removed
+ * when nothing of it can be read; one of another version becomes <name>.unreadable: both are gaps,
+ * and no number comes twice. A segment that cannot be opened (want of descriptors or memory, a disk
+ * that fails) is an error, and left as it is: without it the journal would be another one. */
 int journal_create(const char *directory, int64_t cap_bytes, struct journal **ret,
                    struct error *err);
 void journal_destroy(struct journal *journal);

@@ -288,7 +288,11 @@ static uint8_t *map_old_file(const char *directory, const char *name, size_t *si
         error_system(err, errno, "%s", name);
         return NULL;
     }
-    if (!S_ISREG(status.st_mode) || status.st_size < SEGMENT_HEADER_SIZE) {
+    if (!S_ISREG(status.st_mode)) {
+        error_set(err, ERROR_UNSUPPORTED, "%s: this is no file", name);
+        return NULL;
+    }
+    if (status.st_size < SEGMENT_HEADER_SIZE) {
         error_set(err, ERROR_INVALID, "%s: too short for a journal segment", name);
         return NULL;
     }

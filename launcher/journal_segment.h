@@ -17,6 +17,8 @@
  * they are all of its cell and session. The others' cell and session are forgotten. The numbers of
  * a segment's records follow each other; the first record that does not check ends it.
  *
+ * A launcher reads only its own version. Magic and version stay where they are in any of them.
+ *
  * A segment with a fold level was written by journal_fold.c in the place of one or more others
  * (what it covers is gone, though their files may still be there). It is made under the name <first
  * seq>.new. */
@@ -118,8 +120,9 @@ struct segment *segment_create(const char *directory, const struct segment_start
  * faults. -1, and nothing changed, when somebody still holds it. */
 int segment_recycle(struct segment *segment, const char *directory,
                     const struct segment_start *start);
-/* A file of an earlier life, with its valid records; sealed. NULL with the reason when the header
- * is not valid. max_session grows to the largest session seen. */
+/* A file of an earlier life, with its valid records; sealed. NULL: ERROR_INVALID, it is damaged so
+ * that nothing can be read; ERROR_UNSUPPORTED, it is of another version, or no file; any other, it
+ * cannot be opened now. max_session grows to the largest session seen. */
 struct segment *segment_open(const char *directory, const char *name, uint32_t *max_session,
                              struct error *err);
 /* Gives a folded segment its place: its file gets the name of `old` (NULL or anonymous: it has none

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 
 import pytest
@@ -218,7 +219,7 @@ def test_without_restarts_a_lost_launcher_is_a_dead_kernel(begin):
 
 
 @pytest.mark.parametrize("damage", ["sessions are garbage", "sessions are gone", "journal is gone", "record is gone",
-                                    "journal and sessions are gone"])
+                                    "journal and sessions are gone", "journal is of another version"])
 def test_damaged_files_harm_nobody_else(begin, connect, damage):
     counting = begin()
     gateway, kernel_id = counting.gateway, counting.kernel_id
@@ -226,6 +227,7 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
     gateway.wait_for_state(other, "idle")
     directory = gateway.kernel_directory(kernel_id)
     numbering = record_of(gateway, kernel_id)["numbering"]
+    last = max(row["seq"] for row in read_journal(gateway, kernel_id) if "seq" in row)
     gateway.process.send_signal(signal.SIGSTOP)  # so that nobody is quicker than the damage
     kill_all(counting.launchers)
     wait_until(lambda: not any(map(is_alive, counting.kernels)), what="the kernel's end")
@@ -238,6 +240,8 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
     elif damage == "journal and sessions are gone":
         shutil.rmtree(directory / "journal")
         (directory / "sessions").unlink()
+    elif damage == "journal is of another version":
+        set_version(directory / "journal", 4)
     else:
         (directory / "record.json").unlink()
     gateway.process.send_signal(signal.SIGCONT)
@@ -252,8 +256,40 @@ def test_damaged_files_harm_nobody_else(begin, connect, damage):
     if damage != "record is gone":
         log = (directory / "launcher.log").read_text()
         assert ("sessions" if "sessions are garbage" in damage else "") in log
+    if damage == "journal is of another version":
+        assert log.count("version 4 is not 3") == 1 and list((directory / "journal").glob("*.segment.unreadable"))
+        assert all(row["seq"] > last for row in read_journal(gateway, kernel_id) if "seq" in row), "no number comes twice"
     kill_all(pid for pid in counting.children if is_alive(pid))
     assert connect(gateway, other).run_cell("print fine").text() == "fine\n"
+
+
+def set_version(journal, version):
+    for path in journal.glob("*.segment"):
+        with path.open("r+b") as file:
+            file.seek(8)
+            file.write(version.to_bytes(4, sys.byteorder))
+
+
+def test_journal_that_cannot_be_opened_now_is_left_as_it_is(begin, connect):
+    counting = begin()
+    gateway, kernel_id = counting.gateway, counting.kernel_id
+    journal = gateway.kernel_directory(kernel_id) / "journal"
+    gateway.process.send_signal(signal.SIGSTOP)
+    kill_all(counting.launchers)
+    wait_until(lambda: not any(map(is_alive, counting.kernels)), what="the kernel's end")
+    last = max(journal.glob("*.segment"))
+    last.rename(journal / "kept")
+    last.symlink_to(journal / "kept")
+    gateway.process.send_signal(signal.SIGCONT)
+    reason = gateway.wait_for_state(kernel_id, "dead")["reason"]
+    assert str(last) in reason and "Too many levels of symbolic links" in reason and "left as it is" in reason
+    assert b"line 20\\n" in (journal / "kept").read_bytes() and last.is_symlink()
+    assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+    assert gateway.wait_for_state(kernel_id, "dead")["reason"] == reason, "rather than without what it said"
+    assert last.is_symlink()
+    (journal / "kept").rename(last)
+    check_goes_on_in_its_journal(gateway, kernel_id, connect)
+    kill_all(pid for pid in counting.children if is_alive(pid))
 
 
 # SIGTERM, as everything gets when a machine, a container or a scope shuts down. Nobody wanted the output to go.
