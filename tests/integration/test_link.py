@@ -185,6 +185,7 @@ def test_journal_in_pages_is_the_journal_in_one(link, client):
 
 
 def test_injected_message_reaches_clients_and_the_journal(link, client):
+    client.run_cell("print attached")  # a new session is told only what comes then
     header = client.header("stream")
     message = pack_v1("iopub", header, {}, {}, {"name": "stderr", "text": "a word of the admin\n"})
     text = base64.b64encode(message).decode()
