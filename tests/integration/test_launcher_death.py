@@ -336,6 +336,7 @@ def test_launcher_told_to_end_while_a_gateway_is_there(begin, connect):
     tell_to_end(counting)
     counting.collect()
     check_told(counting)
+    wait_until(lambda: not any(map(is_alive, counting.launchers)), what="the launcher's end")
     check_dead_with_its_output(gateway, kernel_id)
     assert not gateway.kernel_pids(kernel_id), "nothing is started while the machine goes down"
     keeper = gateway.launcher_pids(kernel_id)
