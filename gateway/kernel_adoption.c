@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "gateway/kernels_internal.h"
 
+#include <signal.h>
 #include <string.h>
 
 #define LOG_AREA "gateway/kernel_adoption"
@@ -92,16 +93,18 @@ static void adopt(struct kernel *kernel) {
 }
 
 static bool is_unserved(const struct kernel *kernel) {
-    return kernel->status.phase == KERNEL_DEAD && kernel->provision != NULL && kernel->has_ended &&
-           !kernel->is_restarting && !kernel->is_stopping;
+    return kernel->status.phase == KERNEL_DEAD &&
+           (kernel->provision == NULL || kernel->has_ended) && !kernel->is_restarting &&
+           !kernel->is_stopping;
 }
 
 /* One that was dead without a launcher, and to which another gateway has given one. If the record
  * does not say yet what becomes of it, the launcher will. */
 static void follow(struct kernel *kernel, const json_t *record) {
     log_info("kernel %s: another gateway has started it again", kernel->id);
-    kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
-    kernel->has_ended = kernel->is_spawned = false;
+    if (kernel->provision != NULL)
+        kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
+    kernel->has_ended = kernel->is_spawned = kernel->start_wanted = false;
     if (record != NULL && !is_dead(record))
         kernel_post(kernel, KERNEL_EVENT_START);
     adopt(kernel);
@@ -129,6 +132,8 @@ static void on_other_gone(void *context, const char *id) {
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
     log_info("kernel %s: another gateway has ended it", id);
+    struct error err; /* one that was started since then has no place and is to end */
+    (void)kernels->provisioner->ops->signal(kernel->provision, SIGINT, &err);
     kernel_drop_link(kernel);
     kernels->provisioner->ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
@@ -148,6 +153,11 @@ void kernels_on_found(struct kernels *kernels, void (*found)(void *context, stru
                       void *context) {
     kernels->found = found;
     kernels->found_context = context;
+}
+
+bool kernel_is_unheard(const struct kernel *kernel) {
+    return kernel->provision != NULL && !kernel->has_ended && !kernel->is_spawned &&
+           (kernel->link == NULL || !link_is_up(kernel->link));
 }
 
 bool kernel_is_taken_up(struct kernel *kernel) {

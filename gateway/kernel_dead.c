@@ -51,7 +51,7 @@ static struct kernel *choose(const struct kernels *kernels, const struct census 
     size_t most = 0;
     list_each (&kernels->all, struct kernel, node, kernel) {
         if (kernel->status.phase != KERNEL_DEAD || kernel->connections > 0 || kernel == newest ||
-            kernel->is_adopting)
+            kernel->is_adopting || kernel_is_unheard(kernel))
             continue;
         size_t count = count_of(census, kernel->user);
         if (chosen != NULL &&

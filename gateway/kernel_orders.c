@@ -193,6 +193,12 @@ static void on_restarted(struct kernel *kernel, kernel_done *done, void *context
     finish_restart(kernel, err);
 }
 
+/* One that was there before us has had its time to say so, too. */
+static bool is_silent(const struct kernel *kernel) {
+    return kernel->status.phase == KERNEL_LAUNCHING && kernel_is_unheard(kernel) &&
+           clock_monotonic_ms() - kernel->reachable_ms > KERNELS_ADOPTION_MS;
+}
+
 void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
     struct kernels *kernels = kernel->kernels;
     enum kernel_phase phase = kernel->status.phase;
@@ -201,14 +207,18 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
         error_set(&err, ERROR_NOT_FOUND, "Kernel does not exist: %s (it is being ended)",
                   kernel->id);
         kernel_answer(kernels, done, context, &err);
-    } else if (phase == KERNEL_LAUNCHING && (kernel->is_spawned || kernel->link == NULL)) {
+    } else if (phase == KERNEL_LAUNCHING && kernel->is_spawned) {
         kernel_answer(kernels, done, context, NULL); /* a new process is on its way anyhow */
+    } else if (phase == KERNEL_LAUNCHING && kernel->link == NULL) {
+        error_set(&err, ERROR_UNAVAILABLE,
+                  "The kernel's launcher is being looked for; try again in a moment.");
+        kernel_answer(kernels, done, context, &err);
     } else {
         wait_in(&kernel->restart_waiters, done, context);
         if (kernel->is_restarting)
             return; /* one restart serves all who ask meanwhile */
         kernel->is_restarting = true;
-        if (kernel->link == NULL || phase == KERNEL_LAUNCHING) {
+        if (kernel->link == NULL || is_silent(kernel)) {
             replace_launcher(kernel);
             return;
         }

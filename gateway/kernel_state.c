@@ -152,7 +152,7 @@ enum { RETENTION_AGAIN_MS = 30000 };
 
 static void on_retention(void *context) {
     struct kernel *kernel = context;
-    if (kernel_is_taken_up(kernel)) { /* its launcher soon says what it is */
+    if (kernel_is_taken_up(kernel) || kernel_is_unheard(kernel)) {
         if (kernel->status.phase == KERNEL_DEAD)
             loop_deadline_set(kernel->kernels->loop, &kernel->deadline, RETENTION_AGAIN_MS);
         return;
@@ -364,6 +364,7 @@ static void fail(struct kernel *kernel, const char *reason) {
     kernel_post(kernel, KERNEL_EVENT_FAILED);
     kernel_keep_dead(kernel);
     kernel_adoption_settled(kernel);
+    kernel->start_wanted = false;
     if (kernel->is_restarting) {
         struct error err;
         error_set(&err, ERROR_SYSTEM, "%.900s", reason); /* trying again alone does not help */
@@ -393,6 +394,7 @@ static void on_reachable(void *context, const char *endpoint, const char *server
         fail(kernel, err.text);
         return;
     }
+    kernel->reachable_ms = clock_monotonic_ms();
     hold_requests(kernel);
     kernel_changed(kernel);
     if (is_dead)

@@ -225,6 +225,7 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
         return -1;
     cleanup_json json_t *record = kernel_record(kernel);
     kernel->is_spawned = true;
+    kernel->start_wanted = false;
     return kernels->provisioner->ops->start(kernels->provisioner, kernel->id, launch, record,
                                             &kernel_provision_events, kernel, &kernel->provision,
                                             err);

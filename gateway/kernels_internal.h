@@ -78,8 +78,9 @@ struct kernel {
     int64_t opening_until_ms; /* monotonic: a notebook is opening its sockets; 0: none is */
 
     struct provision *provision;
-    bool has_ended;     /* the provision: its place is free as soon as it is removed */
-    bool start_wanted;  /* but somebody else's launcher was there, which may keep it dead */
+    bool has_ended;       /* the provision: its place is free as soon as it is removed */
+    bool start_wanted;    /* but somebody else's launcher was there, which may keep it dead */
+    int64_t reachable_ms; /* since when its launcher could have spoken (monotonic) */
     bool is_spawned;    /* its launcher is one that we started just now: it has to speak in time */
     unsigned resumes;   /* of its launcher, in a row */
     int64_t resumed_ms; /* the first of them */
@@ -168,6 +169,9 @@ int kernel_resume_wanted(struct kernel *kernel, struct error *err);
 
 /* kernel_adoption.c */
 void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */
+/* A launcher that was there before us, or is another gateway's, has not spoken yet: whatever we
+ * believe of the kernel may be old. */
+bool kernel_is_unheard(const struct kernel *kernel);
 /* True when one that was dead without a launcher has got one from another gateway meanwhile: it is
  * not ours to remove any more. */
 bool kernel_is_taken_up(struct kernel *kernel);

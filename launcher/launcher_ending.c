@@ -119,9 +119,9 @@ void launcher_end(struct launcher *launcher, enum ending ending, bool now) {
         return; /* launcher_ended comes once its last messages are in */
     if (now && launcher->ending_step < STEP_KILL)
         launcher->ending_step = STEP_KILL;
-    else if (is_under_way)
+    else if (is_under_way && (launcher->ending_step != STEP_STUCK || ending == ENDING_RESTART))
         return;
-    else if (!was_ready)
+    else if (!was_ready && launcher->ending_step < STEP_TERM)
         launcher->ending_step = STEP_TERM;
     take_step(launcher);
 }

@@ -147,6 +147,18 @@ int local_process_spawn(const struct local_process_plan *plan, struct local_proc
     return 0;
 }
 
+/* The path itself, or one below it: not one that only begins like it. */
+static bool names_path(const char *line, size_t length, const char *path) {
+    size_t size = strlen(path);
+    const char *at = line, *end = line + length;
+    while ((at = memmem(at, (size_t)(end - at), path, size)) != NULL) {
+        at += size;
+        if (at == end || *at == '\0' || *at == '/')
+            return true;
+    }
+    return false;
+}
+
 /* Whether the command line of a process names a path below the directory: kernels are told their
  * connection file, launchers their directory. */
 static bool is_of_directory(pid_t pid, const char *directory) {
@@ -157,7 +169,7 @@ static bool is_of_directory(pid_t pid, const char *directory) {
         return false;
     char line[COMMAND_LINE_MAX]; /* on the stack: thousands of launchers are adopted in a row */
     ssize_t got = read(fd, line, sizeof line);
-    return got > 0 && memmem(line, (size_t)got, directory, strlen(directory)) != NULL;
+    return got > 0 && names_path(line, (size_t)got, directory);
 }
 
 int local_process_open(pid_t pid, const char *directory, struct local_process *ret) {

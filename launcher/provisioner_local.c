@@ -130,6 +130,8 @@ static void explain_end(struct provision *provision, struct error *cause) {
     }
 }
 
+static void remove_place(evutil_socket_t fd, short what, void *context);
+
 static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
     struct provision *provision = context;
@@ -138,9 +140,8 @@ static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
     bool was_killed = local_process_reap(&provision->process, &cause);
     provision->has_failed = !provision->was_reachable && !was_killed;
     drop_event(&provision->exit_event);
-    if (provision->is_removed) {
-        remove_files(provision); /* again: it may have written until it was gone */
-        free_provision(provision);
+    if (provision->is_removed) { /* another gateway may have been quick to start the next one */
+        remove_place(-1, 0, provision);
         return;
     }
     explain_end(provision, &cause);
@@ -384,8 +385,12 @@ static int local_resume(struct provision *provision, enum provision_resume how, 
                                         [PROVISION_RESUME_START] = "start",
                                         [PROVISION_RESUME_DEAD] = "dead"};
     cleanup_json json_t *record = NULL;
-    if (local_read_record(provision->directory, &record, err) < 0 ||
-        check_resume(provision, record, how, err) < 0)
+    if (local_read_record(provision->directory, &record, err) < 0) {
+        if (err->code != ERROR_NOT_FOUND)
+            err->code = ERROR_SYSTEM; /* no fault of who asks for a restart */
+        return -1;
+    }
+    if (check_resume(provision, record, how, err) < 0)
         return -1;
     cleanup_close int lock_fd = local_process_lock(provision->directory, err);
     if (lock_fd < 0 && err->code == ERROR_EXISTS) {
@@ -464,6 +469,14 @@ static void kill_kernel(const struct provision *provision) {
         local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
 }
 
+/* Without its record no other gateway takes it for one that was killed and is to go on. */
+static void kill_launcher(const struct provision *provision) {
+    cleanup_free char *path = path_in(provision, "record.json");
+    if (inode_of(provision->directory) == provision->inode)
+        (void)unlink(path);
+    local_process_kill(&provision->process); /* on_launcher_exit goes on */
+}
+
 /* The lock tells whether there is a launcher, whatever we know of one: nobody's files are removed
  * under them. Of a launcher that is just starting the process may be found only later. */
 static void remove_place(evutil_socket_t fd, short what, void *context) {
@@ -481,8 +494,8 @@ static void remove_place(evutil_socket_t fd, short what, void *context) {
     if (lock_fd >= 0 || err.code != ERROR_EXISTS) {
         remove_files(provision);
         free_provision(provision);
-    } else if (find_process(provision, true)) {
-        local_process_kill(&provision->process); /* on_launcher_exit goes on */
+    } else if (find_process(provision, provision->search_rounds % SEARCH_THOROUGH == 0)) {
+        kill_launcher(provision);
     } else if (provision->search_rounds++ < SEARCH_ROUNDS_MAX) {
         run_later(provision, remove_place, SEARCH_MS);
     } else {
@@ -505,8 +518,7 @@ static void local_remove(struct provision *provision) {
     drop_event(&provision->later);
     if (inode_of(provision->directory) == provision->inode)
         kill_kernel(provision);
-    local_process_kill(&provision->process); /* on_launcher_exit frees it */
-    remove_files(provision);
+    kill_launcher(provision);
 }
 
 static void local_release(struct provision *provision) {

@@ -100,6 +100,21 @@ def test_launcher_that_failed_once_goes_on_in_its_journal(start_gateway, connect
     assert is_kept(gateway, kernel_id)
 
 
+def test_restart_with_a_damaged_record_says_so_and_keeps_the_journal(start_gateway, connect):
+    gateway = start_gateway()
+    kernel_id = start(gateway, connect)
+    make_dead(kernel_id, gateway)
+    record = gateway.kernel_directory(kernel_id) / "record.json"
+    whole = record.read_text()
+    record.write_text(whole[:-20])
+    answer = restart(gateway, kernel_id)
+    assert answer.status_code == 500 and "record.json" in answer.json()["message"]
+    record.write_text(whole)
+    assert restart(gateway, kernel_id).status_code == 200
+    gateway.wait_for_state(kernel_id, "idle")
+    assert is_kept(gateway, kernel_id)
+
+
 def test_restart_while_somebody_else_holds_the_place_waits_for_it(start_gateway, connect):
     first = start_gateway()
     kernel_id = start(first, connect)

@@ -10,6 +10,7 @@ import requests
 
 from support.processes import is_alive, wait_until
 
+SETTINGS = ("--launch-timeout", "20s", "--shutdown-wait", "1s")
 STEPS = 25
 SEEDS = range(4)
 READ_ALL = 60  # seconds until everything has come to rest
@@ -19,8 +20,8 @@ class Storm:
     def __init__(self, seed, start_gateway, connect):
         self.random = random.Random(seed)
         self.connect = connect
-        self.begin = lambda: start_gateway("--launch-timeout", "20s", home=self.home)
-        first = start_gateway("--launch-timeout", "20s")
+        self.begin = lambda: start_gateway(*SETTINGS, home=self.home)
+        first = start_gateway(*SETTINGS)
         self.home = first.home
         self.gateways = [first, self.begin()]
         self.kernel_id = first.start_kernel()["id"]
@@ -105,6 +106,8 @@ class Storm:
 
     def end(self):
         launchers, kernels = self.launchers(), self.gateways[0].kernel_pids(self.kernel_id)
+        if self.random.random() < 0.5:  # one that has to be removed by force, while the other gateway sees it end
+            self.freeze_launcher()
         assert self.ask("delete", self.random.choice(self.gateways)).status_code == 204
         wait_until(lambda: not any(map(is_alive, [*launchers, *kernels])), what="the end of its processes")
         wait_until(lambda: not self.gateways[0].kernel_directory(self.kernel_id).exists(), what="its place to be removed")
