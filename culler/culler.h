@@ -1,0 +1,77 @@
+/* When a kernel has to go. A pure function: what is known of the kernel and the admin's policy give
+ * a decision, without a clock, a loop or a memory of its own, so that the same question has the
+ * same answer in a dry run, in "why" and when it is acted upon.
+ *
+ * All times are durations in ms, as the kernel's launcher counts them (a monotonic clock that
+ * stands still while the machine sleeps): neither a gateway that starts again nor a step of the
+ * wall clock makes a kernel older. */
+#pragma once
+
+#include "base/buffer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CULLER_NEVER INT64_MAX
+
+enum culler_state {
+    CULLER_STARTING, /* and restarting: it has not answered yet */
+    CULLER_IDLE,
+    CULLER_BUSY,
+    CULLER_DEAD, /* kept for its reason; its retention ends it, no rule */
+};
+
+struct culler_kernel {
+    enum culler_state state;
+    int64_t age_ms;
+    int64_t state_for_ms;
+    /* Since somebody made it do something. A client that connects, asks for kernel_info or sends
+     * comm messages from a sleeping page is nobody. */
+    int64_t untouched_for_ms;
+    int64_t silent_for_ms;  /* since its last output (stream, display, result, error) */
+    int64_t at_rest_for_ms; /* since its process tree used CPU worth mentioning */
+    int64_t unheard_for_ms; /* since a client was connected that answers pings; 0: now */
+    bool waits_for_input;   /* busy in input() */
+    unsigned busy_subshells;
+    int64_t keep_ms;      /* of a keep-alive mark, what is left; 0: none */
+    int64_t own_idle_ms;  /* wished by its kernelspec or owner, within what the admin allows */
+    bool has_own_idle_ms; /* 0 ms then means never */
+};
+
+struct culler_policy {
+    int64_t idle_ms;           /* 0, here and below: the rule is off */
+    bool culls_connected;      /* idle_ms holds for kernels with clients, too */
+    int64_t idle_connected_ms; /* for kernels with clients, at least idle_ms */
+    int64_t stalled_ms;        /* a cell that runs without output or CPU */
+    int64_t detached_ms;       /* nobody is connected, and nothing runs */
+    int64_t age_ms;            /* whatever it does */
+    int64_t warn_ms;           /* a warning goes out so long before */
+};
+
+enum culler_rule {
+    CULLER_NO_RULE,
+    CULLER_RULE_IDLE,
+    CULLER_RULE_IDLE_CONNECTED,
+    CULLER_RULE_STALLED,
+    CULLER_RULE_DETACHED,
+    CULLER_RULE_AGE,
+    CULLER_RULES, /* how many */
+};
+
+enum culler_verdict { CULLER_KEEP, CULLER_WARN, CULLER_CULL };
+
+struct culler_decision {
+    enum culler_verdict verdict;
+    enum culler_rule rule; /* the one that ends it first, if nothing happens */
+    int64_t in_ms;         /* until then; 0: now; CULLER_NEVER */
+};
+
+struct culler_decision culler_decide(const struct culler_kernel *kernel,
+                                     const struct culler_policy *policy);
+
+/* As metrics and `elara why` name it: "idle", "stalled" ... */
+const char *culler_rule_name(enum culler_rule rule);
+/* Why it ends, for people: "it was idle for 1 h 5 min and nobody was connected; the limit is 1 h
+ * (cull-idle-timeout)". Of a kernel to which the rule applies. */
+void culler_explain(const struct culler_kernel *kernel, const struct culler_policy *policy,
+                    enum culler_rule rule, struct buffer *out);
