@@ -122,7 +122,7 @@ int text_append_readable(struct buffer *out, const void *data, size_t length) {
         }
         at += step;
     }
-    return buffer_append(out, bytes + copied, length - copied);
+    return length > copied ? buffer_append(out, bytes + copied, length - copied) : 0;
 }
 
 size_t text_utf8_floor(const char *data, size_t length, size_t max) {

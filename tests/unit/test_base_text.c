@@ -157,6 +157,7 @@ static void replaces_bad_sequences(void **state) {
         assert_string_equal(buffer_text(&out), rows[i][1]);
     }
     cleanup_buffer struct buffer small = {.limit = 4};
+    assert_int_equal(text_append_readable(&small, NULL, 0), 0);
     assert_int_equal(text_append_readable(&small, "\xFF\xFF", 2), -1);
 }
 
