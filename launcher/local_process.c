@@ -14,8 +14,10 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { READY_FD = 3, LOCK_FD = 4, ENVIRONMENT_MAX = 16, COMMAND_LINE_MAX = 64 << 10 };
+enum { EXEC_ROUNDS = 100, EXEC_WAIT_NS = 100 * 1000 }; /* an exec takes less than a millisecond */
 
 int local_process_lock(const char *directory, struct error *err) {
     cleanup_close int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -159,16 +161,30 @@ static bool names_path(const char *line, size_t length, const char *path) {
     return false;
 }
 
-/* Whether the command line of a process names a path below the directory: kernels are told their
- * connection file, launchers their directory. */
-static bool is_of_directory(pid_t pid, const char *directory) {
+static ssize_t read_command_line(pid_t pid, char *line, size_t size) {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
+    return fd < 0 ? -1 : read(fd, line, size);
+}
+
+/* A process in the middle of its exec has a program but no command line yet, though posix_spawn has
+ * returned; zombies and the kernel's own threads have no program. */
+static bool has_program(pid_t pid) {
+    char path[32], target[1];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return readlink(path, target, sizeof target) > 0;
+}
+
+/* Whether the command line of a process names a path below the directory: kernels are told their
+ * connection file, launchers their directory. */
+static bool is_of_directory(pid_t pid, const char *directory) {
     char line[COMMAND_LINE_MAX]; /* on the stack: thousands of launchers are adopted in a row */
-    ssize_t got = read(fd, line, sizeof line);
+    ssize_t got = read_command_line(pid, line, sizeof line);
+    for (int i = 0; got == 0 && i < EXEC_ROUNDS && has_program(pid); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = EXEC_WAIT_NS}, NULL);
+        got = read_command_line(pid, line, sizeof line);
+    }
     return got > 0 && names_path(line, (size_t)got, directory);
 }
 
