@@ -22,8 +22,10 @@ void kernel_adoption_settled(struct kernel *kernel) {
         return;
     kernel->is_adopting = false;
     kernel->kernels->adopting--;
-    if (kernel->status.phase == KERNEL_DEAD)
+    if (kernel->status.phase == KERNEL_DEAD) { /* it may have been dead for too long already */
+        loop_deadline_set(kernel->kernels->loop, &kernel->deadline, kernel_retention_ms(kernel));
         kernel_make_room(kernel);
+    }
     finish_if_settled(kernel->kernels);
 }
 
