@@ -82,6 +82,12 @@ static void note_class(struct cells_entry *entry, uint64_t seq, uint32_t session
     }
 }
 
+/* The others come over sockets of their own and may overtake it: a question can be here before the
+ * kernel's busy. */
+static bool is_of_iopub(enum message_class class) {
+    return class != MESSAGE_REPLY && class != MESSAGE_PROMPT;
+}
+
 void cells_note(struct cells *cells, uint64_t seq, uint32_t session,
                 const struct message_mark *mark) {
     if (mark->class == MESSAGE_STATE)
@@ -92,6 +98,9 @@ void cells_note(struct cells *cells, uint64_t seq, uint32_t session,
     if (entry == NULL) {
         entry = add(cells, mark->cell);
         entry->first = seq;
+    }
+    if (!entry->is_published && is_of_iopub(mark->class)) {
+        entry->is_published = true;
         entry->is_whole = mark->class == MESSAGE_BUSY || mark->class == MESSAGE_INPUT;
     }
     entry->last = seq;

@@ -17,7 +17,8 @@ struct cells_entry {
     uint32_t prompt_session; /* whom it asks */
     uint64_t first, last;    /* seq */
     uint64_t prompt;         /* seq of the input_request that waits for its answer, or 0 */
-    bool is_whole;           /* its beginning was seen */
+    bool is_published;       /* some of it came on iopub */
+    bool is_whole;           /* its beginning was seen there */
     bool is_running;
 };
 

@@ -52,6 +52,25 @@ static void test_a_cell_from_busy_to_idle_and_beyond(void **state) {
     assert_true(entry_of(cells, 2).is_running);
 }
 
+/* shell and stdin are other sockets than iopub. */
+static void test_a_cell_is_whole_though_something_overtook_its_beginning(void **state) {
+    static const enum message_class quick[] = {MESSAGE_PROMPT, MESSAGE_REPLY};
+    struct cells *cells = *state;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t whole = 1 + 2 * i, part = 2 + 2 * i;
+        note(cells, 10 * whole, quick[i], whole);
+        assert_false(entry_of(cells, whole).is_whole);
+        note(cells, 10 * whole + 1, MESSAGE_BUSY, whole);
+        assert_true(entry_of(cells, whole).is_whole);
+        assert_int_equal(entry_of(cells, whole).first, 10 * whole);
+        note(cells, 10 * part, quick[i], part);
+        note(cells, 10 * part + 1, MESSAGE_STREAM, part);
+        note(cells, 10 * part + 2, MESSAGE_BUSY, part);
+        assert_false(entry_of(cells, part).is_whole);
+    }
+    assert_int_equal(entry_of(cells, 1).prompt, 10);
+}
+
 static void test_a_new_process_ends_what_ran(void **state) {
     struct cells *cells = *state;
     note(cells, 1, MESSAGE_BUSY, 1);
@@ -105,6 +124,7 @@ static void test_the_oldest_goes_and_does_not_come_back_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         test_cells(test_a_cell_from_busy_to_idle_and_beyond),
+        test_cells(test_a_cell_is_whole_though_something_overtook_its_beginning),
         test_cells(test_a_new_process_ends_what_ran),
         test_cells(test_a_prompt_waits_until_it_is_answered),
         test_cells(test_the_oldest_goes_and_does_not_come_back_whole),
