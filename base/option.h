@@ -27,6 +27,9 @@ enum option_type {
     OPTION_TEXT,  /* char *, owned by the settings struct; NULL when the default is NULL */
     OPTION_ENUM,  /* char *, one of the texts in `choices`, separated by '|' */
     OPTION_LIST,  /* char **, NULL-terminated, owned; never NULL itself */
+    /* json_t *, an object, owned; NULL when not set. A flag or variable holds it as JSON. What it
+     * may hold is the row's `check`. */
+    OPTION_MAPPING,
 };
 
 enum option_flags {
@@ -45,6 +48,10 @@ struct option_row {
     unsigned flags;
     const char *group; /* heading in --help */
     const char *help;  /* one or two sentences */
+    /* What the type alone cannot say; NULL: nothing. value: the const char * of an OPTION_TEXT that
+     * is set, the const json_t * of an OPTION_MAPPING. Where a part of a mapping is wrong the error
+     * begins with its path: "owners.alice.idle_timeout: must be ...". */
+    int (*check)(const void *value, struct error *err);
 };
 
 /* A table ends with a row whose name is NULL. */

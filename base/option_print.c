@@ -19,9 +19,9 @@ static void print_key(const struct option_row *row, FILE *out) {
 
 static const char *placeholder(const struct option_row *row) {
     static const char *const names[] = {
-        [OPTION_BOOL] = "",       [OPTION_INT] = " NUMBER", [OPTION_DURATION] = " TIME",
-        [OPTION_BYTES] = " SIZE", [OPTION_TEXT] = " TEXT",  [OPTION_ENUM] = " WORD",
-        [OPTION_LIST] = " LIST",
+        [OPTION_BOOL] = "",       [OPTION_INT] = " NUMBER",   [OPTION_DURATION] = " TIME",
+        [OPTION_BYTES] = " SIZE", [OPTION_TEXT] = " TEXT",    [OPTION_ENUM] = " WORD",
+        [OPTION_LIST] = " LIST",  [OPTION_MAPPING] = " JSON",
     };
     return names[row->type];
 }
@@ -87,8 +87,9 @@ static bool is_set(const struct option_row *row, const void *settings) {
     const void *field = (const char *)settings + row->offset;
     if (row->type == OPTION_LIST)
         return *(char *const *const *)field != NULL && **(char *const *const *)field != NULL;
-    return (row->type != OPTION_TEXT && row->type != OPTION_ENUM) ||
-           *(const char *const *)field != NULL;
+    bool may_be_unset =
+        row->type == OPTION_TEXT || row->type == OPTION_ENUM || row->type == OPTION_MAPPING;
+    return !may_be_unset || *(const void *const *)field != NULL;
 }
 
 void option_print_config(const struct option_row *table, const void *settings,

@@ -63,6 +63,7 @@ void option_value_describe(const struct option_row *row, struct buffer *out) {
         [OPTION_TEXT] = "text",
         [OPTION_ENUM] = "one of ",
         [OPTION_LIST] = "a list: a,b,c or [\"a\", \"b\", \"c\"]",
+        [OPTION_MAPPING] = "a mapping: lines of \"key: value\", or {\"key\": value}",
     };
     buffer_append_text(out, forms[row->type]);
     if (row->type == OPTION_ENUM)
@@ -260,6 +261,38 @@ static int set_list(char ***field, char **list, const char *text, const json_t *
     return 0;
 }
 
+/* Takes the tree over. */
+static int set_mapping(const struct option_row *row, json_t *tree, const char *source,
+                       json_t **field, struct error *err) {
+    cleanup_json json_t *mapping = tree;
+    if (!json_is_object(mapping)) {
+        cleanup_buffer struct buffer form = {.limit = 512};
+        option_value_describe(row, &form);
+        return error_set(err, ERROR_INVALID, "%s: must be %s", source, buffer_text(&form));
+    }
+    if (row->check != NULL && row->check(mapping, err) < 0)
+        return error_wrap(err, "%s", source);
+    json_decref(*field);
+    *field = steal(&mapping);
+    return 0;
+}
+
+static int parse_mapping(const struct option_row *row, const char *text, const char *source,
+                         json_t **field, struct error *err) {
+    json_t *tree = NULL;
+    if (yaml_parse(text, strlen(text), &tree, err) < 0) /* JSON is YAML, and keys are there once */
+        return error_wrap(err, "%s", source);
+    return set_mapping(row, tree, source, field, err);
+}
+
+static int parse_text(const struct option_row *row, const char *text, const char *source,
+                      char **field, struct error *err) {
+    if (*text != '\0' && row->check != NULL && row->check(text, err) < 0)
+        return error_wrap(err, "%s", source);
+    set_text(row, text, field);
+    return 0;
+}
+
 int option_value_parse(const struct option_row *row, const char *text, const char *source,
                        void *settings, struct error *err) {
     void *field = field_of(row, settings);
@@ -280,10 +313,11 @@ int option_value_parse(const struct option_row *row, const char *text, const cha
         set_text(row, text, field);
         return 0;
     case OPTION_TEXT:
-        set_text(row, text, field);
-        return 0;
+        return parse_text(row, text, source, field, err);
     case OPTION_LIST:
         return set_list(field, NULL, text, NULL, source, err);
+    case OPTION_MAPPING:
+        return parse_mapping(row, text, source, field, err);
     }
     abort();
 }
@@ -313,6 +347,8 @@ int option_value_from_json(const struct option_row *row, const json_t *json, con
                            void *settings, struct error *err) {
     if (row->type == OPTION_LIST && json_is_array(json))
         return set_list(field_of(row, settings), NULL, NULL, json, source, err);
+    if (row->type == OPTION_MAPPING)
+        return set_mapping(row, json_deep_copy(json), source, field_of(row, settings), err);
     cleanup_free char *text = json_as_text(row, json);
     if (text != NULL)
         return option_value_parse(row, text, source, settings, err);
@@ -332,6 +368,9 @@ void option_value_clear(const struct option_row *row, void *settings) {
     } else if (row->type == OPTION_TEXT || row->type == OPTION_ENUM) {
         char **text = field;
         free(steal(text));
+    } else if (row->type == OPTION_MAPPING) {
+        json_t **mapping = field;
+        json_decref(steal(mapping));
     }
 }
 
@@ -353,6 +392,9 @@ void option_value_print(const struct option_row *row, const void *settings, stru
     } else if (row->type == OPTION_TEXT || row->type == OPTION_ENUM) {
         const char *text = *(const char *const *)field;
         print_json(text != NULL ? json_string(text) : json_null(), out);
+    } else if (row->type == OPTION_MAPPING) {
+        json_t *mapping = *(json_t *const *)field;
+        print_json(mapping != NULL ? json_incref(mapping) : json_null(), out);
     } else {
         print_number(row, *(const int64_t *)field, out);
     }

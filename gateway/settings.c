@@ -266,6 +266,7 @@ union value {
     int64_t number;
     char *text;
     char **list;
+    json_t *mapping;
 };
 
 static size_t value_size(const struct option_row *row) {
@@ -279,6 +280,7 @@ static size_t value_size(const struct option_row *row) {
     case OPTION_TEXT:
     case OPTION_ENUM:
     case OPTION_LIST:
+    case OPTION_MAPPING:
         break;
     }
     return sizeof(char *);
@@ -290,6 +292,8 @@ static bool value_is_same(const struct option_row *row, const union value *a,
         return list_is_same(a->list, b->list);
     if (row->type == OPTION_TEXT || row->type == OPTION_ENUM)
         return text_is_same(a->text, b->text);
+    if (row->type == OPTION_MAPPING)
+        return a->mapping == b->mapping || json_equal(a->mapping, b->mapping);
     return memcmp(a, b, value_size(row)) == 0;
 }
 

@@ -16,6 +16,7 @@ struct settings {
     char *text;
     char *word;
     char **list;
+    json_t *mapping;
 };
 
 #define AT(field) .offset = offsetof(struct settings, field)
@@ -28,11 +29,13 @@ static const struct option_row table[] = {
     {"text", "X_TEXT", OPTION_TEXT, AT(text)},
     {"word", "X_WORD", OPTION_ENUM, AT(word), .fallback = "a", .choices = "a|bc"},
     {"list", "X_LIST", OPTION_LIST, AT(list)},
+    {"mapping", "X_MAPPING", OPTION_MAPPING, AT(mapping)},
     {0},
 };
+enum { ROWS = sizeof table / sizeof table[0] - 1 };
 
 static char *show(const struct settings *settings) {
-    struct option_source sources[7] = {0};
+    struct option_source sources[ROWS] = {0};
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
@@ -62,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0)
         return 0;
     struct buffer variable = {0};
-    buffer_append_text(&variable, table[data[0] % 7].environment);
+    buffer_append_text(&variable, table[data[0] % ROWS].environment);
     buffer_append_text(&variable, "=");
     buffer_append(&variable, data + 1, size - 1);
     buffer_text(&variable);

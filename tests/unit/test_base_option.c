@@ -22,7 +22,15 @@ struct settings {
     char *style;
     char **users;
     char **none;
+    json_t *overrides;
 };
+
+static int check_overrides(const void *value, struct error *err) {
+    const json_t *alice = json_object_get(value, "alice");
+    if (alice != NULL && !json_is_integer(json_object_get(alice, "idle")))
+        return error_set(err, ERROR_INVALID, "alice.idle: must be a number");
+    return 0;
+}
 
 #define AT(field) .offset = offsetof(struct settings, field)
 
@@ -45,6 +53,8 @@ static const struct option_row table[] = {
      .choices = "auto|http|notebook", .group = "Auth", .flags = OPTION_RELOAD, .help = "A | B."},
     {"users", "ELARA_USERS,EG_USERS", OPTION_LIST, AT(users), .fallback = "root", .group = "Auth"},
     {"none", "ELARA_NONE", OPTION_LIST, AT(none), .group = "Auth"},
+    {"overrides", "ELARA_OVERRIDES", OPTION_MAPPING, AT(overrides), .group = "Auth",
+     .check = check_overrides},
     {0},
 };
 enum { ROWS = sizeof table / sizeof table[0] - 1, WORDS = 8 };
@@ -187,6 +197,11 @@ static const struct good_row good[] = {
     {"users", "[\"a\", \"2\"]  # elara.yaml:users", {.yaml = "users: [a, '2']"}},
     {"users", "[\"a\", \"b\"]  # elara.yaml:users", {.yaml = "users: a,b"}},
     {"users", "[]  # elara.yaml:users", {.yaml = "users: []"}},
+    {"overrides", "null  # default", {.yaml = NULL}},
+    {"overrides", "null  # default", {.environment = {"ELARA_OVERRIDES="}}},
+    {"overrides", "{}  # elara.yaml:overrides", {.yaml = "overrides: {}"}},
+    {"overrides", "{\"alice\": {\"idle\": 5}}  # elara.yaml:overrides", {.yaml = "overrides:\n  alice:\n    idle: 5\n"}},
+    {"overrides", "{\"alice\": {\"idle\": 5}}  # ELARA_OVERRIDES", {.environment = {"ELARA_OVERRIDES={\"alice\": {\"idle\": 5}}"}}},
 };
 /* clang-format on */
 
@@ -253,6 +268,12 @@ static const struct bad_row bad[] = {
     {"--style: \"htt\" must be one of auto, http, notebook", {.arguments = {"--style=htt"}}},
     {"--style: \"auto|http\" must be one of auto, http, notebook", {.arguments = {"--style=auto|http"}}},
     {"--style: \"\" must be one of auto, http, notebook", {.arguments = {"--style="}}},
+    {"elara.yaml:overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
+     {.yaml = "overrides: [alice]"}},
+    {"elara.yaml:overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
+     {.yaml = "overrides: 5"}},
+    {"elara.yaml:overrides: alice.idle: must be a number", {.yaml = "overrides: {alice: {idle: x}}"}},
+    {"ELARA_OVERRIDES: line 1, column 8: \"a\" is there twice", {.environment = {"ELARA_OVERRIDES={a: 1, a: 2}"}}},
     {"elara.yaml:users: item 2 of the list must be a text", {.yaml = "users: [a, 2]"}},
     {"EG_USERS: item 1 of the list must be a text", {.environment = {"EG_USERS=[1]"}}},
     {"EG_USERS: a list that starts with [ must be a JSON array of texts: ']' expected near end of file",
@@ -294,6 +315,7 @@ static void refuses_with_the_source_and_the_fix(void **state) {
         assert_int_equal(loaded.err.code, ERROR_INVALID);
         assert_null(loaded.settings.ip); /* nothing is owned after a failure */
         assert_null(loaded.settings.users);
+        assert_null(loaded.settings.overrides);
     }
 }
 
@@ -340,7 +362,8 @@ static void what_it_shows_loads_again(void **state) {
     (void)state;
     struct loaded first;
     load(&(struct load){.arguments = {"--users=a, b:c,'# d'", "--idle-timeout=1.5", "--ip=a # b: c",
-                                      "--no-list-kernels", "--body-limit=1025"}},
+                                      "--no-list-kernels", "--body-limit=1025",
+                                      "--overrides={alice: {idle: 7}}"}},
          &first);
     assert_int_equal(first.failed, 0);
     char *text = NULL;
@@ -358,6 +381,7 @@ static void what_it_shows_loads_again(void **state) {
     assert_int_equal(second.settings.idle_timeout_ms, 1500);
     assert_int_equal(second.settings.body_limit, 1025);
     assert_false(second.settings.list_kernels);
+    assert_true(json_equal(first.settings.overrides, second.settings.overrides));
     assert_string_equal(second.sources[row_at("ip")].text, "elara.yaml:ip");
     option_free(table, &first.settings);
     option_free(table, &second.settings);
