@@ -5,30 +5,92 @@
 #include "base/option_value.h"
 #include "base/text.h"
 
-#include <ctype.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_LIMIT = 96 };
+enum { SHOWN_FILE_NAME = 160, SHOWN_VALUE = 64 };
+
+static const char no_source[] = "default";
 
 /* What the steps of option_load share. */
 struct load {
     const struct option_row *table;
+    const struct option_input *input;
     void *settings;
-    struct option_source *sources; /* NULL: nobody asked */
-    bool *from_flag;               /* a row each: later flags of a list add to it */
+    struct option_source *sources;
+    bool *from_flag; /* a row each: later flags of a list add to it */
+    struct error *err;
+    bool failed;
 };
 
-static void note_source(struct load *load, const struct option_row *row, const char *source) {
-    if (load->sources != NULL)
-        snprintf(load->sources[row - load->table].text, sizeof load->sources->text, "%s", source);
+/* -1: that is enough. 0: go on, to tell of all that is wrong. */
+static int note_problem(struct load *load, const struct error *problem) {
+    if (!load->failed && load->err != NULL)
+        *load->err = *problem;
+    load->failed = true;
+    if (load->input->problem == NULL)
+        return -1;
+    load->input->problem(load->input->context, problem);
+    return 0;
 }
 
-static void key_of(const struct option_row *row, char key[NAME_LIMIT]) {
-    snprintf(key, NAME_LIMIT, "%s", row->name);
-    for (char *at = key; *at; at++)
-        if (*at == '-')
-            *at = '_';
+__attribute__((format(printf, 2, 3))) static void note(const struct load *load, const char *format,
+                                                       ...) {
+    if (load->input->notice == NULL)
+        return;
+    va_list args;
+    va_start(args, format);
+    char *whole = NULL;
+    if (vasprintf(&whole, format, args) >= 0)
+        load->input->notice(load->input->context, whole);
+    va_end(args);
+    free(whole);
+}
+
+static struct option_source *source_of(const struct load *load, const struct option_row *row) {
+    return load->sources + (row - load->table);
+}
+
+static char *value_as_text(const struct load *load, const struct option_row *row) {
+    cleanup_buffer struct buffer value = {0};
+    option_value_print(row, load->settings, &value);
+    return memory_strdup(buffer_text(&value));
+}
+
+/* The row's field has its new value, `before` is the old one. */
+static void note_override(const struct load *load, const struct option_row *row, const char *source,
+                          const char *before) {
+    cleanup_free char *after = value_as_text(load, row);
+    if (strcmp(before, after) == 0)
+        return;
+    char key[OPTION_NAME_MAX];
+    option_key(row, key);
+    const char *old = source_of(load, row)->text;
+    if (row->flags & OPTION_SECRET)
+        note(load, "%s: %s counts, and not %s, which says otherwise", key, source, old);
+    else
+        note(load, "%s: %s counts, which says %.*s, and not %s, which says %.*s", key, source,
+             (int)text_utf8_floor(after, strlen(after), SHOWN_VALUE), after, old,
+             (int)text_utf8_floor(before, strlen(before), SHOWN_VALUE), before);
+}
+
+/* A variable's or flag's text into the row's field; says so when it overrides a source that says
+ * something else. */
+static int take(struct load *load, const struct option_row *row, const char *text,
+                const char *source) {
+    struct option_source *place = source_of(load, row);
+    struct error problem = {0};
+    bool overrides = strcmp(place->text, no_source) != 0;
+    cleanup_free char *before = overrides ? value_as_text(load, row) : NULL;
+    bool adds = row->type == OPTION_LIST && load->from_flag[row - load->table];
+    if ((adds ? option_value_append : option_value_parse)(row, text, source, load->settings,
+                                                          &problem) < 0)
+        return note_problem(load, &problem);
+    if (overrides && !adds)
+        note_override(load, row, source, before);
+    snprintf(place->text, sizeof place->text, "%s", source);
+    return 0;
 }
 
 static size_t table_length(const struct option_row *table) {
@@ -36,44 +98,6 @@ static size_t table_length(const struct option_row *table) {
     while (table[length].name != NULL)
         length++;
     return length;
-}
-
-/* Levenshtein's distance, '-' and '_' and letter case being the same. */
-static size_t distance(const char *left, const char *right) {
-    size_t row[NAME_LIMIT + 1];
-    size_t width = strnlen(right, NAME_LIMIT);
-    for (size_t i = 0; i <= width; i++)
-        row[i] = i;
-    for (size_t y = 0; y < NAME_LIMIT && left[y] != '\0'; y++) {
-        size_t diagonal = row[0];
-        row[0] = y + 1;
-        for (size_t x = 1; x <= width; x++) {
-            int a = left[y] == '_' ? '-' : tolower((unsigned char)left[y]);
-            int b = right[x - 1] == '_' ? '-' : tolower((unsigned char)right[x - 1]);
-            size_t best = diagonal + (a != b);
-            diagonal = row[x];
-            if (row[x] + 1 < best)
-                best = row[x] + 1;
-            if (row[x - 1] + 1 < best)
-                best = row[x - 1] + 1;
-            row[x] = best;
-        }
-    }
-    return row[width];
-}
-
-/* The row whose name looks most like it; NULL when none does. */
-static const struct option_row *find_nearest(const struct option_row *table, const char *name) {
-    const struct option_row *nearest = NULL;
-    size_t least = strnlen(name, NAME_LIMIT) / 2 + 1;
-    for (const struct option_row *row = table; row->name != NULL; row++) {
-        size_t far = distance(name, row->name);
-        if (far < least) {
-            least = far;
-            nearest = row;
-        }
-    }
-    return nearest;
 }
 
 static const struct option_row *find_row(const struct option_row *table, const char *name,
@@ -84,65 +108,112 @@ static const struct option_row *find_row(const struct option_row *table, const c
     return NULL;
 }
 
-static int load_defaults(struct load *load, struct error *err) {
+static int load_defaults(struct load *load) {
     for (const struct option_row *row = load->table; row->name != NULL; row++) {
-        note_source(load, row, "default");
+        struct error problem = {0};
+        snprintf(source_of(load, row)->text, sizeof load->sources->text, no_source);
         if (row->fallback == NULL && row->type != OPTION_LIST)
             continue;
         const char *text = row->fallback != NULL ? row->fallback : "";
-        if (option_value_parse(row, text, row->name, load->settings, err) < 0)
-            return error_wrap(err, "default");
+        if (option_value_parse(row, text, row->name, load->settings, &problem) < 0) {
+            error_wrap(&problem, "default");
+            if (note_problem(load, &problem) < 0)
+                return -1;
+        }
     }
     return 0;
 }
 
-static int refuse_key(const struct load *load, const char *file_name, const char *key,
-                      struct error *err) {
-    const struct option_row *nearest = find_nearest(load->table, key);
-    if (nearest == NULL)
-        return error_set(err, ERROR_INVALID, "%s: unknown key \"%.64s\"; --help lists all settings",
-                         file_name, key);
-    char meant[NAME_LIMIT];
-    key_of(nearest, meant);
-    return error_set(err, ERROR_INVALID, "%s: unknown key \"%.64s\"; did you mean \"%s\"?",
-                     file_name, key, meant);
+/* ---- the file ---- */
+
+static json_int_t line_of(const struct load *load, const char *path) {
+    return json_integer_value(json_object_get(load->input->lines, path));
 }
 
-static int load_file(struct load *load, const json_t *file, const char *file_name,
-                     struct error *err) {
+/* "/etc/elara.yaml:12", or without a line that nobody knows; a long name's end is what tells. */
+static struct option_source place_in_file(const struct load *load, const char *path) {
+    const char *name = load->input->file_name;
+    name = name != NULL ? name : "configuration file";
+    size_t length = strlen(name);
+    const char *dots = length > SHOWN_FILE_NAME ? "..." : "";
+    name += length > SHOWN_FILE_NAME ? length - SHOWN_FILE_NAME : 0;
+    json_int_t line = line_of(load, path);
+    struct option_source place;
+    if (line > 0)
+        snprintf(place.text, sizeof place.text, "%s%s:%" JSON_INTEGER_FORMAT, dots, name, line);
+    else
+        snprintf(place.text, sizeof place.text, "%s%s", dots, name);
+    return place;
+}
+
+/* An error that reads "overrides: alice.idle: must be ..." is about the member overrides.alice.idle
+ * of the file, which has a line of its own. */
+static void add_place(const struct load *load, const char *key, struct error *problem) {
+    const char *rest = problem->text + strlen(key) + 2;
+    cleanup_free char *path = memory_printf("%s.%.*s", key, (int)strcspn(rest, ":"), rest);
+    struct option_source place = place_in_file(load, line_of(load, path) > 0 ? path : key);
+    error_wrap(problem, "%s", place.text);
+}
+
+static int refuse_key(struct load *load, const char *key) {
+    const struct option_row *nearest = option_nearest_row(load->table, key);
+    struct option_source place = place_in_file(load, key);
+    struct error problem = {0};
+    char meant[OPTION_NAME_MAX];
+    if (nearest != NULL) {
+        option_key(nearest, meant);
+        error_set(&problem, ERROR_INVALID, "%s: unknown key \"%.64s\"; did you mean \"%s\"?",
+                  place.text, key, meant);
+    } else {
+        error_set(&problem, ERROR_INVALID, "%s: unknown key \"%.64s\"; --help lists all settings",
+                  place.text, key);
+    }
+    return note_problem(load, &problem);
+}
+
+static int load_member(struct load *load, const struct option_row *row, const char *key,
+                       const json_t *value) {
+    struct option_source place = place_in_file(load, key);
+    if (json_is_null(value)) {
+        if (row->fallback != NULL && *row->fallback != '\0')
+            note(load, "%s: %s has no value; the default counts, which is %s", place.text, key,
+                 row->fallback);
+        return 0;
+    }
+    struct error problem = {0};
+    if (option_value_from_json(row, value, key, load->settings, &problem) < 0) {
+        add_place(load, key, &problem);
+        return note_problem(load, &problem);
+    }
+    *source_of(load, row) = place;
+    return 0;
+}
+
+static int load_file(struct load *load) {
+    const json_t *file = load->input->file;
+    struct error problem = {0};
     if (file == NULL || json_is_null(file))
         return 0;
-    if (!json_is_object(file))
-        return error_set(err, ERROR_INVALID, "%s: must hold lines of \"key: value\"", file_name);
-    size_t used = 0;
-    for (const struct option_row *row = load->table; row->name != NULL; row++) {
-        char key[NAME_LIMIT];
-        key_of(row, key);
-        const json_t *value = json_object_get(file, key);
-        if (value == NULL)
-            continue;
-        used++;
-        if (json_is_null(value))
-            continue;
-        struct option_source source;
-        snprintf(source.text, sizeof source.text, "%s:%s", file_name, key);
-        if (option_value_from_json(row, value, source.text, load->settings, err) < 0)
-            return -1;
-        note_source(load, row, source.text);
+    if (!json_is_object(file)) {
+        error_set(&problem, ERROR_INVALID, "%s: must hold lines of \"key: value\"",
+                  place_in_file(load, "").text);
+        return note_problem(load, &problem);
     }
-    if (used == json_object_size(file))
-        return 0;
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)file, key, value) {
         cleanup_free char *name = memory_strdup(key);
         for (char *at = name; *at; at++)
             *at = *at == '_' ? '-' : *at;
-        if (strchr(key, '-') != NULL || find_row(load->table, name, strlen(name)) == NULL)
-            return refuse_key(load, file_name, key, err);
+        const struct option_row *row =
+            strchr(key, '-') == NULL ? find_row(load->table, name, strlen(name)) : NULL;
+        if ((row != NULL ? load_member(load, row, key, value) : refuse_key(load, key)) < 0)
+            return -1;
     }
     return 0;
 }
+
+/* ---- variables ---- */
 
 static const char *find_variable(char *const *environment, const char *name, size_t length) {
     for (; environment != NULL && *environment != NULL; environment++)
@@ -157,31 +228,35 @@ static bool counts_as_unset(const struct option_row *row, const char *text) {
     return row->type == OPTION_INT && text_starts_with(text, "tcp://");
 }
 
-static int load_environment(struct load *load, char *const *environment, struct error *err) {
-    for (const struct option_row *row = load->table; row->name != NULL; row++) {
-        const char *name = row->environment != NULL ? row->environment : "";
-        while (*name != '\0') {
-            size_t length = strcspn(name, ",");
-            const char *text = find_variable(environment, name, length);
-            if (text != NULL && !counts_as_unset(row, text)) {
-                struct option_source source;
-                snprintf(source.text, sizeof source.text, "%.*s", (int)length, name);
-                if (option_value_parse(row, text, source.text, load->settings, err) < 0)
-                    return -1;
-                note_source(load, row, source.text);
-                break; /* the first name that is set wins */
-            }
-            name += length + (name[length] == ',');
-        }
-    }
+/* Of several names the first wins, so it comes last. */
+static int load_names(struct load *load, const struct option_row *row, const char *name) {
+    if (*name == '\0')
+        return 0;
+    size_t length = strcspn(name, ",");
+    if (name[length] == ',' && load_names(load, row, name + length + 1) < 0)
+        return -1;
+    const char *text = find_variable(load->input->environment, name, length);
+    if (text == NULL || counts_as_unset(row, text))
+        return 0;
+    struct option_source source;
+    snprintf(source.text, sizeof source.text, "%.*s", (int)length, name);
+    return take(load, row, text, source.text);
+}
+
+static int load_environment(struct load *load) {
+    for (const struct option_row *row = load->table; row->name != NULL; row++)
+        if (load_names(load, row, row->environment != NULL ? row->environment : "") < 0)
+            return -1;
     return 0;
 }
 
+/* ---- flags ---- */
+
 static int refuse_flag(const struct option_row *table, const char *argument, struct error *err) {
     int shown = (int)strcspn(argument, "="); /* what follows may be a secret */
-    char name[NAME_LIMIT];
+    char name[OPTION_NAME_MAX];
     snprintf(name, sizeof name, "%.*s", shown - 2, argument + 2);
-    const struct option_row *nearest = find_nearest(table, name);
+    const struct option_row *nearest = option_nearest_row(table, name);
     if (nearest == NULL)
         return error_set(err, ERROR_INVALID, "%.*s: unknown flag; --help lists all",
                          shown > 64 ? 64 : shown, argument);
@@ -190,8 +265,8 @@ static int refuse_flag(const struct option_row *table, const char *argument, str
 }
 
 static int refuse_secret(const struct option_row *row, struct error *err) {
-    char key[NAME_LIMIT];
-    key_of(row, key);
+    char key[OPTION_NAME_MAX];
+    option_key(row, key);
     const char *names = row->environment != NULL ? row->environment : "";
     return error_set(err, ERROR_INVALID,
                      "--%s: not taken as a flag, because everybody on the machine can read command "
@@ -201,23 +276,25 @@ static int refuse_secret(const struct option_row *row, struct error *err) {
 }
 
 /* One flag and, where it is a word of its own, its value; *used says how many words that were. */
-static int load_flag(struct load *load, char **argv, int left, int *used, struct error *err) {
+static int load_flag(struct load *load, char **argv, int left, int *used) {
+    struct error problem = {0};
     const char *name = argv[0] + 2;
     size_t length = strcspn(name, "=");
     const char *value = name[length] == '=' ? name + length + 1 : NULL;
     const struct option_row *row = find_row(load->table, name, length);
-    *used = 1;
     if (row == NULL && text_starts_with(name, "no-") && value == NULL) {
         row = find_row(load->table, name + 3, length - 3);
         if (row != NULL && row->type != OPTION_BOOL)
             row = NULL;
         value = "false";
     }
-    if (row == NULL)
-        return refuse_flag(load->table, argv[0], err);
-    if (row->flags & OPTION_SECRET)
-        return refuse_secret(row, err);
     bool next_is_value = left > 1 && !text_starts_with(argv[1], "--");
+    if (row == NULL || row->flags & OPTION_SECRET) {
+        *used = value == NULL && next_is_value ? 2 : 1;
+        row == NULL ? refuse_flag(load->table, argv[0], &problem) : refuse_secret(row, &problem);
+        return note_problem(load, &problem);
+    }
+    *used = 1;
     if (value == NULL && next_is_value) {
         value = argv[1];
         *used = 2;
@@ -226,38 +303,50 @@ static int load_flag(struct load *load, char **argv, int left, int *used, struct
         value = "true";
     struct option_source source;
     snprintf(source.text, sizeof source.text, "--%.*s", (int)length, name);
-    if (value == NULL)
-        return error_set(err, ERROR_INVALID, "%s: needs a value: %s=VALUE", source.text,
-                         source.text);
-    size_t at = (size_t)(row - load->table);
-    bool adds = row->type == OPTION_LIST && load->from_flag[at];
-    load->from_flag[at] = true;
-    note_source(load, row, source.text);
-    return (adds ? option_value_append : option_value_parse)(row, value, source.text,
-                                                             load->settings, err);
+    if (value == NULL) {
+        error_set(&problem, ERROR_INVALID, "%s: needs a value: %s=VALUE", source.text, source.text);
+        return note_problem(load, &problem);
+    }
+    if (take(load, row, value, source.text) < 0)
+        return -1;
+    load->from_flag[row - load->table] = true;
+    return 0;
 }
 
-static int load_flags(struct load *load, int argc, char **argv, struct error *err) {
-    for (int i = 1, used; i < argc; i += used) {
-        if (!text_starts_with(argv[i], "--") || argv[i][2] == '\0')
-            return error_set(err, ERROR_INVALID,
-                             "\"%.64s\": not a flag; flags read --name value or --name=value",
-                             argv[i]);
-        if (load_flag(load, argv + i, argc - i, &used, err) < 0)
+static int load_flags(struct load *load) {
+    char **argv = load->input->argv;
+    for (int i = 1, used = 1; i < load->input->argc; i += used) {
+        if (text_starts_with(argv[i], "--") && argv[i][2] != '\0') {
+            if (load_flag(load, argv + i, load->input->argc - i, &used) < 0)
+                return -1;
+            continue;
+        }
+        struct error problem = {0};
+        used = 1;
+        error_set(&problem, ERROR_INVALID,
+                  "\"%.64s\": not a flag; flags read --name value or --name=value", argv[i]);
+        if (note_problem(load, &problem) < 0)
             return -1;
     }
     return 0;
 }
 
-int option_load(const struct option_row *table, int argc, char **argv, char *const *environment,
-                const json_t *file, const char *file_name, void *settings,
+int option_load(const struct option_row *table, const struct option_input *input, void *settings,
                 struct option_source *sources, struct error *err) {
-    cleanup_free bool *from_flag = memory_alloc(table_length(table) * sizeof *from_flag);
+    size_t length = table_length(table);
+    cleanup_free bool *from_flag = memory_alloc((length + 1) * sizeof *from_flag);
+    cleanup_free struct option_source *own =
+        sources == NULL ? memory_alloc((length + 1) * sizeof *own) : NULL;
     struct load load = {
-        .table = table, .settings = settings, .sources = sources, .from_flag = from_flag};
-    if (load_defaults(&load, err) < 0 ||
-        load_file(&load, file, file_name != NULL ? file_name : "configuration file", err) < 0 ||
-        load_environment(&load, environment, err) < 0 || load_flags(&load, argc, argv, err) < 0) {
+        .table = table,
+        .input = input,
+        .settings = settings,
+        .sources = sources != NULL ? sources : own,
+        .from_flag = from_flag,
+        .err = err,
+    };
+    if (load_defaults(&load) < 0 || load_file(&load) < 0 || load_environment(&load) < 0 ||
+        load_flags(&load) < 0 || load.failed) {
         option_free(table, settings);
         return -1;
     }
@@ -295,37 +384,4 @@ bool option_take_flag(int *argc, char **argv, const char *name, const char **val
         return true;
     }
     return false;
-}
-
-bool option_names_variable(const struct option_row *table, const char *name, size_t length) {
-    for (const struct option_row *row = table; row->name != NULL; row++) {
-        const char *at = row->environment != NULL ? row->environment : "";
-        for (; *at != '\0'; at += strcspn(at, ","), at += *at == ',')
-            if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
-                return true;
-    }
-    return false;
-}
-
-static bool is_service_variable(const char *name, size_t length) {
-    cleanup_free char *text = memory_strndup(name, length);
-    if (text_ends_with(text, "_SERVICE_HOST") || strstr(text, "_SERVICE_PORT") != NULL)
-        return true;
-    const char *port = strstr(text, "_PORT");
-    if (port == NULL)
-        return false;
-    return (port[5] == '\0' && text_starts_with(name + length, "=tcp://")) ||
-           (port[5] == '_' && isdigit((unsigned char)port[6]));
-}
-
-const char *option_next_unknown(const struct option_row *table, char *const *environment,
-                                const char *prefix, size_t *at) {
-    while (environment[*at] != NULL) {
-        const char *variable = environment[(*at)++];
-        size_t length = strcspn(variable, "=");
-        if (text_starts_with(variable, prefix) && !option_names_variable(table, variable, length) &&
-            !is_service_variable(variable, length))
-            return variable;
-    }
-    return NULL;
 }

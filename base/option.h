@@ -56,17 +56,33 @@ struct option_row {
 
 /* A table ends with a row whose name is NULL. */
 
+enum { OPTION_NAME_MAX = 96 };
+
 /* Where a value came from, for --show-config and messages. */
 struct option_source {
-    char text[192]; /* "default", "--port", "EG_PORT", "/etc/elara.yaml:port" */
+    char text[192]; /* "default", "--port", "EG_PORT", "/etc/elara.yaml:12" */
 };
 
-/* Fills `settings` (zeroed by the caller) from all sources. `environment` is a NULL-terminated
- * envp; `file` a YAML mapping or NULL; sources, if not NULL, has one entry a row. After an error
- * the settings own nothing. Arguments that are no flags are an error. Flags --help, --version,
- * --show-config and --config are the caller's: it strips them first with option_take_flag. */
-int option_load(const struct option_row *table, int argc, char **argv, char *const *environment,
-                const json_t *file, const char *file_name, void *settings,
+struct option_input {
+    int argc;
+    char **argv;              /* argv[0] is the program; words that are no flags are an error */
+    char *const *environment; /* NULL-terminated, as environ */
+    const json_t *file;       /* what yaml_parse made of the file; NULL: there is none */
+    const char *file_name;
+    const json_t *lines; /* of yaml_parse_lines; NULL: messages and sources name no line */
+    /* Told of every mistake, one by one; NULL: option_load ends at the first. */
+    void (*problem)(void *context, const struct error *err);
+    /* Told what is no mistake but may not be meant: one source overrides another that says
+     * something else; a key has no value. May be NULL. */
+    void (*notice)(void *context, const char *text);
+    void *context;
+};
+
+/* Fills `settings` (zeroed by the caller) from all sources; `sources`, if not NULL, has one entry a
+ * row. After an error, of which err has the first, the settings own nothing. Flags --help,
+ * --version, --show-config and --config are the caller's: it strips them first with
+ * option_take_flag. */
+int option_load(const struct option_row *table, const struct option_input *input, void *settings,
                 struct option_source *sources, struct error *err);
 void option_free(const struct option_row *table, void *settings);
 
@@ -81,8 +97,16 @@ bool option_take_flag(int *argc, char **argv, const char *name, const char **val
 const char *option_next_unknown(const struct option_row *table, char *const *environment,
                                 const char *prefix, size_t *at);
 
+/* The name of a setting's variable that looks most like this one, which ends after `length` bytes;
+ * false when none does. */
+bool option_nearest_variable(const struct option_row *table, const char *name, size_t length,
+                             char ret[OPTION_NAME_MAX]);
+
 /* Does a row name this variable? name ends after `length` bytes. */
 bool option_names_variable(const struct option_row *table, const char *name, size_t length);
+
+/* "auth_token_file" */
+void option_key(const struct option_row *row, char ret[OPTION_NAME_MAX]);
 
 void option_print_help(const struct option_row *table, FILE *out);
 

@@ -144,6 +144,8 @@ static int parse_number(const struct option_row *row, const char *text, int64_t 
             return -1;
         part /= 10;
     }
+    if (value == 0 && strspn(at, "0.") < strspn(at, "0123456789."))
+        return -1; /* less than the smallest there is: zero often means "never" or "off" */
     value = negative ? -value : value;
     if (value < row->min || value > max_of(row))
         return -1;
@@ -338,8 +340,11 @@ static char *json_as_text(const struct option_row *row, const json_t *json) {
         return memory_strdup(json_is_true(json) ? "true" : "false");
     if (json_is_integer(json) && wants_number)
         return memory_printf("%" JSON_INTEGER_FORMAT, json_integer_value(json));
-    if (json_is_real(json) && wants_number)
-        return memory_printf("%.3f", json_real_value(json));
+    if (json_is_real(json) && wants_number) {
+        double value = json_real_value(json);
+        bool rounds_to_zero = value != 0 && value > -0.0005 && value < 0.0005;
+        return memory_printf(rounds_to_zero ? "%.9f" : "%.3f", value);
+    }
     return NULL;
 }
 

@@ -23,3 +23,6 @@ void option_value_print(const struct option_row *row, const void *settings, stru
 
 /* "true, false", "a number from 1 to 65535", ...: what a value of this row may be. */
 void option_value_describe(const struct option_row *row, struct buffer *out);
+
+/* The row whose name looks most like it; NULL when none does. */
+const struct option_row *option_nearest_row(const struct option_row *table, const char *name);

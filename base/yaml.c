@@ -15,17 +15,33 @@
 
 /* The recursion is ours and libyaml's stacks grow with depth; values are for configuration, not for
  * data. */
-enum { DEPTH_LIMIT = 64, SIZE_LIMIT = 4 << 20, NODE_LIMIT = 200000 };
+enum { DEPTH_LIMIT = 64, SIZE_LIMIT = 4 << 20, NODE_LIMIT = 200000, PATH_LIMIT = 256 };
 
 struct reader {
     yaml_parser_t parser;
     size_t nodes;
     struct error *err;
+    const char *text;
+    size_t length;
+    json_t *lines; /* NULL: nobody asked */
+    /* of the mapping that is read; cut short at its limit, then and in sequences no line is noted */
+    char path[PATH_LIMIT];
+    size_t path_length;
 };
 
 static int refuse_at(const struct reader *reader, yaml_mark_t mark, const char *why) {
     return error_set(reader->err, ERROR_INVALID, "line %zu, column %zu: %s", mark.line + 1,
                      mark.column + 1, why);
+}
+
+/* libyaml says "cannot start any token" of a tab, which tells nobody what to do. */
+static bool is_indented_by_tab(const struct reader *reader, size_t line) {
+    const char *at = reader->text, *end = at + reader->length;
+    for (; line > 0 && at < end; at++)
+        line -= *at == '\n';
+    while (at < end && *at == ' ')
+        at++;
+    return at < end && *at == '\t';
 }
 
 static int next_event(struct reader *reader, yaml_event_t *event) {
@@ -38,6 +54,9 @@ static int next_event(struct reader *reader, yaml_event_t *event) {
                          problem);
     if (parser->error == YAML_MEMORY_ERROR)
         return error_set(reader->err, ERROR_SYSTEM, "out of memory");
+    if (is_indented_by_tab(reader, parser->problem_mark.line))
+        return refuse_at(reader, parser->problem_mark,
+                         "a tab indents this line; YAML is indented by spaces alone");
     refuse_at(reader, parser->problem_mark, problem);
     if (parser->context != NULL)
         error_wrap(reader->err, "%s", parser->context);
@@ -144,12 +163,15 @@ static int read_value(struct reader *reader, const yaml_event_t *event, int dept
 
 static int read_sequence(struct reader *reader, int depth, json_t **ret) {
     cleanup_json json_t *array = json_array();
+    size_t before = reader->path_length;
+    reader->path_length = sizeof reader->path;
     for (;;) {
         yaml_event_t event;
         if (next_event(reader, &event) < 0)
             return -1;
         if (event.type == YAML_SEQUENCE_END_EVENT) {
             yaml_event_delete(&event);
+            reader->path_length = before;
             *ret = steal(&array);
             return 0;
         }
@@ -181,6 +203,21 @@ static int check_key(struct reader *reader, const yaml_event_t *event, const jso
                      event->start_mark.line + 1, event->start_mark.column + 1, key);
 }
 
+/* Returns the path's length before. */
+static size_t enter_member(struct reader *reader, const yaml_event_t *key) {
+    size_t before = reader->path_length, room = sizeof reader->path - before;
+    int added = snprintf(reader->path + before, room, "%s%s", before > 0 ? "." : "",
+                         (const char *)key->data.scalar.value);
+    if (added < 0 || (size_t)added >= room)
+        reader->path_length = sizeof reader->path; /* nothing below has a path */
+    else
+        reader->path_length = before + (size_t)added;
+    if (reader->lines != NULL && reader->path_length < sizeof reader->path)
+        json_object_set_new(reader->lines, reader->path,
+                            json_integer((json_int_t)key->start_mark.line + 1));
+    return before;
+}
+
 /* One "key: value"; *ended when the mapping ended instead. */
 static int read_pair(struct reader *reader, int depth, json_t *object, bool *ended) {
     yaml_event_t key;
@@ -195,7 +232,9 @@ static int read_pair(struct reader *reader, int depth, json_t *object, bool *end
         return failed;
     }
     json_t *value = NULL;
+    size_t before = enter_member(reader, &key);
     failed = read_value(reader, &event, depth + 1, &value);
+    reader->path_length = before;
     if (failed == 0)
         json_object_set_new(object, (const char *)key.data.scalar.value, value);
     yaml_event_delete(&event);
@@ -271,10 +310,12 @@ static int read_stream(struct reader *reader, json_t **ret) {
     return 0;
 }
 
-int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err) {
+int yaml_parse_lines(const char *text, size_t length, json_t **ret, json_t **lines,
+                     struct error *err) {
     if (length > SIZE_LIMIT)
         return error_set(err, ERROR_LIMIT, "larger than %d bytes", SIZE_LIMIT);
-    struct reader reader = {.err = err};
+    cleanup_json json_t *noted = lines != NULL ? json_object() : NULL;
+    struct reader reader = {.err = err, .text = text, .length = length, .lines = noted};
     if (!yaml_parser_initialize(&reader.parser))
         return error_set(err, ERROR_SYSTEM, "out of memory");
     yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, length);
@@ -282,7 +323,13 @@ int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err)
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
     int failed = read_stream(&reader, ret);
     yaml_parser_delete(&reader.parser);
+    if (failed == 0 && lines != NULL)
+        *lines = steal(&noted);
     return failed;
+}
+
+int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err) {
+    return yaml_parse_lines(text, length, ret, NULL, err);
 }
 
 /* Valid UTF-8: DEL, C1, LS, PS, BOM, and the two that are no characters. 0: as it is. */

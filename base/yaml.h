@@ -14,6 +14,12 @@
 
 int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err);
 
+/* The same, and where the members of its mappings stand: *lines maps paths of keys, joined by dots,
+ * to lines: {"network": 3, "network.port": 4}. Those in sequences, very deep or with very long paths
+ * are left out. */
+int yaml_parse_lines(const char *text, size_t length, json_t **ret, json_t **lines,
+                     struct error *err);
+
 /* Appends tree as JSON that yaml_parse reads as the same: the characters that YAML takes for line
  * breaks or not at all (YAML 1.1, 5.1 and 5.4) are escaped. */
 void yaml_print_flow(const json_t *tree, struct buffer *out);

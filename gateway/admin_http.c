@@ -76,8 +76,8 @@ static void set_up_curl(struct admin_gateway *gateway) {
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err) {
     struct admin_gateway *gateway = memory_alloc(sizeof *gateway);
     gateway->answer.limit = ANSWER_MAX;
-    if (option_load(admin_settings_table(), argc, argv, environ, NULL, NULL, &gateway->settings,
-                    NULL, err) < 0 ||
+    struct option_input input = {.argc = argc, .argv = argv, .environment = environ};
+    if (option_load(admin_settings_table(), &input, &gateway->settings, NULL, err) < 0 ||
         read_token(gateway, err) < 0 || add_headers(gateway, err) < 0) {
         admin_gateway_destroy(gateway);
         return -1;

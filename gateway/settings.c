@@ -66,11 +66,11 @@ static const char *environment_get(char *const *environment, const char *name) {
     return NULL;
 }
 
-static int read_config_file(const char *path, json_t **ret, struct error *err) {
+static int read_config_file(const char *path, json_t **ret, json_t **lines, struct error *err) {
     cleanup_buffer struct buffer text = {.limit = CONFIG_FILE_MAX};
     if (file_read(path, CONFIG_FILE_MAX, &text, err) < 0)
         return error_wrap(err, "the configuration file %s", path);
-    if (yaml_parse(buffer_text(&text), text.length, ret, err) < 0)
+    if (yaml_parse_lines(buffer_text(&text), text.length, ret, lines, err) < 0)
         return error_wrap(err, "%s", path);
     if (json_is_null(*ret)) { /* all of it is commented out */
         json_decref(*ret);
@@ -193,7 +193,7 @@ static int finish(struct settings *settings, struct error *err) {
 static int load(struct settings *settings, struct error *err) {
     struct settings_origin *origin = settings->origin;
     const char *file_name = environment_get(origin->environment, "ELARA_CONFIG");
-    cleanup_json json_t *file = NULL;
+    cleanup_json json_t *file = NULL, *lines = NULL;
     char **argv = memory_alloc(((size_t)origin->argc + 1) * sizeof *argv);
     memcpy(argv, origin->argv, (size_t)origin->argc * sizeof *argv);
     int argc = origin->argc;
@@ -201,9 +201,15 @@ static int load(struct settings *settings, struct error *err) {
     if (option_take_flag(&argc, argv, "config", &file_name) && file_name == NULL)
         failed = error_set(err, ERROR_INVALID, "--config: needs the name of a file");
     if (failed == 0 && file_name != NULL && file_name[0] != '\0')
-        failed = read_config_file(file_name, &file, err);
+        failed = read_config_file(file_name, &file, &lines, err);
     if (failed == 0)
-        failed = option_load(settings_table(), argc, argv, origin->environment, file, file_name,
+        failed = option_load(settings_table(),
+                             &(struct option_input){.argc = argc,
+                                                    .argv = argv,
+                                                    .environment = origin->environment,
+                                                    .file = file,
+                                                    .file_name = file_name,
+                                                    .lines = lines},
                              settings, origin->sources, err);
     if (failed == 0)
         failed = finish(settings, err);

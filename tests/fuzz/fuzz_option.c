@@ -50,7 +50,8 @@ static void load_again(const char *shown) {
     json_t *file = NULL;
     int failed = yaml_parse(shown, strlen(shown), &file, &err);
     assert(failed == 0);
-    failed = option_load(table, 0, NULL, NULL, file, "shown", &settings, NULL, &err);
+    struct option_input input = {.file = file, .file_name = "shown"};
+    failed = option_load(table, &input, &settings, NULL, &err);
     assert(failed == 0);
     char *again = show(&settings);
     assert(strcmp(shown, again) == 0);
@@ -72,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *environment[] = {(char *)variable.data, NULL};
     struct settings settings = {0};
     struct error err = {0};
-    if (option_load(table, 0, NULL, environment, NULL, NULL, &settings, NULL, &err) == 0) {
+    struct option_input input = {.environment = environment};
+    if (option_load(table, &input, &settings, NULL, &err) == 0) {
         char *shown = show(&settings);
         load_again(shown);
         free(shown);

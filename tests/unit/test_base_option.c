@@ -86,12 +86,18 @@ static void load(const struct load *from, struct loaded *ret) {
     int argc = 1;
     while (argv[argc] != NULL)
         argc++;
-    cleanup_json json_t *file = NULL;
+    cleanup_json json_t *file = NULL, *lines = NULL;
     *ret = (struct loaded){0};
     if (from->yaml != NULL)
-        assert_int_equal(yaml_parse(from->yaml, strlen(from->yaml), &file, &ret->err), 0);
-    ret->failed = option_load(table, argc, argv, environment, file, "elara.yaml", &ret->settings,
-                              ret->sources, &ret->err);
+        assert_int_equal(yaml_parse_lines(from->yaml, strlen(from->yaml), &file, &lines, &ret->err),
+                         0);
+    struct option_input input = {.argc = argc,
+                                 .argv = argv,
+                                 .environment = environment,
+                                 .file = file,
+                                 .file_name = "elara.yaml",
+                                 .lines = lines};
+    ret->failed = option_load(table, &input, &ret->settings, ret->sources, &ret->err);
 }
 
 static size_t row_at(const char *name) {
@@ -132,12 +138,12 @@ static const struct good_row good[] = {
     {"list_kernels", "true  # --list-kernels", {.arguments = {"--no-list-kernels", "--list-kernels"}}},
     {"list_kernels", "false  # EG_LIST_KERNELS", {.environment = {"EG_LIST_KERNELS=False"}}},
     {"list_kernels", "true  # EG_LIST_KERNELS", {.environment = {"EG_LIST_KERNELS=YES"}}},
-    {"list_kernels", "false  # elara.yaml:list_kernels", {.yaml = "list_kernels: no"}},
-    {"list_kernels", "false  # elara.yaml:list_kernels", {.yaml = "list_kernels: false"}},
-    {"list_kernels", "false  # elara.yaml:list_kernels", {.yaml = "list_kernels: 0"}},
+    {"list_kernels", "false  # elara.yaml:1", {.yaml = "list_kernels: no"}},
+    {"list_kernels", "false  # elara.yaml:1", {.yaml = "list_kernels: false"}},
+    {"list_kernels", "false  # elara.yaml:1", {.yaml = "list_kernels: 0"}},
     {"port", "8888  # default", {.yaml = NULL}},
-    {"port", "9  # elara.yaml:port", {.yaml = "port: 9"}},
-    {"port", "9  # elara.yaml:port", {.yaml = "port: '9'"}},
+    {"port", "9  # elara.yaml:1", {.yaml = "port: 9"}},
+    {"port", "9  # elara.yaml:1", {.yaml = "port: '9'"}},
     {"port", "8888  # default", {.yaml = "port:"}},
     {"port", "8  # KG_PORT", {.environment = {"KG_PORT=8"}, .yaml = "port: 9"}},
     {"port", "7  # EG_PORT", {.environment = {"KG_PORT=8", "EG_PORT=7"}, .yaml = "port: 9"}},
@@ -159,16 +165,16 @@ static const struct good_row good[] = {
     {"idle_timeout", "2d  # --idle-timeout", {.arguments = {"--idle-timeout=48h"}}},
     {"idle_timeout", "1500ms  # --idle-timeout", {.arguments = {"--idle-timeout=1.5"}}},
     {"idle_timeout", "90m  # --idle-timeout", {.arguments = {"--idle-timeout=1.5h"}}},
-    {"idle_timeout", "250ms  # elara.yaml:idle_timeout", {.yaml = "idle_timeout: 0.25"}},
-    {"idle_timeout", "1h  # elara.yaml:idle_timeout", {.yaml = "idle_timeout: 3600"}},
-    {"idle_timeout", "1h  # elara.yaml:idle_timeout", {.yaml = "idle_timeout: 1h"}},
+    {"idle_timeout", "250ms  # elara.yaml:1", {.yaml = "idle_timeout: 0.25"}},
+    {"idle_timeout", "1h  # elara.yaml:1", {.yaml = "idle_timeout: 3600"}},
+    {"idle_timeout", "1h  # elara.yaml:1", {.yaml = "idle_timeout: 1h"}},
     {"body_limit", "10M  # default", {.yaml = NULL}},
     {"body_limit", "1025  # --body-limit", {.arguments = {"--body-limit=1025"}}},
     {"body_limit", "64k  # --body-limit", {.arguments = {"--body-limit=64k"}}},
     {"body_limit", "64k  # --body-limit", {.arguments = {"--body-limit=64KiB"}}},
     {"body_limit", "1536k  # --body-limit", {.arguments = {"--body-limit=1.5Mi"}}},
     {"body_limit", "1G  # --body-limit", {.arguments = {"--body-limit=1G"}}},
-    {"body_limit", "2k  # elara.yaml:body_limit", {.yaml = "body_limit: 2048"}},
+    {"body_limit", "2k  # elara.yaml:1", {.yaml = "body_limit: 2048"}},
     {"ip", "\"127.0.0.1\"  # default", {.yaml = NULL}},
     {"ip", "\"\"  # EG_IP", {.environment = {"EG_IP="}}},
     {"ip", "\"::\"  # --ip", {.arguments = {"--ip", "::"}}},
@@ -177,11 +183,11 @@ static const struct good_row good[] = {
     {"ip", "\"q\\\"\\\\ \\u0007\"  # --ip", {.arguments = {"--ip=q\"\\ \a"}}},
     {"base_url", "null  # default", {.yaml = NULL}},
     {"base_url", "null  # ELARA_BASE_URL", {.environment = {"ELARA_BASE_URL="}}},
-    {"base_url", "\"/x\"  # elara.yaml:base_url", {.yaml = "base_url: /x"}},
+    {"base_url", "\"/x\"  # elara.yaml:1", {.yaml = "base_url: /x"}},
     {"auth_token", "null  # default", {.yaml = NULL}},
     {"style", "\"auto\"  # default", {.yaml = NULL}},
     {"style", "\"http\"  # --style", {.arguments = {"--style=http"}}},
-    {"style", "\"notebook\"  # elara.yaml:style", {.yaml = "style: notebook"}},
+    {"style", "\"notebook\"  # elara.yaml:1", {.yaml = "style: notebook"}},
     {"users", "[\"root\"]  # default", {.yaml = NULL}},
     {"none", "[]  # default", {.yaml = NULL}},
     {"users", "[]  # EG_USERS", {.environment = {"EG_USERS="}}},
@@ -194,13 +200,13 @@ static const struct good_row good[] = {
     {"users", "[\"it's\"]  # EG_USERS", {.environment = {"EG_USERS=it's"}}},
     {"users", "[\"\"]  # EG_USERS", {.environment = {"EG_USERS=''"}}},
     {"users", "[\"a\", \"b\", \"c\"]  # --users", {.arguments = {"--users=a", "--users", "b,c"}, .environment = {"EG_USERS=d"}}},
-    {"users", "[\"a\", \"2\"]  # elara.yaml:users", {.yaml = "users: [a, '2']"}},
-    {"users", "[\"a\", \"b\"]  # elara.yaml:users", {.yaml = "users: a,b"}},
-    {"users", "[]  # elara.yaml:users", {.yaml = "users: []"}},
+    {"users", "[\"a\", \"2\"]  # elara.yaml:1", {.yaml = "users: [a, '2']"}},
+    {"users", "[\"a\", \"b\"]  # elara.yaml:1", {.yaml = "users: a,b"}},
+    {"users", "[]  # elara.yaml:1", {.yaml = "users: []"}},
     {"overrides", "null  # default", {.yaml = NULL}},
     {"overrides", "null  # default", {.environment = {"ELARA_OVERRIDES="}}},
-    {"overrides", "{}  # elara.yaml:overrides", {.yaml = "overrides: {}"}},
-    {"overrides", "{\"alice\": {\"idle\": 5}}  # elara.yaml:overrides", {.yaml = "overrides:\n  alice:\n    idle: 5\n"}},
+    {"overrides", "{}  # elara.yaml:1", {.yaml = "overrides: {}"}},
+    {"overrides", "{\"alice\": {\"idle\": 5}}  # elara.yaml:1", {.yaml = "overrides:\n  alice:\n    idle: 5\n"}},
     {"overrides", "{\"alice\": {\"idle\": 5}}  # ELARA_OVERRIDES", {.environment = {"ELARA_OVERRIDES={\"alice\": {\"idle\": 5}}"}}},
 };
 /* clang-format on */
@@ -228,8 +234,8 @@ struct bad_row {
 static const struct bad_row bad[] = {
     {"--list-kernels: \"maybe\" must be true or false", {.arguments = {"--list-kernels=maybe"}}},
     {"EG_LIST_KERNELS: \"2\" must be true or false", {.environment = {"EG_LIST_KERNELS=2"}}},
-    {"elara.yaml:list_kernels: \"2\" must be true or false", {.yaml = "list_kernels: 2"}},
-    {"elara.yaml:list_kernels: must be true or false", {.yaml = "list_kernels: [true]"}},
+    {"elara.yaml:1: list_kernels: \"2\" must be true or false", {.yaml = "list_kernels: 2"}},
+    {"elara.yaml:1: list_kernels: must be true or false", {.yaml = "list_kernels: [true]"}},
     {"--port: \"0\" must be a whole number from 1 to 65535", {.arguments = {"--port=0"}}},
     {"--port: \"65536\" must be a whole number from 1 to 65535", {.arguments = {"--port", "65536"}}},
     {"--port: \"+5\" must be a whole number from 1 to 65535", {.arguments = {"--port=+5"}}},
@@ -240,9 +246,9 @@ static const struct bad_row bad[] = {
     {"--port: \"99999999999999999999\" must be a whole number from 1 to 65535",
      {.arguments = {"--port=99999999999999999999"}}},
     {"KG_PORT: \"x\" must be a whole number from 1 to 65535", {.arguments = {"--port=5"}, .environment = {"KG_PORT=x"}}},
-    {"elara.yaml:port: must be a whole number from 1 to 65535 (put it in quotes to make it a text)",
+    {"elara.yaml:1: port: must be a whole number from 1 to 65535 (put it in quotes to make it a text)",
      {.yaml = "port: true"}},
-    {"elara.yaml:port: must be a whole number from 1 to 65535", {.yaml = "port: {a: 1}"}},
+    {"elara.yaml:1: port: must be a whole number from 1 to 65535", {.yaml = "port: {a: 1}"}},
     {"--port: needs a value: --port=VALUE", {.arguments = {"--port"}}},
     {"--port: needs a value: --port=VALUE", {.arguments = {"--port", "--ip", "::"}}},
     {"--offset: \"-11\" must be a whole number from -10 to 10", {.arguments = {"--offset=-11"}}},
@@ -262,19 +268,24 @@ static const struct bad_row bad[] = {
      {.arguments = {"--body-limit=1MB"}}},
     {"--body-limit: \"9000000T\" must be bytes, or a size such as 64k, 10M, 1G, from 1k to 1G",
      {.arguments = {"--body-limit=9000000T"}}},
-    {"elara.yaml:ip: must be text (put it in quotes to make it a text)", {.yaml = "ip: 1234"}},
-    {"elara.yaml:ip: must be text", {.yaml = "ip: [a]"}},
+    {"elara.yaml:1: ip: must be text (put it in quotes to make it a text)", {.yaml = "ip: 1234"}},
+    {"elara.yaml:1: ip: must be text", {.yaml = "ip: [a]"}},
     {"ELARA_IP: the value is not UTF-8", {.environment = {"ELARA_IP=\xFF"}}},
     {"--style: \"htt\" must be one of auto, http, notebook", {.arguments = {"--style=htt"}}},
     {"--style: \"auto|http\" must be one of auto, http, notebook", {.arguments = {"--style=auto|http"}}},
     {"--style: \"\" must be one of auto, http, notebook", {.arguments = {"--style="}}},
-    {"elara.yaml:overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
+    {"elara.yaml:1: idle_timeout: \"0.000400000\" must be seconds, or a time such as 500ms, 30s, 5m, 4h, 2d, at least 0",
+     {.yaml = "idle_timeout: 0.0004"}},
+    {"--idle-timeout: \"0.4ms\" must be seconds, or a time such as 500ms, 30s, 5m, 4h, 2d, at least 0",
+     {.arguments = {"--idle-timeout=0.4ms"}}},
+    {"elara.yaml:3: overrides: alice.idle: must be a number", {.yaml = "overrides:\n  alice:\n    idle: x"}},
+    {"elara.yaml:1: overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
      {.yaml = "overrides: [alice]"}},
-    {"elara.yaml:overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
+    {"elara.yaml:1: overrides: must be a mapping: lines of \"key: value\", or {\"key\": value}",
      {.yaml = "overrides: 5"}},
-    {"elara.yaml:overrides: alice.idle: must be a number", {.yaml = "overrides: {alice: {idle: x}}"}},
+    {"elara.yaml:1: overrides: alice.idle: must be a number", {.yaml = "overrides: {alice: {idle: x}}"}},
     {"ELARA_OVERRIDES: line 1, column 8: \"a\" is there twice", {.environment = {"ELARA_OVERRIDES={a: 1, a: 2}"}}},
-    {"elara.yaml:users: item 2 of the list must be a text", {.yaml = "users: [a, 2]"}},
+    {"elara.yaml:1: users: item 2 of the list must be a text", {.yaml = "users: [a, 2]"}},
     {"EG_USERS: item 1 of the list must be a text", {.environment = {"EG_USERS=[1]"}}},
     {"EG_USERS: a list that starts with [ must be a JSON array of texts: ']' expected near end of file",
      {.environment = {"EG_USERS=[\"a\""}}},
@@ -286,12 +297,12 @@ static const struct bad_row bad[] = {
     {"--auth-token: not taken as a flag, because everybody on the machine can read command lines; "
      "set it as ELARA_AUTH_TOKEN in the environment or as auth_token in the configuration file",
      {.arguments = {"--auth-token=geheim"}}},
-    {"elara.yaml:auth_token: must be text (put it in quotes to make it a text)",
+    {"elara.yaml:1: auth_token: must be text (put it in quotes to make it a text)",
      {.yaml = "auth_token: 12345"}},
-    {"elara.yaml: unknown key \"prot\"; did you mean \"port\"?", {.yaml = "port: 1\nprot: 2"}},
-    {"elara.yaml: unknown key \"base-url\"; did you mean \"base_url\"?", {.yaml = "base-url: /"}},
-    {"elara.yaml: unknown key \"BodyLimit\"; did you mean \"body_limit\"?", {.yaml = "BodyLimit: 1"}},
-    {"elara.yaml: unknown key \"zzzzzzz\"; --help lists all settings", {.yaml = "zzzzzzz: 1"}},
+    {"elara.yaml:2: unknown key \"prot\"; did you mean \"port\"?", {.yaml = "port: 1\nprot: 2"}},
+    {"elara.yaml:1: unknown key \"base-url\"; did you mean \"base_url\"?", {.yaml = "base-url: /"}},
+    {"elara.yaml:1: unknown key \"BodyLimit\"; did you mean \"body_limit\"?", {.yaml = "BodyLimit: 1"}},
+    {"elara.yaml:1: unknown key \"zzzzzzz\"; --help lists all settings", {.yaml = "zzzzzzz: 1"}},
     {"elara.yaml: must hold lines of \"key: value\"", {.yaml = "- port"}},
     {"--prot: unknown flag; did you mean --port?", {.arguments = {"--prot=geheim"}}},
     {"--zzzzzzz: unknown flag; --help lists all", {.arguments = {"--zzzzzzz=geheim"}}},
@@ -317,6 +328,78 @@ static void refuses_with_the_source_and_the_fix(void **state) {
         assert_null(loaded.settings.users);
         assert_null(loaded.settings.overrides);
     }
+}
+
+static void on_problem(void *context, const struct error *err) {
+    struct buffer *told = context;
+    buffer_printf(told, "! %s\n", err->text);
+}
+
+static void on_notice(void *context, const char *text) {
+    struct buffer *told = context;
+    buffer_printf(told, "- %s\n", text);
+}
+
+static void tells(const struct load *from, const char *want) {
+    char *argv[WORDS + 2] = {(char[]){"elara"}};
+    char *environment[WORDS + 1] = {0};
+    as_vector(from->arguments, argv + 1);
+    as_vector(from->environment, environment);
+    cleanup_json json_t *file = NULL, *lines = NULL;
+    if (from->yaml != NULL)
+        assert_int_equal(yaml_parse_lines(from->yaml, strlen(from->yaml), &file, &lines, NULL), 0);
+    cleanup_buffer struct buffer told = {0};
+    struct option_input input = {.argv = argv,
+                                 .environment = environment,
+                                 .file = file,
+                                 .file_name = "e.yaml",
+                                 .lines = lines,
+                                 .problem = on_problem,
+                                 .notice = on_notice,
+                                 .context = &told};
+    for (input.argc = 1; argv[input.argc] != NULL;)
+        input.argc++;
+    struct settings settings = {0};
+    int failed = option_load(table, &input, &settings, NULL, NULL);
+    if (strcmp(buffer_text(&told), want) != 0)
+        fail_msg("got:\n%swant:\n%s", buffer_text(&told), want);
+    assert_int_equal(failed, strchr(want, '!') != NULL ? -1 : 0);
+    if (failed == 0)
+        option_free(table, &settings);
+}
+
+static void tells_of_every_mistake(void **state) {
+    (void)state;
+    tells(&(struct load){.yaml = "port: x\nprot: 1\nstyle: loud\nip: a\n",
+                         .environment = {"EG_LIST_KERNELS=maybe"},
+                         .arguments = {"--offset=99", "--nothing", "1", "--auth-token=s", "serve"}},
+          "! e.yaml:1: port: \"x\" must be a whole number from 1 to 65535\n"
+          "! e.yaml:2: unknown key \"prot\"; did you mean \"port\"?\n"
+          "! e.yaml:3: style: \"loud\" must be one of auto, http, notebook\n"
+          "! EG_LIST_KERNELS: \"maybe\" must be true or false\n"
+          "! --offset: \"99\" must be a whole number from -10 to 10\n"
+          "! --nothing: unknown flag; --help lists all\n"
+          "! --auth-token: not taken as a flag, because everybody on the machine can read command "
+          "lines; set it as ELARA_AUTH_TOKEN in the environment or as auth_token in the "
+          "configuration file\n"
+          "! \"serve\": not a flag; flags read --name value or --name=value\n");
+}
+
+static void tells_which_source_wins(void **state) {
+    (void)state;
+    tells(&(struct load){.yaml = "port: 9\nip: a\n", .environment = {"EG_PORT=9"}}, "");
+    tells(&(struct load){.yaml = "\nport: 9\n", .environment = {"EG_PORT=8"}},
+          "- port: EG_PORT counts, which says 8, and not e.yaml:2, which says 9\n");
+    tells(&(struct load){.environment = {"EG_PORT=8", "KG_PORT=7"}, .arguments = {"--port=8"}},
+          "- port: EG_PORT counts, which says 8, and not KG_PORT, which says 7\n");
+    tells(&(struct load){.yaml = "idle_timeout: 1h\n", .environment = {"ELARA_IDLE_TIMEOUT=60m"}},
+          "");
+    tells(&(struct load){.yaml = "auth_token: geheim\n", .environment = {"EG_AUTH_TOKEN=offen"}},
+          "- auth_token: EG_AUTH_TOKEN counts, and not e.yaml:1, which says otherwise\n");
+    tells(&(struct load){.yaml = "users: [a]\n", .arguments = {"--users=b", "--users=c"}},
+          "- users: --users counts, which says [\"b\"], and not e.yaml:1, which says [\"a\"]\n");
+    tells(&(struct load){.yaml = "port:\nbase_url:\n"},
+          "- e.yaml:1: port has no value; the default counts, which is 8888\n");
 }
 
 static void bounds_texts_and_lists(void **state) {
@@ -382,7 +465,7 @@ static void what_it_shows_loads_again(void **state) {
     assert_int_equal(second.settings.body_limit, 1025);
     assert_false(second.settings.list_kernels);
     assert_true(json_equal(first.settings.overrides, second.settings.overrides));
-    assert_string_equal(second.sources[row_at("ip")].text, "elara.yaml:ip");
+    assert_true(strncmp(second.sources[row_at("ip")].text, "elara.yaml:", 11) == 0);
     option_free(table, &first.settings);
     option_free(table, &second.settings);
 }
@@ -405,6 +488,17 @@ static void walks_unknown_variables(void **state) {
     assert_string_equal(option_next_unknown(table, environment, "EG_", &at),
                         "EG_RESPONSE_PORT=8877");
     assert_null(option_next_unknown(table, environment, "EG_", &at));
+}
+
+static void knows_which_variable_was_meant(void **state) {
+    (void)state;
+    char nearest[OPTION_NAME_MAX];
+    static const char mistyped[] = "ELARA_IDLE_TIMOUT=12h";
+    assert_true(option_nearest_variable(table, mistyped, strcspn(mistyped, "="), nearest));
+    assert_string_equal(nearest, "ELARA_IDLE_TIMEOUT");
+    assert_true(option_nearest_variable(table, "EG_PROT", 7, nearest));
+    assert_string_equal(nearest, "EG_PORT");
+    assert_false(option_nearest_variable(table, "EG_NAMESPACE", 12, nearest));
 }
 
 static void takes_flags_out(void **state) {
@@ -456,10 +550,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_every_type_from_every_source),
         cmocka_unit_test(refuses_with_the_source_and_the_fix),
+        cmocka_unit_test(tells_of_every_mistake),
+        cmocka_unit_test(tells_which_source_wins),
         cmocka_unit_test(bounds_texts_and_lists),
         cmocka_unit_test(masks_secrets_wherever_it_prints),
         cmocka_unit_test(what_it_shows_loads_again),
         cmocka_unit_test(walks_unknown_variables),
+        cmocka_unit_test(knows_which_variable_was_meant),
         cmocka_unit_test(takes_flags_out),
         cmocka_unit_test(prints_help_and_the_manual),
     };

@@ -59,7 +59,9 @@ static const struct row bad[] = {
     {"\"x\\0y\": 1", "line 1, column 1: a key must not hold a NUL"},
     {"a: \"\\uD800\"", "while parsing a quoted scalar: line 1, column 7: found invalid Unicode character escape code"},
     {"a: [1, 2", "while parsing a flow sequence: line 2, column 1: did not find expected ',' or ']'"},
-    {"a: 1\n\tb: 2", "while scanning a plain scalar: line 2, column 1: found a tab character that violates indentation"},
+    {"a: 1\n\tb: 2", "line 2, column 1: a tab indents this line; YAML is indented by spaces alone"},
+    {"a:\n  b: 1\n \tc: 2", "line 3, column 2: a tab indents this line; YAML is indented by spaces alone"},
+    {"\ta: 1", "line 1, column 1: a tab indents this line; YAML is indented by spaces alone"},
     {"a: b: c", "line 1, column 5: mapping values are not allowed in this context"},
     {"a: 'x", "while scanning a quoted scalar: line 1, column 6: found unexpected end of stream"},
     {"a: \xFF", "byte 3: invalid leading UTF-8 octet"},
@@ -136,6 +138,40 @@ static void reads_no_further_than_its_length(void **state) {
     assert_int_equal(json_integer_value(json_object_get(json, "a")), 12);
 }
 
+static void notes_the_line_of_each_member(void **state) {
+    (void)state;
+    static const char text[] = "# first\na: 1\nb:\n  c: {d: 1,\n      e: 2}\n  f: [{g: 1}]\nh: 2\n";
+    cleanup_json json_t *json = NULL, *lines = NULL;
+    assert_int_equal(yaml_parse_lines(text, strlen(text), &json, &lines, NULL), 0);
+    cleanup_json json_t *want = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "a", 2, "b", 3,
+                                          "b.c", 4, "b.c.d", 4, "b.c.e", 5, "b.f", 6, "h", 7);
+    if (!json_equal(lines, want))
+        fail_msg("%s", json_dumps(lines, 0));
+    /* Keys as long as they like to be, one in the other. */
+    cleanup_free char *deep = memory_alloc(1 << 20);
+    size_t length = 0;
+    for (int level = 0; level < 60; level++) {
+        deep[length++] = '{';
+        memset(deep + length, 'k', 10000);
+        length += 10000;
+        memcpy(deep + length, ": ", 2);
+        length += 2;
+    }
+    deep[length++] = '1';
+    memset(deep + length, '}', 60);
+    cleanup_json json_t *much = NULL, *none = NULL;
+    struct error err = {0};
+    assert_int_equal(yaml_parse_lines(deep, length + 60, &much, &none, &err), -1);
+    assert_null(none);
+    length = 0; /* libyaml's limit of a simple key is 1024 */
+    for (int level = 0; level < 60; level++)
+        length += (size_t)sprintf(deep + length, "{%0200d: ", level);
+    deep[length++] = '1';
+    memset(deep + length, '}', 60);
+    assert_int_equal(yaml_parse_lines(deep, length + 60, &much, &none, &err), 0);
+    assert_int_equal(json_object_size(none), 1);
+}
+
 static void prints_what_reads_as_the_same(void **state) {
     (void)state;
     static const char *const texts[] = {
@@ -167,6 +203,7 @@ int main(void) {
         cmocka_unit_test(refuses_with_line_and_column),
         cmocka_unit_test(bounds_depth_size_and_count),
         cmocka_unit_test(reads_no_further_than_its_length),
+        cmocka_unit_test(notes_the_line_of_each_member),
         cmocka_unit_test(prints_what_reads_as_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
