@@ -173,6 +173,21 @@ bool text_is_kernel_id(const char *text) {
     return groups == 5 && in_group > 0;
 }
 
+void text_append_duration(struct buffer *out, int64_t ms) {
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
+    enum { UNITS = sizeof units / sizeof units[0] };
+    unsigned unit = 0;
+    while (unit < UNITS - 1 && ms < units[unit].ms)
+        unit++;
+    buffer_printf(out, "%" PRId64 " %s", ms / units[unit].ms, units[unit].name);
+    int64_t rest = ms % units[unit].ms;
+    if (unit + 2 < UNITS && rest >= units[unit + 1].ms)
+        buffer_printf(out, " %" PRId64 " %s", rest / units[unit + 1].ms, units[unit + 1].name);
+}
+
 bool text_glob(const char *pattern, const char *text) {
     return fnmatch(pattern, text, FNM_NOESCAPE) == 0;
 }

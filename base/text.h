@@ -42,6 +42,9 @@ void text_uuid4(char uuid[37]);
  * jupyter_server), at most 128 bytes. */
 bool text_is_kernel_id(const char *text);
 
+/* A duration for people, in its two largest units: "2 d 3 h", "1 h", "59 min 3 s", "10 ms". */
+void text_append_duration(struct buffer *out, int64_t ms);
+
 /* Shell-style match with * and ?; for allow and deny lists. */
 bool text_glob(const char *pattern, const char *text);
 

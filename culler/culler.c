@@ -1,6 +1,6 @@
 #include "culler/culler.h"
 
-#include <inttypes.h>
+#include "base/text.h"
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -118,22 +118,6 @@ const char *culler_rule_name(enum culler_rule rule) {
     return names[rule];
 }
 
-/* The two largest units: "2 d 3 h", "1 h", "59 min 3 s", "10 ms". */
-static void print_time(int64_t ms, struct buffer *out) {
-    static const struct {
-        const char *name;
-        int64_t ms;
-    } units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
-    enum { UNITS = sizeof units / sizeof units[0] };
-    unsigned unit = 0;
-    while (unit < UNITS - 1 && ms < units[unit].ms)
-        unit++;
-    buffer_printf(out, "%" PRId64 " %s", ms / units[unit].ms, units[unit].name);
-    int64_t rest = ms % units[unit].ms;
-    if (unit + 2 < UNITS && rest >= units[unit + 1].ms)
-        buffer_printf(out, " %" PRId64 " %s", rest / units[unit + 1].ms, units[unit + 1].name);
-}
-
 void culler_explain(const struct culler_kernel *kernel, const struct culler_policy *policy,
                     enum culler_rule rule, struct buffer *out) {
     static const struct {
@@ -158,9 +142,9 @@ void culler_explain(const struct culler_kernel *kernel, const struct culler_poli
     else if (rule == CULLER_RULE_IDLE_CONNECTED && policy->idle_connected_ms <= 0)
         setting = "cull-idle-timeout, cull-connected";
     buffer_append_text(out, words[rule].before);
-    print_time(found.for_ms, out);
+    text_append_duration(out, found.for_ms);
     buffer_append_text(out, words[rule].after);
     buffer_append_text(out, "; the limit is ");
-    print_time(found.limit_ms, out);
+    text_append_duration(out, found.limit_ms);
     buffer_printf(out, " (%s)", setting);
 }

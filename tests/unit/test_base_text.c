@@ -218,6 +218,25 @@ static void matches_globs(void **state) {
     assert_true(text_glob("a\\b", "a\\b"));
 }
 
+static void writes_durations(void **state) {
+    (void)state;
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {{0, "0 ms"},
+                 {999, "999 ms"},
+                 {1999, "1 s"},
+                 {3543000, "59 min 3 s"},
+                 {3600000, "1 h"},
+                 {3600000 + 59999, "1 h"},
+                 {183600000 + 60000, "2 d 3 h"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cleanup_buffer struct buffer out = {0};
+        text_append_duration(&out, cases[i].ms);
+        assert_string_equal(buffer_text(&out), cases[i].text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compares_with_lengths),
@@ -229,6 +248,7 @@ int main(void) {
         cmocka_unit_test(writes_hex_and_ids),
         cmocka_unit_test(knows_kernel_ids),
         cmocka_unit_test(matches_globs),
+        cmocka_unit_test(writes_durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
