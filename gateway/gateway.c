@@ -122,6 +122,7 @@ static int create_kernels(struct gateway *gateway, struct error *err) {
         .session_retention_ms = settings->session_retention_ms,
         .transport = settings->kernel_transport,
         .log_level = settings->log_level,
+        .log_format = settings->log_format,
         .users = {settings->authorized_users, settings->unauthorized_users},
     };
     return kernels_create(gateway->loop, &wanted, gateway->links, gateway->provisioner,
@@ -218,9 +219,6 @@ static int take_handover(struct gateway *gateway, struct error *err) {
 }
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err) {
-    enum log_level level;
-    if (log_level_parse(settings->log_level, &level) == 0)
-        log_set_level(level);
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
     struct gateway *gateway = memory_alloc(sizeof *gateway);
     gateway->open_files = raise_descriptor_limit();

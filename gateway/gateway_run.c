@@ -58,9 +58,7 @@ static void reload_settings(struct gateway *gateway) {
         log_error("the settings stay as they were: %s", err.text);
         return;
     }
-    enum log_level level;
-    if (log_level_parse(gateway->settings->log_level, &level) == 0)
-        log_set_level(level);
+    settings_set_log(gateway->settings);
 }
 
 static void reload_specs(struct gateway *gateway) {

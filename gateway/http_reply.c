@@ -154,10 +154,11 @@ static void log_answer(const struct http_request *request, int status) {
     if (log_get_level() > level)
         return;
     cleanup_free char *target = describe_target(request);
-    log_write(level, LOG_AREA, "%s %s -> %d in %" PRId64 " ms, from %s%s%s%s", request->head.method,
-              target, status, clock_monotonic_ms() - request->started_ms, request->address,
-              request->connection ? "" : ", which did not wait", request->refusal ? ": " : "",
-              request->refusal ? request->refusal : "");
+    log_write_about(level, LOG_AREA, http_request_param(request, "kernel_id"),
+                    "%s %s -> %d in %" PRId64 " ms, from %s%s%s%s", request->head.method, target,
+                    status, clock_monotonic_ms() - request->started_ms, request->address,
+                    request->connection ? "" : ", which did not wait", request->refusal ? ": " : "",
+                    request->refusal ? request->refusal : "");
 }
 
 /* Sending. */

@@ -223,7 +223,7 @@ int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct er
     int64_t journal_bytes = own_journal_bytes > 0 ? own_journal_bytes : settings->journal_bytes;
     json_t *launch = json_pack(
         "{s:s, s:s, s:O, s:O, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:s}",
+        "s:s, s:s}",
         "kernel_id", plan->kernel_id, "kernel_name", plan->spec->name, "argv", argv, "env", env,
         "cwd", plan->directory, "resource_dir", plan->spec->directory, "prefix", prefix,
         "interrupt_mode", by_message ? "message" : "signal", "interrupt_signal",
@@ -233,7 +233,8 @@ int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct er
         "stable_after_ms", (json_int_t)settings->stable_after_ms, "journal_bytes",
         (json_int_t)journal_bytes, "output_bytes", (json_int_t)settings->output_bytes,
         "session_retention_ms", (json_int_t)settings->session_retention_ms, "log_level",
-        settings->log_level ? settings->log_level : "INFO");
+        settings->log_level ? settings->log_level : "INFO", "log_format",
+        settings->log_format ? settings->log_format : "text");
     if (launch == NULL)
         return error_set(err, ERROR_INVALID,
                          "kernel spec %.100s: a path or text in it is not UTF-8", plan->spec->name);

@@ -459,7 +459,9 @@ int kernels_create(struct loop *loop, const struct kernels_settings *settings, s
     kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
     kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
     kernels->log_level = memory_strdup(settings->log_level ? settings->log_level : "INFO");
+    kernels->log_format = memory_strdup(settings->log_format ? settings->log_format : "text");
     kernels->settings.log_level = kernels->log_level; /* a reload frees the setting's own text */
+    kernels->settings.log_format = kernels->log_format;
     find_user(kernels);
     *ret = kernels;
     return 0;
@@ -490,5 +492,6 @@ void kernels_destroy(struct kernels *kernels) {
     map_destroy(kernels->tombstones);
     map_destroy(kernels->by_id);
     free(kernels->log_level);
+    free(kernels->log_format);
     free(kernels);
 }

@@ -53,7 +53,7 @@ struct kernels_settings {
     int64_t shutdown_wait_ms, restart_limit, stable_after_ms;
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */
-    const char *log_level;
+    const char *log_level, *log_format;
     struct kernelspec_users users;
 };
 

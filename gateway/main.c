@@ -1,4 +1,5 @@
 /* elara-gateway: reads its settings, builds the gateway and runs it. */
+#include "base/log.h"
 #include "base/option.h"
 #include "gateway/gateway.h"
 
@@ -7,7 +8,10 @@
 #include <unistd.h>
 
 static int fail(const struct error *err) {
-    fprintf(stderr, "elara-gateway: %s\n", err->text);
+    if (log_get_format() == LOG_JSON)
+        log_write(LOG_ERROR, "gateway", "%s", err->text);
+    else
+        fprintf(stderr, "elara-gateway: %s\n", err->text);
     return 1;
 }
 

@@ -217,6 +217,15 @@ static int load(struct settings *settings, struct error *err) {
     return failed;
 }
 
+void settings_set_log(const struct settings *settings) {
+    enum log_level level;
+    enum log_format format;
+    if (log_level_parse(settings->log_level, &level) == 0)
+        log_set_level(level);
+    if (log_format_parse(settings->log_format, &format) == 0)
+        log_set_format(format);
+}
+
 static void warn_unknown(char *const *environment, const char *prefix) {
     size_t at = 0;
     const char *name;
@@ -241,6 +250,7 @@ int settings_create(int argc, char **argv, char *const *environment, struct sett
         settings_destroy(settings);
         return -1;
     }
+    settings_set_log(settings);
     warn_unknown(settings->origin->environment, "EG_");
     warn_unknown(settings->origin->environment, "KG_");
     warn_unknown(settings->origin->environment, "ELARA_");

@@ -54,7 +54,9 @@ struct settings {
     int64_t journal_size, kernel_log_size;
     int64_t replay_unsure_ms;
 
-    char *log_level;
+    char *log_level, *log_format; /* text | json */
+    char *event_log;              /* NULL or "": none */
+    bool metrics_public;
 
     struct settings_origin *origin; /* what they were read from, for reload and --show-config */
 };
@@ -79,6 +81,9 @@ int settings_check_exposure(const struct settings *settings, struct error *err);
 /* UNIX sockets lie in it, and their addresses are short. */
 int settings_check_runtime_dir(const struct settings *settings, struct error *err);
 bool settings_ip_is_loopback(const char *ip);
+
+/* Level and format of the log, as they are set. */
+void settings_set_log(const struct settings *settings);
 
 void settings_print_config(const struct settings *settings, FILE *out); /* --show-config */
 void settings_print_help(FILE *out);

@@ -219,6 +219,17 @@ static const struct option_row table[] = {
     ROW("log-level", "ELARA_LOG_LEVEL,EG_LOG_LEVEL", OPTION_TEXT, log_level, "INFO",
         .flags = OPTION_RELOAD, .group = PROCESS,
         .help = "DEBUG, INFO, WARNING or ERROR (or 10, 20, 30, 40)."),
+    ROW("log-format", "ELARA_LOG_FORMAT", OPTION_ENUM, log_format, "text", .choices = "text|json",
+        .flags = OPTION_RELOAD, .group = PROCESS,
+        .help = "One line an event, as text or as a JSON object (docs/monitoring.md). Kernels that "
+                "are started later get it for their launcher's log."),
+    ROW("event-log", "ELARA_EVENT_LOG", OPTION_TEXT, event_log, NULL, .group = PROCESS,
+        .help = "File that what happens to kernels is appended to, as JSON lines "
+                "(docs/monitoring.md). SIGHUP opens it again, for logrotate. Default: none."),
+    ROW("metrics-public", "ELARA_METRICS_PUBLIC", OPTION_BOOL, metrics_public, "false",
+        .group = PROCESS,
+        .help = "Answer GET /metrics without a token. Without it an administrator's token is "
+                "needed."),
     {0},
 };
 

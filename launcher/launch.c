@@ -141,6 +141,7 @@ static int take_all(const json_t *json, struct launch *launch, struct error *err
         take_text(json, "prefix", false, &launch->prefix, err) < 0 ||
         take_text(json, "transport", false, &launch->transport, err) < 0 ||
         take_text(json, "log_level", false, &launch->log_level, err) < 0 ||
+        take_text(json, "log_format", false, &launch->log_format, err) < 0 ||
         take_interrupt(json, launch, err) < 0 || take_numbers(json, launch, err) < 0)
         return -1;
     if (strcmp(launch->transport, "tcp") != 0 && strcmp(launch->transport, "ipc") != 0)
@@ -201,5 +202,6 @@ void launch_destroy(struct launch *launch) {
     free(launch->prefix);
     free(launch->transport);
     free(launch->log_level);
+    free(launch->log_format);
     free(launch);
 }

@@ -19,6 +19,7 @@
  *   output_bytes                cap of kernel.log
  *   session_retention_ms        how long an unseen session's cursor is kept
  *   log_level                   "DEBUG" ...
+ *   log_format                  "text" | "json"
  * record.json
  *   kernel_id, name, owner, created (ISO), session {path, name, type} or null, marks {} - and,
  *   by the launcher: launcher_pid, kernel_pid, phase, reason,
@@ -63,6 +64,7 @@ struct launch {
     int64_t output_bytes;
     int64_t session_retention_ms;
     char *log_level;
+    char *log_format; /* NULL: text */
 };
 
 /* Reads launch.json's tree; an error names the member. Free with launch_destroy. */

@@ -361,16 +361,23 @@ static int read_record(struct launcher *launcher, struct error *err) {
     return 0;
 }
 
+static void set_log(const struct launch *launch) {
+    enum log_level level;
+    enum log_format format;
+    if (launch->log_level != NULL && log_level_parse(launch->log_level, &level) == 0)
+        log_set_level(level);
+    if (launch->log_format != NULL && log_format_parse(launch->log_format, &format) == 0)
+        log_set_format(format);
+    log_set_kernel(launch->kernel_id);
+}
+
 static int read_files(struct launcher *launcher, struct error *err) {
     cleanup_free char *launch_path = memory_printf("%s/launch.json", launcher->directory);
     cleanup_json json_t *json = NULL;
     if (file_read_json(launch_path, LAUNCH_FILE_MAX, &json, err) < 0 ||
         launch_create(json, &launcher->launch, err) < 0)
         return -1;
-    enum log_level level;
-    if (launcher->launch->log_level != NULL &&
-        log_level_parse(launcher->launch->log_level, &level) == 0)
-        log_set_level(level);
+    set_log(launcher->launch);
     if (read_record(launcher, err) < 0)
         return -1;
     launcher_resume_mark(launcher);

@@ -54,11 +54,11 @@ static void test_all_members(void **state) {
     struct error err;
     cleanup_json json_t *json = minimal();
     cleanup_json json_t *more =
-        json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s}", "cwd",
+        json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "cwd",
                   "/srv", "resource_dir", "/r", "interrupt_mode", "message", "interrupt_signal", 15,
                   "transport", "ipc", "shutdown_wait_ms", 0, "launch_timeout_ms", 1,
                   "restart_limit", 0, "stable_after_ms", 7, "journal_bytes", 1000, "output_bytes",
-                  2000, "session_retention_ms", 0, "log_level", "DEBUG");
+                  2000, "session_retention_ms", 0, "log_level", "DEBUG", "log_format", "json");
     json_object_update(json, more);
     assert_int_equal(launch_create(json, &launch, &err), 0);
     assert_string_equal(launch->cwd, "/srv");
@@ -67,6 +67,7 @@ static void test_all_members(void **state) {
     assert_int_equal(launch->shutdown_wait_ms, 0);
     assert_int_equal(launch->stable_after_ms, 7);
     assert_string_equal(launch->log_level, "DEBUG");
+    assert_string_equal(launch->log_format, "json");
     launch_destroy(launch);
 }
 
