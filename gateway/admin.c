@@ -17,6 +17,11 @@ const struct admin_verb admin_verbs[] = {
     {"kernelspecs check", "[the gateway's flags]",
      "where kernelspecs are looked for, and what is wrong with them (exit status 1)",
      admin_kernelspecs_check},
+    {"migrate", "[FILE...]",
+     "settings for what Jupyter Enterprise Gateway was told: FILE is a file of its variables, its "
+     "configuration (.py, .json), its chart's values (.yaml) or a directory of kernelspecs; "
+     "without FILE this environment",
+     admin_migrate},
     {"token new", "NAME [--role user|admin]", "make a token, and its line for --auth-token-file",
      admin_token_new},
     {"kernels", GATEWAY_FLAGS, "the kernels that a running gateway serves", admin_kernels},

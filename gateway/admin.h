@@ -25,6 +25,7 @@ int admin_main(int argc, char **argv); /* the exit status: 0, 1 for a failure, 2
 
 int admin_kernelspecs_list(int argc, char **argv, struct error *err);
 int admin_kernelspecs_check(int argc, char **argv, struct error *err);
+int admin_migrate(int argc, char **argv, struct error *err);
 int admin_token_new(int argc, char **argv, struct error *err);
 int admin_kernels(int argc, char **argv, struct error *err);
 int admin_kernel_interrupt(int argc, char **argv, struct error *err);

@@ -1,0 +1,67 @@
+/* What `elara migrate` finds in a set-up of Jupyter Enterprise Gateway, brought together as
+ * settings of ours. Every source tells its values under the names of JEG's variables (EG_PORT):
+ * settings_table() knows what they are called here and what they may be. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { MIGRATE_FILE_MAX = 1 << 20 };
+
+/* In JEG a configuration file wins over the environment, and both over what the container's start
+ * script sets by itself. */
+enum migrate_rank { MIGRATE_SCRIPT, MIGRATE_ENVIRONMENT, MIGRATE_FILE };
+
+struct migration;
+struct migration *migration_create(void);
+void migration_destroy(struct migration *migration);
+
+/* variable: "EG_PORT", or one of ours. as: what the source calls it, for the comment ("kernel.
+ * cullIdleTimeout"). where: "values.yaml" or "jeg.env:3". A variable that does nothing here is
+ * noted with the reason, a value that cannot be used is trouble. */
+void migration_set_text(struct migration *migration, const char *variable, const char *text,
+                        const char *as, const char *where, enum migrate_rank rank);
+void migration_set_json(struct migration *migration, const char *variable, const json_t *value,
+                        const char *as, const char *where, enum migrate_rank rank);
+/* What is not carried over, and why. `text` must not hold a secret. */
+void migration_note(struct migration *migration, const char *as, const char *where,
+                    const char *text);
+/* What was not understood: the admin has to look. */
+void migration_trouble(struct migration *migration, const char *as, const char *where,
+                       const char *text);
+/* A line about a kernelspec, under a heading of its own. */
+void migration_kernelspec(struct migration *migration, const char *text);
+
+/* The YAML file with its comments. sources: "values.yaml, EG_ variables". Returns how much trouble
+ * there was. */
+size_t migration_print(const struct migration *migration, const char *sources, FILE *out);
+
+/* ---- the sources: text is what `name` holds ---- */
+
+/* NAME=value lines, as `env`, docker's --env-file and a shell write them. */
+void migrate_environment(struct migration *migration, const char *text, const char *name);
+/* The process' own. */
+void migrate_process(struct migration *migration, char *const *environment);
+/* c.Class.trait = literal; nothing is executed. */
+void migrate_python(struct migration *migration, const char *text, const char *name);
+/* {"Class": {"trait": value}} */
+int migrate_json(struct migration *migration, const char *text, size_t length, const char *name,
+                 struct error *err);
+/* Values of the Helm chart (1.x to 3.x), a Deployment of JEG, or the JupyterGateway of
+ * elastic-jupyter-operator. */
+int migrate_yaml(struct migration *migration, const char *text, size_t length, const char *name,
+                 struct error *err);
+/* A directory of kernelspecs, or one of them. */
+int migrate_kernelspecs(struct migration *migration, const char *directory, struct error *err);
+
+/* A trait of JEG's configuration files. class_name, trait: "EnterpriseGatewayApp", "ip". */
+void migrate_trait(struct migration *migration, const char *class_name, const char *trait,
+                   const json_t *value, const char *where);
+/* A literal of Python at *at: texts, numbers, True, False, None, lists, tuples, sets and dicts.
+ * *at and *line move behind it. NULL: it is something else. */
+json_t *migrate_python_literal(const char **at, int *line);
