@@ -1,6 +1,7 @@
 #include "gateway/api.h"
 
 #include "base/text.h"
+#include "gateway/page.h"
 
 #include <string.h>
 
@@ -11,6 +12,7 @@ void api_add_routes(struct gateway *gateway) {
     http_add_routes(gateway->http, api_journal_routes, gateway);
     http_add_routes(gateway->http, api_kernelspecs_routes, gateway);
     http_add_routes(gateway->http, api_sessions_routes, gateway);
+    http_add_routes(gateway->http, page_routes, gateway);
 }
 
 bool api_reply_adopting(struct gateway *gateway, struct http_request *request) {

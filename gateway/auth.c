@@ -131,15 +131,8 @@ static int pick_token(const char *authorization, const char *query_token, const 
     return 0;
 }
 
-int auth_check(struct auth *auth, const char *authorization, const char *query_token,
-               const struct auth_identity **ret, struct error *err) {
-    if (!auth_is_required(auth)) {
-        *ret = auth->anybody;
-        return 0;
-    }
-    const char *token = NULL;
-    if (pick_token(authorization, query_token, &token, err) < 0)
-        return -1;
+static int find_identity(const struct auth *auth, const char *token,
+                         const struct auth_identity **ret, struct error *err) {
     struct auth_presented presented;
     auth_present(token, strlen(token), &presented);
     const struct auth_identity *found = NULL;
@@ -153,6 +146,45 @@ int auth_check(struct auth *auth, const char *authorization, const char *query_t
         return error_set(err, ERROR_DENIED, "the token is not known");
     *ret = found;
     return 0;
+}
+
+int auth_check(struct auth *auth, const char *authorization, const char *query_token,
+               const struct auth_identity **ret, struct error *err) {
+    if (!auth_is_required(auth)) {
+        *ret = auth->anybody;
+        return 0;
+    }
+    const char *token = NULL;
+    if (pick_token(authorization, query_token, &token, err) < 0)
+        return -1;
+    return find_identity(auth, token, ret, err);
+}
+
+/* RFC 7617: base64 of "name:password". The password, within `text`; NULL when there is none. */
+static const char *read_password(const char *encoded, char *text, size_t size) {
+    size_t length;
+    encoded += strspn(encoded, " ");
+    if (sodium_base642bin((unsigned char *)text, size - 1, encoded, strlen(encoded), NULL, &length,
+                          NULL, sodium_base64_VARIANT_ORIGINAL) < 0)
+        return NULL;
+    text[length] = '\0';
+    char *colon = strchr(text, ':');
+    return strlen(text) == length && colon != NULL ? colon + 1 : NULL;
+}
+
+int auth_check_page(struct auth *auth, const char *authorization, const char *query_token,
+                    const struct auth_identity **ret, struct error *err) {
+    bool is_basic = authorization != NULL && strncasecmp(authorization, "basic ", 6) == 0;
+    if (!auth_is_required(auth) || query_token != NULL || (authorization != NULL && !is_basic))
+        return auth_check(auth, authorization, query_token, ret, err);
+    char text[AUTH_TOKEN_MAX + AUTH_NAME_MAX + 2];
+    const char *token = is_basic ? read_password(authorization + 6, text, sizeof text) : NULL;
+    int result = token != NULL && *token != '\0'
+                     ? find_identity(auth, token, ret, err)
+                     : error_set(err, ERROR_DENIED,
+                                 "give your token as the password; the user name does not matter");
+    sodium_memzero(text, sizeof text);
+    return result;
 }
 
 bool auth_may_use(const struct auth_identity *identity, const char *owner) {

@@ -32,5 +32,11 @@ bool auth_is_required(const struct auth *auth);
 int auth_check(struct auth *auth, const char *authorization, const char *query_token,
                const struct auth_identity **ret, struct error *err);
 
+/* The same for pages that people open in a browser: HTTP Basic counts too, with the token as the
+ * password and any user name. Browsers send that by themselves from then on, for other sites' pages
+ * too, so whoever asks this looks at Origin before anything is changed. */
+int auth_check_page(struct auth *auth, const char *authorization, const char *query_token,
+                    const struct auth_identity **ret, struct error *err);
+
 /* May this identity see and use what `owner` owns? Admins may all. */
 bool auth_may_use(const struct auth_identity *identity, const char *owner);

@@ -19,6 +19,9 @@ typedef void http_handler(struct http_request *request, void *context);
 
 enum http_route_flags {
     HTTP_PUBLIC = 1, /* no token needed */
+    /* For people in a browser (http_page.c): the token may come by HTTP Basic, only our own pages
+     * may POST, refusals are HTML, nobody may embed or keep it. */
+    HTTP_PAGE = 2,
 };
 
 struct http_route {

@@ -125,6 +125,17 @@ void http_reply_memory(struct http_request *request, int status, const char *con
  * handler. False: it has been answered. */
 bool http_route_admit(struct http_request *request);
 
+/* Whether an Origin names the host that the request is for. */
+bool http_is_same_host(const char *origin, const char *host);
+
+/* http_page.c: routes with HTTP_PAGE. */
+bool http_is_page(const struct http_request *request);
+/* Sets the headers that all answers of a page have; then looks at Origin. False: it has been
+ * answered. */
+bool http_page_admit(struct http_request *request);
+void http_page_reply_error(struct http_request *request, int status, const char *reason,
+                           const char *message);
+
 /* http_host.c: whether a request for this Host may be answered; settings of an http. */
 bool http_host_is_ours(const struct http_settings *settings, const char *host);
 

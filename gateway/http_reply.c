@@ -27,6 +27,7 @@ static const struct {
     {204, "No Content"},
     {206, "Partial Content"},
     {302, "Found"},
+    {303, "See Other"},
     {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
@@ -98,17 +99,21 @@ static void add_date(struct evbuffer *out) {
     evbuffer_add(out, date, strlen(date));
 }
 
-static void add_common(struct evbuffer *out, const struct http_request *request) {
-    const struct http_settings *settings = &request->http->settings;
-    evbuffer_add_printf(out, "Server: Elara/%s\r\n", ELARA_VERSION);
-    add_date(out);
-    evbuffer_add_printf(out, "X-Content-Type-Options: nosniff\r\n");
+static void add_cors(struct evbuffer *out, const struct http_settings *settings) {
     add_header(out, "Access-Control-Allow-Origin", settings->allow_origin);
     add_header(out, "Access-Control-Allow-Headers", settings->allow_headers);
     add_header(out, "Access-Control-Allow-Methods", settings->allow_methods);
     add_header(out, "Access-Control-Allow-Credentials", settings->allow_credentials);
     add_header(out, "Access-Control-Expose-Headers", settings->expose_headers);
     add_header(out, "Access-Control-Max-Age", settings->max_age);
+}
+
+static void add_common(struct evbuffer *out, const struct http_request *request) {
+    evbuffer_add_printf(out, "Server: Elara/%s\r\n", ELARA_VERSION);
+    add_date(out);
+    evbuffer_add_printf(out, "X-Content-Type-Options: nosniff\r\n");
+    if (!http_is_page(request)) /* nobody else's page may read it */
+        add_cors(out, &request->http->settings);
     evbuffer_add(out, request->headers.data, request->headers.length);
 }
 
@@ -293,6 +298,10 @@ void http_reply_error(struct http_request *request, int status, const char *reas
     cleanup_free char *clean_message = text_repair(message);
     cleanup_free char *clean_reason = text_repair(reason ? reason : http_status_phrase(status));
     free(message);
+    if (http_is_page(request)) {
+        http_page_reply_error(request, status, clean_reason, clean_message);
+        return;
+    }
     cleanup_json json_t *body =
         json_pack("{s:s, s:s}", "reason", clean_reason, "message", clean_message);
     char *text = body ? json_dumps(body, JSON_COMPACT) : memory_strdup("{}");

@@ -138,7 +138,7 @@ static size_t without_port(const char *host, const char *port) {
     return strlen(host) - (text_ends_with(host, port) ? strlen(port) : 0);
 }
 
-static bool is_same_host(const char *origin, const char *host) {
+bool http_is_same_host(const char *origin, const char *host) {
     const char *port = strncasecmp(origin, "https:", 6) == 0 ? ":443" : ":80";
     const char *name = strstr(origin, "://");
     if (name == NULL)
@@ -164,8 +164,8 @@ static bool check_host(struct http_request *request) {
 static bool check_origin(struct http_request *request) {
     const char *origin = http_head_field(&request->head, "Origin");
     const char *allowed = request->http->settings.allow_origin;
-    if (origin == NULL || is_same_host(origin, request->head.host) || strcmp(allowed, "*") == 0 ||
-        strcmp(allowed, origin) == 0)
+    if (origin == NULL || http_is_same_host(origin, request->head.host) ||
+        strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)
         return true;
     log_warning("refused a request with Origin %.200s for Host %.200s; allow_origin is \"%s\"",
                 origin, request->head.host, allowed);
@@ -184,11 +184,16 @@ static bool can_send_no_token(const struct http_request *request) {
            http_request_query(request, "token") == NULL;
 }
 
+static int find_identity(struct http_request *request, struct error *err) {
+    bool is_page = http_is_page(request);
+    return (is_page ? auth_check_page : auth_check)(
+        request->http->auth, http_head_field(&request->head, "Authorization"),
+        http_request_query(request, "token"), &request->identity, err);
+}
+
 static bool check_token(struct http_request *request) {
     struct error err;
-    if (request->http->auth == NULL ||
-        auth_check(request->http->auth, http_head_field(&request->head, "Authorization"),
-                   http_request_query(request, "token"), &request->identity, &err) == 0)
+    if (request->http->auth == NULL || find_identity(request, &err) == 0)
         return true;
     if (can_send_no_token(request))
         error_set(&err, ERROR_DENIED,
@@ -196,7 +201,8 @@ static bool check_token(struct http_request *request) {
                   "their WebSocket: start a second gateway for them, on loopback without a token "
                   "and with a runtime-dir of its own (docs/security.md, Tokens)");
     request->refusal = err.text; /* which never holds the token */
-    http_reply_header(request, "WWW-Authenticate", "token");
+    http_reply_header(request, "WWW-Authenticate",
+                      http_is_page(request) ? "Basic realm=\"Elara\", charset=\"UTF-8\"" : "token");
     http_reply_error(request, 401, NULL, "%s", err.text);
     return false;
 }
@@ -213,5 +219,7 @@ bool http_route_admit(struct http_request *request) {
     buffer_free(&allow);
     if (!found)
         return false;
+    if (http_is_page(request))
+        return http_page_admit(request) && check_token(request);
     return (request->route->flags & HTTP_PUBLIC) || (check_origin(request) && check_token(request));
 }

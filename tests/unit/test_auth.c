@@ -271,6 +271,59 @@ static void test_reload(void **state) {
     auth_destroy(auth);
 }
 
+/* The name of whoever a page lets in, or NULL. */
+static const char *who_at_a_page(struct auth *auth, const char *header, const char *query) {
+    const struct auth_identity *identity = NULL;
+    struct error err = {0};
+    if (auth_check_page(auth, header, query, &identity, &err) < 0) {
+        assert_int_equal(err.code, ERROR_DENIED);
+        return NULL;
+    }
+    return identity->name;
+}
+
+static void test_pages_take_the_token_as_password(void **state) {
+    put(*state, "anna:user:" ANNA "\nops:admin:" OPS "\n");
+    struct auth *auth = from_file(*state);
+    static const struct {
+        const char *header, *query, *name;
+    } cases[] = {
+        {"Basic eDphbm5hLXRva2Vu", NULL, "anna"},    /* x:anna-token */
+        {"basic   OmFubmEtdG9rZW4=", NULL, "anna"},  /* :anna-token */
+        {"Basic YW5uYTpvcHMtdG9rZW4=", NULL, "ops"}, /* anna:ops-token */
+        {"token anna-token", NULL, "anna"},
+        {NULL, "anna-token", "anna"},
+        {"Basic eDphbm5hLXRva2Vu", "wrong", NULL},  /* x:anna-token */
+        {"Basic eDp3cm9uZw==", NULL, NULL},         /* x:wrong */
+        {"Basic eDphbm5hLXRva2VuOg==", NULL, NULL}, /* x:anna-token: */
+        {"Basic eDphbm5hLXRva2VuAA==", NULL, NULL}, /* x:anna-token and a NUL */
+        {"Basic YW5uYS10b2tlbg==", NULL, NULL},     /* anna-token */
+        {"Basic eDo=", NULL, NULL},                 /* x: */
+        {"Basic x:anna-token", NULL, NULL},
+        {"Basic ", NULL, NULL},
+        {"Basic", NULL, NULL},
+        {"Digest username=anna-token", NULL, NULL},
+        {NULL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *name = who_at_a_page(auth, cases[i].header, cases[i].query);
+        if (cases[i].name == NULL)
+            assert_null(name);
+        else
+            assert_string_equal(name, cases[i].name);
+    }
+    assert_null(who(auth, cases[0].header, NULL)); /* Basic is for pages only */
+    auth_destroy(auth);
+}
+
+static void test_page_without_a_token_is_open(void **state) {
+    (void)state;
+    struct auth *auth = shared(NULL);
+    assert_string_equal(who_at_a_page(auth, NULL, NULL), "default");
+    assert_string_equal(who_at_a_page(auth, "Basic nonsense", NULL), "default");
+    auth_destroy(auth);
+}
+
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -286,6 +339,8 @@ int main(void) {
         TEST(test_file_that_others_may_write_is_refused),
         TEST(test_things_that_are_no_file),
         TEST(test_reload),
+        TEST(test_pages_take_the_token_as_password),
+        TEST(test_page_without_a_token_is_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
