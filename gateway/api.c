@@ -12,6 +12,8 @@ void api_add_routes(struct gateway *gateway) {
     http_add_routes(gateway->http, api_journal_routes, gateway);
     http_add_routes(gateway->http, api_kernelspecs_routes, gateway);
     http_add_routes(gateway->http, api_sessions_routes, gateway);
+    http_add_routes(gateway->http, api_culling_routes, gateway);
+    http_add_routes(gateway->http, api_elara_routes, gateway);
     http_add_routes(gateway->http, page_routes, gateway);
 }
 

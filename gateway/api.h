@@ -20,6 +20,8 @@ extern const struct http_route
     api_kernelspecs_routes[]; /* /api/kernelspecs..., /kernelspecs/{name}/{path} */
 extern const struct http_route api_journal_routes[];  /* /api/kernels/{id}/journal */
 extern const struct http_route api_sessions_routes[]; /* /api/sessions... */
+extern const struct http_route api_culling_routes[];  /* /api/kernels/{id}/why..., /api/elara/cull */
+extern const struct http_route api_elara_routes[];    /* /api/elara/..., /api/kernels/{id}/logs */
 
 void api_add_routes(struct gateway *gateway); /* all of the above */
 json_t *api_swagger(const char *base_url); /* OpenAPI 2 document of those routes; a new reference */

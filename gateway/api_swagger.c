@@ -50,6 +50,20 @@ static const struct description descriptions[] = {
     {"GET", "/api/kernels/{kernel_id}/journal", "kernels",
      "What the kernel has sent, behind message `since`, as JSON lines", 200, "The messages", NULL,
      NULL},
+    {"GET", "/api/kernels/{kernel_id}/logs", "kernels",
+     "The end of the kernel's stdout and stderr, as text", 200, "The text", NULL, NULL},
+    {"GET", "/api/kernels/{kernel_id}/why", "culling",
+     "Why the kernel is kept, or when it will be ended", 200, "The decision and what it is made of",
+     NULL, "Why"},
+    {"POST", "/api/kernels/{kernel_id}/keep", "culling",
+     "Keep the kernel from being ended for a while", 200, "How long", "Keep", "Kept"},
+    {"POST", "/api/elara/cull", "culling",
+     "End the client's kernels that are due, or say which and when", 200,
+     "Those that were ended, or would be", "Cull", "[Culled]"},
+    {"GET", "/api/elara/kernels", "elara", "The client's kernels, in detail", 200, "The kernels",
+     NULL, "[KernelDetails]"},
+    {"GET", "/api/elara/status", "elara", "How the gateway does", 200, "Numbers and policy", NULL,
+     "GatewayStatus"},
     {"GET", "/api/sessions", "sessions", "The client's sessions", 200, "The sessions", NULL,
      "[Session]"},
     {"POST", "/api/sessions", "sessions", "A session for a path: the one it has, or a new one", 201,
@@ -79,6 +93,37 @@ static const char definitions[] =
     "   'enum': ['starting', 'idle', 'busy', 'restarting', 'dead']},"
     "  'connections': {'type': 'integer'}, 'owner': {'type': 'string'},"
     "  'reason': {'type': 'string'}}},"
+    " 'Why': {'type': 'object', 'properties': {'id': {'type': 'string'},"
+    "  'verdict': {'type': 'string', 'enum': ['keep', 'warn', 'cull']},"
+    "  'rule': {'type': 'string', 'enum': ['none', 'idle', 'idle-connected', 'stalled', 'detached',"
+    "   'age']}, 'in_ms': {'type': 'integer', 'x-nullable': true}, 'text': {'type': 'string'},"
+    "  'inputs': {'type': 'object', 'x-nullable': true}, 'policy': {'type': 'object'},"
+    "  'fresh': {'type': 'boolean'}}},"
+    " 'Keep': {'type': 'object', 'required': ['for'], 'properties': {'for': {'type': 'string'}}},"
+    " 'Kept': {'type': 'object', 'properties': {'keep_ms': {'type': 'integer'}}},"
+    " 'Cull': {'type': 'object', 'properties': {'dry_run': {'type': 'boolean'},"
+    "  'policy': {'type': 'object'}}},"
+    " 'Culled': {'type': 'object', 'properties': {'id': {'type': 'string'},"
+    "  'name': {'type': 'string'}, 'owner': {'type': 'string'}, 'verdict': {'type': 'string'},"
+    "  'rule': {'type': 'string'}, 'in_ms': {'type': 'integer'}, 'text': {'type': 'string'}}},"
+    " 'KernelDetails': {'type': 'object', 'properties': {'id': {'type': 'string'},"
+    "  'name': {'type': 'string'}, 'display_name': {'type': 'string'},"
+    "  'owner': {'type': 'string'}, 'user': {'type': 'string'},"
+    "  'execution_state': {'type': 'string'}, 'stage': {'type': 'string'},"
+    "  'reason': {'type': 'string'}, 'last_activity': {'type': 'string', 'format': 'date-time'},"
+    "  'connections': {'type': 'integer'}, 'session': {'type': 'object', 'x-nullable': true},"
+    "  'age_ms': {'type': 'integer', 'x-nullable': true},"
+    "  'idle_ms': {'type': 'integer', 'x-nullable': true},"
+    "  'keep_ms': {'type': 'integer', 'x-nullable': true}, 'rule': {'type': 'string'},"
+    "  'verdict': {'type': 'string'}, 'cull_in_ms': {'type': 'integer', 'x-nullable': true},"
+    "  'text': {'type': 'string'}, 'rss_bytes': {'type': 'integer', 'x-nullable': true},"
+    "  'cpu_ms': {'type': 'integer', 'x-nullable': true},"
+    "  'processes': {'type': 'integer', 'x-nullable': true}}},"
+    " 'GatewayStatus': {'type': 'object', 'properties': {'version': {'type': 'string'},"
+    "  'started': {'type': 'string', 'format': 'date-time'}, 'uptime_ms': {'type': 'integer'},"
+    "  'adopting': {'type': 'boolean'}, 'connections': {'type': 'integer'},"
+    "  'kernels': {'type': 'object'}, 'limits': {'type': 'object'},"
+    "  'culling': {'type': 'object'}}},"
     " 'KernelStart': {'type': 'object', 'properties': {'name': {'type': 'string'},"
     "  'path': {'type': 'string'}, 'kernel_id': {'type': 'string', 'format': 'uuid'},"
     "  'env': {'type': 'object', 'additionalProperties': {'type': 'string'}}}},"
@@ -192,6 +237,8 @@ json_t *api_swagger(const char *base_url) {
     add_paths(paths, api_kernelspecs_routes);
     add_paths(paths, api_journal_routes);
     add_paths(paths, api_sessions_routes);
+    add_paths(paths, api_culling_routes);
+    add_paths(paths, api_elara_routes);
     add_paths(paths, api_health_routes);
     return json_pack(
         "{s:s, s:{s:s, s:s, s:s}, s:s%, s:[s], s:[s], s:{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}},"

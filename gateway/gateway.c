@@ -6,6 +6,7 @@
 #include "gateway/api.h"
 #include "gateway/auth.h"
 #include "gateway/channels.h"
+#include "gateway/culling.h"
 #include "gateway/http.h"
 #include "gateway/kernels.h"
 #include "gateway/links.h"
@@ -189,7 +190,9 @@ static int build(struct gateway *gateway, struct error *err) {
         return -1;
     handover_close_sockets(&gateway->handover); /* the HTTP server has its own of them */
     if (create_specs(gateway, err) < 0 || create_provisioner(gateway, err) < 0 ||
-        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0)
+        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0 ||
+        culling_create(gateway->loop, &gateway->settings->cull, gateway->kernels,
+                       &gateway->culling, err) < 0)
         return -1;
     gateway->sessions = sessions_create(is_kernel_there, gateway);
     create_channels(gateway);
@@ -241,6 +244,7 @@ void gateway_destroy(struct gateway *gateway) {
     http_destroy(gateway->http);
     if (gateway->loop != NULL)
         loop_finish(gateway->loop); /* their last words, while those who carry them are there */
+    culling_destroy(gateway->culling);
     kernels_destroy(gateway->kernels);
     links_destroy(gateway->links);
     session_adoption_destroy(gateway->session_adoption);

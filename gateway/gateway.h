@@ -21,6 +21,7 @@ struct gateway {
     struct sessions *sessions;
     struct session_adoption *session_adoption;
     struct channels *channels;
+    struct culling *culling;
     struct gateway_run *run; /* NULL until gateway_run */
     size_t answers_owed;     /* requests that wait for their kernel: the way out waits for them */
     int64_t started_us;      /* clock_wall_us */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "gateway/auth.h"
 #include "gateway/channels.h"
+#include "gateway/culling.h"
 #include "gateway/file_watch.h"
 #include "gateway/gateway.h"
 #include "gateway/handover.h"
@@ -59,6 +60,8 @@ static void reload_settings(struct gateway *gateway) {
         return;
     }
     settings_set_log(gateway->settings);
+    if (culling_configure(gateway->culling, &err) < 0)
+        log_error("the culling goes on as before: %s", err.text);
 }
 
 static void reload_specs(struct gateway *gateway) {

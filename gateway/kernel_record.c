@@ -43,6 +43,7 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     json_t *request = json_object_get(record, "request");
     if (kernel->request == NULL && json_is_object(request))
         kernel->request = json_deep_copy(request);
+    kernel_take_own_idle(kernel);
     json_t *session = json_object_get(record, "session");
     if (kernel->session_unsaid)
         return;

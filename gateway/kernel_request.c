@@ -95,6 +95,24 @@ int kernel_request_timeout(const struct kernels_settings *settings, const json_t
     return 0;
 }
 
+int kernel_request_own_idle(const json_t *kept, int64_t *ret_ms, struct error *err) {
+    const char *text = json_string_value(json_object_get(kept, "KERNEL_CULL_IDLE_TIMEOUT"));
+    *ret_ms = -1;
+    if (text == NULL || *text == '\0')
+        return 0;
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(seconds) || seconds < 0 || seconds > 31536000)
+        return error_set(err, ERROR_INVALID,
+                         "env: KERNEL_CULL_IDLE_TIMEOUT must be a number of seconds up to 31536000 "
+                         "(0: never), not \"%.60s\"",
+                         text);
+    *ret_ms = (int64_t)(seconds * 1000);
+    if (*ret_ms == 0 && seconds > 0)
+        *ret_ms = 1;
+    return 0;
+}
+
 /* The path without empty and "." elements; ".." is refused where it leads out. The result begins
  * with '/' or is empty. */
 static int normalise(const char *path, char **ret, struct error *err) {

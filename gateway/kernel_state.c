@@ -257,6 +257,7 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         kernel_replace(&kernel->message_session, session);
         kernel->status.message_session = kernel->message_session;
     }
+    kernel_take_activity(kernel, json_object_get(status, "activity"), false);
     enum kernel_event event = KERNEL_EVENT_SAYS_STARTING;
     if (!event_of(json_string_value(json_object_get(status, "phase")), &event) && status != NULL)
         log_warning("kernel %s: its launcher is in a phase nobody knows", kernel->id);

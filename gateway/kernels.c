@@ -47,6 +47,8 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
     list_init(&kernel->orders);
     list_init(&kernel->restart_waiters);
     list_init(&kernel->stop_waiters);
+    kernel_activity_init(&kernel->activity);
+    kernel->own_idle_ms = -1;
     kernel->notify = (struct loop_task){.run = kernel_notify, .context = kernel};
     list_append(&kernels->all, &kernel->node);
     map_put(kernels->by_id, kernel->id, kernel);
@@ -58,6 +60,7 @@ static void free_kernel(struct kernel *kernel) {
     loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
     kernels_drop_waiters(&kernel->restart_waiters);
     kernels_drop_waiters(&kernel->stop_waiters);
+    kernel_drop_askers(kernel);
     free(kernel->owner);
     free(kernel->user);
     free(kernel->name);
@@ -133,6 +136,7 @@ void kernel_forget(struct kernel *kernel, const char *reason) {
     struct kernels *kernels = kernel->kernels;
     kernel_adoption_settled(kernel);
     kernel_orders_orphan(kernel, false);
+    kernel_forget_askers(kernel);
     map_remove(kernels->by_id, kernel->id);
     list_remove(&kernel->node);
     list_append(&kernels->ended, &kernel->node);
@@ -268,10 +272,11 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
         request->name && *request->name ? request->name : kernelspecs_default(kernels->specs);
     cleanup_json json_t *env = NULL;
     cleanup_free char *directory = NULL;
-    int64_t timeout_ms;
+    int64_t timeout_ms, own_idle_ms;
     const char *verified = verified_user(request->identity);
     if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
+        kernel_request_own_idle(env, &own_idle_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
         find_spec(kernels, name, kernel_request_name(verified, env), spec, err) < 0)
         return -1;
@@ -295,6 +300,7 @@ static void fill_kernel(struct kernel *kernel, const struct kernel_request *requ
     const char *claimed = json_string_value(
         json_object_get(json_object_get(kernel->request, "env"), "KERNEL_USERNAME"));
     bool counts = claimed != NULL && verified_user(identity) == NULL;
+    kernel_take_own_idle(kernel);
     kernel_replace(&kernel->owner, identity->name);
     kernel_replace(&kernel->user, counts ? claimed : identity->name);
     kernel_replace(&kernel->name, spec->name);
@@ -406,6 +412,22 @@ const char *kernel_id(const struct kernel *kernel) {
 
 const char *kernel_owner(const struct kernel *kernel) {
     return kernel->owner;
+}
+
+const char *kernel_user(const struct kernel *kernel) {
+    return kernel->user != NULL ? kernel->user : "";
+}
+
+const char *kernel_spec_name(const struct kernel *kernel) {
+    return kernel->name;
+}
+
+unsigned kernel_connections(const struct kernel *kernel) {
+    return kernel->connections;
+}
+
+struct kernel_activity *kernel_activity(struct kernel *kernel) {
+    return &kernel->activity;
 }
 
 const char *kernel_display_name(const struct kernel *kernel) {

@@ -103,7 +103,15 @@ struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
+const char *kernel_user(const struct kernel *kernel); /* whose limit it counts in; "" for nobody's */
+const char *kernel_spec_name(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);
+unsigned kernel_connections(const struct kernel *kernel); /* of our own clients */
+/* What it does (gateway/kernel_activity.h); never NULL. */
+struct kernel_activity *kernel_activity(struct kernel *kernel);
+/* How long it wants to be idle, from its request's KERNEL_CULL_IDLE_TIMEOUT, else its kernelspec; 0:
+ * for ever, -1: it does not say. */
+int64_t kernel_own_idle_ms(const struct kernel *kernel);
 const struct kernel_status *kernel_status(const struct kernel *kernel);
 struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
 /* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/map.h"
+#include "gateway/kernel_activity.h"
 #include "gateway/kernel_launch.h"
 #include "gateway/kernels.h"
 
@@ -75,6 +76,8 @@ struct kernel {
     char created[CLOCK_TEXT_SIZE];
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
+    struct kernel_activity activity;
+    int64_t own_idle_ms; /* KERNEL_CULL_IDLE_TIMEOUT of its request; -1: none */
     int64_t opening_until_ms; /* monotonic: a notebook is opening its sockets; 0: none is */
 
     struct provision *provision;
@@ -124,6 +127,12 @@ void kernel_drop_link(struct kernel *kernel);
 void kernel_drop_provision(struct kernel *kernel); /* with its files */
 void kernel_changed(struct kernel *kernel);        /* watchers are told after the turn */
 void kernel_notify(void *context);                 /* tells them: the task */
+
+/* kernel_activity.c */
+void kernel_take_own_idle(struct kernel *kernel); /* from its request */
+void kernel_take_activity(struct kernel *kernel, const json_t *json, bool is_answer);
+void kernel_forget_askers(struct kernel *kernel); /* the kernel goes: they are told */
+void kernel_drop_askers(struct kernel *kernel);   /* the gateway goes: nobody is */
 
 /* kernel_record.c */
 json_t *kernel_record(const struct kernel *kernel); /* what the gateway writes; a new reference */

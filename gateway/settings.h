@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/option.h"
+#include "gateway/culling_policy.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,8 +44,10 @@ struct settings {
     char *on_exit;                /* leave | shutdown */
     bool list_kernels;
 
+    struct culling_settings cull;
+
     /* limits */
-    int64_t max_kernels, max_kernels_per_user; /* -1: none */
+    int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1: none */
     int64_t max_failed_kernels;
     int64_t failed_retention_ms, tombstone_retention_ms, session_retention_ms;
     char *refusal_style; /* auto | http | notebook */

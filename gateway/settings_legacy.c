@@ -9,7 +9,6 @@
 #define NOT_YET(what) what " is not supported yet"
 
 static const char kubernetes[] = NOT_YET("starting kernels in Kubernetes");
-static const char culling[] = NOT_YET("ending idle kernels");
 static const char volumes[] = NOT_YET("choosing a kernel's uid, gid and image");
 static const char polling[] = "nothing is polled here, so there is no interval or time-out to set";
 static const char response[] = "launchers do not report back to a port here: the gateway connects "
@@ -26,7 +25,6 @@ static const struct {
     const char *name; /* "EG_YARN_*" covers all that begins so */
     const char *note;
 } notes[] = {
-    {"EG_CULL_*", culling},
     {"EG_NAMESPACE", kubernetes},
     {"EG_SHARED_NAMESPACE", kubernetes},
     {"EG_KERNEL_CLUSTER_ROLE", kubernetes},

@@ -20,6 +20,7 @@ enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define PROCESS    "The gateway itself"
 
 static const struct option_row table[] = {
+#define CULLING    "Culling"
     ROW("ip", "ELARA_IP,EG_IP,KG_IP", OPTION_TEXT, ip, "127.0.0.1", .group = NETWORK,
         .help =
             "Address to listen on. Anything but a loopback address needs a token or --insecure."),
@@ -181,11 +182,58 @@ static const struct option_row table[] = {
         .help = "How limits and refusals are told: as an HTTP error, or by a dead kernel that "
                 "explains itself in the "
                 "notebook. auto: notebook for a notebook server, http for others."),
+    ROW("cull-idle-timeout", "ELARA_CULL_IDLE_TIMEOUT,EG_CULL_IDLE_TIMEOUT", OPTION_DURATION,
+        cull.idle_ms, "12h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel that nobody is connected to when it was idle for longer "
+                "(docs/culling.md); 0: never. The default is that of JEG's image; its chart sets "
+                "3600."),
+    ROW("cull-interval", "ELARA_CULL_INTERVAL,EG_CULL_INTERVAL", OPTION_DURATION, cull.interval_ms,
+        "60s", .max = DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "How often kernels are looked at; 0: 300 s, as in JEG."),
+    ROW("cull-connected", "ELARA_CULL_CONNECTED,EG_CULL_CONNECTED", OPTION_BOOL, cull.connected,
+        "false", .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "Let cull-idle-timeout hold for kernels with clients, too."),
+    ROW("cull-idle-connected-timeout", "ELARA_CULL_IDLE_CONNECTED_TIMEOUT", OPTION_DURATION,
+        cull.idle_connected_ms, "0", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel with clients, such as a tab that was left open, when it was idle for "
+                "longer (and for cull-idle-timeout at least); 0: as cull-connected says."),
+    ROW("cull-stalled-timeout", "ELARA_CULL_STALLED_TIMEOUT", OPTION_DURATION, cull.stalled_ms, "0",
+        .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel whose cell runs for longer without output and without using the CPU; "
+                "0: never."),
+    ROW("cull-detached-timeout", "ELARA_CULL_DETACHED_TIMEOUT", OPTION_DURATION, cull.detached_ms,
+        "0", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel whose notebook server is gone for longer while nothing runs, also "
+                "one that asks nobody for input; 0: never."),
+    ROW("cull-max-age", "ELARA_CULL_MAX_AGE", OPTION_DURATION, cull.age_ms, "0",
+        .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel of that age, whatever it does; 0: never."),
+    ROW("cull-warn-before", "ELARA_CULL_WARN_BEFORE", OPTION_DURATION, cull.warn_ms, "5m",
+        .max = 30 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "Say so in the notebook that long before, at most half of the shortest limit; 0: "
+                "not at all."),
+    ROW("cull-max-own-timeout", "ELARA_CULL_MAX_OWN_TIMEOUT", OPTION_DURATION, cull.own_max_ms,
+        "7d", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "The most that a kernel may ask for itself (KERNEL_CULL_IDLE_TIMEOUT, a "
+                "kernelspec's metadata.cull_idle_timeout) and a user for his own kernels (elara "
+                "keep); 0: no limit."),
+    ROW("cull-overrides", "ELARA_CULL_OVERRIDES", OPTION_MAPPING, cull.overrides, NULL,
+        .check = culling_check_overrides, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "Other limits for some: {owners: {ann: {idle_timeout: 2d}}, specs: {\"gpu-*\": "
+                "{idle_timeout: 30m}}} (docs/culling.md)."),
+    ROW("cull-notice", "ELARA_CULL_NOTICE", OPTION_BOOL, cull.notice, "true",
+        .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "Let the next kernel of the same owner, kernelspec and working directory open its "
+                "first cell's output with a line that says why the earlier one was ended."),
+
     ROW("body-limit", "ELARA_BODY_LIMIT", OPTION_BYTES, body_limit, "4M", .min = KIB(16),
         .max = MIB(1024), .group = LIMITS, .help = "Largest body of a request."),
     ROW("header-limit", "ELARA_HEADER_LIMIT", OPTION_BYTES, header_limit, "64k", .min = KIB(4),
         .max = MIB(1), .group = LIMITS, .help = "Largest request line and headers together."),
     ROW("message-limit", "ELARA_MESSAGE_LIMIT", OPTION_BYTES, message_limit, "64M", .min = KIB(64),
+    ROW("max-kernels-per-spec", "ELARA_MAX_KERNELS_PER_SPEC", OPTION_INT, max_kernels_per_spec,
+        "-1", .min = -1, .max = 1000000, .group = LIMITS,
+        .help = "Kernels of one kernelspec; -1: no limit."),
         .max = MIB(1024), .group = LIMITS,
         .help =
             "Largest message from a WebSocket client; a larger one closes its socket with 1009."),

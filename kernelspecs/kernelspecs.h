@@ -68,6 +68,11 @@ const char *kernelspec_refusal(const struct kernelspec *spec, const char *user,
 #define KERNELSPEC_JOURNAL_MAX (INT64_C(64) << 30)
 int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
 
+/* metadata.cull_idle_timeout (as jupyter_server reads it, in seconds): how long its kernels want to
+ * be idle, in ms; 0: for ever, -1: it has none. */
+#define KERNELSPEC_IDLE_MAX_S 31536000
+int64_t kernelspec_cull_idle_ms(const struct kernelspec *spec);
+
 /* What GET /api/kernelspecs answers: {"default", "kernelspecs": {name: model}}; a new reference.
  * base_url ends with '/'. Only those that `user` may use; NULL: all. */
 json_t *kernelspecs_model(const struct kernelspecs *specs, const char *base_url, const char *user,

@@ -103,3 +103,12 @@ int64_t kernelspec_journal_bytes(const struct kernelspec *spec) {
     const json_t *settings = json_object_get(json_object_get(spec->json, "metadata"), "elara");
     return json_integer_value(json_object_get(settings, "journal_bytes"));
 }
+
+int64_t kernelspec_cull_idle_ms(const struct kernelspec *spec) {
+    const json_t *value =
+        json_object_get(json_object_get(spec->json, "metadata"), "cull_idle_timeout");
+    double seconds = json_number_value(value);
+    if (!json_is_number(value) || seconds < 0 || seconds > KERNELSPEC_IDLE_MAX_S)
+        return -1;
+    return seconds > 0 && seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+}

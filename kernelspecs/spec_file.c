@@ -143,6 +143,14 @@ static void check_journal_bytes(struct check *check, const json_t *value) {
     check->depth--;
 }
 
+static void check_cull_idle(struct check *check, const json_t *value) {
+    double seconds = json_number_value(value);
+    push(check, "cull_idle_timeout", 0);
+    if (value != NULL && (!json_is_number(value) || seconds < 0 || seconds > KERNELSPEC_IDLE_MAX_S))
+        complain(check, "must be a number of seconds from 0 (never) to 31536000, without quotes");
+    check->depth--;
+}
+
 /* What a kernelspec may set of the gateway's own settings. */
 static void check_elara(struct check *check, const json_t *value) {
     push(check, "elara", 0);
@@ -173,6 +181,7 @@ static void check_metadata(struct check *check, json_t *value) {
         }
         check->depth--;
     }
+    check_cull_idle(check, json_object_get(value, "cull_idle_timeout"));
     check_elara(check, json_object_get(value, "elara"));
 }
 

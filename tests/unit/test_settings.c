@@ -285,7 +285,7 @@ static void test_show_config_hides_the_token(void **state) {
 
 static void test_notes_on_what_is_not_acted_on(void **state) {
     (void)state;
-    assert_non_null(strstr(settings_legacy_note("EG_CULL_IDLE_TIMEOUT=60"), "not supported yet"));
+    assert_non_null(strstr(settings_legacy_note("EG_KERNEL_IMAGE=x"), "not supported yet"));
     assert_non_null(settings_legacy_note("EG_NAMESPACE"));
     assert_non_null(settings_legacy_note("EG_YARN_ENDPOINT=http://x"));
     assert_null(settings_legacy_note("EG_SOMETHING_ELSE=EG_NAMESPACE"));

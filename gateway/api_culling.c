@@ -1,0 +1,247 @@
+/* Why a kernel is kept or will go (/api/kernels/{id}/why), the mark that keeps it
+ * (/api/kernels/{id}/keep), and what would go by this policy or another one (/api/elara/cull). */
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/api.h"
+#include "gateway/culling.h"
+#include "gateway/culling_view.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEEP_TIMEOUT_MS = 15000, ID_SIZE = 129 };
+
+/* A request that waits for a launcher. */
+struct pending {
+    struct gateway *gateway;
+    struct http_request *request;
+    char kernel_id[ID_SIZE];
+};
+
+static struct pending *pending_create(struct gateway *gateway, struct http_request *request,
+                                      const struct kernel *kernel) {
+    struct pending *pending = memory_alloc(sizeof *pending);
+    pending->gateway = gateway;
+    pending->request = request;
+    snprintf(pending->kernel_id, sizeof pending->kernel_id, "%s", kernel_id(kernel));
+    gateway->answers_owed++;
+    return pending;
+}
+
+static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {
+    return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+}
+
+/* Why. */
+
+static void on_why(void *context, struct kernel *kernel, const struct error *err) {
+    struct pending *pending = context;
+    struct gateway *gateway = pending->gateway;
+    gateway->answers_owed--;
+    if (kernel == NULL) /* ended meanwhile: 404, with the reason */
+        kernel = api_find_kernel(gateway, pending->request, pending->kernel_id);
+    if (kernel != NULL) {
+        struct culling_view view;
+        culling_look(gateway->culling, NULL, kernel, &view);
+        http_reply_json(pending->request, 200, culling_why(kernel, &view, err == NULL));
+    }
+    free(pending);
+}
+
+static void get_why(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    struct kernel *kernel = find_kernel(gateway, request);
+    struct culling_view view;
+    if (kernel == NULL)
+        return;
+    if (kernel_may_ask_activity(kernel)) {
+        kernel_ask_activity(kernel, on_why, pending_create(gateway, request, kernel));
+        return;
+    }
+    culling_look(gateway->culling, NULL, kernel, &view);
+    http_reply_json(request, 200, culling_why(kernel, &view, false));
+}
+
+/* Keep. */
+
+static void on_kept(void *context, const json_t *result, const struct error *err) {
+    struct pending *pending = context;
+    pending->gateway->answers_owed--;
+    json_int_t keep_ms = json_integer_value(json_object_get(result, "keep_ms"));
+    struct kernel *kernel = kernels_find(pending->gateway->kernels, pending->kernel_id);
+    if (err != NULL) {
+        http_reply_failure(pending->request, err);
+    } else {
+        if (kernel != NULL)
+            kernel_activity_keep(kernel_activity(kernel), keep_ms);
+        http_reply_json(pending->request, 200, json_pack("{s:I}", "keep_ms", keep_ms));
+    }
+    free(pending);
+}
+
+static int read_keep(struct http_request *request, const struct culling_settings *settings,
+                     int64_t *ret, struct error *err) {
+    json_t *body = NULL;
+    if (http_request_json(request, &body, err) < 0)
+        return -1;
+    const json_t *value = json_object_get(body, "for");
+    if (value == NULL || json_is_null(value))
+        return error_set(err, ERROR_INVALID,
+                         "for: must say how long, such as {\"for\": \"4h\"}; \"0\" takes it back");
+    if (culling_duration(value, "for", ret, err) < 0)
+        return -1;
+    int64_t max_ms = settings->own_max_ms;
+    bool is_user = http_request_identity(request)->role != AUTH_ADMIN;
+    if (!is_user || max_ms <= 0 || *ret <= max_ms)
+        return 0;
+    cleanup_buffer struct buffer text = {0};
+    text_append_duration(&text, max_ms);
+    return error_set(err, ERROR_DENIED, "for: at most %s may be asked for (cull-max-own-timeout)",
+                     buffer_text(&text));
+}
+
+static void post_keep(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    struct kernel *kernel = find_kernel(gateway, request);
+    struct error err = {0};
+    int64_t for_ms = 0;
+    if (kernel == NULL)
+        return;
+    struct link *link = kernel_link(kernel);
+    if (read_keep(request, &gateway->settings->cull, &for_ms, &err) == 0 &&
+        (link == NULL || kernel_status(kernel)->phase == KERNEL_DEAD))
+        error_set(&err, ERROR_UNAVAILABLE, "The kernel %s; there is nothing to keep",
+                  link == NULL ? "has no launcher at the moment" : "is dead");
+    if (err.code != ERROR_NONE) {
+        http_reply_failure(request, &err);
+        return;
+    }
+    link_command(link, "keep",
+                 json_pack("{s:I, s:s}", "for_ms", (json_int_t)for_ms, "by",
+                           http_request_identity(request)->name),
+                 KEEP_TIMEOUT_MS, on_kept, pending_create(gateway, request, kernel));
+}
+
+/* Cull. */
+
+/* A request that waits for many launchers. */
+struct gathering {
+    struct gateway *gateway;
+    struct http_request *request;
+    const struct auth_identity *identity;
+    struct culling_policies *policies; /* NULL: those in effect */
+    bool is_dry;
+    size_t left;
+};
+
+static int by_end(const void *a, const void *b) {
+    json_int_t first = json_integer_value(json_object_get(*(json_t *const *)a, "in_ms"));
+    json_int_t second = json_integer_value(json_object_get(*(json_t *const *)b, "in_ms"));
+    return (first > second) - (first < second);
+}
+
+/* Those that end first come first. */
+static json_t *sorted(json_t *list) {
+    size_t count = json_array_size(list);
+    cleanup_free json_t **items = memory_alloc((count + 1) * sizeof *items);
+    for (size_t i = 0; i < count; i++)
+        items[i] = json_array_get(list, i);
+    qsort(items, count, sizeof *items, by_end);
+    json_t *result = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append(result, items[i]);
+    json_decref(list);
+    return result;
+}
+
+static void finish_cull(struct gathering *gathering) {
+    struct gateway *gateway = gathering->gateway;
+    json_t *list = json_array();
+    struct kernel *kernel = NULL, *next;
+    for (kernel = kernels_next(gateway->kernels, NULL); kernel != NULL; kernel = next) {
+        next = kernels_next(gateway->kernels, kernel);
+        struct culling_view view;
+        if (!auth_may_use(gathering->identity, kernel_owner(kernel)))
+            continue;
+        culling_look(gateway->culling, gathering->policies, kernel, &view);
+        if (view.decision.rule == CULLER_NO_RULE)
+            continue;
+        bool is_due = view.decision.verdict == CULLER_CULL;
+        if (!gathering->is_dry && !is_due)
+            continue;
+        json_array_append_new(list, culling_entry(kernel, &view));
+        if (!gathering->is_dry)
+            culling_act(gateway->culling, kernel);
+    }
+    http_reply_json(gathering->request, 200, sorted(list));
+    culling_policies_destroy(gathering->policies);
+    free(gathering);
+}
+
+static void on_gathered(void *context, struct kernel *kernel, const struct error *err) {
+    (void)kernel, (void)err; /* whoever does not answer is kept, or told of as it was known */
+    struct gathering *gathering = context;
+    if (--gathering->left > 0)
+        return;
+    gathering->gateway->answers_owed--;
+    finish_cull(gathering);
+}
+
+static int read_cull(struct http_request *request, const struct gateway *gateway, bool *is_dry,
+                     struct culling_policies **ret, struct error *err) {
+    json_t *body = NULL;
+    if (http_request_json(request, &body, err) < 0)
+        return -1;
+    if (body != NULL && !json_is_object(body))
+        return error_set(err, ERROR_INVALID, "the body must be a JSON object");
+    const json_t *dry = json_object_get(body, "dry_run");
+    const json_t *policy = json_object_get(body, "policy");
+    if (dry != NULL && !json_is_boolean(dry))
+        return error_set(err, ERROR_INVALID, "dry_run: must be true or false");
+    *is_dry = json_is_true(dry);
+    if (policy == NULL || json_is_null(policy))
+        return 0;
+    if (!*is_dry)
+        return error_set(err, ERROR_INVALID,
+                         "policy: only with dry_run; the settings say what is done");
+    return culling_read_policy(policy, &gateway->settings->cull, ret, err);
+}
+
+static void post_cull(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    struct culling_policies *policies = NULL;
+    struct error err = {0};
+    bool is_dry = false;
+    if (api_reply_adopting(gateway, request))
+        return;
+    if (read_cull(request, gateway, &is_dry, &policies, &err) < 0) {
+        http_reply_failure(request, &err);
+        return;
+    }
+    struct gathering *gathering = memory_alloc(sizeof *gathering);
+    *gathering = (struct gathering){.gateway = gateway,
+                                    .request = request,
+                                    .identity = http_request_identity(request),
+                                    .policies = policies,
+                                    .is_dry = is_dry,
+                                    .left = 1};
+    gateway->answers_owed++;
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
+        if (!auth_may_use(gathering->identity, kernel_owner(kernel)) ||
+            !kernel_may_ask_activity(kernel))
+            continue;
+        gathering->left++;
+        kernel_ask_activity(kernel, on_gathered, gathering);
+    }
+    on_gathered(gathering, NULL, NULL);
+}
+
+const struct http_route api_culling_routes[] = {
+    {"GET", "/api/kernels/{kernel_id}/why", get_why, 0},
+    {"POST", "/api/kernels/{kernel_id}/keep", post_keep, 0},
+    {"POST", "/api/elara/cull", post_cull, 0},
+    {NULL, NULL, NULL, 0},
+};

@@ -1,0 +1,224 @@
+/* /api/elara: what the command elara and the status page show, and a kernel's own log. */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/api.h"
+#include "gateway/culling.h"
+#include "gateway/culling_view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LOGS_TIMEOUT_MS = 30000,
+    LOGS_MAX = 1 << 20,   /* bytes, as the launcher's */
+    FRESH_FOR_MS = 10000, /* memory and CPU time that are no older are not asked for again */
+    ASKED_MAX = 500,      /* launchers at once for one list; the others are shown as known */
+};
+
+/* The list. */
+
+struct gathering {
+    struct gateway *gateway;
+    struct http_request *request;
+    size_t left;
+};
+
+static json_t *known(int64_t value) {
+    return value >= 0 ? json_integer(value) : json_null();
+}
+
+/* Since when nobody wanted anything of it and nothing ran. */
+static int64_t idle_ms(const struct culling_view *view) {
+    const struct culler_kernel *inputs = &view->inputs;
+    if (!view->is_known || inputs->state != CULLER_IDLE || inputs->busy_subshells > 0)
+        return view->is_known ? 0 : -1;
+    return inputs->state_for_ms < inputs->untouched_for_ms ? inputs->state_for_ms
+                                                           : inputs->untouched_for_ms;
+}
+
+static json_t *details(struct gateway *gateway, struct kernel *kernel,
+                       const struct auth_identity *identity) {
+    struct culling_view view;
+    const struct kernel_activity *activity = kernel_activity(kernel);
+    culling_look(gateway->culling, NULL, kernel, &view);
+    json_t *model = kernel_model(kernel, identity);
+    cleanup_json json_t *why = culling_why(kernel, &view, false);
+    const json_t *session = kernel_session(kernel);
+    json_object_set_new(model, "owner", json_string(kernel_owner(kernel)));
+    json_object_set_new(model, "user", json_string(kernel_user(kernel)));
+    json_object_set_new(model, "display_name", json_string(kernel_display_name(kernel)));
+    json_object_set_new(model, "stage", json_string(kernel_status(kernel)->stage));
+    json_object_set_new(model, "session", session ? json_deep_copy(session) : json_null());
+    json_object_set_new(model, "age_ms", known(view.is_known ? view.inputs.age_ms : -1));
+    json_object_set_new(model, "idle_ms", known(idle_ms(&view)));
+    json_object_set_new(model, "keep_ms", known(view.is_known ? view.inputs.keep_ms : -1));
+    json_object_set(model, "verdict", json_object_get(why, "verdict"));
+    json_object_set(model, "rule", json_object_get(why, "rule"));
+    json_object_set(model, "text", json_object_get(why, "text"));
+    json_object_set_new(model, "cull_in_ms", culling_in_ms(&view));
+    json_object_set_new(model, "rss_bytes", known(activity->rss_bytes));
+    json_object_set_new(model, "cpu_ms", known(activity->cpu_ms));
+    json_object_set_new(model, "processes", known(activity->processes));
+    return model;
+}
+
+static void on_gathered(void *context, struct kernel *asked, const struct error *err) {
+    (void)asked, (void)err; /* whoever does not answer is shown as known */
+    struct gathering *gathering = context;
+    struct gateway *gateway = gathering->gateway;
+    if (--gathering->left > 0)
+        return;
+    gateway->answers_owed--;
+    const struct auth_identity *identity = http_request_identity(gathering->request);
+    json_t *list = json_array();
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL)
+        if (auth_may_use(identity, kernel_owner(kernel)))
+            json_array_append_new(list, details(gateway, kernel, identity));
+    http_reply_json(gathering->request, 200, list);
+    free(gathering);
+}
+
+static bool is_stale(struct kernel *kernel) {
+    const struct kernel_activity *activity = kernel_activity(kernel);
+    return kernel_may_ask_activity(kernel) &&
+           (activity->answered_ms == 0 ||
+            clock_monotonic_ms() - activity->answered_ms > FRESH_FOR_MS);
+}
+
+static void list_kernels(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    if (api_reply_adopting(gateway, request))
+        return;
+    struct gathering *gathering = memory_alloc(sizeof *gathering);
+    *gathering = (struct gathering){.gateway = gateway, .request = request, .left = 1};
+    gateway->answers_owed++;
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL &&
+           gathering->left <= ASKED_MAX) {
+        if (!auth_may_use(http_request_identity(request), kernel_owner(kernel)) ||
+            !is_stale(kernel))
+            continue;
+        gathering->left++;
+        kernel_ask_activity(kernel, on_gathered, gathering);
+    }
+    on_gathered(gathering, NULL, NULL);
+}
+
+/* The status. */
+
+static json_t *count_kernels(struct gateway *gateway, const struct auth_identity *identity,
+                             int *connections) {
+    json_t *states = json_pack("{s:i, s:i, s:i, s:i, s:i}", "starting", 0, "idle", 0, "busy", 0,
+                               "restarting", 0, "dead", 0);
+    int live = 0;
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
+        if (!auth_may_use(identity, kernel_owner(kernel)))
+            continue;
+        const struct kernel_status *status = kernel_status(kernel);
+        json_t *count = json_object_get(states, status->execution_state);
+        json_integer_set(count, json_integer_value(count) + 1);
+        live += status->phase < KERNEL_DEAD;
+        *connections += (int)kernel_connections(kernel);
+    }
+    return json_pack("{s:i, s:o}", "live", live, "states", states);
+}
+
+static json_t *culling_status(const struct gateway *gateway) {
+    const struct culling_counters *counters = culling_counters(gateway->culling);
+    const struct culling_settings *settings = &gateway->settings->cull;
+    json_t *culled = json_object();
+    for (enum culler_rule rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++)
+        json_object_set_new(culled, culler_rule_name(rule),
+                            json_integer((json_int_t)counters->culled[rule]));
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:b, s:I, s:I, s:I, s:I, s:I, "
+                     "s:I, s:I, s:O?}}",
+                     "culled", culled, "warned", (json_int_t)counters->warned, "unanswered",
+                     (json_int_t)counters->unanswered, "passes", (json_int_t)counters->passes,
+                     "last_pass_us", (json_int_t)counters->last_pass_us, "next_pass_ms",
+                     (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
+                     (json_int_t)culling_quiet_ms(gateway->culling), "policy", "idle_ms",
+                     (json_int_t)settings->idle_ms, "connected", settings->connected,
+                     "idle_connected_ms", (json_int_t)settings->idle_connected_ms, "stalled_ms",
+                     (json_int_t)settings->stalled_ms, "detached_ms",
+                     (json_int_t)settings->detached_ms, "max_age_ms", (json_int_t)settings->age_ms,
+                     "warn_ms", (json_int_t)settings->warn_ms, "interval_ms",
+                     (json_int_t)culling_interval_ms(settings), "max_own_ms",
+                     (json_int_t)settings->own_max_ms, "overrides", settings->overrides);
+}
+
+static void get_status(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    const struct settings *settings = gateway->settings;
+    char started[CLOCK_TEXT_SIZE];
+    int connections = 0;
+    clock_format(gateway->started_us, started);
+    json_t *kernels = count_kernels(gateway, http_request_identity(request), &connections);
+    http_reply_json(request, 200,
+                    json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o}", "version",
+                              ELARA_VERSION, "started", started, "uptime_ms",
+                              (json_int_t)((clock_wall_us() - gateway->started_us) / 1000),
+                              "adopting", kernels_is_adopting(gateway->kernels), "connections",
+                              connections, "kernels", kernels, "limits", "max_kernels",
+                              (json_int_t)settings->max_kernels, "max_kernels_per_user",
+                              (json_int_t)settings->max_kernels_per_user, "max_kernels_per_spec",
+                              (json_int_t)settings->max_kernels_per_spec, "culling",
+                              culling_status(gateway)));
+}
+
+/* A kernel's own log. */
+
+struct logs {
+    struct gateway *gateway;
+    struct http_request *request;
+};
+
+static void on_logs(void *context, const json_t *result, const struct error *err) {
+    struct logs *logs = context;
+    logs->gateway->answers_owed--;
+    const json_t *text = json_object_get(result, "text");
+    if (err != NULL)
+        http_reply_failure(logs->request, err);
+    else
+        http_reply_bytes(logs->request, 200, "text/plain; charset=utf-8",
+                         json_is_string(text) ? json_string_value(text) : "",
+                         json_string_length(text));
+    free(logs);
+}
+
+static void get_logs(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    struct kernel *kernel =
+        api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+    const char *wanted = http_request_query(request, "max_bytes");
+    struct error err = {0};
+    int64_t max_bytes = LOGS_MAX;
+    if (kernel == NULL)
+        return;
+    if (wanted != NULL && text_parse_int(wanted, 1, LOGS_MAX, "max_bytes", &max_bytes, &err) < 0) {
+        http_reply_failure(request, &err);
+        return;
+    }
+    struct link *link = kernel_link(kernel);
+    if (link == NULL) {
+        error_set(&err, ERROR_UNAVAILABLE, "The kernel's launcher, which keeps its log, is not %s",
+                  kernel_status(kernel)->phase == KERNEL_DEAD ? "running any more" : "there yet");
+        http_reply_failure(request, &err);
+        return;
+    }
+    struct logs *logs = memory_alloc(sizeof *logs);
+    *logs = (struct logs){.gateway = gateway, .request = request};
+    gateway->answers_owed++;
+    link_command(link, "logs", json_pack("{s:I}", "max_bytes", (json_int_t)max_bytes),
+                 LOGS_TIMEOUT_MS, on_logs, logs);
+}
+
+const struct http_route api_elara_routes[] = {
+    {"GET", "/api/elara/kernels", list_kernels, 0},
+    {"GET", "/api/elara/status", get_status, 0},
+    {"GET", "/api/kernels/{kernel_id}/logs", get_logs, 0},
+    {NULL, NULL, NULL, 0},
+};

@@ -1,0 +1,287 @@
+#include "gateway/culling.h"
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LOG_AREA "gateway/culling"
+
+enum { QUIET_INTERVALS = 2 };
+
+struct culling {
+    struct loop *loop;
+    struct kernels *kernels;
+    const struct culling_settings *settings;
+    struct culling_policies *policies;
+    struct loop_deadline tick;
+    int64_t interval_ms;
+    int64_t next_ms;        /* monotonic, as the following */
+    int64_t quiet_until_ms; /* nobody is ended before */
+    struct culling_counters counters;
+    struct culling_observer observer;
+};
+
+static void on_tick(void *context);
+
+static void set_timer(struct culling *culling) {
+    culling->interval_ms = culling_interval_ms(culling_policies_settings(culling->policies));
+    culling->next_ms = clock_monotonic_ms() + culling->interval_ms;
+    loop_deadline_set(culling->loop, &culling->tick, culling->interval_ms);
+}
+
+int culling_create(struct loop *loop, const struct culling_settings *settings,
+                   struct kernels *kernels, struct culling **ret, struct error *err) {
+    struct culling_policies *policies;
+    if (culling_policies_create(settings, &policies, err) < 0)
+        return -1;
+    struct culling *culling = memory_alloc(sizeof *culling);
+    culling->loop = loop;
+    culling->kernels = kernels;
+    culling->settings = settings;
+    culling->policies = policies;
+    culling->tick = (struct loop_deadline){.run = on_tick, .context = culling};
+    set_timer(culling);
+    culling->quiet_until_ms = clock_monotonic_ms() + QUIET_INTERVALS * culling->interval_ms;
+    *ret = culling;
+    return 0;
+}
+
+void culling_destroy(struct culling *culling) {
+    if (culling == NULL)
+        return;
+    loop_deadline_clear(culling->loop, &culling->tick);
+    culling_policies_destroy(culling->policies);
+    free(culling);
+}
+
+int culling_configure(struct culling *culling, struct error *err) {
+    struct culling_policies *policies;
+    if (culling_policies_create(culling->settings, &policies, err) < 0)
+        return -1;
+    culling_policies_destroy(culling->policies);
+    culling->policies = policies;
+    if (culling_interval_ms(culling->settings) != culling->interval_ms)
+        set_timer(culling);
+    return 0;
+}
+
+void culling_observe(struct culling *culling, const struct culling_observer *observer) {
+    culling->observer = *observer;
+}
+
+const struct culling_counters *culling_counters(const struct culling *culling) {
+    return &culling->counters;
+}
+
+const struct culling_policies *culling_policies(const struct culling *culling) {
+    return culling->policies;
+}
+
+static int64_t until(int64_t then_ms) {
+    int64_t left_ms = then_ms - clock_monotonic_ms();
+    return left_ms > 0 ? left_ms : 0;
+}
+
+int64_t culling_next_pass_ms(const struct culling *culling) {
+    return until(culling->next_ms);
+}
+
+int64_t culling_quiet_ms(const struct culling *culling) {
+    return until(culling->quiet_until_ms);
+}
+
+/* Looking. */
+
+static const char *why_kept(const struct kernel *kernel) {
+    switch (kernel_status(kernel)->phase) {
+    case KERNEL_LAUNCHING:
+    case KERNEL_STARTING:
+        return "it is starting";
+    case KERNEL_RESTARTING:
+        return "it is being restarted";
+    case KERNEL_STOPPING:
+    case KERNEL_GONE:
+        return "it is being ended already";
+    case KERNEL_DEAD:
+        return "it is dead, and kept for its reason (failed-retention)";
+    case KERNEL_READY:
+        break;
+    }
+    if (kernel_link(kernel) == NULL || !link_is_up(kernel_link(kernel)))
+        return "its launcher does not answer at the moment";
+    return NULL;
+}
+
+void culling_look(const struct culling *culling, const struct culling_policies *policies,
+                  struct kernel *kernel, struct culling_view *ret) {
+    struct culling_subject subject = {.user = kernel_user(kernel),
+                                      .spec = kernel_spec_name(kernel),
+                                      .own_idle_ms = kernel_own_idle_ms(kernel)};
+    *ret = (struct culling_view){.kept = why_kept(kernel), .decision = {.in_ms = CULLER_NEVER}};
+    if (policies == NULL)
+        policies = culling->policies;
+    ret->is_known = kernel_activity_now(kernel_activity(kernel), kernel_connections(kernel),
+                                        clock_monotonic_ms(), &ret->inputs);
+    culling_policy_for(policies, &subject, &ret->inputs, &ret->policy);
+    if (!ret->is_known && ret->kept == NULL)
+        ret->kept = kernel_activity(kernel)->is_unknown
+                        ? "its launcher is of an older version, which does not tell what it does"
+                        : "nothing is known of it yet";
+    if (ret->kept == NULL)
+        ret->decision = culler_decide(&ret->inputs, &ret->policy);
+    int64_t quiet_ms = culling_quiet_ms(culling);
+    if (ret->decision.in_ms >= quiet_ms)
+        return;
+    ret->decision.in_ms = quiet_ms;
+    ret->decision.verdict = quiet_ms <= ret->policy.warn_ms ? CULLER_WARN : CULLER_KEEP;
+}
+
+/* Saying. */
+
+static const char *why_no_rule(const struct culling_view *view) {
+    const struct culler_kernel *inputs = &view->inputs;
+    if (inputs->busy_subshells > 0)
+        return "a subshell of it works";
+    if (inputs->state == CULLER_BUSY)
+        return inputs->waits_for_input ? "its cell waits for input" : "it is busy";
+    if (inputs->has_own_idle_ms && inputs->own_idle_ms == 0)
+        return "it asks never to be ended for being idle";
+    if (inputs->unheard_for_ms <= 0)
+        return "somebody is connected to it";
+    return "no rule for it is on";
+}
+
+void culling_explain(const struct culling_view *view, struct buffer *out) {
+    const struct culler_decision *decision = &view->decision;
+    if (decision->rule == CULLER_NO_RULE) {
+        buffer_printf(out, "It is kept: %s.", view->kept ? view->kept : why_no_rule(view));
+        return;
+    }
+    if (decision->in_ms > 0) {
+        buffer_append_text(out, "It will be ended in ");
+        text_append_duration(out, decision->in_ms);
+        buffer_append_text(out, " if nothing happens: ");
+    } else {
+        buffer_append_text(out, "It is to be ended: ");
+    }
+    culler_explain(&view->inputs, &view->policy, decision->rule, out);
+    buffer_append_text(out, ".");
+    if (view->inputs.keep_ms > 0 && decision->rule != CULLER_RULE_AGE) {
+        buffer_append_text(out, " Somebody asked to keep it for ");
+        text_append_duration(out, view->inputs.keep_ms);
+        buffer_append_text(out, ".");
+    }
+}
+
+/* Acting. */
+
+static void on_culled(void *context, const struct error *err) {
+    (void)context;
+    if (err != NULL)
+        log_warning("a culled kernel did not end: %s", err->text);
+}
+
+static void cull(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
+    enum culler_rule rule = view->decision.rule;
+    cleanup_buffer struct buffer reason = {0};
+    buffer_append_text(&reason, "The kernel was ended because ");
+    culler_explain(&view->inputs, &view->policy, rule, &reason);
+    buffer_append_text(&reason, ".");
+    culling->counters.culled[rule]++;
+    log_info("kernel %s: culled by the rule %s: %s", kernel_id(kernel), culler_rule_name(rule),
+             buffer_text(&reason));
+    if (culling->observer.culled != NULL)
+        culling->observer.culled(culling->observer.context, kernel, rule, buffer_text(&reason));
+    kernel_shutdown(kernel, buffer_text(&reason), on_culled, NULL);
+}
+
+/* The age at which it ends stays the same until something happens to the kernel: one approach, one
+ * warning. */
+static void warn(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
+    struct kernel_activity *activity = kernel_activity(kernel);
+    int64_t end_ms = view->inputs.age_ms + view->decision.in_ms;
+    if (activity->warned_end_ms == end_ms)
+        return;
+    activity->warned_end_ms = end_ms;
+    culling->counters.warned++;
+    cleanup_buffer struct buffer text = {0};
+    culling_explain(view, &text);
+    log_info("kernel %s: is to be culled soon: %s", kernel_id(kernel), buffer_text(&text));
+    if (culling->observer.warned != NULL)
+        culling->observer.warned(culling->observer.context, kernel, view->decision.rule,
+                                 view->decision.in_ms, buffer_text(&text));
+}
+
+bool culling_act(struct culling *culling, struct kernel *kernel) {
+    struct culling_view view;
+    culling_look(culling, NULL, kernel, &view);
+    if (view.decision.verdict == CULLER_CULL)
+        cull(culling, kernel, &view);
+    else if (view.decision.verdict == CULLER_WARN)
+        warn(culling, kernel, &view);
+    return view.decision.verdict == CULLER_CULL;
+}
+
+/* The pass. */
+
+static void on_asked(void *context, struct kernel *kernel, const struct error *err) {
+    struct culling *culling = context;
+    if (err == NULL) {
+        culling_act(culling, kernel);
+        return;
+    }
+    culling->counters.unanswered++;
+    log_debug("a kernel is not culled: %s", err->text);
+}
+
+/* Its use of CPU is known from one sample to the next, so the first is due when what a rule counts
+ * has begun. */
+static bool wants_sample(const struct kernel_activity *activity, const struct culling_view *view) {
+    bool uses_it = view->decision.rule != CULLER_NO_RULE && view->decision.rule != CULLER_RULE_AGE;
+    return uses_it && activity->answered_ms < clock_monotonic_ms() - view->inputs.state_for_ms;
+}
+
+static void consider(struct culling *culling, struct kernel *kernel) {
+    const struct kernel_activity *activity = kernel_activity(kernel);
+    struct culling_view view;
+    if (kernel_is_asking_activity(kernel) || !kernel_may_ask_activity(kernel))
+        return;
+    culling_look(culling, NULL, kernel, &view);
+    bool is_unknown = !view.is_known && kernel_status(kernel)->phase == KERNEL_READY;
+    if (view.decision.verdict == CULLER_KEEP && !is_unknown && !wants_sample(activity, &view))
+        return;
+    culling->counters.asked++;
+    kernel_ask_activity(kernel, on_asked, culling);
+}
+
+static int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void culling_pass(struct culling *culling) {
+    int64_t began_us = now_us();
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(culling->kernels, kernel)) != NULL)
+        consider(culling, kernel);
+    struct culling_counters *counters = &culling->counters;
+    counters->passes++;
+    counters->last_pass_us = now_us() - began_us;
+    if (counters->last_pass_us > counters->longest_pass_us)
+        counters->longest_pass_us = counters->last_pass_us;
+}
+
+static void on_tick(void *context) {
+    struct culling *culling = context;
+    set_timer(culling);
+    if (!kernels_is_adopting(culling->kernels))
+        culling_pass(culling);
+}

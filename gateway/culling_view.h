@@ -1,0 +1,19 @@
+/* What the culling knows and decides, as JSON for people and programs (docs/http-api.md). */
+#pragma once
+
+#include "gateway/culling.h"
+
+/* {"id", "verdict", "rule", "in_ms", "text", "inputs", "policy", "fresh"}; a new reference.
+ * is_fresh: its launcher was asked just now. */
+json_t *culling_why(struct kernel *kernel, const struct culling_view *view, bool is_fresh);
+/* {"id", "name", "owner", "verdict", "rule", "in_ms", "text"} */
+json_t *culling_entry(struct kernel *kernel, const struct culling_view *view);
+/* in_ms as JSON: null for never. */
+json_t *culling_in_ms(const struct culling_view *view);
+
+/* A duration as settings have it, a text ("4h") or a number of seconds; the error names `what`. */
+int culling_duration(const json_t *value, const char *what, int64_t *ret_ms, struct error *err);
+/* A policy as the settings file has it, {"cull_idle_timeout": "1h", ...}; what it does not name is
+ * as in `settings`. */
+int culling_read_policy(const json_t *policy, const struct culling_settings *settings,
+                        struct culling_policies **ret, struct error *err);

@@ -1,0 +1,46 @@
+/* What a kernel does, as its launcher counts it (docs/link-protocol.md, COMMAND activity): what
+ * STATUS and answers told last, and what time has made of it since. */
+#pragma once
+
+#include "base/error.h"
+#include "base/list.h"
+#include "culler/culler.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kernel;
+
+struct kernel_activity {
+    struct culler_kernel then; /* as it was told */
+    int64_t heard_ms;          /* when, by our monotonic clock; 0: never */
+    int64_t answered_ms; /* when it was last asked, which takes a sample of its CPU; 0: never */
+    bool is_unknown;     /* its launcher is of a version that does not tell */
+    struct list askers;  /* share one COMMAND */
+    /* of the last answer; -1: unknown */
+    int64_t cpu_ms, rss_bytes, processes;
+    /* The culling's: the age at which the kernel would have ended when its user was last warned;
+     * 0: never warned. It stays the same until something happens. */
+    int64_t warned_end_ms;
+};
+
+void kernel_activity_init(struct kernel_activity *activity);
+/* What STATUS.activity or the RESULT says. -1 (and nothing is changed): the error names the
+ * member. is_answer: it is a RESULT, with what only those have. */
+int kernel_activity_take(struct kernel_activity *activity, const json_t *json, bool is_answer,
+                         int64_t now_ms, struct error *err);
+/* Somebody has just asked to keep it for so long. */
+void kernel_activity_keep(struct kernel_activity *activity, int64_t keep_ms);
+/* What it is by now, should nothing have happened. connections: our own clients. False: nothing was
+ * told yet. */
+bool kernel_activity_now(const struct kernel_activity *activity, unsigned connections,
+                         int64_t now_ms, struct culler_kernel *ret);
+
+/* Told what asking gave: kernel NULL when it is gone (err says so). Never from inside the call. */
+typedef void kernel_asked(void *context, struct kernel *kernel, const struct error *err);
+/* Asks its launcher, which takes a sample of its CPU; those who ask meanwhile share the answer.
+ * Only when kernel_may_ask_activity: its launcher is there and can tell. */
+void kernel_ask_activity(struct kernel *kernel, kernel_asked *asked, void *context);
+bool kernel_may_ask_activity(const struct kernel *kernel);
+bool kernel_is_asking_activity(const struct kernel *kernel);
