@@ -1,16 +1,18 @@
 #include "launcher/busy.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { SUBSHELL_ID_MAX = 512 };
 enum { LATE_MAX = 16 }; /* ended as lost: an idle that comes after all is not news */
 
 struct entry {
     uint64_t id;
     struct buffer header;
-    bool is_in_row, is_heard, is_replied, has_no_reply, is_overtaken;
+    bool is_in_row, is_heard, is_replied, has_no_reply, is_noise, is_overtaken;
 };
 
 struct busy {
@@ -39,6 +41,32 @@ void busy_destroy(struct busy *busy) {
 
 size_t busy_count(const struct busy *busy) {
     return busy->count;
+}
+
+bool busy_is_noise(const struct busy *busy) {
+    for (size_t i = 0; i < busy->count; i++)
+        if (!busy->entries[i].is_noise)
+            return false;
+    return true;
+}
+
+unsigned busy_subshells(const struct busy *busy) {
+    uint64_t seen[BUSY_MAX];
+    unsigned count = 0;
+    for (size_t i = 0; i < busy->count; i++) {
+        char id[SUBSHELL_ID_MAX];
+        const struct buffer *header = &busy->entries[i].header;
+        if (json_scan_text((struct bytes){header->data, header->length}, "subshell_id", id,
+                           sizeof id) <= 0)
+            continue;
+        uint64_t hash = text_hash(id);
+        unsigned at = 0;
+        while (at < count && seen[at] != hash)
+            at++;
+        seen[at] = hash;
+        count += at == count;
+    }
+    return count;
 }
 
 static struct entry *find(struct busy *busy, uint64_t id) {
@@ -80,7 +108,8 @@ void busy_begin(struct busy *busy, const struct busy_request *request) {
                             .is_in_row = request->is_in_row,
                             .is_heard = request->is_heard,
                             .is_replied = request->is_replied,
-                            .has_no_reply = request->has_no_reply};
+                            .has_no_reply = request->has_no_reply,
+                            .is_noise = request->is_noise};
     buffer_append(&entry->header, request->header.data, request->header.length);
 }
 

@@ -30,11 +30,14 @@ struct busy_request {
     bool is_heard;
     bool is_replied;
     bool has_no_reply; /* none is to come (comm messages) */
+    bool is_noise;     /* nobody wanted it (activity.h) */
 };
 
 struct busy *busy_create(void);
 void busy_destroy(struct busy *busy);
 size_t busy_count(const struct busy *busy);
+bool busy_is_noise(const struct busy *busy);      /* there is nothing that somebody wanted */
+unsigned busy_subshells(const struct busy *busy); /* how many are at work (JEP 91) */
 void busy_clear(struct busy *busy);
 
 /* Work on it has begun. Of one that is known only is_heard counts. */

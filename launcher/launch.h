@@ -25,7 +25,8 @@
  *   by the launcher: launcher_pid, kernel_pid, phase, reason,
  *   numbering (an id; new when the numbers of messages begin again),
  *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts,
- *   message_session
+ *   message_session, activity {clock_ms (monotonic, when it was written), age_ms,
+ *   state_for_ms}, marks.keep {left_ms, by}
  *   while it is dead: died_ms (since 1970; retention is counted from it). phase, reason and
  *   died_ms are a gateway's where there is no launcher. */
 #pragma once

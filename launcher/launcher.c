@@ -98,12 +98,13 @@ static json_t *make_status(void *context) {
     clock_format(launcher->last_activity_us, activity);
     json_int_t idle_ms =
         busy_count(launcher->busy) > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s}", "phase",
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s, s:o}", "phase",
                      phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
                      launcher_execution_state(launcher), "last_activity", activity, "idle_ms",
                      idle_ms, "restarts", (json_int_t)launcher->restarts, "reason",
                      launcher->reason, "kernel_info", launcher_is_ready(launcher),
-                     "message_session", launcher->kernel_session);
+                     "message_session", launcher->kernel_session, "activity",
+                     launcher_activity_status(launcher));
 }
 
 static json_t *give_record(void *context) {
@@ -127,6 +128,7 @@ static int on_rest_timer(zloop_t *loop, int timer, void *context) {
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif
+    launcher_activity_sample(launcher); /* what a run has used is not what came after it */
     return 0;
 }
 
@@ -141,6 +143,15 @@ static int on_activity_timer(zloop_t *loop, int timer, void *context) {
     launcher_push_status(launcher);
     link_server_flush(launcher->link);
     return 0;
+}
+
+/* With the next status that activity makes, so that a client which comes and asks costs one. */
+static void note_attendance(void *context) {
+    struct launcher *launcher = context;
+    launcher->has_activity = true;
+    if (launcher->activity_timer == 0)
+        launcher_timer_set(launcher, &launcher->activity_timer, ACTIVITY_PUSH_MS,
+                           on_activity_timer);
 }
 
 void launcher_push_status(struct launcher *launcher) {
@@ -197,6 +208,7 @@ void launcher_phase(struct launcher *launcher, enum phase_event event, const cha
         char *clean = reason != NULL ? text_repair(reason) : NULL;
         free(launcher->reason);
         launcher->reason = clean;
+        launcher_activity_update(launcher);
         launcher->is_status_dirty = true;
         launcher_push_status(launcher);
         launcher_save_record(launcher);
@@ -402,7 +414,8 @@ static int bind_link(struct launcher *launcher, struct error *err) {
                                                      .record = give_record,
                                                      .status = make_status,
                                                      .disk_full = launcher_say_disk,
-                                                     .asked = look_at_memory};
+                                                     .asked = look_at_memory,
+                                                     .attended = note_attendance};
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", launcher->directory);
@@ -452,6 +465,7 @@ int launcher_create(const char *directory, int lock_fd,
     launcher->stage = "starting the process";
     launcher->last_activity_us = clock_wall_us();
     launcher->idle_since_ms = clock_monotonic_ms();
+    activity_begin(&launcher->activity, launcher->idle_since_ms, 0);
     launcher->scratch.limit = launcher->held.limit = PAYLOAD_MAX + (1 << 20);
     launcher->cell.header.limit = CELL_HEADER_MAX;
     make_token(launcher->own_session);
@@ -511,6 +525,7 @@ void launcher_destroy(struct launcher *launcher) {
     buffer_free(&launcher->held);
     buffer_free(&launcher->cell.header);
     free(launcher->reason);
+    free(launcher->keep_by);
     free(launcher->resume.reason);
     free(launcher->connection_path);
     free(launcher->output_path);

@@ -36,6 +36,7 @@ static void run_interrupt(struct launcher *launcher, const json_t *members,
                           struct link_command *command) {
     (void)members;
     struct error err;
+    activity_touched(&launcher->activity, clock_monotonic_ms());
     /* A signal would end an interpreter that is still loading. */
     if (launcher->phase == PHASE_STARTING || launcher->phase == PHASE_RESTARTING)
         refuse(command, ERROR_UNAVAILABLE,
@@ -57,6 +58,7 @@ static void run_restart(struct launcher *launcher, const json_t *members,
         refuse(command, ERROR_LIMIT, "Too many restarts wait for this kernel already.");
         return;
     }
+    activity_touched(&launcher->activity, clock_monotonic_ms());
     /* One that is under way, or whose process is just being started, answers this one too. */
     if (launcher->ending != ENDING_RESTART && launcher->restart_waiters.count == 1)
         launcher_end(launcher, ENDING_RESTART, false);
@@ -89,6 +91,7 @@ static void run_shutdown(struct launcher *launcher, const json_t *members,
 static void run_signal(struct launcher *launcher, const json_t *members,
                        struct link_command *command) {
     struct error err;
+    activity_touched(&launcher->activity, clock_monotonic_ms());
     const json_t *signum = json_object_get(members, "signum");
     if (!json_is_integer(signum) || json_integer_value(signum) < 0 ||
         json_integer_value(signum) > 64)
@@ -168,9 +171,16 @@ static const struct {
     const char *name;
     command_run *run;
 } rows[] = {
-    {"interrupt", run_interrupt}, {"restart", run_restart},       {"shutdown", run_shutdown},
-    {"signal", run_signal},       {"record_get", run_record_get}, {"record_set", run_record_set},
-    {"logs", run_logs},           {"resources", run_resources},
+    {"interrupt", run_interrupt},
+    {"restart", run_restart},
+    {"shutdown", run_shutdown},
+    {"signal", run_signal},
+    {"record_get", run_record_get},
+    {"record_set", run_record_set},
+    {"logs", run_logs},
+    {"resources", run_resources},
+    {"activity", launcher_activity_run},
+    {"keep", launcher_activity_keep},
 };
 
 void launcher_take_command(void *context, const char *name, const json_t *members,

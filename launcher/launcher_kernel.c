@@ -179,6 +179,7 @@ static int start_process(struct launcher *launcher, struct error *err) {
         return -1;
     int64_t now_ms = clock_monotonic_ms();
     launcher->process_started_ms = now_ms;
+    activity_restarted(&launcher->activity, now_ms);
     launcher->last_activity_us = clock_wall_us();
     launcher->idle_since_ms = now_ms;
     restart_policy_started(&launcher->policy, now_ms);
@@ -248,6 +249,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
     log_info("the kernel answered after %lld ms",
              (long long)(launcher->idle_since_ms - launcher->process_started_ms));
     launcher_phase(launcher, EVENT_READY, "ready", NULL);
+    launcher_activity_sample(launcher); /* what its start has used is no work */
     launcher_publish_held(launcher);
     link_server_resume(launcher->link);
 }

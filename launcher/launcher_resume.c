@@ -48,6 +48,7 @@ void launcher_resume_note(struct launcher *launcher) {
     json_object_set_new(record, "oom_kills", json_integer((json_int_t)oom_watch_count()));
     json_object_set_new(record, "restarts", json_integer((json_int_t)launcher->restarts));
     json_object_set_new(record, "message_session", json_string(launcher->kernel_session));
+    launcher_activity_note(launcher);
 }
 
 void launcher_resume_mark(struct launcher *launcher) {
@@ -109,6 +110,7 @@ void launcher_resume_look(struct launcher *launcher) {
     launcher->restarts = json_integer_value(json_object_get(record, "restarts"));
     snprintf(launcher->kernel_session, sizeof launcher->kernel_session, "%s",
              text_of(record, "message_session"));
+    launcher_activity_resume(launcher, is_rebooted);
     explain(launcher, is_rebooted);
     log_warning("an earlier launcher was here (%s): %s", phase, launcher->resume.reason);
     if (!is_rebooted)

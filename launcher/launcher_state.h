@@ -5,10 +5,12 @@
  *   launcher_kernel.c   the kernel process's life: start, ready, end, again
  *   launcher_ending.c   the steps of a shutdown or restart
  *   launcher_traffic.c  messages from and to the kernel, and what the launcher says itself
+ *   launcher_activity.c what is done with the kernel, and since when
  *   launcher_commands.c COMMANDs of gateways */
 #pragma once
 
 #include "base/buffer.h"
+#include "launcher/activity.h"
 #include "launcher/busy.h"
 #include "launcher/connection_file.h"
 #include "launcher/exit_reason.h"
@@ -107,6 +109,8 @@ struct launcher {
     int activity_timer, rest_timer;
     int64_t last_activity_us;
     int64_t idle_since_ms;
+    struct activity activity; /* launcher_activity.c */
+    char *keep_by;            /* who set its keep-alive mark */
 
     /* the process (launcher_kernel.c, launcher_ending.c) */
     struct kernel_output *output;
@@ -225,6 +229,25 @@ void launcher_end_requests(struct launcher *launcher, const char *error_name, co
 void launcher_forget_cells(struct launcher *launcher);
 /* What is said from now on belongs to this cell. */
 void launcher_point_at_cell(struct launcher *launcher, struct bytes header, bool is_running);
+
+/* --- launcher_activity.c --- */
+/* Looks at what the kernel is doing now; after whatever may have changed it. */
+void launcher_activity_update(struct launcher *launcher);
+/* A client's request has gone to the kernel. */
+void launcher_activity_sent(struct launcher *launcher, const struct kernel_message *request);
+/* The kernel has said something on iopub. */
+void launcher_activity_heard(struct launcher *launcher, const char *type,
+                             struct bytes parent_header);
+void launcher_activity_sample(struct launcher *launcher); /* of the CPU */
+json_t *launcher_activity_status(struct launcher *launcher);
+void launcher_activity_note(struct launcher *launcher); /* into the record */
+/* Age and keep-alive mark go on where the record has them, and so does a death. */
+void launcher_activity_resume(struct launcher *launcher, bool is_rebooted);
+/* The COMMANDs `activity` and `keep`. */
+void launcher_activity_run(struct launcher *launcher, const json_t *members,
+                           struct link_command *command);
+void launcher_activity_keep(struct launcher *launcher, const json_t *members,
+                            struct link_command *command);
 
 /* --- launcher_commands.c --- */
 void launcher_take_command(void *context, const char *name, const json_t *members,

@@ -87,12 +87,15 @@ static bool is_comm(struct bytes header) {
 
 static void became_busy(struct launcher *launcher, struct bytes parent_header, uint64_t id,
                         const struct request_facts *facts, bool is_heard) {
-    busy_begin(launcher->busy, &(struct busy_request){.id = id,
-                                                      .header = parent_header,
-                                                      .is_in_row = facts->is_in_row,
-                                                      .is_heard = is_heard,
-                                                      .is_replied = facts->is_replied,
-                                                      .has_no_reply = is_comm(parent_header)});
+    busy_begin(launcher->busy,
+               &(struct busy_request){.id = id,
+                                      .header = parent_header,
+                                      .is_in_row = facts->is_in_row,
+                                      .is_heard = is_heard,
+                                      .is_replied = facts->is_replied,
+                                      .has_no_reply = is_comm(parent_header),
+                                      .is_noise = activity_is_noise(parent_header)});
+    launcher_activity_update(launcher);
     struct cell *cell = &launcher->cell;
     if (cell->is_running || !kernel_message_is(parent_header, "execute_request"))
         return;
@@ -107,6 +110,8 @@ static void became_idle(struct launcher *launcher, uint64_t id) {
     if (busy_count(launcher->busy) == 0 || id == launcher->cell.id)
         launcher->cell.is_running = false;
     launcher->idle_since_ms = clock_monotonic_ms();
+    activity_ended(&launcher->activity, id);
+    launcher_activity_update(launcher);
 }
 
 /* --- idles that the kernel's iopub has lost (busy.h) --- */
@@ -164,6 +169,7 @@ static void take_reply(struct launcher *launcher, struct bytes parent_header) {
         request_table_look(launcher->requests, parent_header, &facts) && !facts.was_idle)
         became_busy(launcher, parent_header, id, &facts, false);
     look_for_lost(launcher);
+    launcher_activity_update(launcher);
 }
 
 /* What a kernel can say of itself. restarting and dead are the launcher's words, at which clients
@@ -260,6 +266,7 @@ static bool take_iopub(struct launcher *launcher, const struct wire_message *mes
         return true;
     if (strcmp(type, "status") == 0)
         return take_status(launcher, message);
+    launcher_activity_heard(launcher, type, message->parent_header);
     return strcmp(type, "iopub_welcome") != 0; /* it greets our subscription */
 }
 
@@ -290,6 +297,8 @@ void launcher_take_message(void *context, enum kernel_channel channel,
     publish_message(launcher, channel, session, message);
     if (channel == CHANNEL_SHELL || channel == CHANNEL_CONTROL)
         take_reply(launcher, message->parent_header);
+    else if (channel == CHANNEL_STDIN && kernel_message_is(message->header, "input_request"))
+        activity_asked(&launcher->activity, hash_of_parent(message->parent_header));
 }
 
 /* --- what the launcher says --- */
@@ -464,5 +473,6 @@ bool launcher_take_request(void *context, session_number session, const void *da
         return false;
     if (message.channel != CHANNEL_STDIN)
         request_table_add(launcher->requests, message.channel, message.header, session);
+    launcher_activity_sent(launcher, &message);
     return true;
 }

@@ -463,6 +463,7 @@ int link_server_create(zloop_t *loop, const struct link_server_settings *setting
     server->payload_max = settings->payload_max > 0 && settings->payload_max < LINK_PAYLOAD_MAX
                               ? (uint64_t)settings->payload_max
                               : LINK_PAYLOAD_MAX;
+    server->unattached_ms = clock_monotonic_ms();
     server->unflushed_max = FLUSH_BYTES;
     if (settings->journal_bytes / 4 < FLUSH_BYTES)
         server->unflushed_max =
@@ -583,6 +584,10 @@ void link_server_flush(struct link_server *server) {
     server->depth--;
     if (server->depth == 0)
         reap(server);
+}
+
+int64_t link_server_unattached_since(const struct link_server *server) {
+    return server->attachment_count > 0 ? -1 : server->unattached_ms;
 }
 
 uint64_t link_server_last(const struct link_server *server) {

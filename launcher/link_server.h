@@ -25,7 +25,8 @@ struct link_server_events {
      * and all later ones queued (the kernel is not ready): they come again, in order, after
      * link_server_resume. */
     bool (*request)(void *context, session_number session, const void *message, size_t length);
-    /* interrupt, restart, shutdown, signal, record_get, record_set, logs, resources: answer with
+    /* interrupt, restart, shutdown, signal, record_get, record_set, logs, resources, activity,
+     * keep: answer with
      * link_server_result, now or later. journal, inject and repeated ids are answered before they
      * get here. */
     void (*command)(void *context, const char *name, const json_t *members,
@@ -40,6 +41,8 @@ struct link_server_events {
     void (*lost)(void *context, session_number session, struct bytes header);
     /* A gateway asks whether anybody is there: in quiet times that is now and then. May be NULL. */
     void (*asked)(void *context);
+    /* The first attachment has come, or the last one gone. May be NULL; may not call back. */
+    void (*attended)(void *context);
 };
 
 struct link_server_settings {
@@ -75,5 +78,7 @@ void link_server_result(struct link_command *command, json_t *result, const stru
 /* Sends what is queued in batches; call once at the end of each turn that published. Automatic for
  * what the server itself received. */
 void link_server_flush(struct link_server *server);
+/* Since when nobody is attached, on clock_monotonic_ms; -1 while somebody is. */
+int64_t link_server_unattached_since(const struct link_server *server);
 uint64_t
 link_server_last(const struct link_server *server); /* 0: nothing is known of earlier messages */

@@ -143,7 +143,8 @@ struct link_server {
     size_t peer_count;
     struct list attachments_gone;
     size_t attachment_count;
-    struct map *sessions; /* by id */
+    int64_t unattached_ms; /* since when it is 0 */
+    struct map *sessions;  /* by id */
     struct session_file *session_file;
     struct list idle_sessions;
     session_number last_session;

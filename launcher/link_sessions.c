@@ -276,6 +276,16 @@ static void emit_attached(const struct link_attachment *attachment, bool resumed
                         json);
 }
 
+static void count_attachments(struct link_server *server, size_t count) {
+    bool was_attended = server->attachment_count > 0, is_attended = count > 0;
+    server->attachment_count = count;
+    if (was_attended == is_attended)
+        return;
+    server->unattached_ms = clock_monotonic_ms();
+    if (server->events.attended != NULL)
+        server->events.attended(server->context);
+}
+
 static void attach(struct link_peer *peer, uint16_t number, const struct attach_wish *wish) {
     struct link_server *server = peer->server;
     if (server->attachment_count >= SERVER_ATTACHMENTS_MAX) {
@@ -313,7 +323,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
         session->unsure_ms = wish->unsure_ms;
     add_to_peer(peer, attachment);
     list_append(&session->attachments, &attachment->node);
-    server->attachment_count++;
+    count_attachments(server, server->attachment_count + 1);
     list_remove(&session->idle);
     link_server_clear_deadline(server, &session->forget);
     session->slot->left_us = 0;
@@ -370,7 +380,7 @@ void link_session_detach(struct link_attachment *attachment, const char *reason)
     link_requests_orphan(attachment);
     remove_from_peer(peer, attachment);
     leave_session(attachment);
-    peer->server->attachment_count--;
+    count_attachments(peer->server, peer->server->attachment_count - 1);
     list_append(&peer->server->attachments_gone, &attachment->node);
     if (reason != NULL && !peer->is_gone) /* its gateway logs why */
         emit_detached(peer, attachment->number, reason);

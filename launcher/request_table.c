@@ -26,6 +26,7 @@ struct request_table {
     size_t capacity; /* a power of two */
     size_t start, count;
     size_t header_bytes;
+    size_t unfinished; /* entries with a header of which no idle was seen */
     uint64_t seed[2];
 };
 
@@ -41,6 +42,7 @@ struct request_table *request_table_create(void) {
 
 static void forget_header(struct request_table *table, struct entry *entry) {
     table->header_bytes -= entry->header_length;
+    table->unfinished -= entry->header != NULL && !entry->was_idle;
     free(entry->header);
     entry->header = NULL;
     entry->header_length = 0;
@@ -173,6 +175,7 @@ bool request_table_add(struct request_table *table, enum kernel_channel channel,
         memcpy(entry.header, header.data, header.length);
         entry.header_length = (uint32_t)header.length & HEADER_LENGTH_MAX;
         table->header_bytes += header.length;
+        table->unfinished++;
     }
     struct entry *earlier = find(table, entry.key);
     if (earlier != NULL)
@@ -229,13 +232,19 @@ bool request_table_look(const struct request_table *table, struct bytes parent_h
 bool request_table_idle(struct request_table *table, struct bytes parent_header,
                         struct request_facts *ret) {
     struct entry *entry = look(table, parent_header, ret);
-    if (entry != NULL)
-        entry->was_idle = true;
-    return entry != NULL;
+    if (entry == NULL)
+        return false;
+    table->unfinished -= entry->header != NULL && !entry->was_idle;
+    entry->was_idle = true;
+    return true;
 }
 
 bool request_table_is_waiting(const struct request_table *table) {
     return table->header_bytes > 0;
+}
+
+bool request_table_is_at_work(const struct request_table *table) {
+    return table->unfinished > 0;
 }
 
 void request_table_end(struct request_table *table, request_table_waiting *waiting, void *context) {

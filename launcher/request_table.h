@@ -54,6 +54,8 @@ bool request_table_idle(struct request_table *table, struct bytes parent_header,
                         struct request_facts *ret);
 /* Whether an execute_request waits for its reply. */
 bool request_table_is_waiting(const struct request_table *table);
+/* The same, but one after which the kernel was idle has ended, though its reply never came. */
+bool request_table_is_at_work(const struct request_table *table);
 
 /* Each execute_request that waits for its reply, oldest first; it counts as replied afterwards. */
 typedef void request_table_waiting(void *context, session_number session, struct bytes header);

@@ -25,6 +25,7 @@ struct world {
     struct link_server *server;
     bool is_ready;       /* request() takes */
     unsigned disks_full; /* how often that was said */
+    unsigned attendances;
     unsigned request_count, wanted_requests, refused_count;
     session_number request_session[4096];
     char request_text[4096][64]; /* content */

@@ -282,6 +282,32 @@ static void test_the_same_number_again_replaces(void **state) {
     peer_destroy(peer);
 }
 
+static void test_it_is_known_since_when_nobody_is_attached(void **state) {
+    struct world *world = *state;
+    int64_t begun_ms = clock_monotonic_ms();
+    struct peer *peer = peer_welcomed(world, "g"), *other = peer_welcomed(world, "h");
+    assert_in_range(link_server_unattached_since(world->server), 1, begun_ms);
+    peer_attach(peer, 1, "a", WINDOW, "cursor", NULL, NULL);
+    peer_attach(peer, 2, NULL, WINDOW, "live", NULL, NULL);
+    peer_attach(other, 1, "b", WINDOW, "cursor", NULL, NULL);
+    assert_int_equal(world->attendances, 1);
+    assert_int_equal(link_server_unattached_since(world->server), -1);
+    peer_frame(peer, LINK_DETACH, 1, 0, NULL, 0);
+    peer_frame(peer, LINK_DETACH, 2, 0, NULL, 0);
+    peer_send(peer);
+    peer_expect_nothing(peer);
+    assert_int_equal(link_server_unattached_since(world->server), -1);
+    assert_int_equal(world->attendances, 1);
+    int64_t left_ms = clock_monotonic_ms();
+    peer_frame(other, LINK_DETACH, 1, 0, NULL, 0);
+    peer_send(other);
+    peer_expect_nothing(other);
+    assert_int_equal(world->attendances, 2);
+    assert_in_range(link_server_unattached_since(world->server), left_ms, clock_monotonic_ms());
+    peer_destroy(peer);
+    peer_destroy(other);
+}
+
 static void test_sessions_are_forgotten_after_their_time(void **state) {
     struct world *world = *state;
     struct peer *peer = peer_welcomed(world, "g");
@@ -449,6 +475,7 @@ int main(void) {
         test_server(test_connections_have_a_limit),
         test_server(test_bad_attaches_get_the_reason),
         test_server(test_the_same_number_again_replaces),
+        test_server(test_it_is_known_since_when_nobody_is_attached),
         test_server(test_sessions_are_forgotten_after_their_time),
         test_server(test_sessions_have_a_limit),
         test_server(test_malformed_batches_are_dropped_whole),
