@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LOGS_MAX_BYTES = 1 << 20 };
+enum { LOGS_MAX_BYTES = 1 << 20, SAY_MAX_BYTES = 4096 };
 
 typedef void command_run(struct launcher *launcher, const json_t *members,
                          struct link_command *command);
@@ -137,6 +137,18 @@ static void run_record_set(struct launcher *launcher, const json_t *members,
     run_record_get(launcher, members, command);
 }
 
+/* Into the cell that runs or ran last, where the user sees it. */
+static void run_say(struct launcher *launcher, const json_t *members,
+                    struct link_command *command) {
+    const json_t *text = json_object_get(members, "text");
+    if (!json_is_string(text) || json_string_length(text) > SAY_MAX_BYTES) {
+        refuse(command, ERROR_INVALID, "text must be a text of at most 4096 bytes");
+        return;
+    }
+    launcher_say(launcher, json_string_value(text));
+    link_server_result(command, NULL, NULL);
+}
+
 static void run_logs(struct launcher *launcher, const json_t *members,
                      struct link_command *command) {
     const json_t *max_json = json_object_get(members, "max_bytes");
@@ -181,6 +193,7 @@ static const struct {
     {"resources", run_resources},
     {"activity", launcher_activity_run},
     {"keep", launcher_activity_keep},
+    {"say", run_say},
 };
 
 void launcher_take_command(void *context, const char *name, const json_t *members,
