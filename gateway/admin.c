@@ -17,6 +17,11 @@ const struct admin_verb admin_verbs[] = {
     {"kernelspecs check", "[the gateway's flags]",
      "where kernelspecs are looked for, and what is wrong with them (exit status 1)",
      admin_kernelspecs_check},
+    {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
+     "what is wrong with this machine and with a kernel's way from start to answer, and what "
+     "helps; "
+     "at a gateway of its own, or at URL's (exit status 1)",
+     admin_doctor},
     {"migrate", "[FILE...]",
      "settings for what Jupyter Enterprise Gateway was told: FILE is a file of its variables, its "
      "configuration (.py, .json), its chart's values (.yaml) or a directory of kernelspecs; "
@@ -86,7 +91,7 @@ static bool ask_which(const char *first) {
     return true;
 }
 
-static char *printable(const char *text) {
+char *admin_printable(const char *text) {
     char *copy = memory_strdup(text != NULL ? text : "");
     for (char *c = copy; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
@@ -100,7 +105,7 @@ static int run(const struct admin_verb *verb, int words, int argc, char **argv) 
     int status = verb->run(argc - words, argv + words, &err);
     if (status >= 0)
         return status;
-    char *text = printable(err.text);
+    char *text = admin_printable(err.text);
     fprintf(stderr, "elara %s: %s\n", verb->words, text);
     free(text);
     return err.code == ERROR_INVALID ? 2 : 1;
@@ -157,7 +162,7 @@ void admin_table_add(struct admin_table *table, const char *const *texts) {
         table->texts = memory_resize(table->texts, table->capacity * sizeof *table->texts);
     }
     for (size_t i = 0; i < table->columns; i++)
-        table->texts[table->count++] = printable(texts[i]);
+        table->texts[table->count++] = admin_printable(texts[i]);
 }
 
 /* Characters, as near as counting UTF-8's first bytes comes. */

@@ -25,6 +25,7 @@ int admin_main(int argc, char **argv); /* the exit status: 0, 1 for a failure, 2
 
 int admin_kernelspecs_list(int argc, char **argv, struct error *err);
 int admin_kernelspecs_check(int argc, char **argv, struct error *err);
+int admin_doctor(int argc, char **argv, struct error *err);
 int admin_migrate(int argc, char **argv, struct error *err);
 int admin_token_new(int argc, char **argv, struct error *err);
 int admin_kernels(int argc, char **argv, struct error *err);
@@ -35,11 +36,15 @@ int admin_journal(int argc, char **argv, struct error *err);
 
 /* Takes the argument that comes before the flags out of argv; NULL when there is none. */
 char *admin_take_argument(int *argc, char **argv);
+/* A copy without control characters: names and reasons come from clients and kernels. */
+char *admin_printable(const char *text);
+/* Can this user run it: a path, or a name on PATH? */
+bool admin_program_exists(const char *program);
 /* The kernelspecs that a gateway with these flags, this environment and this file would serve. */
 int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err);
 
-/* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as '?':
- * names come from clients. */
+/* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as
+ * '?'. */
 enum { ADMIN_COLUMNS_MAX = 8 };
 struct admin_table;
 struct admin_table *admin_table_create(size_t columns);
@@ -51,10 +56,10 @@ void admin_table_print(struct admin_table *table); /* to stdout, and frees it */
 struct admin_gateway;
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err);
 void admin_gateway_destroy(struct admin_gateway *gateway);
-/* path: "api/kernels". *ret (may be NULL): the answer, a new reference, NULL when it has no body. A
- * refusal's text is the gateway's own. */
+/* path: "api/kernels". body: of a POST, NULL is {}. *ret (may be NULL): the answer, a new reference,
+ * NULL when it has no body. A refusal's text is the gateway's own. */
 int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
-                       json_t **ret, struct error *err);
+                       const json_t *body, json_t **ret, struct error *err);
 /* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */
 int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
                        size_t *length, struct error *err);

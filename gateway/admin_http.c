@@ -3,22 +3,12 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "gateway/admin.h"
-#include "gateway/admin_settings.h"
+#include "gateway/admin_http_internal.h"
 
-#include <curl/curl.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { ANSWER_MAX = 64 << 20, TOKEN_FILE_MAX = 8192 };
-
-struct admin_gateway {
-    struct admin_settings settings;
-    CURL *curl;
-    struct curl_slist *headers;
-    char curl_error[CURL_ERROR_SIZE];
-    struct buffer answer;
-};
 
 static size_t take_answer(char *data, size_t size, size_t count, void *context) {
     struct admin_gateway *gateway = context;
@@ -59,18 +49,22 @@ static int add_headers(struct admin_gateway *gateway, struct error *err) {
     return 0;
 }
 
+void admin_gateway_configure(const struct admin_gateway *gateway, CURL *curl) {
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (gateway->settings.ca_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, gateway->settings.ca_file);
+}
+
 static void set_up_curl(struct admin_gateway *gateway) {
     CURL *curl = gateway->curl;
+    admin_gateway_configure(gateway, curl);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, gateway->curl_error);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, gateway);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, gateway->headers);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)gateway->settings.timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "elara/" ELARA_VERSION);
-    if (gateway->settings.ca_file != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, gateway->settings.ca_file);
 }
 
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err) {
@@ -123,14 +117,17 @@ static int refusal(long status, const json_t *answer, struct error *err) {
 
 /* The answer's text is in gateway->answer. */
 static int perform(struct admin_gateway *gateway, const char *method, const char *path,
-                   struct error *err) {
+                   const json_t *body, struct error *err) {
     const char *base = gateway->settings.url;
     bool has_slash = *base != '\0' && base[strlen(base) - 1] == '/';
     cleanup_free char *url = memory_printf("%s%s%s", base, has_slash ? "" : "/", path);
     buffer_clear(&gateway->answer);
     curl_easy_setopt(gateway->curl, CURLOPT_URL, url);
+    cleanup_free char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : memory_strdup("{}");
     if (strcmp(method, "POST") == 0)
-        curl_easy_setopt(gateway->curl, CURLOPT_POSTFIELDS, "{}");
+        curl_easy_setopt(gateway->curl, CURLOPT_POSTFIELDS, text);
+    else
+        curl_easy_setopt(gateway->curl, CURLOPT_HTTPGET, 1L); /* forgets an earlier body */
     curl_easy_setopt(gateway->curl, CURLOPT_CUSTOMREQUEST, method);
     CURLcode failed = curl_easy_perform(gateway->curl);
     if (failed != CURLE_OK)
@@ -147,8 +144,8 @@ static int perform(struct admin_gateway *gateway, const char *method, const char
 }
 
 int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
-                       json_t **ret, struct error *err) {
-    if (perform(gateway, method, path, err) < 0)
+                       const json_t *body, json_t **ret, struct error *err) {
+    if (perform(gateway, method, path, body, err) < 0)
         return -1;
     if (ret != NULL)
         *ret = gateway->answer.length > 0
@@ -159,7 +156,7 @@ int admin_gateway_call(struct admin_gateway *gateway, const char *method, const 
 
 int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
                        size_t *length, struct error *err) {
-    if (perform(gateway, "GET", path, err) < 0)
+    if (perform(gateway, "GET", path, NULL, err) < 0)
         return -1;
     *ret = buffer_text(&gateway->answer);
     *length = gateway->answer.length;

@@ -18,7 +18,7 @@ static int act(int argc, char **argv, const char *method, const char *action, co
     if (admin_gateway_create(argc, argv, &gateway, err) < 0)
         return -1;
     cleanup_free char *path = memory_printf("api/kernels/%s%s", id, action);
-    int failed = admin_gateway_call(gateway, method, path, NULL, err);
+    int failed = admin_gateway_call(gateway, method, path, NULL, NULL, err);
     admin_gateway_destroy(gateway);
     if (failed == 0)
         printf("%s %s\n", id, done);

@@ -24,7 +24,7 @@ int admin_kernels(int argc, char **argv, struct error *err) {
     cleanup_json json_t *kernels = NULL;
     if (admin_gateway_create(argc, argv, &gateway, err) < 0)
         return -1;
-    int failed = admin_gateway_call(gateway, "GET", "api/kernels", &kernels, err);
+    int failed = admin_gateway_call(gateway, "GET", "api/kernels", NULL, &kernels, err);
     admin_gateway_destroy(gateway);
     if (failed < 0)
         return -1;

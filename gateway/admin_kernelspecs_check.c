@@ -56,6 +56,10 @@ static bool is_on_path(const char *program) {
     return false;
 }
 
+bool admin_program_exists(const char *program) {
+    return strchr(program, '/') != NULL ? access(program, X_OK) == 0 : is_on_path(program);
+}
+
 /* What is no mistake in the file, but will keep the kernel from starting on this machine. */
 static void print_notes(const struct kernelspecs *specs) {
     const struct kernelspec *spec;
@@ -66,7 +70,7 @@ static void print_notes(const struct kernelspecs *specs) {
         if (unsupported != NULL)
             printf("%s: note: %s\n", spec->directory, unsupported);
         else if (program != NULL && strpbrk(program, "{$") == NULL &&
-                 (strchr(program, '/') != NULL ? access(program, X_OK) < 0 : !is_on_path(program)))
+                 !admin_program_exists(program))
             printf("%s: note: argv[0]: there is no program %s for this user here\n",
                    spec->directory, program);
     }

@@ -1,0 +1,126 @@
+/* elara doctor */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/option.h"
+#include "base/text.h"
+#include "gateway/admin.h"
+#include "gateway/admin_settings.h"
+#include "gateway/doctor.h"
+#include "gateway/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const states[] = {
+    [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail"};
+
+void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state state, const char *fix,
+                 char *text) {
+    cleanup_free char *readable = text_repair(text);
+    json_array_append_new(doctor->findings,
+                          json_pack("{s:s, s:s, s:s, s:s}", "check", check, "state", states[state],
+                                    "text", readable, "fix", fix));
+    free(text);
+}
+
+static const char *text_at(const json_t *object, const char *name) {
+    return json_string_value(json_object_get(object, name));
+}
+
+static size_t count(const json_t *findings, enum doctor_state state) {
+    size_t i, found = 0;
+    json_t *finding;
+    json_array_foreach(findings, i, finding) {
+        found += strcmp(text_at(finding, "state"), states[state]) == 0;
+    }
+    return found;
+}
+
+static void print(const json_t *findings) {
+    size_t i;
+    json_t *finding;
+    json_array_foreach(findings, i, finding) {
+        cleanup_free char *text = admin_printable(text_at(finding, "text"));
+        printf("%-4s  %-11s  %s\n", text_at(finding, "state"), text_at(finding, "check"), text);
+        if (*text_at(finding, "fix") != '\0')
+            printf("      %-11s  fix: %s\n", "", text_at(finding, "fix"));
+    }
+    size_t failed = count(findings, DOCTOR_FAIL), warned = count(findings, DOCTOR_WARN);
+    printf("%zu failed, %zu to look at\n", failed, warned);
+}
+
+/* Moves the flags of verbs that ask a gateway from argv to `theirs` (room for as many, and a NULL).
+ * Whether --url is among them. */
+static bool take_flags(int *argc, char **argv, int *their_count, char **theirs) {
+    static const char *const names[] = {"url", "token-file", "ca-file", "timeout"};
+    bool has_url = false;
+    theirs[(*their_count)++] = argv[0];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = NULL;
+        if (!option_take_flag(argc, argv, names[i], &value))
+            continue;
+        theirs[(*their_count)++] = memory_printf("--%s=%s", names[i], value != NULL ? value : "");
+        has_url = has_url || i == 0;
+    }
+    theirs[*their_count] = NULL;
+    return has_url;
+}
+
+static void examine(struct doctor *doctor, const struct settings *settings, const char *kernel,
+                    int argc, char **argv, bool has_url, int their_count, char **theirs) {
+    struct doctor_start start = {.settings = settings, .kernel = kernel};
+    doctor_check_runtime_dir(doctor, settings);
+    doctor_check_limits(doctor, settings);
+    doctor_check_clock(doctor, settings);
+    doctor_check_launcher(doctor, settings);
+    doctor_check_kernelspecs(doctor, argc, argv);
+    if (has_url) {
+        start.argc = their_count;
+        start.argv = theirs;
+        doctor_check_running(doctor, &start);
+        return;
+    }
+    doctor_check_port(doctor, settings);
+    start.argc = argc;
+    start.argv = argv;
+    doctor_check_own(doctor, &start);
+}
+
+int admin_doctor(int argc, char **argv, struct error *err) {
+    const char *kernel = NULL;
+    bool wants_json = option_take_flag(&argc, argv, "json", NULL);
+    if (option_take_flag(&argc, argv, "kernel", &kernel) && kernel == NULL)
+        return error_set(err, ERROR_INVALID, "--kernel: needs the name of a kernelspec");
+    cleanup_free char **theirs = memory_alloc(((size_t)argc + 1) * sizeof *theirs);
+    int their_count = 0;
+    bool has_url = take_flags(&argc, argv, &their_count, theirs);
+    struct settings *settings = NULL;
+    struct error wrong = {0};
+    struct doctor doctor = {.findings = json_array()};
+    log_set_level(LOG_ERROR); /* what is found is printed, not logged */
+    if (settings_create(argc, argv, environ, &settings, &wrong) < 0) {
+        doctor_tell(&doctor, "settings", DOCTOR_FAIL, "correct it; nothing else was looked at",
+                    memory_strdup(wrong.text));
+    } else {
+        doctor_tell(&doctor, "settings", DOCTOR_OK, "", memory_strdup("can be read"));
+        examine(&doctor, settings, kernel, argc, argv, has_url, their_count, theirs);
+    }
+    settings_destroy(settings);
+    for (int i = 1; i < their_count; i++)
+        free(theirs[i]);
+    size_t failed = count(doctor.findings, DOCTOR_FAIL);
+    if (wants_json) {
+        cleanup_json json_t *all =
+            json_pack("{s:I, s:I, s:O}", "failed", (json_int_t)failed, "warned",
+                      (json_int_t)count(doctor.findings, DOCTOR_WARN), "checks", doctor.findings);
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        print(doctor.findings);
+    }
+    json_decref(doctor.findings);
+    return failed > 0 ? 1 : 0;
+}

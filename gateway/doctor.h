@@ -1,0 +1,40 @@
+/* What `elara doctor` looks at. Each check tells what it found, and what helps. */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+struct settings;
+
+enum doctor_state { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
+
+/* Where findings go: [{"check", "state", "text", "fix"}]. */
+struct doctor {
+    json_t *findings;
+};
+
+/* fix: what to do, "" for DOCTOR_OK. Takes text. */
+void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state state, const char *fix,
+                 char *text);
+
+/* doctor_machine.c */
+void doctor_check_runtime_dir(struct doctor *doctor, const struct settings *settings);
+void doctor_check_limits(struct doctor *doctor, const struct settings *settings);
+void doctor_check_clock(struct doctor *doctor, const struct settings *settings);
+
+/* doctor_gateway.c */
+void doctor_check_kernelspecs(struct doctor *doctor, int argc, char **argv);
+void doctor_check_launcher(struct doctor *doctor, const struct settings *settings);
+void doctor_check_port(struct doctor *doctor, const struct settings *settings);
+
+/* doctor_kernel.c: argv: the flags of the gateway, or with at_url of the verbs that ask one. kernel:
+ * the kernelspec, NULL for the default. */
+struct doctor_start {
+    const struct settings *settings;
+    const char *kernel;
+    int argc;
+    char **argv;
+};
+void doctor_check_own(struct doctor *doctor, const struct doctor_start *start);
+void doctor_check_running(struct doctor *doctor, const struct doctor_start *start);
