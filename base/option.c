@@ -52,16 +52,10 @@ static struct option_source *source_of(const struct load *load, const struct opt
     return load->sources + (row - load->table);
 }
 
-static char *value_as_text(const struct load *load, const struct option_row *row) {
-    cleanup_buffer struct buffer value = {0};
-    option_value_print(row, load->settings, &value);
-    return memory_strdup(buffer_text(&value));
-}
-
 /* The row's field has its new value, `before` is the old one. */
 static void note_override(const struct load *load, const struct option_row *row, const char *source,
                           const char *before) {
-    cleanup_free char *after = value_as_text(load, row);
+    cleanup_free char *after = option_text(row, load->settings);
     if (strcmp(before, after) == 0)
         return;
     char key[OPTION_NAME_MAX];
@@ -82,7 +76,7 @@ static int take(struct load *load, const struct option_row *row, const char *tex
     struct option_source *place = source_of(load, row);
     struct error problem = {0};
     bool overrides = strcmp(place->text, no_source) != 0;
-    cleanup_free char *before = overrides ? value_as_text(load, row) : NULL;
+    cleanup_free char *before = overrides ? option_text(row, load->settings) : NULL;
     bool adds = row->type == OPTION_LIST && load->from_flag[row - load->table];
     if ((adds ? option_value_append : option_value_parse)(row, text, source, load->settings,
                                                           &problem) < 0)

@@ -86,6 +86,11 @@ int option_load(const struct option_row *table, const struct option_input *input
                 struct option_source *sources, struct error *err);
 void option_free(const struct option_row *table, void *settings);
 
+/* The row's value as one line of YAML, malloc'ed. Secrets are written out: the caller masks. */
+char *option_text(const struct option_row *row, const void *settings);
+/* Exchanges the row's value in two settings. */
+void option_swap(const struct option_row *row, void *settings, void *other);
+
 /* Removes "--name" or "--name value"/"--name=value" from argv; true when it was there. value may be
  * NULL for flags without one; else it is NULL when the flag ended the line or another flag followed
  * it. */

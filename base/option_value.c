@@ -404,3 +404,21 @@ void option_value_print(const struct option_row *row, const void *settings, stru
         print_number(row, *(const int64_t *)field, out);
     }
 }
+
+char *option_text(const struct option_row *row, const void *settings) {
+    cleanup_buffer struct buffer text = {0};
+    option_value_print(row, settings, &text);
+    return memory_strdup(buffer_text(&text));
+}
+
+void option_swap(const struct option_row *row, void *settings, void *other) {
+    bool is_pointer = row->type == OPTION_TEXT || row->type == OPTION_ENUM ||
+                      row->type == OPTION_LIST || row->type == OPTION_MAPPING;
+    size_t size = row->type == OPTION_BOOL ? sizeof(bool)
+                  : is_pointer             ? sizeof(void *)
+                                           : sizeof(int64_t);
+    char saved[sizeof(int64_t)];
+    memcpy(saved, field_of(row, settings), size);
+    memcpy(field_of(row, settings), field_of(row, other), size);
+    memcpy(field_of(row, other), saved, size);
+}

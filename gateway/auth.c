@@ -44,20 +44,37 @@ static bool is_set(const char *text) {
     return text != NULL && text[0] != '\0';
 }
 
+static void destroy_methods(struct auth_method **methods, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (methods[i] != NULL)
+            methods[i]->ops->destroy(methods[i]);
+}
+
+int auth_configure(struct auth *auth, const struct auth_settings *settings, struct error *err) {
+    struct auth_method *methods[METHODS_MAX] = {0};
+    size_t count = 0;
+    int failed = 0;
+    if (is_set(settings->token))
+        failed = auth_token_create(auth, settings->token, &methods[count++], err);
+    if (failed == 0 && is_set(settings->token_file))
+        failed = auth_file_create(auth, settings->token_file, &methods[count++], err);
+    if (failed < 0) {
+        destroy_methods(methods, count);
+        return -1;
+    }
+    destroy_methods(auth->methods, auth->method_count);
+    memcpy(auth->methods, methods, sizeof methods);
+    auth->method_count = count;
+    return 0;
+}
+
 int auth_create(const struct auth_settings *settings, struct auth **ret, struct error *err) {
     if (sodium_init() < 0)
         return error_set(err, ERROR_SYSTEM, "libsodium does not start: is there no /dev/urandom?");
     struct auth *auth = memory_alloc(sizeof *auth);
     auth->identities = map_create();
     auth->anybody = auth_identity_get(auth, AUTH_DEFAULT_NAME, AUTH_ADMIN, false);
-    int failed = 0;
-    if (is_set(settings->token))
-        failed =
-            auth_token_create(auth, settings->token, &auth->methods[auth->method_count++], err);
-    if (failed == 0 && is_set(settings->token_file))
-        failed =
-            auth_file_create(auth, settings->token_file, &auth->methods[auth->method_count++], err);
-    if (failed < 0) {
+    if (auth_configure(auth, settings, err) < 0) {
         auth_destroy(auth);
         return -1;
     }
@@ -68,9 +85,7 @@ int auth_create(const struct auth_settings *settings, struct auth **ret, struct 
 void auth_destroy(struct auth *auth) {
     if (auth == NULL)
         return;
-    for (size_t i = 0; i < auth->method_count; i++)
-        if (auth->methods[i] != NULL)
-            auth->methods[i]->ops->destroy(auth->methods[i]);
+    destroy_methods(auth->methods, auth->method_count);
     size_t at = 0;
     void *known;
     while (map_next(auth->identities, &at, NULL, &known))

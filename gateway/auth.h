@@ -24,6 +24,8 @@ struct auth_settings {
 int auth_create(const struct auth_settings *settings, struct auth **ret, struct error *err);
 void auth_destroy(struct auth *auth);
 int auth_reload(struct auth *auth, struct error *err); /* on failure the old tokens stay */
+/* The same with other settings. Identities that were given out stay. */
+int auth_configure(struct auth *auth, const struct auth_settings *settings, struct error *err);
 /* false: no token is configured, everybody is the one user */
 bool auth_is_required(const struct auth *auth);
 

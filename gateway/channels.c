@@ -60,6 +60,10 @@ struct channels *channels_create(struct loop *loop, const struct channels_settin
     return channels;
 }
 
+void channels_configure(struct channels *channels, const struct channels_settings *settings) {
+    channels->settings = *settings;
+}
+
 size_t channels_count(const struct channels *channels) {
     return channels->count;
 }

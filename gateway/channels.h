@@ -21,6 +21,8 @@ struct channels_settings {
 
 struct channels;
 struct channels *channels_create(struct loop *loop, const struct channels_settings *settings);
+/* For clients from now on. */
+void channels_configure(struct channels *channels, const struct channels_settings *settings);
 /* Closes every client with 1012: come back. */
 void channels_close_all(struct channels *channels);
 void channels_destroy(struct channels *channels);

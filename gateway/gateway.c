@@ -42,38 +42,24 @@ static int64_t raise_descriptor_limit(void) {
     return 0;
 }
 
-static int create_auth(struct gateway *gateway, struct error *err) {
+static struct auth_settings auth_settings(const struct gateway *gateway) {
     const struct settings *settings = gateway->settings;
-    struct auth_settings wanted = {
+    return (struct auth_settings){
         .token = settings->auth_token,
         .token_file = settings->auth_token_file,
     };
-    return auth_create(&wanted, &gateway->auth, err);
-}
-
-/* Sockets that we were handed count, not the settings. */
-static bool listens_on_loopback(const struct gateway *gateway) {
-    const char *ip = gateway->settings->ip;
-    if (gateway->handover.count == 0)
-        return ip != NULL && settings_ip_is_loopback(ip);
-    for (size_t i = 0; i < gateway->handover.count; i++) {
-        char address[64];
-        handover_address(gateway->handover.sockets[i], address, sizeof address);
-        if (!settings_ip_is_loopback(address))
-            return false;
-    }
-    return true;
 }
 
 /* With client-ca a browser would have to find the foreign page's name in our certificate. */
 static bool must_check_host(const struct gateway *gateway) {
-    return !auth_is_required(gateway->auth) && listens_on_loopback(gateway) &&
+    const char *ip = gateway->settings->ip;
+    return !auth_is_required(gateway->auth) && ip != NULL && settings_ip_is_loopback(ip) &&
            text_or_null(gateway->settings->client_ca) == NULL;
 }
 
-static int create_http(struct gateway *gateway, struct error *err) {
+static struct http_settings http_settings(const struct gateway *gateway) {
     const struct settings *settings = gateway->settings;
-    struct http_settings wanted = {
+    return (struct http_settings){
         .ip = settings->ip,
         .port = (int)settings->port,
         .port_retries = (int)settings->port_retries,
@@ -99,12 +85,11 @@ static int create_http(struct gateway *gateway, struct error *err) {
         .check_host = must_check_host(gateway),
         .allow_hosts = settings->allow_hosts,
     };
-    return http_create(gateway->loop, &wanted, gateway->auth, &gateway->http, err);
 }
 
-static int create_kernels(struct gateway *gateway, struct error *err) {
+static struct kernels_settings kernels_settings(const struct gateway *gateway) {
     const struct settings *settings = gateway->settings;
-    struct kernels_settings wanted = {
+    return (struct kernels_settings){
         .python = text_or_null(settings->python),
         .root_directory = text_or_null(settings->root_dir),
         .client_envs = settings->client_envs,
@@ -126,8 +111,39 @@ static int create_kernels(struct gateway *gateway, struct error *err) {
         .log_format = settings->log_format,
         .users = {settings->authorized_users, settings->unauthorized_users},
     };
-    return kernels_create(gateway->loop, &wanted, gateway->links, gateway->provisioner,
-                          gateway->specs, &gateway->kernels, err);
+}
+
+static struct channels_settings channels_settings(const struct gateway *gateway) {
+    const struct settings *settings = gateway->settings;
+    return (struct channels_settings){
+        .message_max = settings->message_limit,
+        .ping_interval_ms = settings->ws_ping_interval_ms,
+        .window = settings->client_window,
+        .unsure_ms = settings->replay_unsure_ms,
+        .gateway_client_max = settings->gateway_client_frame_limit,
+    };
+}
+
+void gateway_configure(struct gateway *gateway) {
+    struct settings *settings = gateway->settings;
+    struct auth_settings auth = auth_settings(gateway);
+    struct error err = {0};
+    settings_set_log(settings);
+    int failed = auth_configure(gateway->auth, &auth, &err);
+    settings_note_problem(settings, SETTINGS_TOKENS, failed < 0 ? &err : NULL);
+    struct http_settings http = http_settings(gateway);
+    failed = http_configure(gateway->http, &http, &err);
+    settings_note_problem(settings, SETTINGS_TLS, failed < 0 ? &err : NULL);
+    struct kernelspecs_settings specs;
+    gateway_specs_settings(gateway, &specs);
+    failed = kernelspecs_configure(gateway->specs, &specs, &err);
+    settings_note_problem(settings, SETTINGS_KERNELSPECS, failed < 0 ? &err : NULL);
+    struct kernels_settings kernels = kernels_settings(gateway);
+    kernels_configure(gateway->kernels, &kernels);
+    struct channels_settings channels = channels_settings(gateway);
+    channels_configure(gateway->channels, &channels);
+    if (culling_configure(gateway->culling, &err) < 0)
+        settings_note_problem(settings, SETTINGS_FILE, &err);
 }
 
 void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret) {
@@ -164,18 +180,6 @@ static int create_provisioner(struct gateway *gateway, struct error *err) {
     return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
 }
 
-static void create_channels(struct gateway *gateway) {
-    const struct settings *settings = gateway->settings;
-    struct channels_settings wanted = {
-        .message_max = settings->message_limit,
-        .ping_interval_ms = settings->ws_ping_interval_ms,
-        .window = settings->client_window,
-        .unsure_ms = settings->replay_unsure_ms,
-        .gateway_client_max = settings->gateway_client_frame_limit,
-    };
-    gateway->channels = channels_create(gateway->loop, &wanted);
-}
-
 static bool is_kernel_there(void *context, const char *kernel_id) {
     const struct gateway *gateway = context;
     return kernels_find(gateway->kernels, kernel_id) != NULL;
@@ -185,17 +189,26 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
  * touched. */
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
-    if (create_auth(gateway, err) < 0 || create_http(gateway, err) < 0 ||
+    struct auth_settings auth = auth_settings(gateway);
+    if (auth_create(&auth, &gateway->auth, err) < 0)
+        return -1;
+    struct http_settings http = http_settings(gateway);
+    if (http_create(gateway->loop, &http, gateway->auth, &gateway->http, err) < 0 ||
         http_listen(gateway->http, err) < 0)
         return -1;
     handover_close_sockets(&gateway->handover); /* the HTTP server has its own of them */
     if (create_specs(gateway, err) < 0 || create_provisioner(gateway, err) < 0 ||
-        links_create(gateway->loop, &gateway->links, err) < 0 || create_kernels(gateway, err) < 0 ||
-        culling_create(gateway->loop, &gateway->settings->cull, gateway->kernels,
-                       &gateway->culling, err) < 0)
+        links_create(gateway->loop, &gateway->links, err) < 0)
+        return -1;
+    struct kernels_settings kernels = kernels_settings(gateway);
+    if (kernels_create(gateway->loop, &kernels, gateway->links, gateway->provisioner,
+                       gateway->specs, &gateway->kernels, err) < 0 ||
+        culling_create(gateway->loop, &gateway->settings->cull, gateway->kernels, &gateway->culling,
+                       err) < 0)
         return -1;
     gateway->sessions = sessions_create(is_kernel_there, gateway);
-    create_channels(gateway);
+    struct channels_settings channels = channels_settings(gateway);
+    gateway->channels = channels_create(gateway->loop, &channels);
     api_add_routes(gateway);
     kernels_adopt(gateway->kernels);
     gateway->session_adoption =
@@ -213,10 +226,10 @@ static int take_handover(struct gateway *gateway, struct error *err) {
     for (size_t i = 0; i < gateway->handover.count; i++) {
         char address[64];
         handover_address(gateway->handover.sockets[i], address, sizeof address);
+        if (i > 0 && settings_ip_is_loopback(address))
+            continue; /* of several, one that others can reach is what counts */
         free(settings->ip);
         settings->ip = memory_strdup(address);
-        if (settings_check_exposure(settings, err) < 0)
-            return -1;
     }
     return settings_check_exposure(settings, err);
 }

@@ -35,5 +35,8 @@ void gateway_run(
     struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
 void gateway_destroy(struct gateway *gateway);
 
+/* Tells all parts of settings that have changed. What fails stays as it was and is noted as the
+ * settings' problem. */
+void gateway_configure(struct gateway *gateway);
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */
 void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret);

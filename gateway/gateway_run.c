@@ -1,17 +1,16 @@
-/* The gateway at work: signals, files that change, and the way out. */
+/* The gateway at work: signals, and the way out. */
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth.h"
 #include "gateway/channels.h"
-#include "gateway/culling.h"
-#include "gateway/file_watch.h"
 #include "gateway/gateway.h"
 #include "gateway/handover.h"
 #include "gateway/http.h"
 #include "gateway/kernels.h"
 #include "gateway/links.h"
 #include "gateway/loop.h"
+#include "gateway/reload.h"
 #include "gateway/session_adoption.h"
 #include "kernelspecs/kernelspecs.h"
 
@@ -24,97 +23,20 @@ enum {
     FAREWELL_POLL_MS = 20,
     FAREWELL_MS = 2000,         /* for clients to take their closing frame */
     SHUTDOWN_MARGIN_MS = 15000, /* beyond shutdown-wait, for kernels that do not want to end */
-    FILES_MAX = 4,
 };
 
 /* Freed with the gateway: a kernel that ends late still counts itself off here. */
 struct gateway_run {
     struct gateway *gateway;
-    struct event *terminate, *interrupt, *hangup, *hand_over, *specs_changed;
-    struct loop_deadline specs_settled, farewell, patience;
-    struct file_watch *files[FILES_MAX];
-    size_t file_count;
+    struct event *terminate, *interrupt, *hand_over;
+    struct loop_deadline farewell, patience;
+    struct reload *reload;
     struct session_waiter adopted;
     struct successor *successor;
     size_t kernels_ending;
     int farewell_left_ms;
     bool is_stopping;
 };
-
-static void reload_tokens(struct gateway *gateway) {
-    struct error err = {0};
-    if (auth_reload(gateway->auth, &err) < 0)
-        log_error("the tokens stay as they were: %s", err.text);
-}
-
-static void reload_tls(struct gateway *gateway) {
-    struct error err = {0};
-    if (http_reload_tls(gateway->http, &err) < 0)
-        log_error("certificate and key stay as they were: %s", err.text);
-}
-
-static void reload_settings(struct gateway *gateway) {
-    struct error err = {0};
-    if (settings_reload(gateway->settings, &err) < 0) {
-        log_error("the settings stay as they were: %s", err.text);
-        return;
-    }
-    settings_set_log(gateway->settings);
-    if (culling_configure(gateway->culling, &err) < 0)
-        log_error("the culling goes on as before: %s", err.text);
-}
-
-static void reload_specs(struct gateway *gateway) {
-    struct kernelspecs_settings wanted;
-    gateway_specs_settings(gateway, &wanted);
-    struct error err = {0};
-    if (kernelspecs_configure(gateway->specs, &wanted, &err) < 0)
-        log_error("the kernelspecs stay as they were: %s", err.text);
-}
-
-static void on_hangup(evutil_socket_t number, short what, void *context) {
-    (void)number, (void)what;
-    struct gateway_run *run = context;
-    log_info("SIGHUP: reading settings, tokens, certificates and kernelspecs again");
-    reload_settings(run->gateway);
-    reload_tokens(run->gateway);
-    reload_tls(run->gateway);
-    reload_specs(run->gateway);
-}
-
-static void on_token_file(void *context) {
-    const struct gateway_run *run = context;
-    reload_tokens(run->gateway);
-}
-
-static void on_tls_file(void *context) {
-    const struct gateway_run *run = context;
-    reload_tls(run->gateway);
-}
-
-static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
-    (void)fd, (void)what;
-    struct gateway_run *run = context;
-    int wait_ms = kernelspecs_changed(run->gateway->specs);
-    if (wait_ms >= 0)
-        loop_deadline_set(run->gateway->loop, &run->specs_settled, wait_ms);
-}
-
-static void on_specs_settled(void *context) {
-    const struct gateway_run *run = context;
-    kernelspecs_reload(run->gateway->specs);
-}
-
-static void watch_file(struct gateway_run *run, const char *path, void (*changed)(void *context)) {
-    if (path == NULL || path[0] == '\0')
-        return;
-    struct error err = {0};
-    struct file_watch **place = &run->files[run->file_count];
-    if (file_watch_create(run->gateway->loop, path, changed, run, place, &err) < 0)
-        log_warning("%s", err.text);
-    else
-        run->file_count++;
-}
 
 /* Clients have had their chance to ask, and to hear that they should come back. */
 static void on_farewell(void *context) {
@@ -257,26 +179,14 @@ static struct event *on_signal(struct gateway_run *run, int number, event_callba
 
 static void start(struct gateway_run *run) {
     struct gateway *gateway = run->gateway;
-    const struct settings *settings = gateway->settings;
-    run->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = run};
     run->farewell = (struct loop_deadline){.run = on_farewell, .context = run};
     run->patience = (struct loop_deadline){.run = on_patience, .context = run};
     run->terminate = on_signal(run, SIGTERM, on_terminate);
     run->interrupt = on_signal(run, SIGINT, on_terminate);
-    run->hangup = on_signal(run, SIGHUP, on_hangup);
     run->hand_over = on_signal(run, SIGUSR2, on_hand_over);
     run->adopted = (struct session_waiter){.ready = on_adopted, .context = run};
     session_adoption_wait(gateway->session_adoption, &run->adopted);
-    int fd = kernelspecs_watch_fd(gateway->specs);
-    if (fd >= 0) {
-        run->specs_changed =
-            event_new(loop_base(gateway->loop), fd, EV_READ | EV_PERSIST, on_specs_changed, run);
-        event_add(run->specs_changed, NULL);
-    }
-    watch_file(run, settings->auth_token_file, on_token_file);
-    watch_file(run, settings->certfile, on_tls_file);
-    watch_file(run, settings->keyfile, on_tls_file);
-    watch_file(run, settings->client_ca, on_tls_file);
+    run->reload = reload_create(gateway);
 }
 
 void gateway_run(struct gateway *gateway) {
@@ -286,15 +196,11 @@ void gateway_run(struct gateway *gateway) {
     start(run);
     say_hello(gateway);
     loop_run(gateway->loop);
-    struct event *const events[] = {run->terminate, run->interrupt, run->hangup, run->hand_over,
-                                    run->specs_changed};
+    struct event *const events[] = {run->terminate, run->interrupt, run->hand_over};
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
-        if (events[i] != NULL)
-            event_free(events[i]);
-    for (size_t i = 0; i < run->file_count; i++)
-        file_watch_destroy(run->files[i]);
+        event_free(events[i]);
+    reload_destroy(run->reload);
     successor_destroy(run->successor);
-    loop_deadline_clear(gateway->loop, &run->specs_settled);
     loop_deadline_clear(gateway->loop, &run->farewell);
     loop_deadline_clear(gateway->loop, &run->patience);
     log_info("ended");

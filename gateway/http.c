@@ -99,6 +99,18 @@ int http_port(const struct http *http) {
     return http->port;
 }
 
+int http_configure(struct http *http, const struct http_settings *settings, struct error *err) {
+    struct http_settings old = http->settings, fresh;
+    copy_settings(&fresh, settings);
+    http->settings = fresh;
+    http->settings.ip = old.ip;
+    http->settings.base_url = old.base_url; /* requests that are under way refer to it */
+    old.ip = fresh.ip;
+    old.base_url = fresh.base_url;
+    free_settings(&old);
+    return http_reload_tls(http, err);
+}
+
 int http_reload_tls(struct http *http, struct error *err) {
     struct ssl_ctx_st *fresh;
     if (http->tls == NULL)

@@ -72,6 +72,9 @@ size_t http_sockets(const struct http *http, int *ret, size_t max);
 void http_start_accepting(struct http *http);
 void http_stop_accepting(struct http *http); /* what is under way is answered, then closed */
 bool http_is_quiet(const struct http *http); /* no connection is left */
+/* Other settings from now on, but for where it listens, base_url and whether there is TLS. On
+ * failure the old certificate, key and client CA stay; the rest is taken. */
+int http_configure(struct http *http, const struct http_settings *settings, struct error *err);
 /* Reads certificate, key and client CA again; on failure the old ones stay. Does nothing without
  * TLS. */
 int http_reload_tls(struct http *http, struct error *err);

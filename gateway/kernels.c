@@ -462,6 +462,10 @@ static void find_user(struct kernels *kernels) {
         snprintf(kernels->user, sizeof kernels->user, "%u", (unsigned)geteuid());
 }
 
+void kernels_configure(struct kernels *kernels, const struct kernels_settings *settings) {
+    kernels->settings = *settings;
+}
+
 int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,
                    struct provisioner *provisioner, struct kernelspecs *specs, struct kernels **ret,
                    struct error *err) {
@@ -480,10 +484,6 @@ int kernels_create(struct loop *loop, const struct kernels_settings *settings, s
     list_init(&kernels->tombstone_ring);
     kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
     kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
-    kernels->log_level = memory_strdup(settings->log_level ? settings->log_level : "INFO");
-    kernels->log_format = memory_strdup(settings->log_format ? settings->log_format : "text");
-    kernels->settings.log_level = kernels->log_level; /* a reload frees the setting's own text */
-    kernels->settings.log_format = kernels->log_format;
     find_user(kernels);
     *ret = kernels;
     return 0;
@@ -513,7 +513,5 @@ void kernels_destroy(struct kernels *kernels) {
         free_tombstone(kernels, tombstone);
     map_destroy(kernels->tombstones);
     map_destroy(kernels->by_id);
-    free(kernels->log_level);
-    free(kernels->log_format);
     free(kernels);
 }

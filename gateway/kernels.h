@@ -60,6 +60,9 @@ struct kernels_settings {
 int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,
                    struct provisioner *provisioner, struct kernelspecs *specs, struct kernels **ret,
                    struct error *err);
+/* From now on; kernels that run keep what they were started with. The lists and texts must outlive
+ * the kernels or the next call. */
+void kernels_configure(struct kernels *kernels, const struct kernels_settings *settings);
 /* Leaves all kernels running. */
 void kernels_destroy(struct kernels *kernels);
 /* Adopts what the provisioner finds. is_adopting is true until the first pass is complete: reads

@@ -27,7 +27,6 @@ enum {
 struct kernels {
     struct loop *loop;
     struct kernels_settings settings;
-    char *log_level, *log_format;
     struct links *links;
     struct provisioner *provisioner;
     struct kernelspecs *specs;

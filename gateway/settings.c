@@ -1,12 +1,11 @@
 #include "gateway/settings.h"
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/yaml.h"
 #include "gateway/admin_settings.h"
+#include "gateway/settings_internal.h"
 #include "gateway/settings_legacy.h"
 
 #include <arpa/inet.h>
@@ -14,48 +13,45 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #define LOG_AREA "gateway/settings"
 
 enum {
-    CONFIG_FILE_MAX = 1 << 20,
-    BASE_URL_MAX = 1024,
     /* "/kernels/<uuid>/link" has to fit behind it into a UNIX socket's address. */
     RUNTIME_DIR_MAX = (int)(sizeof(((struct sockaddr_un *)0)->sun_path) - 1 - 50),
 };
 
-struct settings_origin {
-    int argc;
-    char **argv; /* our copy of the array: taking flags changes it */
-    char *const *environment;
-    struct option_source *sources;
-};
-
-static size_t table_size(void) {
-    size_t count = 0;
-    while (settings_table()[count].name != NULL)
-        count++;
-    return count;
-}
-
-static struct settings_origin *origin_create(int argc, char **argv, char *const *environment) {
+struct settings *settings_create_empty(int argc, char **argv, char *const *environment) {
+    struct settings *settings = memory_alloc(sizeof *settings);
     struct settings_origin *origin = memory_alloc(sizeof *origin);
     origin->argc = argc;
     origin->argv = memory_alloc(((size_t)argc + 1) * sizeof *origin->argv);
     memcpy(origin->argv, argv, (size_t)argc * sizeof *argv);
     origin->environment = environment;
-    origin->sources = memory_alloc(table_size() * sizeof *origin->sources);
-    return origin;
+    for (const struct option_row *row = settings_table(); row->name != NULL; row++)
+        origin->row_count++;
+    origin->sources = memory_alloc(origin->row_count * sizeof *origin->sources);
+    origin->started = memory_alloc(origin->row_count * sizeof *origin->started);
+    settings->origin = origin;
+    return settings;
 }
 
-static void origin_destroy(struct settings_origin *origin) {
-    if (origin == NULL)
+void settings_destroy(struct settings *settings) {
+    if (settings == NULL)
         return;
-    free(origin->argv);
+    struct settings_origin *origin = settings->origin;
+    option_free(settings_table(), settings);
+    for (size_t i = 0; i < origin->row_count; i++)
+        free(origin->started[i]);
+    for (size_t i = 0; i < SETTINGS_PARTS; i++)
+        free(origin->problems[i].text);
+    free(origin->pending);
+    free(origin->started);
     free(origin->sources);
+    free(origin->argv);
     free(origin);
+    free(settings);
 }
 
 static const char *environment_get(char *const *environment, const char *name) {
@@ -66,43 +62,13 @@ static const char *environment_get(char *const *environment, const char *name) {
     return NULL;
 }
 
-static int read_config_file(const char *path, json_t **ret, json_t **lines, struct error *err) {
-    cleanup_buffer struct buffer text = {.limit = CONFIG_FILE_MAX};
-    if (file_read(path, CONFIG_FILE_MAX, &text, err) < 0)
-        return error_wrap(err, "the configuration file %s", path);
-    if (yaml_parse_lines(buffer_text(&text), text.length, ret, lines, err) < 0)
-        return error_wrap(err, "%s", path);
-    if (json_is_null(*ret)) { /* all of it is commented out */
-        json_decref(*ret);
-        *ret = json_object();
-    }
-    if (!json_is_object(*ret)) {
-        json_decref(*ret);
-        *ret = NULL;
-        return error_set(err, ERROR_INVALID, "%s: must be lines of 'setting: value'", path);
-    }
-    struct stat status;
-    if (json_object_get(*ret, "auth_token") != NULL && stat(path, &status) == 0 &&
-        (status.st_mode & 077) != 0)
-        log_warning("%s holds a token and can be read by others: chmod 600 it", path);
-    return 0;
-}
-
-static int check_base_url(struct settings *settings, struct error *err) {
+static void normalise_base_url(struct settings *settings) {
     const char *given = settings->base_url != NULL ? settings->base_url : "";
-    size_t allowed = strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                   "-._~/@:+");
-    if (given[allowed] != '\0' || strlen(given) > BASE_URL_MAX || strstr(given, "//") != NULL ||
-        strstr(given, "..") != NULL)
-        return error_set(
-            err, ERROR_INVALID,
-            "base-url: must be a path such as /gateway/ of letters, digits, - . _ ~ @ : + and /");
     size_t length = strlen(given);
     char *whole = memory_printf("%s%s%s", given[0] == '/' ? "" : "/", given,
                                 length > 0 && given[length - 1] != '/' ? "/" : "");
     free(settings->base_url);
     settings->base_url = whole;
-    return 0;
 }
 
 /* JEG's start script takes lists as Python or shell writes them, quotes included, and "null" for
@@ -173,11 +139,6 @@ static int check_tls(const struct settings *settings, struct error *err) {
 
 /* What one row alone cannot say. */
 static int finish(struct settings *settings, struct error *err) {
-    enum log_level level;
-    if (log_level_parse(settings->log_level, &level) < 0)
-        return error_set(err, ERROR_INVALID,
-                         "log-level: '%s' must be DEBUG, INFO, WARNING or ERROR",
-                         settings->log_level);
     unquote_list(settings->allowed_kernelspecs);
     unquote_list(settings->denied_kernelspecs);
     unquote_list(settings->client_envs);
@@ -185,36 +146,91 @@ static int finish(struct settings *settings, struct error *err) {
     unquote_list(settings->authorized_users);
     unquote_list(settings->unauthorized_users);
     default_launcher(settings);
-    if (check_base_url(settings, err) < 0 || find_runtime_dir(settings, err) < 0)
-        return -1;
-    return check_tls(settings, err);
+    normalise_base_url(settings);
+    return find_runtime_dir(settings, err) < 0 ? -1 : check_tls(settings, err);
 }
 
-static int load(struct settings *settings, struct error *err) {
+/* The file's name; *ret is NULL when there is none. */
+static int take_file_name(const struct settings_origin *origin, int *argc, char **argv,
+                          const struct option_input *listener, const char **ret,
+                          struct error *err) {
+    const char *variable = environment_get(origin->environment, "ELARA_CONFIG");
+    *ret = variable;
+    if (option_take_flag(argc, argv, "config", ret) && *ret == NULL)
+        return error_set(err, ERROR_INVALID, "--config: needs the name of a file");
+    if (*ret != NULL && (*ret)[0] == '\0')
+        *ret = NULL;
+    if (*ret != NULL && variable != NULL && *variable != '\0' && strcmp(*ret, variable) != 0 &&
+        listener->notice != NULL)
+        listener->notice(listener->context,
+                         "--config counts, and not ELARA_CONFIG, which names another file");
+    return 0;
+}
+
+int settings_load(struct settings *settings, const struct option_input *listener,
+                  struct error *err) {
     struct settings_origin *origin = settings->origin;
-    const char *file_name = environment_get(origin->environment, "ELARA_CONFIG");
     cleanup_json json_t *file = NULL, *lines = NULL;
-    char **argv = memory_alloc(((size_t)origin->argc + 1) * sizeof *argv);
+    cleanup_free char **argv = memory_alloc(((size_t)origin->argc + 1) * sizeof *argv);
     memcpy(argv, origin->argv, (size_t)origin->argc * sizeof *argv);
-    int argc = origin->argc;
-    int failed = 0;
-    if (option_take_flag(&argc, argv, "config", &file_name) && file_name == NULL)
-        failed = error_set(err, ERROR_INVALID, "--config: needs the name of a file");
-    if (failed == 0 && file_name != NULL && file_name[0] != '\0')
-        failed = read_config_file(file_name, &file, &lines, err);
-    if (failed == 0)
-        failed = option_load(settings_table(),
-                             &(struct option_input){.argc = argc,
-                                                    .argv = argv,
-                                                    .environment = origin->environment,
-                                                    .file = file,
-                                                    .file_name = file_name,
-                                                    .lines = lines},
-                             settings, origin->sources, err);
-    if (failed == 0)
-        failed = finish(settings, err);
-    free(argv);
-    return failed;
+    struct option_input input = *listener;
+    input.argc = origin->argc;
+    input.argv = argv;
+    input.environment = origin->environment;
+    if (take_file_name(origin, &input.argc, argv, listener, &input.file_name, err) < 0)
+        return -1;
+    if (input.file_name != NULL &&
+        settings_read_file(input.file_name, listener, &file, &lines, err) < 0)
+        return -1;
+    origin->file_name = input.file_name;
+    input.file = file;
+    input.lines = lines;
+    if (option_load(settings_table(), &input, settings, origin->sources, err) < 0)
+        return -1;
+    return finish(settings, err);
+}
+
+void settings_log_notice(void *context, const char *text) {
+    (void)context;
+    log_warning("%s", text);
+}
+
+static void warn_unknown(char *const *environment, const char *prefix) {
+    size_t at = 0;
+    const char *name;
+    char meant[OPTION_NAME_MAX];
+    while ((name = option_next_unknown(settings_table(), environment, prefix, &at)) != NULL) {
+        int length = (int)strcspn(name, "=");
+        if (text_equal_n(name, (size_t)length, "ELARA_CONFIG") ||
+            option_names_variable(admin_settings_table(), name, (size_t)length))
+            continue;
+        const char *note = settings_legacy_note(name);
+        if (note != NULL)
+            log_warning("%.*s is set, but does nothing: %s", length, name, note);
+        else if (option_nearest_variable(settings_table(), name, (size_t)length, meant))
+            log_warning("%.*s is set, but no setting has that name; is %s meant?", length, name,
+                        meant);
+        else
+            log_warning("%.*s is set, but no setting has that name (see --help)", length, name);
+    }
+}
+
+int settings_create(int argc, char **argv, char *const *environment, struct settings **ret,
+                    struct error *err) {
+    static const struct option_input listener = {.notice = settings_log_notice};
+    struct settings *settings = settings_create_empty(argc, argv, environment);
+    if (settings_load(settings, &listener, err) < 0) {
+        settings_destroy(settings);
+        return -1;
+    }
+    for (size_t i = 0; i < settings->origin->row_count; i++)
+        settings->origin->started[i] = option_text(settings_table() + i, settings);
+    settings_set_log(settings);
+    warn_unknown(environment, "EG_");
+    warn_unknown(environment, "KG_");
+    warn_unknown(environment, "ELARA_");
+    *ret = settings;
+    return 0;
 }
 
 void settings_set_log(const struct settings *settings) {
@@ -226,123 +242,8 @@ void settings_set_log(const struct settings *settings) {
         log_set_format(format);
 }
 
-static void warn_unknown(char *const *environment, const char *prefix) {
-    size_t at = 0;
-    const char *name;
-    while ((name = option_next_unknown(settings_table(), environment, prefix, &at)) != NULL) {
-        int length = (int)strcspn(name, "=");
-        if (text_equal_n(name, (size_t)length, "ELARA_CONFIG") ||
-            option_names_variable(admin_settings_table(), name, (size_t)length))
-            continue;
-        const char *note = settings_legacy_note(name);
-        if (note != NULL)
-            log_warning("%.*s is set, but does nothing: %s", length, name, note);
-        else
-            log_warning("%.*s is set, but no setting has that name (see --help)", length, name);
-    }
-}
-
-int settings_create(int argc, char **argv, char *const *environment, struct settings **ret,
-                    struct error *err) {
-    struct settings *settings = memory_alloc(sizeof *settings);
-    settings->origin = origin_create(argc, argv, environment);
-    if (load(settings, err) < 0) {
-        settings_destroy(settings);
-        return -1;
-    }
-    settings_set_log(settings);
-    warn_unknown(settings->origin->environment, "EG_");
-    warn_unknown(settings->origin->environment, "KG_");
-    warn_unknown(settings->origin->environment, "ELARA_");
-    *ret = settings;
-    return 0;
-}
-
-void settings_destroy(struct settings *settings) {
-    if (settings == NULL)
-        return;
-    option_free(settings_table(), settings);
-    origin_destroy(settings->origin);
-    free(settings);
-}
-
-static bool text_is_same(const char *a, const char *b) {
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool list_is_same(char *const *a, char *const *b) {
-    while (*a != NULL && *b != NULL && strcmp(*a, *b) == 0)
-        a++, b++;
-    return *a == NULL && *b == NULL;
-}
-
-/* A setting's field, whatever its type. */
-union value {
-    bool on;
-    int64_t number;
-    char *text;
-    char **list;
-    json_t *mapping;
-};
-
-static size_t value_size(const struct option_row *row) {
-    switch (row->type) {
-    case OPTION_BOOL:
-        return sizeof(bool);
-    case OPTION_INT:
-    case OPTION_DURATION:
-    case OPTION_BYTES:
-        return sizeof(int64_t);
-    case OPTION_TEXT:
-    case OPTION_ENUM:
-    case OPTION_LIST:
-    case OPTION_MAPPING:
-        break;
-    }
-    return sizeof(char *);
-}
-
-static bool value_is_same(const struct option_row *row, const union value *a,
-                          const union value *b) {
-    if (row->type == OPTION_LIST)
-        return list_is_same(a->list, b->list);
-    if (row->type == OPTION_TEXT || row->type == OPTION_ENUM)
-        return text_is_same(a->text, b->text);
-    if (row->type == OPTION_MAPPING)
-        return a->mapping == b->mapping || json_equal(a->mapping, b->mapping);
-    return memcmp(a, b, value_size(row)) == 0;
-}
-
-static void take_changed(struct settings *settings, struct settings *fresh) {
-    for (const struct option_row *row = settings_table(); row->name != NULL; row++) {
-        char *mine = (char *)settings + row->offset, *new = (char *)fresh + row->offset;
-        size_t size = value_size(row);
-        union value before = {0}, after = {0};
-        memcpy(&before, mine, size);
-        memcpy(&after, new, size);
-        if (value_is_same(row, &before, &after))
-            continue;
-        if ((row->flags & OPTION_RELOAD) == 0) {
-            log_warning("%s has changed, which takes effect with the next start", row->name);
-            continue;
-        }
-        memcpy(mine, &after, size); /* swapped, so that the old value is freed with fresh */
-        memcpy(new, &before, size);
-        log_info("%s has changed", row->name);
-    }
-}
-
-int settings_reload(struct settings *settings, struct error *err) {
-    struct settings *fresh = memory_alloc(sizeof *fresh);
-    fresh->origin = origin_create(settings->origin->argc, settings->origin->argv,
-                                  settings->origin->environment);
-    if (load(fresh, err) < 0) {
-        settings_destroy(fresh);
-        return -1;
-    }
-    take_changed(settings, fresh);
-    settings_destroy(fresh);
-    return 0;
+const char *settings_file_name(const struct settings *settings) {
+    return settings->origin->file_name;
 }
 
 bool settings_ip_is_loopback(const char *ip) {
@@ -378,62 +279,4 @@ int settings_check_runtime_dir(const struct settings *settings, struct error *er
                          "runtime-dir: %s is too long for the sockets in it (at most %d bytes)",
                          settings->runtime_dir, RUNTIME_DIR_MAX);
     return 0;
-}
-
-void settings_print_config(const struct settings *settings, FILE *out) {
-    option_print_config(settings_table(), settings, settings->origin->sources, out);
-}
-
-void settings_print_help(FILE *out) {
-    fputs("Usage: elara-gateway [--config FILE] [settings]\n\n"
-          "Serves Jupyter kernels over HTTP and WebSocket. A setting comes from its flag, else its "
-          "variable,\n"
-          "else the YAML file that --config or ELARA_CONFIG names, else its default.\n\n"
-          "  --config FILE     YAML file of settings (max_kernels: 10)\n"
-          "  --show-config     print the settings in effect and where each came from\n"
-          "  --version         print the version\n"
-          "  --help            print this\n\n",
-          out);
-    option_print_help(settings_table(), out);
-}
-
-static void print_admin_reference(FILE *out) {
-    fputs("\n## The program elara\n\n"
-          "The verbs of `elara` that speak to a running gateway (`elara help`) read these. To the "
-          "gateway itself they\n"
-          "mean nothing, but for the two `AUTH_TOKEN`s that are its own.\n\n"
-          "| Flag | Environment | Default | Meaning |\n"
-          "| --- | --- | --- | --- |\n",
-          out);
-    for (const struct option_row *row = admin_settings_table(); row->name != NULL; row++) {
-        fprintf(out, row->flags & OPTION_SECRET ? "| no flag | `" : "| `--%s` | `", row->name);
-        for (const char *at = row->environment; *at != '\0'; at++)
-            *at == ',' ? fputs("`<br>`", out) : fputc(*at, out);
-        const char *quote = row->fallback != NULL ? "`" : "";
-        fprintf(out, "` | %s%s%s | %s |\n", quote, row->fallback != NULL ? row->fallback : "",
-                quote, row->help);
-    }
-}
-
-void settings_print_reference(FILE *out) {
-    fputs("# Configuration\n\n"
-          "Written by `elara-gateway --print-configuration-reference`; do not edit.\n\n"
-          "A setting comes from its flag, else from the first of its variables that is set, else "
-          "from the YAML\n"
-          "file that `--config` or `ELARA_CONFIG` names, else it has its default. In YAML a name "
-          "is written with\n"
-          "`_` for `-` (`max_kernels: 10`). `elara-gateway --show-config` prints what is in effect "
-          "and where each\n"
-          "value came from. A variable that begins with `EG_`, `KG_` or `ELARA_` and names no "
-          "setting is warned\n"
-          "about at start.\n\n"
-          "Durations are `500ms`, `30s`, `5m`, `4h`, `2d` or plain seconds; sizes are bytes or "
-          "`64k`, `10M`,\n"
-          "`1G`; lists are separated by commas. SIGHUP reads everything again and applies what can "
-          "change\n"
-          "without a restart. A secret is never a flag, because everybody on the machine can read "
-          "flags.\n\n",
-          out);
-    option_print_markdown(settings_table(), out);
-    print_admin_reference(out);
 }

@@ -1,4 +1,4 @@
-/* The gateway's settings: one table (settings.c) for flags, variables, the YAML file, --help,
+/* The gateway's settings: one table (settings_table.c) for flags, variables, the YAML file, --help,
  * --show-config and docs/configuration.md. Durations are milliseconds, sizes are bytes; texts are
  * NULL when not set. */
 #pragma once
@@ -77,6 +77,26 @@ void settings_destroy(struct settings *settings);
 /* Reads the sources again: rows with OPTION_RELOAD take effect, a change of another one is logged
  * as waiting for a restart. On failure everything stays. */
 int settings_reload(struct settings *settings, struct error *err);
+
+/* What a gateway reads again while it runs. */
+enum settings_part { SETTINGS_FILE, SETTINGS_TOKENS, SETTINGS_TLS, SETTINGS_KERNELSPECS };
+enum { SETTINGS_PARTS = SETTINGS_KERNELSPECS + 1 };
+
+/* That part could not be read, so that its old state stays (logged); NULL: it is well again. */
+void settings_note_problem(struct settings *settings, enum settings_part part,
+                           const struct error *err);
+/* "the settings stay as they were: elara.yaml:3: ..."; NULL: what was read last is in effect. For
+ * the admin's eyes: it names files. since_us (may be NULL): clock_wall_us. */
+const char *settings_problem(const struct settings *settings, int64_t *since_us);
+/* The YAML file that they are read from; NULL: none. */
+const char *settings_file_name(const struct settings *settings);
+/* "port, runtime-dir": what has changed and waits for a restart; NULL: nothing does. */
+const char *settings_pending(const struct settings *settings);
+
+/* Reads a YAML file as a gateway would that has neither flags nor variables, and tells of every
+ * problem, and of what only may be one. Returns how many problems there are. */
+typedef void settings_tell(void *context, bool is_problem, const char *text);
+size_t settings_check_file(const char *path, settings_tell *tell, void *context);
 
 /* The rule of who may listen where: without a token only on loopback, unless `insecure` says
  * otherwise. */

@@ -1,11 +1,16 @@
 #include "gateway/settings.h"
 
+#include "base/log.h"
+
+#include <string.h>
+
 #define ROW(row_name, env, row_type, field, default_text, ...)                                     \
     {                                                                                              \
         .name = (row_name), .environment = (env), .type = (row_type),                              \
         .offset = offsetof(struct settings, field), .fallback = (default_text), __VA_ARGS__        \
     }
 
+enum { BASE_URL_MAX = 1024 };
 enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define DAY_MS     (INT64_C(86400) * 1000)
 #define KIB(count) (INT64_C(1024) * (count))
@@ -16,11 +21,30 @@ enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define ACCESS     "Who may come in"
 #define SPECS      "Kernelspecs"
 #define KERNELS    "Kernels"
+#define CULLING    "Culling"
 #define LIMITS     "Limits"
 #define PROCESS    "The gateway itself"
 
+static int check_log_level(const void *value, struct error *err) {
+    enum log_level level;
+    return log_level_parse(value, &level) == 0
+               ? 0
+               : error_set(err, ERROR_INVALID, "\"%.64s\" must be DEBUG, INFO, WARNING or ERROR",
+                           (const char *)value);
+}
+
+static int check_base_url(const void *value, struct error *err) {
+    const char *url = value;
+    size_t allowed = strspn(url, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                 "-._~/@:+");
+    if (url[allowed] == '\0' && strlen(url) <= BASE_URL_MAX && strstr(url, "//") == NULL &&
+        strstr(url, "..") == NULL)
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "must be a path such as /gateway/ of letters, digits, - . _ ~ @ : + and /");
+}
+
 static const struct option_row table[] = {
-#define CULLING    "Culling"
     ROW("ip", "ELARA_IP,EG_IP,KG_IP", OPTION_TEXT, ip, "127.0.0.1", .group = NETWORK,
         .help =
             "Address to listen on. Anything but a loopback address needs a token or --insecure."),
@@ -32,62 +56,68 @@ static const struct option_row table[] = {
                 "say so, "
                 "because clients would not find another port (JEG: 50)."),
     ROW("base-url", "ELARA_BASE_URL,EG_BASE_URL,KG_BASE_URL", OPTION_TEXT, base_url, "/",
-        .group = NETWORK, .help = "Path that every route lies below, such as /gateway/."),
+        .check = check_base_url, .group = NETWORK,
+        .help = "Path that every route lies below, such as /gateway/."),
     ROW("certfile", "ELARA_CERTFILE,EG_CERTFILE,KG_CERTFILE", OPTION_TEXT, certfile, NULL,
-        .group = NETWORK,
+        .flags = OPTION_RELOAD, .group = NETWORK,
         .help = "PEM file with the TLS certificate and its chain; the key too, unless keyfile "
                 "names it."),
     ROW("keyfile", "ELARA_KEYFILE,EG_KEYFILE,KG_KEYFILE", OPTION_TEXT, keyfile, NULL,
-        .group = NETWORK, .help = "PEM file with the TLS key."),
+        .flags = OPTION_RELOAD, .group = NETWORK, .help = "PEM file with the TLS key."),
     ROW("client-ca", "ELARA_CLIENT_CA,EG_CLIENT_CA,KG_CLIENT_CA", OPTION_TEXT, client_ca, NULL,
-        .group = NETWORK,
+        .flags = OPTION_RELOAD, .group = NETWORK,
         .help =
             "PEM file of certificate authorities: clients must then show a certificate of theirs."),
     ROW("trust-xheaders", "ELARA_TRUST_XHEADERS,EG_TRUST_XHEADERS,KG_TRUST_XHEADERS", OPTION_BOOL,
-        trust_xheaders, "false", .group = NETWORK,
+        trust_xheaders, "false", .flags = OPTION_RELOAD, .group = NETWORK,
         .help = "Believe X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy "
                 "that sets them."),
     ROW("ws-ping-interval", "ELARA_WS_PING_INTERVAL,EG_WS_PING_INTERVAL_SECS", OPTION_DURATION,
-        ws_ping_interval_ms, "30s", .min = 0, .max = 60 * MINUTE_MS, .group = NETWORK,
+        ws_ping_interval_ms, "30s", .min = 0, .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD,
+        .group = NETWORK,
         .help = "How often WebSocket clients are pinged; one that is silent for three intervals is "
                 "dropped. 0: never."),
 
     ROW("allow-origin", "ELARA_ALLOW_ORIGIN,EG_ALLOW_ORIGIN,KG_ALLOW_ORIGIN", OPTION_TEXT,
-        allow_origin, NULL, .group = CORS,
+        allow_origin, NULL, .flags = OPTION_RELOAD, .group = CORS,
         .help = "Access-Control-Allow-Origin, and the origin (or *) from which browsers may call "
                 "besides our own."),
     ROW("allow-credentials", "ELARA_ALLOW_CREDENTIALS,EG_ALLOW_CREDENTIALS,KG_ALLOW_CREDENTIALS",
-        OPTION_TEXT, allow_credentials, NULL, .group = CORS,
+        OPTION_TEXT, allow_credentials, NULL, .flags = OPTION_RELOAD, .group = CORS,
         .help = "Access-Control-Allow-Credentials."),
     ROW("allow-headers", "ELARA_ALLOW_HEADERS,EG_ALLOW_HEADERS,KG_ALLOW_HEADERS", OPTION_TEXT,
-        allow_headers, NULL, .group = CORS, .help = "Access-Control-Allow-Headers."),
+        allow_headers, NULL, .flags = OPTION_RELOAD, .group = CORS,
+        .help = "Access-Control-Allow-Headers."),
     ROW("allow-methods", "ELARA_ALLOW_METHODS,EG_ALLOW_METHODS,KG_ALLOW_METHODS", OPTION_TEXT,
-        allow_methods, NULL, .group = CORS, .help = "Access-Control-Allow-Methods."),
+        allow_methods, NULL, .flags = OPTION_RELOAD, .group = CORS,
+        .help = "Access-Control-Allow-Methods."),
     ROW("expose-headers", "ELARA_EXPOSE_HEADERS,EG_EXPOSE_HEADERS,KG_EXPOSE_HEADERS", OPTION_TEXT,
-        expose_headers, NULL, .group = CORS, .help = "Access-Control-Expose-Headers."),
-    ROW("max-age", "ELARA_MAX_AGE,EG_MAX_AGE,KG_MAX_AGE", OPTION_TEXT, max_age, NULL, .group = CORS,
-        .help = "Access-Control-Max-Age."),
+        expose_headers, NULL, .flags = OPTION_RELOAD, .group = CORS,
+        .help = "Access-Control-Expose-Headers."),
+    ROW("max-age", "ELARA_MAX_AGE,EG_MAX_AGE,KG_MAX_AGE", OPTION_TEXT, max_age, NULL,
+        .flags = OPTION_RELOAD, .group = CORS, .help = "Access-Control-Max-Age."),
 
     ROW("auth-token", "ELARA_AUTH_TOKEN,EG_AUTH_TOKEN,KG_AUTH_TOKEN", OPTION_TEXT, auth_token, NULL,
-        .flags = OPTION_SECRET, .group = ACCESS,
+        .flags = OPTION_SECRET | OPTION_RELOAD, .group = ACCESS,
         .help = "One token shared by all clients, with the role admin."),
     ROW("auth-token-file", "ELARA_AUTH_TOKEN_FILE", OPTION_TEXT, auth_token_file, NULL,
-        .group = ACCESS,
+        .flags = OPTION_RELOAD, .group = ACCESS,
         .help = "File of names, roles and hashed tokens (docs/security.md); read again when it "
                 "changes."),
     ROW("insecure", "ELARA_INSECURE", OPTION_BOOL, insecure, "false", .group = ACCESS,
         .help =
             "Listen beyond loopback without any token: whoever reaches the port runs code as us."),
-    ROW("allow-hosts", "ELARA_ALLOW_HOSTS", OPTION_LIST, allow_hosts, NULL, .group = ACCESS,
+    ROW("allow-hosts", "ELARA_ALLOW_HOSTS", OPTION_LIST, allow_hosts, NULL, .flags = OPTION_RELOAD,
+        .group = ACCESS,
         .help = "Names by which a gateway on loopback without a token may be called besides "
                 "localhost, loopback addresses and the host of allow-origin, as behind a proxy "
                 "that passes Host on; * and ? allowed."),
     ROW("authorized-users", "ELARA_AUTHORIZED_USERS,EG_AUTHORIZED_USERS", OPTION_LIST,
-        authorized_users, NULL, .group = ACCESS,
+        authorized_users, NULL, .flags = OPTION_RELOAD, .group = ACCESS,
         .help = "Users that may start kernels; empty: all. A user is the name of the client's own "
                 "token, else what it says to be KERNEL_USERNAME (docs/kernelspecs.md)."),
     ROW("unauthorized-users", "ELARA_UNAUTHORIZED_USERS,EG_UNAUTHORIZED_USERS", OPTION_LIST,
-        unauthorized_users, "root", .group = ACCESS,
+        unauthorized_users, "root", .flags = OPTION_RELOAD, .group = ACCESS,
         .help = "Users that may not. A request of nobody in particular is not concerned."),
 
     ROW("kernelspec-dirs", "ELARA_KERNELSPEC_DIRS", OPTION_LIST, kernelspec_dirs, NULL,
@@ -109,42 +139,46 @@ static const struct option_row table[] = {
         .help = "Show the values of a kernelspec's env to clients, not only the names."),
 
     ROW("client-envs", "ELARA_CLIENT_ENVS,EG_CLIENT_ENVS,EG_ENV_WHITELIST", OPTION_LIST,
-        client_envs, NULL, .group = KERNELS,
+        client_envs, NULL, .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "Variables that a client may set besides KERNEL_*; * means any."),
     ROW("inherited-envs", "ELARA_INHERITED_ENVS,EG_INHERITED_ENVS,EG_ENV_PROCESS_WHITELIST",
         OPTION_LIST, inherited_envs,
         "PATH,HOME,USER,LOGNAME,SHELL,LANG,LANGUAGE,LC_ALL,LC_CTYPE,TZ,TMPDIR,LD_LIBRARY_PATH,"
         "VIRTUAL_ENV,CONDA_PREFIX,JUPYTER_PATH,JUPYTER_DATA_DIR,IPYTHONDIR,PYTHONPATH",
-        .group = KERNELS,
+        .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "Variables that kernels get from the gateway's own environment; * means all but "
                 "the gateway's "
                 "settings and secrets. JEG hands everything over to a request without env."),
-    ROW("python", "ELARA_PYTHON", OPTION_TEXT, python, NULL, .group = KERNELS,
+    ROW("python", "ELARA_PYTHON", OPTION_TEXT, python, NULL, .flags = OPTION_RELOAD,
+        .group = KERNELS,
         .help = "Interpreter for kernelspecs whose argv begins with python, python3 or python3.N. "
                 "Default: "
                 "the one found on PATH."),
-    ROW("root-dir", "ELARA_ROOT_DIR", OPTION_TEXT, root_dir, NULL, .group = KERNELS,
+    ROW("root-dir", "ELARA_ROOT_DIR", OPTION_TEXT, root_dir, NULL, .flags = OPTION_RELOAD,
+        .group = KERNELS,
         .help =
             "Directory below which kernels get their working directory. Default: the current one."),
     ROW("launch-timeout", "ELARA_LAUNCH_TIMEOUT,EG_KERNEL_LAUNCH_TIMEOUT", OPTION_DURATION,
-        launch_timeout_ms, "60s", .min = SECOND_MS, .max = DAY_MS, .group = KERNELS,
+        launch_timeout_ms, "60s", .min = SECOND_MS, .max = DAY_MS, .flags = OPTION_RELOAD,
+        .group = KERNELS,
         .help = "How long a kernel may take to start; KERNEL_LAUNCH_TIMEOUT in a request overrides "
                 "it."),
     ROW("shutdown-wait", "ELARA_SHUTDOWN_WAIT", OPTION_DURATION, shutdown_wait_ms, "5s", .min = 0,
-        .max = 60 * MINUTE_MS, .group = KERNELS,
+        .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = KERNELS,
         .help =
             "How long a kernel may take to end before it is killed; SIGTERM comes at half of it."),
     ROW("restart-limit", "ELARA_RESTART_LIMIT", OPTION_INT, restart_limit, "5", .min = 0,
-        .max = 1000, .group = KERNELS,
+        .max = 1000, .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "How often in a row a kernel that died by itself is started again; 0: never."),
     ROW("restart-stable-after", "ELARA_RESTART_STABLE_AFTER", OPTION_DURATION,
-        restart_stable_after_ms, "10s", .min = 0, .max = DAY_MS, .group = KERNELS,
+        restart_stable_after_ms, "10s", .min = 0, .max = DAY_MS, .flags = OPTION_RELOAD,
+        .group = KERNELS,
         .help = "A kernel that lived this long starts the count of restarts anew."),
     ROW("kernel-transport", "ELARA_KERNEL_TRANSPORT", OPTION_ENUM, kernel_transport, "tcp",
-        .choices = "tcp|ipc", .group = KERNELS,
+        .choices = "tcp|ipc", .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "How a launcher talks to its kernel. Every kernel knows tcp; ipc saves ports."),
     ROW("list-kernels", "ELARA_LIST_KERNELS,EG_LIST_KERNELS,KG_LIST_KERNELS", OPTION_BOOL,
-        list_kernels, "true", .group = KERNELS,
+        list_kernels, "true", .flags = OPTION_RELOAD, .group = KERNELS,
         .help =
             "Answer GET /api/kernels and /api/sessions, which notebook servers need (JEG: off)."),
     ROW("runtime-dir", "ELARA_RUNTIME_DIR", OPTION_TEXT, runtime_dir, NULL, .group = KERNELS,
@@ -154,34 +188,10 @@ static const struct option_row table[] = {
     ROW("launcher", "ELARA_LAUNCHER", OPTION_TEXT, launcher, NULL, .group = KERNELS,
         .help = "The elara-launcher program. Default: the one beside elara-gateway."),
     ROW("on-exit", "ELARA_ON_EXIT", OPTION_ENUM, on_exit, "leave", .choices = "leave|shutdown",
-        .group = KERNELS,
+        .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "What becomes of the kernels when the gateway ends: left for the next gateway, or "
                 "shut down (as JEG)."),
 
-    ROW("max-kernels", "ELARA_MAX_KERNELS,EG_MAX_KERNELS,KG_MAX_KERNELS", OPTION_INT, max_kernels,
-        "-1", .min = -1, .max = 1000000, .group = LIMITS, .help = "Kernels in all; -1: no limit."),
-    ROW("max-kernels-per-user", "ELARA_MAX_KERNELS_PER_USER,EG_MAX_KERNELS_PER_USER", OPTION_INT,
-        max_kernels_per_user, "-1", .min = -1, .max = 1000000, .group = LIMITS,
-        .help = "Kernels of one user; -1: no limit."),
-    ROW("max-failed-kernels", "ELARA_MAX_FAILED_KERNELS", OPTION_INT, max_failed_kernels, "100",
-        .min = 0, .max = 100000, .group = LIMITS,
-        .help =
-            "Dead kernels kept so that the notebook shows why. At the limit the user who has the "
-            "most of them loses the oldest; a refusal of theirs is an HTTP error."),
-    ROW("failed-retention", "ELARA_FAILED_RETENTION", OPTION_DURATION, failed_retention_ms, "1d",
-        .min = 0, .max = 365 * DAY_MS, .group = LIMITS,
-        .help = "How long a dead kernel keeps its reason and its last output."),
-    ROW("tombstone-retention", "ELARA_TOMBSTONE_RETENTION", OPTION_DURATION, tombstone_retention_ms,
-        "1d", .min = 0, .max = 365 * DAY_MS, .group = LIMITS,
-        .help = "How long the answer 404 for an ended kernel says why it ended."),
-    ROW("session-retention", "ELARA_SESSION_RETENTION", OPTION_DURATION, session_retention_ms, "7d",
-        .min = MINUTE_MS, .max = 365 * DAY_MS, .group = LIMITS,
-        .help = "How long a kernel remembers what a client that went away has seen."),
-    ROW("refusal-style", "ELARA_REFUSAL_STYLE", OPTION_ENUM, refusal_style, "auto",
-        .choices = "auto|http|notebook", .group = LIMITS,
-        .help = "How limits and refusals are told: as an HTTP error, or by a dead kernel that "
-                "explains itself in the "
-                "notebook. auto: notebook for a notebook server, http for others."),
     ROW("cull-idle-timeout", "ELARA_CULL_IDLE_TIMEOUT,EG_CULL_IDLE_TIMEOUT", OPTION_DURATION,
         cull.idle_ms, "12h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
         .help = "End a kernel that nobody is connected to when it was idle for longer "
@@ -226,46 +236,74 @@ static const struct option_row table[] = {
         .help = "Let the next kernel of the same owner, kernelspec and working directory open its "
                 "first cell's output with a line that says why the earlier one was ended."),
 
-    ROW("body-limit", "ELARA_BODY_LIMIT", OPTION_BYTES, body_limit, "4M", .min = KIB(16),
-        .max = MIB(1024), .group = LIMITS, .help = "Largest body of a request."),
-    ROW("header-limit", "ELARA_HEADER_LIMIT", OPTION_BYTES, header_limit, "64k", .min = KIB(4),
-        .max = MIB(1), .group = LIMITS, .help = "Largest request line and headers together."),
-    ROW("message-limit", "ELARA_MESSAGE_LIMIT", OPTION_BYTES, message_limit, "64M", .min = KIB(64),
+    ROW("max-kernels", "ELARA_MAX_KERNELS,EG_MAX_KERNELS,KG_MAX_KERNELS", OPTION_INT, max_kernels,
+        "-1", .min = -1, .max = 1000000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "Kernels in all; -1: no limit."),
+    ROW("max-kernels-per-user", "ELARA_MAX_KERNELS_PER_USER,EG_MAX_KERNELS_PER_USER", OPTION_INT,
+        max_kernels_per_user, "-1", .min = -1, .max = 1000000, .flags = OPTION_RELOAD,
+        .group = LIMITS, .help = "Kernels of one user; -1: no limit."),
     ROW("max-kernels-per-spec", "ELARA_MAX_KERNELS_PER_SPEC", OPTION_INT, max_kernels_per_spec,
-        "-1", .min = -1, .max = 1000000, .group = LIMITS,
+        "-1", .min = -1, .max = 1000000, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Kernels of one kernelspec; -1: no limit."),
-        .max = MIB(1024), .group = LIMITS,
+    ROW("max-failed-kernels", "ELARA_MAX_FAILED_KERNELS", OPTION_INT, max_failed_kernels, "100",
+        .min = 0, .max = 100000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help =
+            "Dead kernels kept so that the notebook shows why. At the limit the user who has the "
+            "most of them loses the oldest; a refusal of theirs is an HTTP error."),
+    ROW("failed-retention", "ELARA_FAILED_RETENTION", OPTION_DURATION, failed_retention_ms, "1d",
+        .min = 0, .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "How long a dead kernel keeps its reason and its last output."),
+    ROW("tombstone-retention", "ELARA_TOMBSTONE_RETENTION", OPTION_DURATION, tombstone_retention_ms,
+        "1d", .min = 0, .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "How long the answer 404 for an ended kernel says why it ended."),
+    ROW("session-retention", "ELARA_SESSION_RETENTION", OPTION_DURATION, session_retention_ms, "7d",
+        .min = MINUTE_MS, .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "How long a kernel remembers what a client that went away has seen."),
+    ROW("refusal-style", "ELARA_REFUSAL_STYLE", OPTION_ENUM, refusal_style, "auto",
+        .choices = "auto|http|notebook", .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "How limits and refusals are told: as an HTTP error, or by a dead kernel that "
+                "explains itself in the "
+                "notebook. auto: notebook for a notebook server, http for others."),
+    ROW("body-limit", "ELARA_BODY_LIMIT", OPTION_BYTES, body_limit, "4M", .min = KIB(16),
+        .max = MIB(1024), .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "Largest body of a request."),
+    ROW("header-limit", "ELARA_HEADER_LIMIT", OPTION_BYTES, header_limit, "64k", .min = KIB(4),
+        .max = MIB(1), .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "Largest request line and headers together."),
+    ROW("message-limit", "ELARA_MESSAGE_LIMIT", OPTION_BYTES, message_limit, "64M", .min = KIB(64),
+        .max = MIB(1024), .flags = OPTION_RELOAD, .group = LIMITS,
         .help =
             "Largest message from a WebSocket client; a larger one closes its socket with 1009."),
     ROW("header-timeout", "ELARA_HEADER_TIMEOUT", OPTION_DURATION, header_timeout_ms, "10s",
-        .min = 100, .max = 60 * MINUTE_MS, .group = LIMITS,
+        .min = 100, .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "How long a client may take to send its request's headers."),
     ROW("body-timeout", "ELARA_BODY_TIMEOUT", OPTION_DURATION, body_timeout_ms, "60s", .min = 100,
-        .max = 60 * MINUTE_MS, .group = LIMITS,
+        .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "How long a client may take to send its request's body."),
     ROW("idle-timeout", "ELARA_IDLE_TIMEOUT", OPTION_DURATION, idle_timeout_ms, "75s", .min = 100,
-        .max = DAY_MS, .group = LIMITS,
+        .max = DAY_MS, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "How long a connection without a request stays open."),
     ROW("client-window", "ELARA_CLIENT_WINDOW", OPTION_BYTES, client_window, "4M", .min = KIB(64),
-        .max = MIB(256), .group = LIMITS,
+        .max = MIB(256), .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Bytes under way to one client; what is beyond waits in its kernel's journal."),
     ROW("gateway-client-frame-limit", "ELARA_GATEWAY_CLIENT_FRAME_LIMIT", OPTION_BYTES,
-        gateway_client_frame_limit, "10M", .min = MIB(1), .max = MIB(1024), .group = LIMITS,
+        gateway_client_frame_limit, "10M", .min = MIB(1), .max = MIB(1024), .flags = OPTION_RELOAD,
+        .group = LIMITS,
         .help = "Largest frame to a notebook server, which drops its connection above 10 MiB."),
     ROW("journal-size", "ELARA_JOURNAL_SIZE", OPTION_BYTES, journal_size, "256M", .min = MIB(1),
-        .max = MIB(65536), .group = LIMITS,
+        .max = MIB(65536), .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "What a kernel's journal keeps of its messages; at the cap the oldest streams are "
                 "folded first, answers last. A kernelspec may say otherwise."),
     ROW("replay-unsure", "ELARA_REPLAY_UNSURE", OPTION_DURATION, replay_unsure_ms, "90s", .min = 0,
-        .max = DAY_MS, .group = LIMITS,
+        .max = DAY_MS, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "How long a notebook server may go on reading for a browser that is gone: cells "
                 "with output in that time are shown anew when it comes back."),
     ROW("kernel-log-size", "ELARA_KERNEL_LOG_SIZE", OPTION_BYTES, kernel_log_size, "1M",
-        .min = KIB(4), .max = MIB(1024), .group = LIMITS,
+        .min = KIB(4), .max = MIB(1024), .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "What is kept of a kernel's own stdout and stderr."),
 
     ROW("log-level", "ELARA_LOG_LEVEL,EG_LOG_LEVEL", OPTION_TEXT, log_level, "INFO",
-        .flags = OPTION_RELOAD, .group = PROCESS,
+        .check = check_log_level, .flags = OPTION_RELOAD, .group = PROCESS,
         .help = "DEBUG, INFO, WARNING or ERROR (or 10, 20, 30, 40)."),
     ROW("log-format", "ELARA_LOG_FORMAT", OPTION_ENUM, log_format, "text", .choices = "text|json",
         .flags = OPTION_RELOAD, .group = PROCESS,

@@ -270,6 +270,135 @@ static void test_reload(void **state) {
     assert_string_equal(settings->log_level, "DEBUG");
 }
 
+static void test_reload_says_what_waits(void **state) {
+    struct fixture *fixture = *state;
+    char flag[128];
+    snprintf(flag, sizeof flag, "--config=%s", fixture->config);
+    put(fixture, "port: 1\nbase_url: x\nmax_kernels: 5\n");
+    load(fixture, WORDS(flag, "EG_IP=127.0.0.1"));
+    struct settings *settings = fixture->settings;
+    free(settings->ip);
+    settings->ip = memory_strdup("127.0.0.2"); /* as handed over: no change of the setting */
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_null(settings_pending(settings));
+    put(fixture, "port: 2\nbase_url: /x/\nmax_kernels: 4\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_string_equal(settings_pending(settings), "port");
+    assert_int_equal(settings->port, 1);
+    assert_int_equal(settings->max_kernels, 4);
+    put(fixture, "port: 2\nbase_url: y\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_string_equal(settings_pending(settings), "port, base-url");
+    assert_int_equal(settings->max_kernels, -1);
+    put(fixture, "port: 1\nbase_url: /x\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_null(settings_pending(settings));
+}
+
+static void test_a_broken_file_is_a_problem_until_it_is_repaired(void **state) {
+    struct fixture *fixture = *state;
+    char flag[128];
+    snprintf(flag, sizeof flag, "--config=%s", fixture->config);
+    put(fixture, "max_kernels: 5\n");
+    load(fixture, WORDS(flag));
+    struct settings *settings = fixture->settings;
+    int64_t since_us = 0;
+    assert_null(settings_problem(settings, &since_us));
+    put(fixture, "max_kernels: 6\nmax_kernel: 7\n");
+    log_set_level(LOG_ERROR + 1);
+    assert_int_equal(settings_reload(settings, NULL), -1);
+    assert_non_null(strstr(settings_problem(settings, &since_us), "elara.yaml:2"));
+    assert_true(since_us > 0);
+    assert_int_equal(settings->max_kernels, 5); /* nothing of it counts */
+    int64_t later_us = 0;
+    file_remove_tree(fixture->config, NULL);
+    assert_int_equal(settings_reload(settings, NULL), -1);
+    assert_non_null(strstr(settings_problem(settings, &later_us), "elara.yaml"));
+    assert_int_equal(later_us, since_us); /* since when it is broken, whatever is wrong by now */
+    put(fixture, "max_kernels: 6\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_null(settings_problem(settings, NULL));
+    assert_int_equal(settings->max_kernels, 6);
+    settings_note_problem(settings, SETTINGS_TLS,
+                          &(struct error){.code = ERROR_INVALID, .text = "no such key"});
+    assert_non_null(strstr(settings_problem(settings, NULL), "no such key"));
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_non_null(settings_problem(settings, NULL)); /* of the certificates, still */
+    settings_note_problem(settings, SETTINGS_TLS, NULL);
+    assert_null(settings_problem(settings, NULL));
+}
+
+static void test_no_reload_opens_the_gateway_to_everybody(void **state) {
+    struct fixture *fixture = *state;
+    char flag[128];
+    snprintf(flag, sizeof flag, "--config=%s", fixture->config);
+    put(fixture, "ip: 0.0.0.0\nauth_token: s3cret\n");
+    load(fixture, WORDS(flag));
+    struct settings *settings = fixture->settings;
+    log_set_level(LOG_ERROR + 1);
+    put(fixture, "ip: 127.0.0.1\n");
+    assert_int_equal(settings_reload(settings, NULL), -1);
+    assert_string_equal(settings->auth_token, "s3cret");
+    put(fixture, "ip: 0.0.0.0\nauth_token: another\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_string_equal(settings->auth_token, "another");
+}
+
+static void test_tls_is_not_switched_by_a_reload(void **state) {
+    struct fixture *fixture = *state;
+    char flag[128];
+    snprintf(flag, sizeof flag, "--config=%s", fixture->config);
+    put(fixture, "certfile: /a.pem\n");
+    load(fixture, WORDS(flag));
+    struct settings *settings = fixture->settings;
+    put(fixture, "certfile: /b.pem\nkeyfile: /b.key\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_string_equal(settings->certfile, "/b.pem");
+    assert_string_equal(settings->keyfile, "/b.key");
+    put(fixture, "port: 8888\n");
+    assert_int_equal(settings_reload(settings, NULL), 0);
+    assert_string_equal(settings->certfile, "/b.pem");
+    assert_string_equal(settings_pending(settings), "certfile, keyfile");
+}
+
+static void tell(void *context, bool is_problem, const char *text) {
+    buffer_printf(context, "%s %s\n", is_problem ? "!" : "-", text);
+}
+
+static void checks(const struct fixture *fixture, const char *yaml, size_t problems,
+                   const char *const *want) {
+    put(fixture, yaml);
+    cleanup_buffer struct buffer told = {0};
+    size_t found = settings_check_file(fixture->config, tell, &told);
+    for (; *want != NULL; want++)
+        if (strstr(buffer_text(&told), *want) == NULL)
+            fail_msg("\"%s\" is not in:\n%s", *want, buffer_text(&told));
+    if (found != problems)
+        fail_msg("%zu problems, not %zu:\n%s", found, problems, buffer_text(&told));
+}
+
+static void test_check_of_a_file(void **state) {
+    const struct fixture *fixture = *state;
+    checks(fixture, "port: 9999\n", 0, WORDS(""));
+    checks(fixture, "", 0, WORDS(""));
+    checks(fixture, "prot: 1\nlog_level: LOUD\nlaunch_timeout: -5\nbase_url: /a b\n", 4,
+           WORDS("elara.yaml:1: unknown key \"prot\"; did you mean \"port\"?",
+                 "elara.yaml:2: log_level: \"LOUD\" must be DEBUG",
+                 "elara.yaml:3: launch_timeout: \"-5\" must be seconds, or a time such as",
+                 "elara.yaml:4: base_url: must be a path such as"));
+    checks(fixture, "port: 1\nport: 2\n", 1, WORDS("line 2", "\"port\" is there twice"));
+    checks(fixture, "a:\n\tb: 1\n", 1, WORDS("line 2", "a tab indents"));
+    checks(fixture, "a: &a [x]\nb: [*a, *a]\n", 1, WORDS("line 1", "anchors"));
+    checks(fixture, "keyfile: /k\n", 1, WORDS("certfile"));
+    checks(fixture, "ip: 0.0.0.0\ncertfile: /nowhere.pem\n", 0,
+           WORDS("- will not listen on '0.0.0.0'", "- /nowhere.pem cannot be read here"));
+    checks(fixture, "max_kernels: 99999999999999999999\n", 1, WORDS("line 1", "too large"));
+    checks(fixture, "- 1\n", 1, WORDS("elara.yaml"));
+    file_remove_tree(fixture->config, NULL);
+    cleanup_buffer struct buffer told = {0};
+    assert_int_equal(settings_check_file(fixture->config, tell, &told), 1);
+}
+
 static void test_show_config_hides_the_token(void **state) {
     const struct settings *settings = load(*state, WORDS("EG_AUTH_TOKEN=s3cret", "EG_PORT=5"));
     char *text = NULL;
@@ -313,6 +442,11 @@ int main(void) {
         TEST(test_loopback),
         TEST(test_exposure),
         TEST(test_reload),
+        TEST(test_reload_says_what_waits),
+        TEST(test_a_broken_file_is_a_problem_until_it_is_repaired),
+        TEST(test_no_reload_opens_the_gateway_to_everybody),
+        TEST(test_tls_is_not_switched_by_a_reload),
+        TEST(test_check_of_a_file),
         TEST(test_show_config_hides_the_token),
         TEST(test_notes_on_what_is_not_acted_on),
     };

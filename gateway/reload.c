@@ -1,0 +1,139 @@
+#include "gateway/reload.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "gateway/auth.h"
+#include "gateway/file_watch.h"
+#include "gateway/gateway.h"
+#include "gateway/http.h"
+#include "gateway/loop.h"
+#include "kernelspecs/kernelspecs.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/reload"
+
+enum { FILES = 5 };
+
+struct watched {
+    char *path;
+    struct file_watch *watch; /* NULL: there is no file */
+};
+
+struct reload {
+    struct gateway *gateway;
+    struct event *hangup, *specs_changed;
+    struct loop_deadline specs_settled;
+    struct watched files[FILES];
+};
+
+static void on_settings_file(void *context);
+
+static void on_token_file(void *context) {
+    struct gateway *gateway = ((struct reload *)context)->gateway;
+    struct error err = {0};
+    int failed = auth_reload(gateway->auth, &err);
+    settings_note_problem(gateway->settings, SETTINGS_TOKENS, failed < 0 ? &err : NULL);
+}
+
+static void on_tls_file(void *context) {
+    struct gateway *gateway = ((struct reload *)context)->gateway;
+    struct error err = {0};
+    int failed = http_reload_tls(gateway->http, &err);
+    settings_note_problem(gateway->settings, SETTINGS_TLS, failed < 0 ? &err : NULL);
+}
+
+static void watch_file(struct reload *reload, size_t at, const char *path,
+                       void (*changed)(void *context)) {
+    struct watched *file = &reload->files[at];
+    path = path != NULL ? path : "";
+    if (file->path != NULL && strcmp(path, file->path) == 0)
+        return;
+    file_watch_destroy(file->watch);
+    file->watch = NULL;
+    free(file->path);
+    file->path = memory_strdup(path);
+    struct error err = {0};
+    if (*path != '\0' &&
+        file_watch_create(reload->gateway->loop, path, changed, reload, &file->watch, &err) < 0)
+        log_warning("%s", err.text);
+}
+
+static void watch_files(struct reload *reload) {
+    const struct settings *settings = reload->gateway->settings;
+    watch_file(reload, 0, settings_file_name(settings), on_settings_file);
+    watch_file(reload, 1, settings->auth_token_file, on_token_file);
+    watch_file(reload, 2, settings->certfile, on_tls_file);
+    watch_file(reload, 3, settings->keyfile, on_tls_file);
+    watch_file(reload, 4, settings->client_ca, on_tls_file);
+}
+
+static void reload_settings(struct reload *reload) {
+    struct gateway *gateway = reload->gateway;
+    int64_t begun_us = clock_wall_us();
+    int failed = settings_reload(gateway->settings, NULL);
+    gateway_configure(gateway); /* what lies in other files is read again in any case */
+    watch_files(reload);
+    if (failed == 0)
+        log_info("the settings have been read again in %.1f ms",
+                 (double)(clock_wall_us() - begun_us) / 1000);
+}
+
+static void on_settings_file(void *context) {
+    struct reload *reload = context;
+    log_info("%s has changed", settings_file_name(reload->gateway->settings));
+    reload_settings(reload);
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *context) {
+    (void)number, (void)what;
+    struct reload *reload = context;
+    log_info("SIGHUP: reading settings, tokens, certificates and kernelspecs again");
+    reload_settings(reload);
+}
+
+static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct reload *reload = context;
+    int wait_ms = kernelspecs_changed(reload->gateway->specs);
+    if (wait_ms >= 0)
+        loop_deadline_set(reload->gateway->loop, &reload->specs_settled, wait_ms);
+}
+
+static void on_specs_settled(void *context) {
+    const struct reload *reload = context;
+    kernelspecs_reload(reload->gateway->specs);
+}
+
+struct reload *reload_create(struct gateway *gateway) {
+    struct reload *reload = memory_alloc(sizeof *reload);
+    struct event_base *base = loop_base(gateway->loop);
+    reload->gateway = gateway;
+    reload->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = reload};
+    reload->hangup = evsignal_new(base, SIGHUP, on_hangup, reload);
+    event_add(reload->hangup, NULL);
+    int fd = kernelspecs_watch_fd(gateway->specs);
+    if (fd >= 0) {
+        reload->specs_changed = event_new(base, fd, EV_READ | EV_PERSIST, on_specs_changed, reload);
+        event_add(reload->specs_changed, NULL);
+    }
+    watch_files(reload);
+    return reload;
+}
+
+void reload_destroy(struct reload *reload) {
+    if (reload == NULL)
+        return;
+    loop_deadline_clear(reload->gateway->loop, &reload->specs_settled);
+    event_free(reload->hangup);
+    if (reload->specs_changed != NULL)
+        event_free(reload->specs_changed);
+    for (size_t i = 0; i < FILES; i++) {
+        file_watch_destroy(reload->files[i].watch);
+        free(reload->files[i].path);
+    }
+    free(reload);
+}

@@ -1,0 +1,30 @@
+/* What the settings' own files share. */
+#pragma once
+
+#include "gateway/settings.h"
+
+struct settings_origin {
+    int argc;
+    char **argv; /* our copy of the array: taking flags changes it */
+    char *const *environment;
+    const char *file_name; /* in argv or the environment; NULL: there is none */
+    size_t row_count;
+    struct option_source *sources; /* a row each */
+    char **started;                /* the value with which each row started, as text */
+    char *pending;                 /* names of what waits for a restart; NULL: nothing does */
+    struct {
+        char *text; /* NULL: all is well */
+        int64_t since_us;
+    } problems[SETTINGS_PARTS];
+};
+
+/* Zero but for the origin; both arrays must outlive the settings. */
+struct settings *settings_create_empty(int argc, char **argv, char *const *environment);
+/* Fills empty settings from all sources; of `listener` only problem, notice and context count. On
+ * failure destroy the settings. */
+int settings_load(struct settings *settings, const struct option_input *listener,
+                  struct error *err);
+/* The YAML file as an object, and its lines. */
+int settings_read_file(const char *path, const struct option_input *listener, json_t **ret,
+                       json_t **lines, struct error *err);
+void settings_log_notice(void *context, const char *text);
