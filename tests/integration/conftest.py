@@ -56,6 +56,7 @@ def start_gateway(build, specs):
     yield start
     failures = []
     for gateway in reversed(started):
+        gateway.print_logs()
         try:
             gateway.__exit__(None)
         except AssertionError as error:

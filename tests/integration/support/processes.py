@@ -158,6 +158,12 @@ class Gateway:
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def print_logs(self):
+        """For pytest to show when the test fails."""
+        for path in [self.log_path, *self.runtime.glob("kernels/*/*.log")]:
+            if path.exists():
+                print(f"--- {path}\n{path.read_text(errors='replace')[-8000:]}")
+
     def check(self):
         """No sanitizer report anywhere, and the process is there unless it was stopped."""
         texts = [path.read_text(errors="replace") for path in self.home.glob("sanitizer.*")]
