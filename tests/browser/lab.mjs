@@ -1,14 +1,13 @@
 // One scenario of a person at JupyterLab, in a real browser: node lab.mjs SCENARIO LAB_URL SCREENSHOT_DIRECTORY
 // Exits 0 when everything was seen; a failure says what was not, and leaves a screenshot too. What no browser can do (killing a gateway)
 // it asks of test_lab.py: a line "@ACT" on stdout, answered by a line of JSON on stdin.
-import { createRequire } from "node:module";
 import { mkdtempSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { chromium, options } from "./chromium.mjs";
 import { scenarios } from "./scenarios.mjs";
 
-const { chromium } = createRequire(join(process.env.NODE_MODULES, "x"))("playwright-core");
 const [, , name, url, shots] = process.argv;
 const SEEN_WITHIN_MS = 30_000;
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -137,11 +136,8 @@ class Lab {
 
 const profile = mkdtempSync(join(tmpdir(), "elara-browser-"));
 const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: "/usr/bin/chromium",
-  headless: true,
+  ...options,
   viewport: { width: 1280, height: 900 },
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
 });
 browser.setDefaultTimeout(SEEN_WITHIN_MS);
 const lab = new Lab(await browser.newPage());
