@@ -20,8 +20,8 @@ extern const struct http_route
     api_kernelspecs_routes[]; /* /api/kernelspecs..., /kernelspecs/{name}/{path} */
 extern const struct http_route api_journal_routes[];  /* /api/kernels/{id}/journal */
 extern const struct http_route api_sessions_routes[]; /* /api/sessions... */
-extern const struct http_route api_culling_routes[];  /* /api/kernels/{id}/why..., /api/elara/cull */
-extern const struct http_route api_elara_routes[];    /* /api/elara/..., /api/kernels/{id}/logs */
+extern const struct http_route api_culling_routes[]; /* /api/kernels/{id}/why..., /api/elara/cull */
+extern const struct http_route api_elara_routes[];   /* /api/elara/..., /api/kernels/{id}/logs */
 
 void api_add_routes(struct gateway *gateway); /* all of the above */
 json_t *api_swagger(const char *base_url); /* OpenAPI 2 document of those routes; a new reference */
@@ -34,6 +34,13 @@ bool api_reply_adopting(struct gateway *gateway, struct http_request *request);
  * same for a foreign kernel as for one that never was) or 503 while adopting. */
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id);
+
+/* The kernels that the client may see, oldest first, from number `first` (0) on, at most `max` of
+ * them, as GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what they
+ * use, and waited for a few seconds. `total`: of all of them. */
+typedef void api_gathered(void *context, json_t *list /* given away */, size_t total);
+void api_gather_kernels(struct gateway *gateway, const struct auth_identity *identity, size_t first,
+                        size_t max, api_gathered *done, void *context);
 
 /* refusal_style for this client: limits and refusals become a dead kernel that says why. */
 bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_request *request);

@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEEP_TIMEOUT_MS = 15000, ID_SIZE = 129 };
+enum { ID_SIZE = 129 };
 
 /* A request that waits for a launcher. */
 struct pending {
     struct gateway *gateway;
     struct http_request *request;
     char kernel_id[ID_SIZE];
+    int64_t keep_ms;
 };
 
 static struct pending *pending_create(struct gateway *gateway, struct http_request *request,
@@ -66,18 +67,14 @@ static void get_why(struct http_request *request, void *context) {
 
 /* Keep. */
 
-static void on_kept(void *context, const json_t *result, const struct error *err) {
+static void on_kept(void *context, const struct error *err) {
     struct pending *pending = context;
     pending->gateway->answers_owed--;
-    json_int_t keep_ms = json_integer_value(json_object_get(result, "keep_ms"));
-    struct kernel *kernel = kernels_find(pending->gateway->kernels, pending->kernel_id);
-    if (err != NULL) {
+    if (err != NULL)
         http_reply_failure(pending->request, err);
-    } else {
-        if (kernel != NULL)
-            kernel_activity_keep(kernel_activity(kernel), keep_ms);
-        http_reply_json(pending->request, 200, json_pack("{s:I}", "keep_ms", keep_ms));
-    }
+    else
+        http_reply_json(pending->request, 200,
+                        json_pack("{s:I}", "keep_ms", (json_int_t)pending->keep_ms));
     free(pending);
 }
 
@@ -109,19 +106,13 @@ static void post_keep(struct http_request *request, void *context) {
     int64_t for_ms = 0;
     if (kernel == NULL)
         return;
-    struct link *link = kernel_link(kernel);
-    if (read_keep(request, &gateway->settings->cull, &for_ms, &err) == 0 &&
-        (link == NULL || kernel_status(kernel)->phase == KERNEL_DEAD))
-        error_set(&err, ERROR_UNAVAILABLE, "The kernel %s; there is nothing to keep",
-                  link == NULL ? "has no launcher at the moment" : "is dead");
-    if (err.code != ERROR_NONE) {
+    if (read_keep(request, &gateway->settings->cull, &for_ms, &err) < 0) {
         http_reply_failure(request, &err);
         return;
     }
-    link_command(link, "keep",
-                 json_pack("{s:I, s:s}", "for_ms", (json_int_t)for_ms, "by",
-                           http_request_identity(request)->name),
-                 KEEP_TIMEOUT_MS, on_kept, pending_create(gateway, request, kernel));
+    struct pending *pending = pending_create(gateway, request, kernel);
+    pending->keep_ms = for_ms;
+    kernel_keep(kernel, for_ms, http_request_identity(request)->name, on_kept, pending);
 }
 
 /* Cull. */

@@ -14,6 +14,7 @@ enum {
     LOGS_TIMEOUT_MS = 30000,
     LOGS_MAX = 1 << 20,   /* bytes, as the launcher's */
     FRESH_FOR_MS = 10000, /* memory and CPU time that are no older are not asked for again */
+    PATIENCE_MS = 3000,   /* with launchers that do not answer */
     ASKED_MAX = 500,      /* launchers at once for one list; the others are shown as known */
 };
 
@@ -21,8 +22,12 @@ enum {
 
 struct gathering {
     struct gateway *gateway;
-    struct http_request *request;
-    size_t left;
+    const struct auth_identity *identity;
+    size_t first, max;
+    size_t left; /* launchers that were asked, and we ourselves */
+    struct loop_deadline patience;
+    api_gathered *done; /* NULL: it has been told, and the rest only needs to be waited for */
+    void *context;
 };
 
 static json_t *known(int64_t value) {
@@ -64,23 +69,6 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     return model;
 }
 
-static void on_gathered(void *context, struct kernel *asked, const struct error *err) {
-    (void)asked, (void)err; /* whoever does not answer is shown as known */
-    struct gathering *gathering = context;
-    struct gateway *gateway = gathering->gateway;
-    if (--gathering->left > 0)
-        return;
-    gateway->answers_owed--;
-    const struct auth_identity *identity = http_request_identity(gathering->request);
-    json_t *list = json_array();
-    struct kernel *kernel = NULL;
-    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL)
-        if (auth_may_use(identity, kernel_owner(kernel)))
-            json_array_append_new(list, details(gateway, kernel, identity));
-    http_reply_json(gathering->request, 200, list);
-    free(gathering);
-}
-
 static bool is_stale(struct kernel *kernel) {
     const struct kernel_activity *activity = kernel_activity(kernel);
     return kernel_may_ask_activity(kernel) &&
@@ -88,23 +76,75 @@ static bool is_stale(struct kernel *kernel) {
             clock_monotonic_ms() - activity->answered_ms > FRESH_FOR_MS);
 }
 
-static void list_kernels(struct http_request *request, void *context) {
-    struct gateway *gateway = context;
-    if (api_reply_adopting(gateway, request))
-        return;
-    struct gathering *gathering = memory_alloc(sizeof *gathering);
-    *gathering = (struct gathering){.gateway = gateway, .request = request, .left = 1};
-    gateway->answers_owed++;
+/* Whoever has not answered is shown as known. */
+static void tell(void *context) {
+    struct gathering *gathering = context;
+    struct gateway *gateway = gathering->gateway;
+    loop_deadline_clear(gateway->loop, &gathering->patience);
+    gateway->answers_owed--;
+    json_t *list = json_array();
+    size_t total = 0;
     struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
+        if (!auth_may_use(gathering->identity, kernel_owner(kernel)))
+            continue;
+        size_t number = total++;
+        if (number >= gathering->first && number - gathering->first < gathering->max)
+            json_array_append_new(list, details(gateway, kernel, gathering->identity));
+    }
+    api_gathered *done = gathering->done;
+    gathering->done = NULL;
+    done(gathering->context, list, total);
+}
+
+static void on_gathered(void *context, struct kernel *asked, const struct error *err) {
+    struct gathering *gathering = context;
+    (void)asked, (void)err;
+    if (--gathering->left > 0)
+        return;
+    if (gathering->done != NULL)
+        tell(gathering);
+    free(gathering);
+}
+
+void api_gather_kernels(struct gateway *gateway, const struct auth_identity *identity, size_t first,
+                        size_t max, api_gathered *done, void *context) {
+    struct gathering *gathering = memory_alloc(sizeof *gathering);
+    *gathering = (struct gathering){.gateway = gateway,
+                                    .identity = identity,
+                                    .first = first,
+                                    .max = max,
+                                    .left = 1,
+                                    .patience = {.run = tell, .context = gathering},
+                                    .done = done,
+                                    .context = context};
+    gateway->answers_owed++;
+    loop_deadline_set(gateway->loop, &gathering->patience, PATIENCE_MS);
+    struct kernel *kernel = NULL;
+    size_t number = 0;
     while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL &&
            gathering->left <= ASKED_MAX) {
-        if (!auth_may_use(http_request_identity(request), kernel_owner(kernel)) ||
-            !is_stale(kernel))
+        if (!auth_may_use(identity, kernel_owner(kernel)))
+            continue;
+        bool is_shown = number >= first && number - first < max;
+        number++;
+        if (!is_shown || !is_stale(kernel))
             continue;
         gathering->left++;
         kernel_ask_activity(kernel, on_gathered, gathering);
     }
     on_gathered(gathering, NULL, NULL);
+}
+
+static void reply_list(void *context, json_t *list, size_t total) {
+    (void)total;
+    http_reply_json(context, 200, list);
+}
+
+static void list_kernels(struct http_request *request, void *context) {
+    if (!api_reply_adopting(context, request))
+        api_gather_kernels(context, http_request_identity(request), 0, SIZE_MAX, reply_list,
+                           request);
 }
 
 /* The status. */

@@ -10,7 +10,7 @@
 
 #define LOG_AREA "gateway/kernel_activity"
 
-enum { ASK_TIMEOUT_MS = 15000 };
+enum { ASK_TIMEOUT_MS = 15000, KEEP_TIMEOUT_MS = 15000 };
 
 struct asker {
     struct list_node node;
@@ -108,6 +108,31 @@ bool kernel_activity_now(const struct kernel_activity *activity, unsigned connec
 void kernel_activity_keep(struct kernel_activity *activity, int64_t keep_ms) {
     if (activity->heard_ms > 0)
         activity->then.keep_ms = keep_ms + (clock_monotonic_ms() - activity->heard_ms);
+}
+
+/* Keeping. */
+
+static void on_kept(struct kernel *kernel, kernel_done *done, void *context, const json_t *result,
+                    const struct error *err) {
+    if (kernel != NULL && err == NULL)
+        kernel_activity_keep(&kernel->activity,
+                             json_integer_value(json_object_get(result, "keep_ms")));
+    done(context, err);
+}
+
+void kernel_keep(struct kernel *kernel, int64_t for_ms, const char *by, kernel_done *done,
+                 void *context) {
+    struct error err;
+    bool is_dead = kernel->status.phase == KERNEL_DEAD;
+    if (kernel->link != NULL && !is_dead) {
+        kernel_order(kernel, "keep",
+                     json_pack("{s:I, s:s}", "for_ms", (json_int_t)for_ms, "by", by),
+                     KEEP_TIMEOUT_MS, on_kept, done, context);
+        return;
+    }
+    error_set(&err, ERROR_UNAVAILABLE, "The kernel %s; there is nothing to keep",
+              is_dead ? "is dead" : "has no launcher at the moment");
+    kernel_answer(kernel->kernels, done, context, &err);
 }
 
 /* Asking. */

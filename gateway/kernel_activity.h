@@ -30,7 +30,7 @@ void kernel_activity_init(struct kernel_activity *activity);
  * member. is_answer: it is a RESULT, with what only those have. */
 int kernel_activity_take(struct kernel_activity *activity, const json_t *json, bool is_answer,
                          int64_t now_ms, struct error *err);
-/* Somebody has just asked to keep it for so long. */
+/* It is kept for so long, from now on. */
 void kernel_activity_keep(struct kernel_activity *activity, int64_t keep_ms);
 /* What it is by now, should nothing have happened. connections: our own clients. False: nothing was
  * told yet. */

@@ -45,7 +45,9 @@ struct kernels_settings {
     char *const *client_envs; /* names a client may set besides KERNEL_*; "*" = all */
     /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
     char *const *inherited_envs;
-    int64_t max_kernels, max_kernels_per_user; /* -1 = unlimited */
+    int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1 = unlimited */
+    /* runtime directory: why kernels ended is kept there; NULL: nowhere */
+    const char *state_directory;
     int64_t max_failed;          /* dead kernels kept, shared fairly; beyond it a refusal is HTTP */
     int64_t failed_retention_ms; /* how long a dead kernel stays */
     int64_t tombstone_retention_ms;
@@ -106,7 +108,8 @@ struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
-const char *kernel_user(const struct kernel *kernel); /* whose limit it counts in; "" for nobody's */
+const char *
+kernel_user(const struct kernel *kernel); /* whose limit it counts in; "" for nobody's */
 const char *kernel_spec_name(const struct kernel *kernel);
 const char *kernel_display_name(const struct kernel *kernel);
 unsigned kernel_connections(const struct kernel *kernel); /* of our own clients */
@@ -128,9 +131,19 @@ typedef void kernel_done(void *context, const struct error *err);
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);
 /* a dead one is started again, from its request */
 void kernel_restart(struct kernel *kernel, kernel_done *done, void *context);
+/* No rule ends it for so long (0: no longer), because `by` wishes so. */
+void kernel_keep(struct kernel *kernel, int64_t for_ms, const char *by, kernel_done *done,
+                 void *context);
 /* Ends it and forgets it; reason (or NULL) goes to the tombstone and the notebook. Calls that come
  * while it ends share the outcome. */
 void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *done, void *context);
+
+/* It is about to be ended: what its owner's next kernel of that kernelspec and working directory
+ * says in front of its first output. */
+void kernel_leave_notice(struct kernel *kernel, const char *text);
+/* Into the cell that runs or ran last; nothing when its launcher is not there. id: a text of at most
+ * 128 bytes, unique to the act: several gateways may want to say the same. */
+void kernel_say(struct kernel *kernel, const char *text, const char *id);
 
 /* Told of each change of the kernel's status, and of links that come and go. KERNEL_GONE is the
  * last. */

@@ -1,32 +1,13 @@
 #include "gateway/page.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"
 
 #include <stdlib.h>
 
 enum { FROM_MAX = 1000000 };
-
-/* From kernel number `first` on; counts them all. */
-static json_t *list_kernels(const struct gateway *gateway, const struct auth_identity *identity,
-                            size_t first, size_t *total) {
-    json_t *list = json_array();
-    *total = 0;
-    for (struct kernel *at = NULL; (at = kernels_next(gateway->kernels, at)) != NULL;) {
-        if (!auth_may_use(identity, kernel_owner(at)))
-            continue;
-        size_t number = (*total)++;
-        if (number < first || number - first >= PAGE_ROWS)
-            continue;
-        json_t *model = kernel_model(at, identity);
-        const char *display_name = kernel_display_name(at);
-        if (display_name != NULL)
-            json_object_set_new(model, "display_name", json_string(display_name));
-        json_array_append_new(list, model);
-    }
-    return list;
-}
 
 static int take_first(const struct http_request *request, size_t *ret, struct error *err) {
     const char *from = http_request_query(request, "from");
@@ -37,35 +18,61 @@ static int take_first(const struct http_request *request, size_t *ret, struct er
     return 0;
 }
 
-static void show(struct http_request *request, void *context) {
-    struct gateway *gateway = context;
+struct showing {
+    struct gateway *gateway;
+    struct http_request *request;
+    size_t first;
+};
+
+/* list NULL: nobody may list. */
+static void reply(void *context, json_t *list, size_t total) {
+    struct showing *showing = context;
+    struct gateway *gateway = showing->gateway;
+    struct http_request *request = showing->request;
     const struct settings *settings = gateway->settings;
     const struct auth_identity *identity = http_request_identity(request);
+    bool is_admin = identity->role == AUTH_ADMIN;
     struct page_view view = {
         .user = auth_is_required(gateway->auth) ? identity->name : NULL,
-        .is_admin = identity->role == AUTH_ADMIN,
+        .is_admin = is_admin,
         .is_adopting = kernels_is_adopting(gateway->kernels),
         .now_us = clock_wall_us(),
         .started_us = gateway->started_us,
         .max_kernels = settings->max_kernels,
         .max_kernels_per_user = settings->max_kernels_per_user,
+        .max_kernels_per_spec = settings->max_kernels_per_spec,
+        .keep_ms = page_keep_ms(gateway, identity),
+        .problem = is_admin ? settings_problem(settings, NULL) : NULL,
+        .pending = is_admin ? settings_pending(settings) : NULL,
         .done = http_request_query(request, "done"),
         .done_to = http_request_query(request, "kernel"),
+        .kernels = list,
+        .first = showing->first,
+        .total = total,
     };
-    struct error err = {0};
-    if (take_first(request, &view.first, &err) < 0) {
-        http_reply_failure(request, &err);
-        return;
-    }
-    json_t *kernels = NULL;
-    if (settings->list_kernels)
-        kernels = list_kernels(gateway, identity, view.first, &view.total);
-    view.kernels = kernels;
     struct buffer out = {0};
     page_render(&view, &out);
     http_reply_bytes(request, 200, "text/html; charset=utf-8", out.data, out.length);
     buffer_free(&out);
-    json_decref(kernels);
+    json_decref(list);
+    free(showing);
+}
+
+static void show(struct http_request *request, void *context) {
+    struct gateway *gateway = context;
+    struct error err = {0};
+    size_t first;
+    if (take_first(request, &first, &err) < 0) {
+        http_reply_failure(request, &err);
+        return;
+    }
+    struct showing *showing = memory_alloc(sizeof *showing);
+    *showing = (struct showing){.gateway = gateway, .request = request, .first = first};
+    if (gateway->settings->list_kernels)
+        api_gather_kernels(gateway, http_request_identity(request), first, PAGE_ROWS, reply,
+                           showing);
+    else
+        reply(showing, NULL, 0);
 }
 
 const struct http_route page_routes[] = {

@@ -22,15 +22,18 @@ struct page_view {
     bool is_admin;
     bool is_adopting; /* kernels of an earlier gateway are still missing */
     int64_t now_us, started_us;
-    int64_t max_kernels, max_kernels_per_user; /* -1: none */
-    const char *problem;                       /* of the settings; NULL: none */
+    int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1: none */
+    int64_t keep_ms; /* what the client may ask for by a button */
+    /* For admins, since they name files: why changed settings are not in effect, and which ones wait
+     * for a restart; NULL: nothing. */
+    const char *problem, *pending;
     /* What has just been done, as the address says, and to which kernel; NULL: nothing. Only words
      * that are known are shown: the address may be anybody's. */
     const char *done, *done_to;
     /* At most PAGE_ROWS of the kernels that the client may see, the first of them being number
      * `first` (from 0) of `total`; NULL: listing is switched off. Each is {"id", "name",
      * "execution_state", "last_activity"} and, as far as it is known, {"display_name", "owner",
-     * "reason", "age_ms", "idle_ms", "why", "cull_in_ms", "keep_ms", "rss_bytes", "cpu_ms"}. */
+     * "reason", "age_ms", "idle_ms", "rule", "text", "cull_in_ms", "keep_ms", "rss_bytes", "cpu_ms"}. */
     const json_t *kernels;
     size_t first, total;
 };
@@ -38,6 +41,9 @@ struct page_view {
 /* A whole document; at most 16 MiB, since names are cut at PAGE_NAME_MAX and reasons where they are
  * made. */
 void page_render(const struct page_view *view, struct buffer *out);
+
+/* For how long "Keep" keeps: 4 h, or what users may ask for at most. */
+int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *identity);
 
 /* What the page's buttons do: POST ?do=...&kernel=... */
 void page_act(struct http_request *request, void *context);

@@ -2,35 +2,22 @@
  * does it no second time. */
 #include "base/memory.h"
 #include "gateway/api.h"
+#include "gateway/kernel_activity.h"
 #include "gateway/page.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { KEEP_MS = 4 * 60 * 60 * 1000 };
+
+struct acting;
+
 struct action {
     const char *name;
     const char *done; /* what the address of the page says afterwards */
     const char *text;
-    void (*begin)(struct kernel *kernel, kernel_done *done, void *context);
+    void (*begin)(struct kernel *kernel, struct acting *acting);
 };
-
-static void shut_down(struct kernel *kernel, kernel_done *done, void *context) {
-    kernel_shutdown(kernel, NULL, done, context);
-}
-
-static const struct action actions[] = {
-    {"interrupt", "interrupted", "was interrupted", kernel_interrupt},
-    {"restart", "restarted", "was restarted", kernel_restart},
-    {"delete", "deleted", "was ended and deleted", shut_down},
-};
-enum { ACTIONS = sizeof actions / sizeof actions[0] };
-
-const char *page_done_text(const char *done) {
-    for (size_t i = 0; i < ACTIONS; i++)
-        if (strcmp(actions[i].done, done) == 0)
-            return actions[i].text;
-    return NULL;
-}
 
 struct acting {
     struct gateway *gateway;
@@ -52,6 +39,44 @@ static void on_done(void *context, const struct error *err) {
         free(place);
     }
     free(acting);
+}
+
+static void interrupt(struct kernel *kernel, struct acting *acting) {
+    kernel_interrupt(kernel, on_done, acting);
+}
+
+static void restart(struct kernel *kernel, struct acting *acting) {
+    kernel_restart(kernel, on_done, acting);
+}
+
+static void shut_down(struct kernel *kernel, struct acting *acting) {
+    kernel_shutdown(kernel, NULL, on_done, acting);
+}
+
+int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *identity) {
+    int64_t max_ms = gateway->settings->cull.own_max_ms;
+    bool is_bound = identity->role != AUTH_ADMIN && max_ms > 0 && max_ms < KEEP_MS;
+    return is_bound ? max_ms : KEEP_MS;
+}
+
+static void keep(struct kernel *kernel, struct acting *acting) {
+    const struct auth_identity *identity = http_request_identity(acting->request);
+    kernel_keep(kernel, page_keep_ms(acting->gateway, identity), identity->name, on_done, acting);
+}
+
+static const struct action actions[] = {
+    {"interrupt", "interrupted", "was interrupted", interrupt},
+    {"restart", "restarted", "was restarted", restart},
+    {"delete", "deleted", "was ended and deleted", shut_down},
+    {"keep", "kept", "will be kept", keep},
+};
+enum { ACTIONS = sizeof actions / sizeof actions[0] };
+
+const char *page_done_text(const char *done) {
+    for (size_t i = 0; i < ACTIONS; i++)
+        if (strcmp(actions[i].done, done) == 0)
+            return actions[i].text;
+    return NULL;
 }
 
 static const struct action *find_action(const char *name) {
@@ -78,5 +103,5 @@ void page_act(struct http_request *request, void *context) {
     *acting = (struct acting){.gateway = gateway, .request = request, .action = action};
     snprintf(acting->kernel_id, sizeof acting->kernel_id, "%s", kernel_id(kernel));
     gateway->answers_owed++;
-    action->begin(kernel, on_done, acting);
+    action->begin(kernel, acting);
 }

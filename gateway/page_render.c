@@ -35,8 +35,7 @@ static void add_name(struct buffer *out, const char *name) {
 static void add_duration(struct buffer *out, int64_t ms) {
     cleanup_buffer struct buffer text = {0};
     text_append_duration(&text, ms < 60000 ? ms : ms / 60000 * 60000);
-    html_add(out, "<span class=\"number\">{}</span>",
-             ms < 1000 ? "less than 1 s" : buffer_text(&text));
+    html_add(out, "<span class=\"number\">{}</span>", ms < 1000 ? "< 1 s" : buffer_text(&text));
 }
 
 static void add_bytes(struct buffer *out, int64_t bytes) {
@@ -125,9 +124,7 @@ static void add_state(struct buffer *out, const json_t *kernel) {
     end_cell(out);
 }
 
-static void add_duration_cell(struct buffer *out, enum column column, const json_t *kernel,
-                              const char *field) {
-    int64_t ms = number_of(kernel, field);
+static void add_duration_cell(struct buffer *out, enum column column, int64_t ms) {
     begin_cell(out, column);
     if (ms >= 0)
         add_duration(out, ms);
@@ -136,16 +133,32 @@ static void add_duration_cell(struct buffer *out, enum column column, const json
     end_cell(out);
 }
 
-static void add_cull(struct buffer *out, const json_t *kernel) {
+/* The whole sentence is what `elara why` says. */
+static const char *words_for(const char *rule) {
+    static const struct {
+        const char *rule, *words;
+    } table[] = {{"idle", "idle, nobody connected"},
+                 {"idle-connected", "idle, though somebody is connected"},
+                 {"stalled", "its cell gives no output and uses no CPU"},
+                 {"detached", "nobody connected, nothing runs"},
+                 {"age", "its age"}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcmp(table[i].rule, rule) == 0)
+            return table[i].words;
+    return rule;
+}
+
+static void add_cull(struct buffer *out, const json_t *kernel, bool is_dead) {
     int64_t in_ms = number_of(kernel, "cull_in_ms"), keep_ms = number_of(kernel, "keep_ms");
     begin_cell(out, COLUMN_CULL);
-    if (in_ms < 0) {
-        html_add(out, "–");
-    } else {
+    if (in_ms >= 0) {
         html_add(out, "in ");
         add_duration(out, in_ms);
-        if (*text_of(kernel, "why") != '\0')
-            html_add(out, "<br><span class=\"faint\">{}</span>", text_of(kernel, "why"));
+        html_add(out, "<br><span class=\"faint\">{}</span>", words_for(text_of(kernel, "rule")));
+    } else if (is_dead || *text_of(kernel, "text") == '\0') {
+        html_add(out, "–");
+    } else {
+        html_add(out, "<span class=\"faint\">{}</span>", text_of(kernel, "text"));
     }
     if (keep_ms > 0) {
         html_add(out, "<br><span class=\"faint\">kept for ");
@@ -155,10 +168,11 @@ static void add_cull(struct buffer *out, const json_t *kernel) {
     end_cell(out);
 }
 
-static void add_memory(struct buffer *out, const json_t *kernel) {
+static void add_memory(struct buffer *out, const json_t *kernel, bool is_dead) {
+    int64_t bytes = number_of(kernel, "rss_bytes");
     begin_cell(out, COLUMN_MEMORY);
-    if (number_of(kernel, "rss_bytes") >= 0)
-        add_bytes(out, number_of(kernel, "rss_bytes"));
+    if (bytes >= 0 && !is_dead)
+        add_bytes(out, bytes);
     else
         html_add(out, "–");
     end_cell(out);
@@ -175,12 +189,17 @@ static void add_button(struct buffer *out, const json_t *kernel, const char *act
 }
 
 /* What takes the kernel's variables away is one step further than the rest. */
-static void add_actions(struct buffer *out, const json_t *kernel) {
-    bool is_dead = strcmp(text_of(kernel, "execution_state"), "dead") == 0;
+static void add_actions(struct buffer *out, const struct page_view *view, const json_t *kernel,
+                        bool is_dead) {
+    cleanup_buffer struct buffer keep = {0};
+    buffer_append_text(&keep, "Keep for ");
+    text_append_duration(&keep, view->keep_ms);
     begin_cell(out, COLUMN_ACTIONS);
     html_add(out, "<form method=\"post\">\n");
-    if (!is_dead)
+    if (!is_dead) {
         add_button(out, kernel, "interrupt", "Interrupt", "");
+        add_button(out, kernel, "keep", buffer_text(&keep), "");
+    }
     html_add(out,
              "<details><summary>{}<span class=\"heard\"> kernel {}</span></summary>\n"
              "<p class=\"faint\">{}</p>\n",
@@ -192,21 +211,23 @@ static void add_actions(struct buffer *out, const json_t *kernel) {
     end_cell(out);
 }
 
-static void add_row(struct buffer *out, const json_t *kernel, bool is_admin) {
+static void add_row(struct buffer *out, const struct page_view *view, const json_t *kernel) {
+    const char *state = text_of(kernel, "execution_state");
+    bool is_dead = strcmp(state, "dead") == 0, is_idle = strcmp(state, "idle") == 0;
     html_add(out, "<tr role=\"row\">\n");
     add_kernel(out, kernel);
-    if (is_admin) {
+    if (view->is_admin) {
         begin_cell(out, COLUMN_OWNER);
         add_name(out, text_of(kernel, "owner"));
         end_cell(out);
     }
     add_state(out, kernel);
-    add_duration_cell(out, COLUMN_AGE, kernel, "age_ms");
-    add_duration_cell(out, COLUMN_IDLE, kernel, "idle_ms");
-    add_cull(out, kernel);
-    add_memory(out, kernel);
-    add_duration_cell(out, COLUMN_CPU, kernel, "cpu_ms");
-    add_actions(out, kernel);
+    add_duration_cell(out, COLUMN_AGE, number_of(kernel, "age_ms"));
+    add_duration_cell(out, COLUMN_IDLE, is_idle ? number_of(kernel, "idle_ms") : -1);
+    add_cull(out, kernel, is_dead);
+    add_memory(out, kernel, is_dead);
+    add_duration_cell(out, COLUMN_CPU, number_of(kernel, "cpu_ms"));
+    add_actions(out, view, kernel, is_dead);
     html_add(out, "</tr>\n");
 }
 
@@ -222,7 +243,7 @@ static void add_table(struct buffer *out, const struct page_view *view) {
     size_t index;
     const json_t *kernel;
     json_array_foreach(view->kernels, index, kernel) {
-        add_row(out, kernel, view->is_admin);
+        add_row(out, view, kernel);
     }
     html_add(out, "</tbody>\n</table>\n");
 }
@@ -237,8 +258,11 @@ static void add_notices(struct buffer *out, const struct page_view *view) {
                  view->done_to, text);
     if (view->problem != NULL)
         html_add(out,
-                 "<p class=\"notice problem\"><b>The settings file is not in force:</b> {}</p>\n",
+                 "<p class=\"notice problem\"><b>What was changed is not in effect:</b> {}</p>\n",
                  view->problem);
+    if (view->pending != NULL)
+        html_add(out, "<p class=\"notice\">Changed settings that wait for a restart: {}</p>\n",
+                 view->pending);
     if (view->is_adopting)
         html_add(out, "<p class=\"notice\">The gateway has just started and is taking over the "
                       "running kernels: some may still be missing here.</p>\n");
@@ -264,6 +288,7 @@ static void add_facts(struct buffer *out, const struct page_view *view) {
     html_add(out, "</dd></div>\n");
     add_limit(out, view->max_kernels, "Limit of kernels");
     add_limit(out, view->max_kernels_per_user, "Limit for each user");
+    add_limit(out, view->max_kernels_per_spec, "Limit for each kernelspec");
     html_add(out, "<div><dt>Signed in as</dt><dd>");
     if (view->user != NULL) {
         add_name(out, view->user);

@@ -34,7 +34,8 @@ def gateway(request, tmp_path_factory):
     specs.stub("hostile", display_name=HOSTILE)
     specs.add("ir", ["no-such-program", "-f", "{connection_file}"], display_name="R 4.5")
     tokens = token_file(folder / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"), ("ops", "admin", TOKEN))
-    with Gateway(build, specs, "--max-kernels", "100", "--max-kernels-per-user", "10", "--auth-token-file", str(tokens),
+    with Gateway(build, specs, "--max-kernels", "100", "--max-kernels-per-user", "10", "--cull-idle-timeout", "2h",
+                 "--auth-token-file", str(tokens),
                  environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}) as gateway:
         yield gateway
 

@@ -2,7 +2,9 @@
 real browser)."""
 import base64
 import hashlib
+import os
 import re
+import signal
 import uuid
 from html.parser import HTMLParser
 
@@ -24,7 +26,7 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.tags, self.buttons, self.text, self.button = [], {}, "", None
+        self.tags, self.buttons, self.text, self.button, self.cells = [], {}, "", None, []
         self.feed(html)
         self.close()
 
@@ -32,6 +34,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attributes)))
         if tag == "button":
             self.button = dict(attributes)["formaction"]
+        if tag == "td":
+            self.cells.append([dict(attributes)["data-label"], ""])
 
     def handle_endtag(self, tag):
         if tag == "button":
@@ -39,6 +43,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if self.cells:
+            self.cells[-1][1] += data.rstrip("\n")
         if self.button is not None:
             self.buttons.setdefault(data, []).append(self.button)
 
@@ -76,6 +82,80 @@ def test_dead_kernel_has_its_reason_and_no_interrupt(start_gateway, specs):
     page = read(gateway)
     assert "dead: " in page.text and "no-such-program" in page.text
     assert "Interrupt" not in page.buttons and "Restart" in page.buttons
+
+
+def cells(page):
+    """What stands in the cells of a page with one kernel, by their headings."""
+    return {label: text for label, text in page.cells}
+
+
+def test_what_a_kernel_uses_and_when_it_goes(start_gateway):
+    gateway = start_gateway("--cull-idle-timeout", "2h")
+    with gateway.kernel("python3") as kernel_id:
+        gateway.wait_for_state(kernel_id, "idle", timeout=60)
+        row = cells(read(gateway))
+        assert re.fullmatch(r"< 1 s|\d+ s|\d+ min", row["Age"]) and re.fullmatch(r"< 1 s|\d+ s|\d+ min", row["Idle"])
+        assert re.match(r"in (1 h 5\d min|2 h)", row["Next cull"]) and row["Next cull"].endswith("idle, nobody connected")
+        assert re.fullmatch(r"[1-9]\d+ MiB", row["Memory"]) and re.fullmatch(r"\d+ (ms|s)|< 1 s", row["CPU time"])
+
+
+def test_kept_kernel_says_for_how_long(start_gateway):
+    gateway = start_gateway("--cull-idle-timeout", "1h")
+    with gateway.kernel() as kernel_id:
+        gateway.wait_for_state(kernel_id, "idle")
+        page = read(gateway)
+        assert act(gateway, "keep", kernel_id).headers["Location"] == f"?done=kept&kernel={kernel_id}#done"
+        row = cells(read(gateway))
+        assert "Keep for 4 h" in page.buttons and re.search("kept for (3 h 59 min|4 h)", row["Next cull"]), row
+        assert re.match("in (3 h 59 min|4 h)", row["Next cull"]), row
+
+
+def test_busy_kernel_says_that_it_is_kept(gateway, kernel, client):
+    client.send_execute("sleep 600000")
+    gateway.wait_for_state(kernel, "busy")
+    row = cells(read(gateway))
+    assert row["Next cull"] == "It is kept: it is busy." and row["Idle"] == "–"
+    assert act(gateway, "interrupt", kernel).status_code == 303
+
+
+def test_users_keep_for_as_long_as_they_may(start_gateway, tmp_path):
+    tokens = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("ops", "admin", "ops-token"))
+    gateway = start_gateway("--auth-token-file", str(tokens), "--cull-max-own-timeout", "90m")
+    gateway.token = "anna-token"
+    with gateway.kernel() as kernel_id:
+        gateway.wait_for_state(kernel_id, "idle")
+        assert "Keep for 1 h 30 min" in read(gateway).buttons and "Keep for 4 h" in read(gateway, **as_user("ops")).buttons
+        assert act(gateway, "keep", kernel_id).status_code == 303
+        assert re.search("kept for 1 h (29 min|30 min)", cells(read(gateway))["Next cull"])
+
+
+def test_launcher_that_does_not_answer_holds_the_page_up_for_seconds_only(start_gateway):
+    gateway = start_gateway()
+    with gateway.kernel() as kernel_id:
+        gateway.wait_for_state(kernel_id, "idle")
+        [launcher] = gateway.launcher_pids(kernel_id)
+        os.kill(launcher, signal.SIGSTOP)
+        try:
+            answer = gateway.get("/elara", timeout=12)  # the launcher is given 15 s otherwise
+            assert kernel_id in answer.text and cells(Page(answer.text))["Memory"] == "–"
+        finally:
+            os.kill(launcher, signal.SIGCONT)
+        wait_until(lambda: cells(read(gateway))["Memory"] != "–", 30, "the launcher's answer")
+
+
+def test_settings_that_are_not_in_effect_are_told_to_admins(start_gateway, tmp_path):
+    tokens = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("ops", "admin", "ops-token"))
+    settings = tmp_path / "elara.yaml"
+    settings.write_text("cull_idle_timeout: 1h\n")
+    gateway = start_gateway("--auth-token-file", str(tokens), "--config", str(settings))
+    gateway.token = "ops-token"
+    assert "not in effect" not in read(gateway).text
+    settings.write_text("cull_idle_timeout: <b>1 hour</b>\n")
+    wait_until(lambda: "not in effect" in read(gateway).text, what="the problem")
+    assert "elara.yaml:1" in read(gateway).text and "elara.yaml" not in read(gateway, **as_user("anna")).text
+    settings.write_text("cull_idle_timeout: 1h\nport_retries: 3\n")
+    wait_until(lambda: "wait for a restart: port" in read(gateway).text, what="what waits")
+    assert "not in effect" not in read(gateway).text and "restart: port" not in read(gateway, **as_user("anna")).text
 
 
 def test_no_script_no_outside_asset_and_one_style_that_the_policy_names(gateway, kernel):
@@ -221,7 +301,7 @@ def test_user_sees_and_changes_only_own_kernels(named):  # noqa: F811
         assert kernel_id in anna.text and "Your kernels" in anna.text and "Owner" not in anna.text
         assert kernel_id not in bert.text and "Kernels of yours0" in bert.text
         assert kernel_id in ops.text and "Owner" in ops.text and "anna" in ops.text and "ops (admin)" in ops.text
-        for action in ("interrupt", "restart", "delete"):
+        for action in ("interrupt", "restart", "delete", "keep"):
             foreign = act(named, action, kernel_id, **basic("bert-token"))
             never = act(named, action, (other := str(uuid.uuid4())), **basic("bert-token"))
             assert foreign.status_code == never.status_code == 404

@@ -61,7 +61,7 @@ static void test_page_of_hostile_kernels(void **state) {
     cleanup_json json_t *kernels = json_pack(
         "[{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}]", "id", evil, "name", evil, "display_name",
         "Other\"><script>", "owner", evil, "execution_state", evil, "reason",
-        "\"><script>\n</pre><script>", "why", evil, "cull_in_ms", (json_int_t)1000);
+        "\"><script>\n</pre><script>", "rule", evil, "cull_in_ms", (json_int_t)1000);
     struct page_view view = {.user = evil,
                              .is_admin = true,
                              .problem = evil,
