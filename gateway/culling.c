@@ -158,19 +158,25 @@ static const char *why_no_rule(const struct culling_view *view) {
     return "no rule for it is on";
 }
 
+static void append_end(const struct culling_view *view, const char *subject, struct buffer *out) {
+    const struct culler_decision *decision = &view->decision;
+    if (decision->in_ms > 0) {
+        buffer_printf(out, "%s will be ended in ", subject);
+        text_append_duration(out, decision->in_ms);
+        buffer_append_text(out, decision->rule == CULLER_RULE_AGE ? ", whatever it does: "
+                                                                  : " if nothing happens: ");
+    } else {
+        buffer_printf(out, "%s is to be ended: ", subject);
+    }
+}
+
 void culling_explain(const struct culling_view *view, struct buffer *out) {
     const struct culler_decision *decision = &view->decision;
     if (decision->rule == CULLER_NO_RULE) {
         buffer_printf(out, "It is kept: %s.", view->kept ? view->kept : why_no_rule(view));
         return;
     }
-    if (decision->in_ms > 0) {
-        buffer_append_text(out, "It will be ended in ");
-        text_append_duration(out, decision->in_ms);
-        buffer_append_text(out, " if nothing happens: ");
-    } else {
-        buffer_append_text(out, "It is to be ended: ");
-    }
+    append_end(view, "It", out);
     culler_explain(&view->inputs, &view->policy, decision->rule, out);
     buffer_append_text(out, ".");
     if (view->inputs.keep_ms > 0 && decision->rule != CULLER_RULE_AGE) {
@@ -188,6 +194,22 @@ static void on_culled(void *context, const struct error *err) {
         log_warning("a culled kernel did not end: %s", err->text);
 }
 
+/* Most have no reader any more: the owner's next kernel tells. */
+static void leave_notice(const struct culling *culling, struct kernel *kernel,
+                         const struct culling_view *view) {
+    cleanup_buffer struct buffer text = {0};
+    char now[CLOCK_TEXT_SIZE]; /* 2026-01-31T12:00:00.000000Z */
+    if (!culling_policies_settings(culling->policies)->notice)
+        return;
+    clock_format(clock_wall_us(), now);
+    buffer_printf(&text,
+                  "[elara] The kernel that was here before was ended on %.10s at %.5s UTC: ", now,
+                  now + 11);
+    culler_explain(&view->inputs, &view->policy, view->decision.rule, &text);
+    buffer_append_text(&text, ". Its variables are gone.");
+    kernel_leave_notice(kernel, buffer_text(&text));
+}
+
 static void cull(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
     enum culler_rule rule = view->decision.rule;
     cleanup_buffer struct buffer reason = {0};
@@ -199,7 +221,28 @@ static void cull(struct culling *culling, struct kernel *kernel, const struct cu
              buffer_text(&reason));
     if (culling->observer.culled != NULL)
         culling->observer.culled(culling->observer.context, kernel, rule, buffer_text(&reason));
+    leave_notice(culling, kernel, view);
     kernel_shutdown(kernel, buffer_text(&reason), on_culled, NULL);
+}
+
+static const char *advice(enum culler_rule rule) {
+    if (rule == CULLER_RULE_AGE)
+        return "Save what you need.";
+    if (rule == CULLER_RULE_STALLED)
+        return "Output or work of the cell keeps it.";
+    return "Run a cell to keep it.";
+}
+
+/* Of several gateways that warn, the launcher lets one speak. */
+static void say_warning(struct kernel *kernel, const struct culling_view *view, int64_t end_ms) {
+    cleanup_buffer struct buffer text = {0};
+    cleanup_free char *id = memory_printf("culling: %s at the age of %" PRId64,
+                                          culler_rule_name(view->decision.rule), end_ms);
+    buffer_append_text(&text, "\n[elara] ");
+    append_end(view, "This kernel", &text);
+    culler_explain(&view->inputs, &view->policy, view->decision.rule, &text);
+    buffer_printf(&text, ". %s\n", advice(view->decision.rule));
+    kernel_say(kernel, buffer_text(&text), id);
 }
 
 /* The age at which it ends stays the same until something happens to the kernel: one approach, one
@@ -214,6 +257,7 @@ static void warn(struct culling *culling, struct kernel *kernel, const struct cu
     cleanup_buffer struct buffer text = {0};
     culling_explain(view, &text);
     log_info("kernel %s: is to be culled soon: %s", kernel_id(kernel), buffer_text(&text));
+    say_warning(kernel, view, end_ms);
     if (culling->observer.warned != NULL)
         culling->observer.warned(culling->observer.context, kernel, view->decision.rule,
                                  view->decision.in_ms, buffer_text(&text));

@@ -96,6 +96,8 @@ static struct kernels_settings kernels_settings(const struct gateway *gateway) {
         .inherited_envs = settings->inherited_envs,
         .max_kernels = settings->max_kernels,
         .max_kernels_per_user = settings->max_kernels_per_user,
+        .max_kernels_per_spec = settings->max_kernels_per_spec,
+        .state_directory = settings->runtime_dir,
         .max_failed = settings->max_failed_kernels,
         .failed_retention_ms = settings->failed_retention_ms,
         .tombstone_retention_ms = settings->tombstone_retention_ms,

@@ -139,7 +139,7 @@ static void on_other_gone(void *context, const char *id) {
     kernel_drop_link(kernel);
     kernels->provisioner->ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
-    kernel_forget(kernel, "it was ended through another gateway");
+    kernel_forget(kernel, "it was ended through another gateway", true);
 }
 
 static void watch_others(struct kernels *kernels) {

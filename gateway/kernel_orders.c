@@ -119,6 +119,21 @@ void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context) {
                      context);
 }
 
+/* Say. */
+
+static void on_spoken(struct kernel *kernel, kernel_done *done, void *context, const json_t *result,
+                      const struct error *err) {
+    (void)done, (void)context, (void)result;
+    if (kernel != NULL && err != NULL)
+        log_warning("kernel %s: what it was to be told is lost: %s", kernel->id, err->text);
+}
+
+void kernel_say(struct kernel *kernel, const char *text, const char *id) {
+    if (kernel->link != NULL)
+        kernel_order(kernel, "say", json_pack("{s:s, s:s}", "text", text, "id", id),
+                     KERNEL_SAY_TIMEOUT_MS, on_spoken, NULL, NULL);
+}
+
 /* Restart. */
 
 static void finish_restart(struct kernel *kernel, const struct error *err) {
@@ -238,7 +253,7 @@ void kernel_finish_stop(struct kernel *kernel) {
     kernel_drop_provision(kernel);
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
     kernel_answer_all(kernel->kernels, &kernel->stop_waiters, NULL);
-    kernel_forget(kernel, kernel->stop_reason);
+    kernel_forget(kernel, kernel->stop_reason, false);
 }
 
 static void on_patience_ended(void *context) {

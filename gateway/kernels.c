@@ -17,13 +17,6 @@
 
 extern char **environ;
 
-struct tombstone {
-    struct list_node node;
-    char id[129];
-    char *reason, *owner;
-    int64_t buried_ms;
-};
-
 void kernel_replace(char **text, const char *value) {
     char *copy = value ? memory_strdup(value) : NULL;
     free(*text);
@@ -72,6 +65,7 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->message_session);
     free(kernel->last_words);
     free(kernel->stop_reason);
+    free(kernel->notice);
     free(kernel);
 }
 
@@ -86,53 +80,22 @@ static void on_reap(void *context) {
     }
 }
 
-/* Tombstones. */
-
-static void free_tombstone(struct kernels *kernels, struct tombstone *tombstone) {
-    list_remove(&tombstone->node);
-    map_remove(kernels->tombstones, tombstone->id);
-    kernels->tombstone_count--;
-    free(tombstone->reason);
-    free(tombstone->owner);
-    free(tombstone);
-}
-
-static void clear_tombstone(struct kernels *kernels, const char *id) {
-    struct tombstone *tombstone = map_get(kernels->tombstones, id);
-    if (tombstone != NULL)
-        free_tombstone(kernels, tombstone);
-}
-
-/* The ring is bounded in number and age; the oldest go first. */
-static void bury(struct kernels *kernels, const struct kernel *kernel, const char *reason) {
-    const char *id = kernel->id;
-    int64_t now = clock_monotonic_ms();
-    clear_tombstone(kernels, id);
-    list_each (&kernels->tombstone_ring, struct tombstone, node, old) {
-        if (kernels->tombstone_count >= KERNELS_TOMBSTONES_MAX ||
-            now - old->buried_ms > kernels->settings.tombstone_retention_ms)
-            free_tombstone(kernels, old);
-    }
-    struct tombstone *tombstone = memory_alloc(sizeof *tombstone);
-    snprintf(tombstone->id, sizeof tombstone->id, "%s", id);
-    tombstone->reason = memory_strndup(reason, text_utf8_floor(reason, strlen(reason), 1024));
-    tombstone->owner = memory_strdup(kernel_owner(kernel));
-    tombstone->buried_ms = now;
-    list_append(&kernels->tombstone_ring, &tombstone->node);
-    map_put(kernels->tombstones, id, tombstone);
-    kernels->tombstone_count++;
-}
+/* Its end. */
 
 const char *kernels_tombstone(const struct kernels *kernels, const char *id,
                               const struct auth_identity *identity) {
-    const struct tombstone *tombstone = map_get(kernels->tombstones, id);
-    if (tombstone == NULL || !auth_may_use(identity, tombstone->owner) ||
-        clock_monotonic_ms() - tombstone->buried_ms > kernels->settings.tombstone_retention_ms)
-        return NULL;
-    return tombstone->reason;
+    if (map_get(kernels->by_id, id) != NULL)
+        return NULL; /* the id was taken again */
+    return kernel_ends_reason(kernels->ends, id, identity,
+                              kernels->settings.tombstone_retention_ms);
 }
 
-void kernel_forget(struct kernel *kernel, const char *reason) {
+void kernel_leave_notice(struct kernel *kernel, const char *text) {
+    struct kernel_heir heir = kernel_heir_of(kernel);
+    kernel_ends_bequeath(kernel->kernels->ends, &heir, text);
+}
+
+void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     struct kernels *kernels = kernel->kernels;
     kernel_adoption_settled(kernel);
     kernel_orders_orphan(kernel, false);
@@ -141,7 +104,8 @@ void kernel_forget(struct kernel *kernel, const char *reason) {
     list_remove(&kernel->node);
     list_append(&kernels->ended, &kernel->node);
     loop_deadline_clear(kernels->loop, &kernel->deadline);
-    bury(kernels, kernel, reason ? reason : "it was shut down");
+    kernel_ends_bury(kernels->ends, kernel->id, kernel->owner,
+                     reason ? reason : "it was shut down", by_another);
     loop_post(kernels->loop, &kernels->reap);
 }
 
@@ -150,12 +114,13 @@ void kernel_forget(struct kernel *kernel, const char *reason) {
 int kernel_check_limits(const struct kernel *self, struct error *err) {
     const struct kernels *kernels = self->kernels;
     const struct kernels_settings *settings = &kernels->settings;
-    int64_t all = 0, own = 0;
+    int64_t all = 0, own = 0, same = 0;
     list_each (&kernels->all, struct kernel, node, kernel) {
         if (kernel == self || kernel->status.phase >= KERNEL_DEAD)
             continue;
         all++;
         own += kernel->user != NULL && self->user != NULL && strcmp(kernel->user, self->user) == 0;
+        same += strcmp(kernel->name, self->name) == 0;
     }
     if (settings->max_kernels >= 0 && all >= settings->max_kernels)
         return error_set(err, ERROR_LIMIT,
@@ -167,6 +132,12 @@ int kernel_check_limits(const struct kernel *self, struct error *err) {
                          "Resource Limit: user '%.100s' has %" PRId64 " kernels, which is all one "
                          "user may have (max-kernels-per-user). Shut one down, then start again",
                          self->user, own);
+    if (settings->max_kernels_per_spec >= 0 && same >= settings->max_kernels_per_spec)
+        return error_set(err, ERROR_LIMIT,
+                         "Resource Limit: %" PRId64 " kernels of kernel spec '%.100s' are running, "
+                         "which is all that it may have (max-kernels-per-spec). Shut one down, or "
+                         "start another kernel spec",
+                         same, self->name);
     return 0;
 }
 
@@ -343,8 +314,12 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         unmake(kernel);
         return -1;
     }
+    struct kernel_heir heir = kernel_heir_of(kernel);
+    kernel->notice = kernel_ends_inherit(kernels->ends, &heir);
     if (kernel_provision(kernel, &refusal) < 0) {
         if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
+            if (kernel->notice != NULL) /* for the next one, then */
+                kernel_ends_bequeath(kernels->ends, &heir, kernel->notice);
             unmake(kernel);
             return error_set(err, refusal.code, "%s", refusal.text);
         }
@@ -354,7 +329,6 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     } else if (request->refuse_in_notebook) {
         kernel->opening_until_ms = clock_monotonic_ms() + KERNEL_OPENING_MS;
     }
-    clear_tombstone(kernels, id);
     log_info("kernel %s: %s for %s", kernel->id, kernel->name, kernel->owner);
     *ret = kernel;
     return 0;
@@ -469,19 +443,20 @@ void kernels_configure(struct kernels *kernels, const struct kernels_settings *s
 int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,
                    struct provisioner *provisioner, struct kernelspecs *specs, struct kernels **ret,
                    struct error *err) {
-    (void)err;
+    struct kernel_ends *ends;
+    if (kernel_ends_create(settings->state_directory, &ends, err) < 0)
+        return -1;
     struct kernels *kernels = memory_alloc(sizeof *kernels);
+    kernels->ends = ends;
     kernels->loop = loop;
     kernels->settings = *settings;
     kernels->links = links;
     kernels->provisioner = provisioner;
     kernels->specs = specs;
     kernels->by_id = map_create();
-    kernels->tombstones = map_create();
     list_init(&kernels->all);
     list_init(&kernels->ended);
     list_init(&kernels->answers);
-    list_init(&kernels->tombstone_ring);
     kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
     kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
     find_user(kernels);
@@ -509,9 +484,7 @@ void kernels_destroy(struct kernels *kernels) {
             kernels->provisioner->ops->release(kernel->provision);
         free_kernel(kernel);
     }
-    list_each (&kernels->tombstone_ring, struct tombstone, node, tombstone)
-        free_tombstone(kernels, tombstone);
-    map_destroy(kernels->tombstones);
+    kernel_ends_destroy(kernels->ends);
     map_destroy(kernels->by_id);
     free(kernels);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "gateway/kernel_activity.h"
+#include "gateway/kernel_ends.h"
 #include "gateway/kernel_launch.h"
 #include "gateway/kernels.h"
 
@@ -18,8 +19,8 @@ enum {
     KERNEL_ANSWER_MARGIN_MS = 10000, /* beyond what the launcher itself may take */
     KERNEL_INTERRUPT_TIMEOUT_MS = 15000,
     KERNEL_RECORD_TIMEOUT_MS = 30000,
+    KERNEL_SAY_TIMEOUT_MS = 30000,
     KERNEL_END_WAIT_MS = 3000, /* for a launcher that was told to end */
-    KERNELS_TOMBSTONES_MAX = 4096,
     KERNELS_ADOPTION_MS = 5000,
     KERNELS_FIND_AGAIN_MS = 2000,
 };
@@ -36,9 +37,7 @@ struct kernels {
     struct list answers; /* whose done is to be told */
     struct loop_task answer;
     struct loop_task reap;
-    struct map *tombstones;
-    struct list tombstone_ring; /* oldest first */
-    size_t tombstone_count;
+    struct kernel_ends *ends;
     char user[64];   /* the gateway's own, for KERNEL_USERNAME */
     size_t adopting; /* kernels that were found and have not answered */
     bool searching;  /* the provisioner's places were not read yet */
@@ -104,12 +103,14 @@ struct kernel {
     bool is_restarting, is_stopping, is_adopting;
     bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
+    char *notice; /* for its first cell: why the kernel before it was ended; NULL */
 };
 
 /* kernels.c */
 struct kernel *kernel_create(struct kernels *kernels, const char *id);
-void kernel_forget(struct kernel *kernel,
-                   const char *reason); /* no longer found; freed after the turn */
+/* No longer found; freed after the turn. by_another: another gateway has ended it. */
+void kernel_forget(struct kernel *kernel, const char *reason, bool by_another);
+struct kernel_heir kernel_heir_of(const struct kernel *kernel); /* whom its notice is for */
 int kernel_provision(struct kernel *kernel, struct error *err); /* starts it from its request */
 int kernel_check_limits(const struct kernel *kernel, struct error *err);
 void kernel_replace(char **text, const char *value); /* frees and copies */

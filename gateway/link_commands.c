@@ -60,7 +60,8 @@ static void write_text(struct command *command, json_t *members) {
     text_uuid4(id);
     cleanup_json json_t *json = members ? members : json_object();
     json_object_set_new(json, "command", json_string(command->name));
-    json_object_set_new(json, "id", json_string(id));
+    if (json_object_get(json, "id") == NULL)
+        json_object_set_new(json, "id", json_string(id));
     command->text = json_dumps(json, JSON_COMPACT);
 }
 

@@ -48,6 +48,7 @@ void link_hold_requests(struct link *link, bool is_holding);
  * never from inside the call; ERROR_TIMEOUT after timeout_ms (the command was repeated over
  * reconnects until then). */
 typedef void link_result(void *context, const json_t *result, const struct error *err);
+/* members may hold an "id", which makes it the same act as another one with that id. */
 void link_command(struct link *link, const char *command, json_t *members /* stolen, may be NULL */,
                   int64_t timeout_ms, link_result *done, void *context);
 

@@ -26,6 +26,7 @@ struct held_header {
 };
 
 static void say_status(struct launcher *launcher, struct bytes parent, const char *state);
+static void say_opening(struct launcher *launcher, struct bytes parent);
 
 static void release_scratch(struct launcher *launcher) {
     if (launcher->scratch.capacity > SCRATCH_KEEP_BYTES)
@@ -295,6 +296,8 @@ void launcher_take_message(void *context, enum kernel_channel channel,
     launcher->last_activity_us = clock_wall_us();
     launcher->has_activity = true;
     publish_message(launcher, channel, session, message);
+    if (channel == CHANNEL_IOPUB && kernel_message_is(message->header, "execute_input"))
+        say_opening(launcher, message->parent_header);
     if (channel == CHANNEL_SHELL || channel == CHANNEL_CONTROL)
         take_reply(launcher, message->parent_header);
     else if (channel == CHANNEL_STDIN && kernel_message_is(message->header, "input_request"))
@@ -322,6 +325,19 @@ void launcher_say(struct launcher *launcher, const char *text) {
     struct bytes parent = {launcher->cell.header.data, launcher->cell.header.length};
     publish_notice(launcher, CHANNEL_IOPUB, 0,
                    message_make_stderr(&launcher->scratch, notice_session(launcher), parent, text));
+}
+
+/* What became of the kernel before, in front of the first cell's output: said once. */
+static void say_opening(struct launcher *launcher, struct bytes parent) {
+    json_t *marks = json_object_get(launcher->record, "marks");
+    const char *notice = json_string_value(json_object_get(marks, "notice"));
+    if (notice == NULL || !launcher_is_ready(launcher))
+        return;
+    cleanup_free char *text = memory_printf("%s\n", notice);
+    publish_notice(launcher, CHANNEL_IOPUB, 0,
+                   message_make_stderr(&launcher->scratch, notice_session(launcher), parent, text));
+    json_object_del(marks, "notice");
+    launcher_save_record(launcher);
 }
 
 void launcher_say_disk(void *context, int disk_errno) {

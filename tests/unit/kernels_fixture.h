@@ -130,6 +130,8 @@ static int setup(void **state) {
         .users = {.authorized = nothing, .unauthorized = nothing},
         .max_kernels = -1,
         .max_kernels_per_user = -1,
+        .max_kernels_per_spec = -1,
+        .state_directory = f->runtime,
         .max_failed = 2,
         .failed_retention_ms = 60000,
         .tombstone_retention_ms = 60000,

@@ -1,0 +1,110 @@
+#include "gateway/kernel_ends.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "gateway/notes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_AREA "gateway/kernel_ends"
+
+enum { NOTES_MAX = 4096, REASON_MAX_BYTES = 1024, BY_ANOTHER_MS = 60000 };
+#define HEIR_MS (INT64_C(30) * 86400 * 1000) /* longer ago is no news */
+
+struct kernel_ends {
+    struct notes *reasons, *heirs; /* NULL: nothing is kept */
+    char *told;
+};
+
+static int open_notes(const char *directory, const char *name, struct notes **ret,
+                      struct error *err) {
+    cleanup_free char *path = memory_printf("%s/%s", directory, name);
+    return notes_create(path, NOTES_MAX, ret, err);
+}
+
+int kernel_ends_create(const char *directory, struct kernel_ends **ret, struct error *err) {
+    struct kernel_ends *ends = memory_alloc(sizeof *ends);
+    if (directory != NULL && (open_notes(directory, "ended", &ends->reasons, err) < 0 ||
+                              open_notes(directory, "heirs", &ends->heirs, err) < 0)) {
+        kernel_ends_destroy(ends);
+        return -1;
+    }
+    *ret = ends;
+    return 0;
+}
+
+void kernel_ends_destroy(struct kernel_ends *ends) {
+    if (ends == NULL)
+        return;
+    notes_destroy(ends->reasons);
+    notes_destroy(ends->heirs);
+    free(ends->told);
+    free(ends);
+}
+
+/* By the wall clock, since gateways come and go; one that was set back makes nothing older. */
+static int64_t age_of(const json_t *note) {
+    int64_t age_ms = clock_wall_us() / 1000 - json_integer_value(json_object_get(note, "at_ms"));
+    return age_ms > 0 ? age_ms : 0;
+}
+
+static json_t *make_note(const char *text, const char *owner) {
+    size_t length = text_utf8_floor(text, strlen(text), REASON_MAX_BYTES);
+    return json_pack("{s:s%, s:s?, s:I}", "text", text, length, "owner", owner, "at_ms",
+                     (json_int_t)(clock_wall_us() / 1000));
+}
+
+static void put(struct notes *notes, const char *key, json_t *note) {
+    struct error err;
+    if (note == NULL || notes_put(notes, key, note, &err) == 0)
+        return;
+    log_warning("why a kernel ended will not be told: %s", err.text);
+}
+
+void kernel_ends_bury(struct kernel_ends *ends, const char *kernel_id, const char *owner,
+                      const char *reason, bool by_another) {
+    if (ends->reasons == NULL)
+        return;
+    cleanup_json json_t *known = by_another ? notes_get(ends->reasons, kernel_id) : NULL;
+    if (known == NULL || age_of(known) > BY_ANOTHER_MS)
+        put(ends->reasons, kernel_id, make_note(reason, owner));
+}
+
+const char *kernel_ends_reason(struct kernel_ends *ends, const char *kernel_id,
+                               const struct auth_identity *identity, int64_t retention_ms) {
+    if (ends->reasons == NULL)
+        return NULL;
+    cleanup_json json_t *note = notes_get(ends->reasons, kernel_id);
+    const char *owner = json_string_value(json_object_get(note, "owner"));
+    const char *text = json_string_value(json_object_get(note, "text"));
+    if (text == NULL || owner == NULL || !auth_may_use(identity, owner) ||
+        age_of(note) > retention_ms)
+        return NULL;
+    free(ends->told);
+    ends->told = memory_strdup(text);
+    return ends->told;
+}
+
+static char *heir_key(const struct kernel_heir *heir) {
+    return memory_printf("%s\n%s\n%s", heir->user, heir->spec, heir->directory);
+}
+
+void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
+                          const char *text) {
+    cleanup_free char *key = heir_key(heir);
+    if (ends->heirs != NULL)
+        put(ends->heirs, key, make_note(text, NULL));
+}
+
+char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir) {
+    if (ends->heirs == NULL)
+        return NULL;
+    cleanup_free char *key = heir_key(heir);
+    cleanup_json json_t *note = notes_take(ends->heirs, key);
+    const char *text = json_string_value(json_object_get(note, "text"));
+    return text != NULL && age_of(note) <= HEIR_MS ? memory_strdup(text) : NULL;
+}
