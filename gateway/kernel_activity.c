@@ -117,7 +117,8 @@ static void on_kept(struct kernel *kernel, kernel_done *done, void *context, con
     if (kernel != NULL && err == NULL)
         kernel_activity_keep(&kernel->activity,
                              json_integer_value(json_object_get(result, "keep_ms")));
-    done(context, err);
+    if (done != NULL)
+        done(context, err);
 }
 
 void kernel_keep(struct kernel *kernel, int64_t for_ms, const char *by, kernel_done *done,
