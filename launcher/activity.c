@@ -67,7 +67,9 @@ void activity_begin(struct activity *activity, int64_t now_ms, int64_t age_ms) {
 void activity_restarted(struct activity *activity, int64_t now_ms) {
     activity->state = ACTIVITY_STARTING;
     activity->since_ms = activity->output_ms = activity->worked_ms = now_ms;
-    activity->is_noisy = activity->has_sample = false;
+    activity->is_noisy = false;
+    for (int whose = 0; whose < ACTIVITY_CPUS; whose++)
+        activity->samples[whose].is_taken = false;
     activity->input_count = 0;
 }
 
@@ -108,21 +110,19 @@ void activity_set_state(struct activity *activity, int64_t now_ms, enum activity
 
 /* --- CPU --- */
 
-/* Less than the sum of before: a process ended whose time nobody counted. Nothing can be said. */
-void activity_sample(struct activity *activity, int64_t now_ms, int64_t cpu_ms) {
-    int64_t used_ms = cpu_ms - activity->sample_cpu_ms;
-    int64_t between_ms = now_ms - activity->sample_at_ms;
-    bool is_known = activity->has_sample && used_ms >= 0;
+/* Less than before: a process ended whose time nobody counted. Nothing can be said. */
+void activity_take_sample(struct activity *activity, int64_t now_ms, enum activity_cpu whose,
+                          int64_t cpu_ms) {
+    struct activity_sample *last = &activity->samples[whose];
+    int64_t used_ms = cpu_ms - last->cpu_ms, between_ms = now_ms - last->at_ms;
     bool is_work =
-        is_known && used_ms >= ACTIVITY_WORK_MS && used_ms >= between_ms / ACTIVITY_WORK_PART;
-    if (is_work || !activity->has_sample)
+        last->is_taken && used_ms >= ACTIVITY_WORK_MS && used_ms >= between_ms / ACTIVITY_WORK_PART;
+    if (is_work || !last->is_taken)
         activity->worked_ms = now_ms;
     /* Little in a short time may be the beginning of more. */
-    else if (is_known && between_ms < ACTIVITY_WORK_MS * ACTIVITY_WORK_PART)
+    else if (used_ms >= 0 && between_ms < ACTIVITY_WORK_MS * ACTIVITY_WORK_PART)
         return;
-    activity->has_sample = true;
-    activity->sample_at_ms = now_ms;
-    activity->sample_cpu_ms = cpu_ms;
+    *last = (struct activity_sample){true, now_ms, cpu_ms};
 }
 
 /* --- input --- */

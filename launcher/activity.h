@@ -28,6 +28,18 @@ enum activity_state {
     ACTIVITY_DEAD,
 };
 
+/* Counted apart, since looking at one process costs nothing, at all of them something. */
+enum activity_cpu {
+    ACTIVITY_CPU_KERNEL, /* its own, and of what it has waited for */
+    ACTIVITY_CPU_OTHERS, /* that it has started and that live, or that nobody but us waited for */
+    ACTIVITY_CPUS,
+};
+
+struct activity_sample {
+    bool is_taken;
+    int64_t at_ms, cpu_ms;
+};
+
 struct activity {
     int64_t born_ms;
     enum activity_state state;
@@ -35,8 +47,7 @@ struct activity {
     bool is_noisy; /* busy with noise, from noise_ms on; state and since_ms do not know yet */
     int64_t noise_ms;
     int64_t touched_ms, output_ms, worked_ms;
-    bool has_sample;
-    int64_t sample_at_ms, sample_cpu_ms;
+    struct activity_sample samples[ACTIVITY_CPUS];
     uint64_t inputs[ACTIVITY_INPUTS_MAX]; /* the requests that asked, oldest first */
     size_t input_count;
     int64_t keep_until_ms;
@@ -77,8 +88,9 @@ void activity_said(struct activity *activity, int64_t now_ms);
 void activity_set_state(struct activity *activity, int64_t now_ms, enum activity_state state,
                         bool is_noise);
 
-/* CPU that all its processes have used so far, in ms. */
-void activity_sample(struct activity *activity, int64_t now_ms, int64_t cpu_ms);
+/* CPU that was used so far, in ms. */
+void activity_take_sample(struct activity *activity, int64_t now_ms, enum activity_cpu whose,
+                          int64_t cpu_ms);
 
 /* The request asks for input; it was answered; the request is over, answered or not. */
 void activity_asked(struct activity *activity, uint64_t request);

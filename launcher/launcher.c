@@ -112,8 +112,10 @@ static json_t *give_record(void *context) {
     return json_incref(launcher->record);
 }
 
-static void look_at_memory(void *context) {
+/* What has to be seen while it happens, and is not told to us. */
+static void look_around(void *context) {
     struct launcher *launcher = context;
+    launcher_activity_glance(launcher);
     int64_t now_ms = clock_monotonic_ms();
     if (oom_watch_is_due(&launcher->oom, now_ms))
         oom_watch_note(&launcher->oom, oom_watch_count(), now_ms);
@@ -137,7 +139,7 @@ static int on_activity_timer(zloop_t *loop, int timer, void *context) {
     struct launcher *launcher = context;
     if (!launcher_timer_fired(&launcher->activity_timer, timer))
         return 0;
-    look_at_memory(launcher); /* a busy link is not asked */
+    look_around(launcher); /* a busy link is not asked */
     launcher->is_status_dirty |= launcher->has_activity;
     launcher_timer_set(launcher, &launcher->rest_timer, REST_MS, on_rest_timer);
     launcher_push_status(launcher);
@@ -414,7 +416,7 @@ static int bind_link(struct launcher *launcher, struct error *err) {
                                                      .record = give_record,
                                                      .status = make_status,
                                                      .disk_full = launcher_say_disk,
-                                                     .asked = look_at_memory,
+                                                     .asked = look_around,
                                                      .attended = note_attendance};
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);

@@ -109,8 +109,9 @@ struct launcher {
     int activity_timer, rest_timer;
     int64_t last_activity_us;
     int64_t idle_since_ms;
-    struct activity activity; /* launcher_activity.c */
-    char *keep_by;            /* who set its keep-alive mark */
+    struct activity activity;           /* launcher_activity.c */
+    char *keep_by;                      /* who set its keep-alive mark */
+    int64_t sampled_ms, sample_cost_ms; /* of all processes' CPU */
 
     /* the process (launcher_kernel.c, launcher_ending.c) */
     struct kernel_output *output;
@@ -239,6 +240,8 @@ void launcher_activity_sent(struct launcher *launcher, const struct kernel_messa
 void launcher_activity_heard(struct launcher *launcher, const char *type,
                              struct bytes parent_header);
 void launcher_activity_sample(struct launcher *launcher); /* of the CPU */
+/* The same at little cost, now and then: so that work is noticed close to when it was. */
+void launcher_activity_glance(struct launcher *launcher);
 json_t *launcher_activity_status(struct launcher *launcher);
 void launcher_activity_note(struct launcher *launcher); /* into the record */
 /* Age and keep-alive mark go on where the record has them, and so does a death. */

@@ -43,3 +43,7 @@ bool process_stat_read(const char *name, struct process_stat *ret) {
                                  .is_zombie = state == 'Z'};
     return true;
 }
+
+int64_t process_stat_cpu_ms(uint64_t ticks) {
+    return (int64_t)(ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+}

@@ -15,3 +15,4 @@ struct process_stat {
 
 /* name: the process's directory in /proc. False when there is none (any more). */
 bool process_stat_read(const char *name, struct process_stat *ret);
+int64_t process_stat_cpu_ms(uint64_t ticks);

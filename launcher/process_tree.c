@@ -85,7 +85,7 @@ void process_tree_usage(struct process_usage *ret) {
         ret->rss_bytes += entry->stat.pages * sysconf(_SC_PAGESIZE);
         ret->processes++;
     }
-    ret->cpu_ms = (int64_t)(ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+    ret->cpu_ms = process_stat_cpu_ms(ticks);
     free(table.entries);
 }
 

@@ -167,27 +167,31 @@ static int64_t rest(const struct activity *activity, int64_t now_ms) {
     return activity_look(activity, now_ms).at_rest_for_ms;
 }
 
+static void sample(struct activity *activity, int64_t now_ms, int64_t cpu_ms) {
+    activity_take_sample(activity, now_ms, ACTIVITY_CPU_KERNEL, cpu_ms);
+}
+
 static void test_work_is_seen(void **state) {
     (void)state;
     struct activity activity = ready();
-    activity_sample(&activity, READY, 700); /* the start */
+    sample(&activity, READY, 700); /* the start */
     assert_int_equal(rest(&activity, READY + S), S);
-    activity_sample(&activity, READY + 10 * S, 700 + 999);
+    sample(&activity, READY + 10 * S, 700 + 999);
     assert_int_equal(rest(&activity, READY + 10 * S), 10 * S);
-    activity_sample(&activity, READY + 11 * S, 700 + 1000); /* adds up */
+    sample(&activity, READY + 11 * S, 700 + 1000); /* adds up */
     assert_int_equal(rest(&activity, READY + 12 * S), S);
-    activity_sample(&activity, READY + 12 * S, 700 + 1010);
+    sample(&activity, READY + 12 * S, 700 + 1010);
     assert_int_equal(rest(&activity, READY + 12 * S), S);
 }
 
 static void test_an_idle_interpreter_is_at_rest(void **state) {
     (void)state;
     struct activity activity = ready();
-    activity_sample(&activity, READY, 700);
+    sample(&activity, READY, 700);
     for (int64_t minute = 1; minute < 600; minute++) /* a hundredth, looked at now and then */
-        activity_sample(&activity, READY + minute * MIN, 700 + minute * MIN / 100);
+        sample(&activity, READY + minute * MIN, 700 + minute * MIN / 100);
     assert_int_equal(rest(&activity, READY + 10 * H), 10 * H);
-    activity_sample(&activity, READY + 20 * H, 700 + 20 * H / 100); /* and nobody looked for long */
+    sample(&activity, READY + 20 * H, 700 + 20 * H / 100); /* and nobody looked for long */
     assert_int_equal(rest(&activity, READY + 20 * H), 20 * H);
 }
 
@@ -196,7 +200,7 @@ static void test_little_work_for_long_is_work(void **state) {
     struct activity activity = ready();
     int64_t cpu_ms = 0, worst_ms = 0;
     for (int64_t at = READY; at < READY + H; at += S, cpu_ms += 30) { /* 3 percent */
-        activity_sample(&activity, at, cpu_ms);
+        sample(&activity, at, cpu_ms);
         int64_t rest_ms = rest(&activity, at);
         worst_ms = rest_ms > worst_ms ? rest_ms : worst_ms;
     }
@@ -207,11 +211,11 @@ static void test_little_work_for_long_is_work(void **state) {
 static void test_a_burst_below_a_second_is_no_work(void **state) {
     (void)state;
     struct activity activity = ready();
-    activity_sample(&activity, READY, 700);
-    activity_sample(&activity, READY + 3 * S, 700 + 300);
-    activity_sample(&activity, READY + MIN, 700 + 310);
-    activity_sample(&activity, READY + MIN + 3 * S, 700 + 900);
-    activity_sample(&activity, READY + 2 * MIN, 700 + 910);
+    sample(&activity, READY, 700);
+    sample(&activity, READY + 3 * S, 700 + 300);
+    sample(&activity, READY + MIN, 700 + 310);
+    sample(&activity, READY + MIN + 3 * S, 700 + 900);
+    sample(&activity, READY + 2 * MIN, 700 + 910);
     assert_int_equal(rest(&activity, READY + 2 * MIN), 2 * MIN);
 }
 
@@ -219,12 +223,29 @@ static void test_a_burst_below_a_second_is_no_work(void **state) {
 static void test_time_that_is_lost(void **state) {
     (void)state;
     struct activity activity = ready();
-    activity_sample(&activity, READY, 700);
-    activity_sample(&activity, READY + MIN, 60 * S);
-    activity_sample(&activity, READY + 2 * MIN, 800);
+    sample(&activity, READY, 700);
+    sample(&activity, READY + MIN, 60 * S);
+    sample(&activity, READY + 2 * MIN, 800);
     assert_int_equal(rest(&activity, READY + 2 * MIN), MIN);
-    activity_sample(&activity, READY + 2 * MIN + 2 * S, 2800);
+    sample(&activity, READY + 2 * MIN + 2 * S, 2800);
     assert_int_equal(rest(&activity, READY + 2 * MIN + 2 * S), 0);
+}
+
+/* What a child has used becomes its parent's when that waits for it. */
+static void test_others_work_apart(void **state) {
+    (void)state;
+    struct activity activity = ready();
+    sample(&activity, READY, 700);
+    activity_take_sample(&activity, READY, ACTIVITY_CPU_OTHERS, 0);
+    activity_take_sample(&activity, READY + 10 * S, ACTIVITY_CPU_OTHERS, 900);
+    sample(&activity, READY + 10 * S, 700 + 900);
+    assert_int_equal(rest(&activity, READY + 10 * S), 10 * S);
+    activity_take_sample(&activity, READY + 20 * S, ACTIVITY_CPU_OTHERS, 1100);
+    assert_int_equal(rest(&activity, READY + 20 * S), 0);
+    activity_take_sample(&activity, READY + 30 * S, ACTIVITY_CPU_OTHERS, 0);
+    assert_int_equal(rest(&activity, READY + 30 * S), 10 * S);
+    sample(&activity, READY + 30 * S, 700 + 2000);
+    assert_int_equal(rest(&activity, READY + 30 * S), 0);
 }
 
 /* --- input --- */
@@ -331,6 +352,7 @@ int main(void) {
         cmocka_unit_test(test_little_work_for_long_is_work),
         cmocka_unit_test(test_a_burst_below_a_second_is_no_work),
         cmocka_unit_test(test_time_that_is_lost),
+        cmocka_unit_test(test_others_work_apart),
         cmocka_unit_test(test_input_is_answered_or_over),
         cmocka_unit_test(test_questions_have_a_limit_and_go_with_the_run),
         cmocka_unit_test(test_what_somebody_wanted),

@@ -177,6 +177,26 @@ static void test_limits(void **state) {
     assert_true(busy_replied(busy, 2));
 }
 
+static void test_noise_and_subshells(void **state) {
+    struct busy *busy = *state;
+    static const char *const headers[] = {"{\"subshell_id\":null}", "{\"subshell_id\":\"a\"}",
+                                          "{\"subshell_id\":\"b\"}", "{\"subshell_id\":\"a\"}",
+                                          "{\"subshell_id\":\"\"}"};
+    assert_true(busy_is_noise(busy));
+    assert_int_equal(busy_subshells(busy), 0);
+    for (uint64_t i = 0; i < 5; i++)
+        busy_begin(busy, &(struct busy_request){
+                             .id = i + 1, .header = bytes_of_text(headers[i]), .is_noise = i != 2});
+    assert_false(busy_is_noise(busy));
+    assert_int_equal(busy_subshells(busy), 2);
+    busy_end(busy, 3, false);
+    assert_true(busy_is_noise(busy));
+    busy_end(busy, 2, false);
+    assert_int_equal(busy_subshells(busy), 1);
+    busy_end(busy, 4, false);
+    assert_int_equal(busy_subshells(busy), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_requests_overlap, setup, teardown),
@@ -189,6 +209,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_quiet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_replies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_idle_that_comes_too_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_noise_and_subshells, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,18 +198,49 @@ static void test_what_is_known_of_a_request(void **state) {
     request_table_add(table, CHANNEL_SHELL, text_of(subshell), 1);
     assert_false(request_table_is_waiting(table));
     request_table_add(table, CHANNEL_CONTROL, text_of(control), 1);
-    assert_true(request_table_is_waiting(table));
+    assert_true(request_table_is_waiting(table) && request_table_is_at_work(table));
     assert_false(request_table_look(table, text_of("{\"msg_id\":\"d\"}"), &facts));
     assert_true(request_table_look(table, text_of(shell), &facts));
     assert_true(facts.is_in_row && !facts.is_replied && !facts.was_idle);
     assert_true(request_table_look(table, text_of(subshell), &facts) && !facts.is_in_row);
     assert_true(request_table_look(table, text_of(control), &facts) && !facts.is_in_row);
     assert_true(request_table_replied(table, text_of(control), &found));
-    assert_false(request_table_is_waiting(table));
+    assert_false(request_table_is_waiting(table) || request_table_is_at_work(table));
     assert_true(request_table_idle(table, text_of(control), &facts));
     assert_true(facts.is_replied && !facts.was_idle);
     assert_true(request_table_look(table, text_of(control), &facts) && facts.was_idle);
     assert_true(request_table_look(table, text_of(shell), &facts) && !facts.was_idle);
+    request_table_destroy(table);
+}
+
+static void test_idle_ends_a_run_without_a_reply(void **state) {
+    (void)state;
+    static const char first[] = "{\"msg_id\":\"a\",\"msg_type\":\"execute_request\"}";
+    static const char second[] = "{\"msg_id\":\"b\",\"msg_type\":\"execute_request\"}";
+    struct request_facts facts;
+    session_number found;
+    struct request_table *table = request_table_create();
+    request_table_add(table, CHANNEL_SHELL, text_of(first), 1);
+    request_table_add(table, CHANNEL_SHELL, text_of(second), 1);
+    request_table_idle(table, text_of(first), &facts);
+    request_table_idle(table, text_of(first), &facts);
+    assert_true(request_table_is_at_work(table));
+    request_table_replied(table, text_of(second), &found);
+    assert_false(request_table_is_at_work(table));
+    assert_true(request_table_is_waiting(table));
+    request_table_replied(table, text_of(first), &found);
+    request_table_add(table, CHANNEL_SHELL, text_of(first), 1);
+    assert_true(request_table_is_at_work(table));
+    request_table_add(table, CHANNEL_SHELL, text_of(first), 1); /* again */
+    request_table_idle(table, text_of(first), &facts);
+    assert_false(request_table_is_at_work(table));
+    for (int i = 0; i < 2 * REQUEST_TABLE_MAX; i++) {
+        char other[64];
+        snprintf(other, sizeof other, "{\"msg_id\":\"%d\",\"msg_type\":\"x\"}", i);
+        request_table_add(table, CHANNEL_SHELL, text_of(other), 1);
+    }
+    assert_false(request_table_is_at_work(table));
+    assert_true(request_table_is_waiting(table));
     request_table_destroy(table);
 }
 
@@ -218,6 +249,7 @@ int main(void) {
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bad_headers),
         cmocka_unit_test(test_what_is_known_of_a_request),
+        cmocka_unit_test(test_idle_ends_a_run_without_a_reply),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_waiting_request_outlives_answered_ones),
         cmocka_unit_test(test_repeated_id),
