@@ -1,5 +1,5 @@
-/* What is done with a kernel, and since when: what decides whether it may be ended (culler/culler.h).
- * Bookkeeping without a clock of its own; every now_ms is clock_monotonic_ms().
+/* What is done with a kernel, and since when: what decides whether it may be ended
+ * (culler/culler.h). Bookkeeping without a clock of its own; every now_ms is clock_monotonic_ms().
  *
  * Clients say much by themselves: a page that connects again, an open tab, a widget's heartbeat. So
  * what they send counts only when somebody wanted it (activity_is_wish), and a kernel that is busy
@@ -15,8 +15,8 @@
 enum {
     ACTIVITY_NOISE_MS = 1000,
     ACTIVITY_INPUTS_MAX = 8, /* questions at once; beyond it the oldest is forgotten */
-    /* CPU worth mentioning: a second, so that what answers noise is none, and a fiftieth of the time
-     * between two samples. An idle interpreter needs less than a hundredth. */
+    /* CPU worth mentioning: a second, so that what answers noise is none, and a fiftieth of the
+     * time between two samples. An idle interpreter needs less than a hundredth. */
     ACTIVITY_WORK_MS = 1000,
     ACTIVITY_WORK_PART = 50,
 };

@@ -88,8 +88,8 @@ static void on_attended(void *context) {
 }
 
 void world_start(struct world *world, const struct link_server_settings *overrides) {
-    static const struct link_server_events events = {on_request,   on_command, on_record, on_status,
-                                                     on_disk_full, on_lost,    NULL,      on_attended};
+    static const struct link_server_events events = {
+        on_request, on_command, on_record, on_status, on_disk_full, on_lost, NULL, on_attended};
     cleanup_free char *journal = memory_printf("%s/journal", world->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", world->directory);
     struct link_server_settings settings = {
