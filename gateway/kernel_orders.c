@@ -253,7 +253,7 @@ void kernel_finish_stop(struct kernel *kernel) {
     kernel_drop_provision(kernel);
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
     kernel_answer_all(kernel->kernels, &kernel->stop_waiters, NULL);
-    kernel_forget(kernel, kernel->stop_reason, false);
+    kernel_forget(kernel, kernel->stop_reason, !kernel->is_stopping);
 }
 
 static void on_patience_ended(void *context) {

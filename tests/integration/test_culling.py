@@ -1,6 +1,7 @@
 """Kernels that are ended by the administrator's policy: which, when, and that people are told."""
+import hashlib
+import os
 import signal
-import time
 
 import pytest
 
@@ -121,3 +122,191 @@ def test_the_limit_of_a_kernelspec(start_gateway):
     assert "1 kernels of kernel spec 'stub' are running" in refused.json()["message"]
     gateway.delete(f"/api/kernels/{kernel_id}")
     gateway.start_kernel()
+
+
+def test_what_a_kernel_asks_for_itself(start_gateway, specs):
+    specs.stub("short", metadata={"cull_idle_timeout": 0.5})
+    gateway = start_gateway(environment=QUICK | {"ELARA_CULL_IDLE_TIMEOUT": "1h", "ELARA_CULL_MAX_OWN_TIMEOUT": "2s"})
+    by_spec = gateway.start_kernel("short")["id"]
+    by_request = gateway.start_kernel(env={"KERNEL_CULL_IDLE_TIMEOUT": "1"})["id"]
+    too_long = gateway.start_kernel("short", env={"KERNEL_CULL_IDLE_TIMEOUT": "0"})["id"]
+    plain = gateway.start_kernel()["id"]
+    ends = {kernel: wait_for_end(gateway, kernel)["reason"] for kernel in (by_spec, by_request, too_long)}
+    assert "the limit is 500 ms (its own cull_idle_timeout)" in ends[by_spec]
+    assert "the limit is 1 s (its own cull_idle_timeout)" in ends[by_request]
+    assert "the limit is 2 s (its own cull_idle_timeout)" in ends[too_long]  # the administrator's maximum
+    assert why(gateway, plain)["policy"]["idle_ms"] == 3600000
+    for bad in ("soon", "-1", "1e99"):
+        answer = gateway.post("/api/kernels", json={"env": {"KERNEL_CULL_IDLE_TIMEOUT": bad}})
+        assert answer.status_code == 400 and "KERNEL_CULL_IDLE_TIMEOUT" in answer.json()["message"]
+
+
+def test_overrides_and_their_reload(start_gateway, specs, tmp_path):
+    specs.stub("gpu-large")
+    config = tmp_path / "elara.yaml"
+    config.write_text("cull_interval: 100ms\ncull_idle_timeout: 1h\ncull_warn_before: 0\n"
+                      "cull_overrides:\n  owners:\n    ann: {max_age: 1s}\n")
+    gateway = start_gateway("--config", str(config))
+    gpu, plain = gateway.start_kernel("gpu-large")["id"], gateway.start_kernel()["id"]
+    annes = gateway.start_kernel("gpu-large", env={"KERNEL_USERNAME": "ann"})["id"]
+    assert "old; the limit is 1 s (cull-max-age)" in wait_for_end(gateway, annes)["reason"]
+    config.write_text("cull_interval: 100ms\ncull_idle_timeout: 1h\ncull_warn_before: 0\n"
+                      'cull_overrides:\n  specs:\n    "gpu-*": {idle_timeout: 500ms}\n')
+    gateway.process.send_signal(signal.SIGHUP)
+    assert "the limit is 500 ms (cull-idle-timeout)" in wait_for_end(gateway, gpu)["reason"]
+    assert why(gateway, plain)["verdict"] == "keep"
+    config.write_text("cull_interval: 100ms\ncull_idle_timeout: 1s\ncull_overrides: {owners: {ann: {idle: 3}}}\n")
+    gateway.process.send_signal(signal.SIGHUP)  # a broken file lowers nothing
+    wait_until(lambda: "idle" in gateway.log().split("SIGHUP")[-1] and "cull_overrides" in gateway.log(), what="the complaint")
+    assert why(gateway, plain)["policy"]["idle_ms"] == 3600000
+
+
+def test_a_kept_kernel_stays(start_gateway, connect):
+    gateway = start_gateway(environment=QUICK)
+    kept, other = (gateway.start_kernel()["id"] for _ in range(2))
+    gateway.wait_for_state(kept, "idle")
+    answer = gateway.post(f"/api/kernels/{kept}/keep", json={"for": "1h"})
+    assert answer.status_code == 200 and answer.json() == {"keep_ms": 3600000}
+    wait_for_end(gateway, other)
+    found = why(gateway, kept)
+    assert found["verdict"] == "keep" and found["rule"] == "idle" and 3500000 < found["in_ms"] <= 3600001
+    assert "Somebody asked to keep it for 59 min" in found["text"]
+    gateway.kill()
+    gateway.start()
+    assert why(gateway, kept)["inputs"]["keep_ms"] > 3500000
+    assert gateway.post(f"/api/kernels/{kept}/keep", json={"for": 0}).json() == {"keep_ms": 0}
+    wait_for_end(gateway, kept)
+
+
+@pytest.mark.parametrize("body", [{}, {"for": None}, {"for": "soon"}, {"for": -1}, {"for": []}, {"for": "9999d"}, []])
+def test_bad_wishes_to_keep(gateway, kernel, body):
+    answer = gateway.post(f"/api/kernels/{kernel}/keep", json=body)
+    assert answer.status_code == 400 and "for" in answer.json()["message"]
+
+
+def test_dry_run_by_this_and_another_policy(start_gateway, connect):
+    gateway = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms"})
+    idle, used = (gateway.start_kernel()["id"] for _ in range(2))
+    gateway.wait_for_state(idle, "idle")
+    connect(gateway, used).run_cell("print x")
+    wait_until(lambda: gateway.get("/api/elara/status").json()["culling"]["quiet_ms"] == 0, what="the first intervals")
+
+    def dry_run(**policy):
+        answer = gateway.post("/api/elara/cull", json={"dry_run": True, "policy": policy})
+        assert answer.status_code == 200, answer.text
+        return {entry["id"]: entry for entry in answer.json()}
+
+    now = dry_run()
+    assert list(now) == [idle] and now[idle]["verdict"] == "keep" and now[idle]["rule"] == "idle"
+    assert 42000000 < now[idle]["in_ms"] <= 43200001
+    others = dry_run(cull_idle_timeout="1ms", cull_idle_connected_timeout="1h")
+    assert list(others) == [idle, used]  # what goes first comes first
+    assert others[idle]["verdict"] == "cull" and others[idle]["in_ms"] == 0
+    assert others[used]["rule"] == "idle-connected" and 3500000 < others[used]["in_ms"] <= 3600001
+    assert gateway.model(idle) and gateway.model(used)  # nothing was done
+    assert gateway.post("/api/elara/cull", json={}).json() == []
+    for bad in ({"dry_run": 1}, {"policy": {}}, {"dry_run": True, "policy": {"cull_idle_timeot": 1}}, [],
+                {"dry_run": True, "policy": {"cull_idle_timeout": "soon"}}, {"dry_run": True, "policy": 7}):
+        answer = gateway.post("/api/elara/cull", json=bad)
+        assert answer.status_code == 400, bad
+
+
+def test_users_see_and_end_their_own(start_gateway, tmp_path):
+    tokens = tmp_path / "tokens"
+    people = {"anna": "user", "bert": "user", "root": "admin"}
+    tokens.write_text("".join(f"{name}:{role}:sha256:{hashlib.sha256(name.encode()).hexdigest()}\n"
+                              for name, role in people.items()))
+    tokens.chmod(0o600)
+    gateway = start_gateway("--auth-token-file", str(tokens), "--cull-max-own-timeout", "1h")
+
+    def as_(name):
+        return {"headers": {"Authorization": f"token {name}"}}
+
+    kernels = {name: gateway.post("/api/kernels", json={"name": "stub"}, **as_(name)).json()["id"] for name in ("anna", "bert")}
+    for path in ("why", "logs"):
+        assert gateway.get(f"/api/kernels/{kernels['anna']}/{path}", **as_("bert")).status_code == 404
+    assert gateway.post(f"/api/kernels/{kernels['anna']}/keep", json={"for": 1}, **as_("bert")).status_code == 404
+    assert [k["id"] for k in gateway.get("/api/elara/kernels", **as_("anna")).json()] == [kernels["anna"]]
+    assert {k["id"] for k in gateway.get("/api/elara/kernels", **as_("root")).json()} == set(kernels.values())
+    assert gateway.get("/api/elara/status", **as_("bert")).json()["kernels"]["live"] == 1
+    wait_until(lambda: len(gateway.post("/api/elara/cull", json={"dry_run": True}, **as_("root")).json()) == 2, what="both idle")
+    assert [k["id"] for k in gateway.post("/api/elara/cull", json={"dry_run": True}, **as_("bert")).json()] == [kernels["bert"]]
+    refused = gateway.post(f"/api/kernels/{kernels['anna']}/keep", json={"for": "2h"}, **as_("anna"))
+    assert refused.status_code == 403 and "at most 1 h" in refused.json()["message"]
+    allowed = gateway.post(f"/api/kernels/{kernels['anna']}/keep", json={"for": "2h"}, **as_("root"))
+    assert allowed.json() == {"keep_ms": 7200000}
+
+
+def test_kernels_in_detail_and_their_logs(gateway, connect):
+    with gateway.kernel("python3") as kernel_id:
+        client = connect(gateway, kernel_id, timeout=60)
+        client.run_cell("import os; os.write(2, 'tr\u00e4ge\\n'.encode()) and None")
+        entry = next(k for k in gateway.get("/api/elara/kernels").json() if k["id"] == kernel_id)
+        assert entry["name"] == "python3" and entry["execution_state"] == "idle" and entry["connections"] == 1
+        assert entry["rss_bytes"] > 1 << 20 and entry["processes"] >= 1 and entry["cpu_ms"] >= 0
+        assert entry["idle_ms"] <= entry["age_ms"] and entry["rule"] == "none" and entry["cull_in_ms"] is None
+        logs = gateway.get(f"/api/kernels/{kernel_id}/logs")
+        assert logs.headers["Content-Type"] == "text/plain; charset=utf-8" and "tr\u00e4ge" in logs.text
+        assert len(gateway.get(f"/api/kernels/{kernel_id}/logs?max_bytes=3").content) <= 3
+        assert gateway.get(f"/api/kernels/{kernel_id}/logs?max_bytes=x").status_code == 400
+
+
+def test_what_runs_stays_and_what_hangs_goes(start_gateway, connect):
+    """A cell that sleeps, one that computes in silence, one that prints and one that asks."""
+    gateway = start_gateway(environment=QUICK | {"ELARA_CULL_IDLE_TIMEOUT": "0", "ELARA_CULL_STALLED_TIMEOUT": "3s"})
+    sleeps, asks = (gateway.start_kernel()["id"] for _ in range(2))
+    works = gateway.start_kernel("python3")["id"]
+    connect(gateway, works, timeout=60).send_execute("while True: pass")
+    connect(gateway, asks).send_execute("input name?")
+    connect(gateway, sleeps).send_execute("sleep 600000")
+    ended = wait_for_end(gateway, sleeps, 60)
+    assert "its cell ran for 3 s without output and without using the CPU; the limit is 3 s" in ended["reason"]
+    assert why(gateway, asks)["inputs"]["waits_for_input"] and why(gateway, asks)["rule"] == "none"
+    found = wait_until(lambda: (w := why(gateway, works))["inputs"]["state_for_ms"] > 5000 and w, 60, "a cell older than the limit")
+    assert found["inputs"]["at_rest_for_ms"] < 3000 and found["verdict"] == "keep" and found["rule"] == "stalled"
+
+
+def test_a_kernel_whose_launcher_does_not_answer_stays(start_gateway):
+    gateway = start_gateway(environment=QUICK)
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    launcher, = gateway.launcher_pids(kernel_id)
+    os.kill(launcher, signal.SIGSTOP)
+    others = gateway.start_kernel()["id"]
+    wait_for_end(gateway, others)  # by then it would be due as well
+    assert gateway.model(kernel_id)["execution_state"] == "idle"
+    os.kill(launcher, signal.SIGCONT)
+    wait_for_end(gateway, kernel_id)
+
+
+def test_a_new_gateway_gives_clients_time_to_come_back(start_gateway):
+    gateway = start_gateway(environment=QUICK | {"ELARA_CULL_IDLE_TIMEOUT": "1h"})
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    gateway.kill()
+    gateway.environment |= {"ELARA_CULL_IDLE_TIMEOUT": "1ms", "ELARA_CULL_INTERVAL": "30m"}
+    gateway.start()
+    found = why(gateway, kernel_id)
+    assert found["rule"] == "idle" and 3500000 < found["in_ms"] <= 3600000  # two intervals
+    assert gateway.post("/api/elara/cull").json() == []
+
+
+def test_a_detached_kernel_that_asks_nobody_goes(start_gateway, connect):
+    gateway = start_gateway(environment=QUICK | {"ELARA_CULL_IDLE_TIMEOUT": "0", "ELARA_CULL_DETACHED_TIMEOUT": "1s"})
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id)
+    client.send_execute("input name?")
+    client.receive_until(lambda m: m["header"]["msg_type"] == "input_request")
+    assert why(gateway, kernel_id)["rule"] == "none"
+    client.drop()
+    assert "nobody was connected and nothing ran; the limit is 1 s" in wait_for_end(gateway, kernel_id)["reason"]
+
+
+def test_a_failed_start_is_not_culled(start_gateway, specs):
+    specs.stub("crash", "--crash-at-start", "no licence")
+    gateway = start_gateway("--cull-max-age", "1ms", environment=QUICK)
+    crashed = gateway.start_kernel("crash")["id"]
+    gateway.wait_for_state(crashed, "dead")
+    wait_for_end(gateway, gateway.start_kernel()["id"])
+    assert "no licence" in gateway.model(crashed)["reason"]
+    assert why(gateway, crashed)["text"] == "It is kept: it is dead, and kept for its reason (failed-retention)."
