@@ -45,8 +45,9 @@ format: ## clang-format all C files
 	@tools/packages test
 	@find */ -path 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
-docs: build ## write docs/configuration.md from the option table
+docs: build ## write docs/configuration.md and its schema from the option table
 	@build/elara-gateway --print-configuration-reference >docs/configuration.md
+	@build/elara config schema >docs/configuration.schema.json
 
 bench: ## measure, with JEG beside us
 	@tools/packages build test

@@ -140,12 +140,23 @@ static struct option_source place_in_file(const struct load *load, const char *p
     return place;
 }
 
-/* An error that reads "overrides: alice.idle: must be ..." is about the member overrides.alice.idle
- * of the file, which has a line of its own. */
+/* An error that reads "overrides: owners.ann: idle: must be ..." is about the member
+ * overrides.owners.ann.idle of the file, which has a line of its own. */
 static void add_place(const struct load *load, const char *key, struct error *problem) {
-    const char *rest = problem->text + strlen(key) + 2;
-    cleanup_free char *path = memory_printf("%s.%.*s", key, (int)strcspn(rest, ":"), rest);
-    struct option_source place = place_in_file(load, line_of(load, path) > 0 ? path : key);
+    cleanup_free char *path = memory_strdup(key);
+    const char *rest = problem->text + strlen(key);
+    while (text_starts_with(rest, ": ")) {
+        size_t length = strcspn(rest + 2, ":");
+        char *longer = memory_printf("%s.%.*s", path, (int)length, rest + 2);
+        if (line_of(load, longer) == 0) {
+            free(longer);
+            break;
+        }
+        free(path);
+        path = longer;
+        rest += 2 + length;
+    }
+    struct option_source place = place_in_file(load, path);
     error_wrap(problem, "%s", place.text);
 }
 

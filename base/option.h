@@ -121,3 +121,10 @@ void option_print_config(const struct option_row *table, const void *settings,
 
 /* The tables of docs/configuration.md. */
 void option_print_markdown(const struct option_row *table, FILE *out);
+
+/* The YAML file as a JSON Schema of draft 2020-12; a new reference. */
+json_t *option_schema(const struct option_row *table);
+
+/* Sections of a manual page (man(7)), and a text for one. */
+void option_print_manual(const struct option_row *table, FILE *out);
+void option_print_roff(const char *text, FILE *out);

@@ -24,7 +24,7 @@ struct reader {
     const char *text;
     size_t length;
     json_t *lines; /* NULL: nobody asked */
-    /* of the mapping that is read; cut short at its limit, then and in sequences no line is noted */
+    /* of the mapping that is read; at its limit, and in sequences, no line is noted */
     char path[PATH_LIMIT];
     size_t path_length;
 };

@@ -17,6 +17,12 @@ const struct admin_verb admin_verbs[] = {
     {"kernelspecs check", "[the gateway's flags]",
      "where kernelspecs are looked for, and what is wrong with them (exit status 1)",
      admin_kernelspecs_check},
+    {"config check", "FILE",
+     "all mistakes of a configuration file, with their lines and what would be right (exit status "
+     "1)",
+     admin_config_check},
+    {"config schema", "", "the JSON Schema of the configuration file, for editors",
+     admin_config_schema},
     {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
      "what is wrong with this machine and with a kernel's way from start to answer, and what "
      "helps; "
@@ -27,6 +33,9 @@ const struct admin_verb admin_verbs[] = {
      "configuration (.py, .json), its chart's values (.yaml) or a directory of kernelspecs; "
      "without FILE this environment",
      admin_migrate},
+    {"completion", "bash|zsh|fish",
+     "what makes a shell complete the words of elara and elara-gateway", admin_completion},
+    {"man", "elara|elara-gateway", "a manual page, for man -l -", admin_man},
     {"token new", "NAME [--role user|admin]", "make a token, and its line for --auth-token-file",
      admin_token_new},
     {"kernels", GATEWAY_FLAGS, "the kernels that a running gateway serves", admin_kernels},

@@ -26,6 +26,10 @@ int admin_main(int argc, char **argv); /* the exit status: 0, 1 for a failure, 2
 int admin_kernelspecs_list(int argc, char **argv, struct error *err);
 int admin_kernelspecs_check(int argc, char **argv, struct error *err);
 int admin_doctor(int argc, char **argv, struct error *err);
+int admin_config_check(int argc, char **argv, struct error *err);
+int admin_config_schema(int argc, char **argv, struct error *err);
+int admin_completion(int argc, char **argv, struct error *err);
+int admin_man(int argc, char **argv, struct error *err);
 int admin_migrate(int argc, char **argv, struct error *err);
 int admin_token_new(int argc, char **argv, struct error *err);
 int admin_kernels(int argc, char **argv, struct error *err);

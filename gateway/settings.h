@@ -111,3 +111,4 @@ void settings_set_log(const struct settings *settings);
 void settings_print_config(const struct settings *settings, FILE *out); /* --show-config */
 void settings_print_help(FILE *out);
 void settings_print_reference(FILE *out); /* docs/configuration.md */
+void settings_print_schema(FILE *out);    /* docs/configuration.schema.json */

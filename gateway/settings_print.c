@@ -1,4 +1,5 @@
 /* The settings as people read them. */
+#include "base/cleanup.h"
 #include "gateway/admin_settings.h"
 #include "gateway/settings_internal.h"
 
@@ -61,8 +62,22 @@ void settings_print_reference(FILE *out) {
           "those; the log says what was\n"
           "changed, from which value to which, and what waits for a restart. A file with a mistake "
           "changes nothing: the\n"
-          "settings stay as they were, and the log says which line is wrong.\n\n",
+          "settings stay as they were, and the log says which line is wrong. `elara config check "
+          "FILE` finds all mistakes\n"
+          "before; [configuration.schema.json](configuration.schema.json) lets an editor find them "
+          "while you write.\n\n",
           out);
     option_print_markdown(settings_table(), out);
     print_admin_reference(out);
+}
+
+void settings_print_schema(FILE *out) {
+    cleanup_json json_t *schema =
+        json_pack("{s:s, s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema",
+                  "title", "elara-gateway", "description",
+                  "The configuration file of elara-gateway (docs/configuration.md).");
+    cleanup_json json_t *table = option_schema(settings_table());
+    json_object_update(schema, table);
+    json_dumpf(schema, out, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    fputc('\n', out);
 }
