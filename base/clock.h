@@ -6,6 +6,7 @@
 enum { CLOCK_TEXT_SIZE = 28 };
 
 int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
 int64_t clock_wall_us(void); /* since 1970 */
 
 /* "2026-01-31T12:00:00.000000Z": jupyter_server parses last_activity with %Y-%m-%dT%H:%M:%S.%fZ, so

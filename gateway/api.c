@@ -12,6 +12,10 @@ void api_add_routes(struct gateway *gateway) {
     http_add_routes(gateway->http, api_journal_routes, gateway);
     http_add_routes(gateway->http, api_kernelspecs_routes, gateway);
     http_add_routes(gateway->http, api_sessions_routes, gateway);
+    http_add_routes(gateway->http,
+                    gateway->settings->metrics_public ? api_public_metrics_routes
+                                                      : api_metrics_routes,
+                    gateway);
     http_add_routes(gateway->http, api_culling_routes, gateway);
     http_add_routes(gateway->http, api_elara_routes, gateway);
     http_add_routes(gateway->http, page_routes, gateway);

@@ -18,8 +18,10 @@ extern const struct http_route api_health_routes[];  /* /healthz, /readyz */
 extern const struct http_route api_kernels_routes[]; /* /api/kernels... */
 extern const struct http_route
     api_kernelspecs_routes[]; /* /api/kernelspecs..., /kernelspecs/{name}/{path} */
-extern const struct http_route api_journal_routes[];  /* /api/kernels/{id}/journal */
-extern const struct http_route api_sessions_routes[]; /* /api/sessions... */
+extern const struct http_route api_journal_routes[];        /* /api/kernels/{id}/journal */
+extern const struct http_route api_sessions_routes[];       /* /api/sessions... */
+extern const struct http_route api_metrics_routes[];        /* /metrics */
+extern const struct http_route api_public_metrics_routes[]; /* the same without a token */
 extern const struct http_route api_culling_routes[]; /* /api/kernels/{id}/why..., /api/elara/cull */
 extern const struct http_route api_elara_routes[];   /* /api/elara/..., /api/kernels/{id}/logs */
 

@@ -21,6 +21,8 @@ static const struct description descriptions[] = {
     {"GET", "/healthz", "health", "The gateway runs", 200, "It does", NULL, NULL},
     {"GET", "/readyz", "health", "The kernels of an earlier gateway are taken over", 200,
      "They are; 503 until then", NULL, NULL},
+    {"GET", "/metrics", "health", "Numbers for Prometheus, for administrators", 200,
+     "The numbers, as text", NULL, NULL},
     {"GET", "/api", "api", "Versions", 200, "The versions", NULL, "Version"},
     {"GET", "/api/status", "api", "Numbers of the client's kernels", 200, "The numbers", NULL,
      "Status"},
@@ -240,6 +242,7 @@ json_t *api_swagger(const char *base_url) {
     add_paths(paths, api_culling_routes);
     add_paths(paths, api_elara_routes);
     add_paths(paths, api_health_routes);
+    add_paths(paths, api_metrics_routes);
     return json_pack(
         "{s:s, s:{s:s, s:s, s:s}, s:s%, s:[s], s:[s], s:{s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}},"
         " s:[{s:[]}, {s:[]}], s:o, s:o}",

@@ -6,6 +6,7 @@
 #include "gateway/client_dialect.h"
 #include "gateway/delivery.h"
 #include "gateway/message_format.h"
+#include "gateway/metrics.h"
 #include "gateway/standin.h"
 #include "gateway/unanswered.h"
 #include "gateway/websocket.h"
@@ -157,6 +158,16 @@ static void standin_say(void *context, const void *message, size_t length) {
     write_message(context, message, length);
 }
 
+static void count_message(const struct client *client, const struct link_payload *payload,
+                          bool is_repeat) {
+    struct metrics *metrics = client->channels->settings.metrics;
+    metrics_add_message(metrics, METRICS_TO_CLIENT, payload->data, payload->length);
+    if (metrics == NULL || !is_repeat)
+        return;
+    metrics->replayed.messages++;
+    metrics->replayed.bytes += payload->length;
+}
+
 static void on_kernel_message(void *context, uint64_t seq, const struct link_payload *payload,
                               bool is_repeat) {
     struct client *client = context;
@@ -164,6 +175,7 @@ static void on_kernel_message(void *context, uint64_t seq, const struct link_pay
         return;
     standin_before_kernel(client->standin);
     unanswered_note_reply(&client->unanswered, payload->data, payload->length);
+    count_message(client, payload, is_repeat);
     if (client->dialect.format == FORMAT_V1) { /* the link carries just these bytes */
         link_payload_retain(payload);
         websocket_send_reference(client->ws, true, payload->data, payload->length,
@@ -242,6 +254,7 @@ static bool forward_request(void *context, const void *message, size_t length) {
     if (client->attachment == NULL)
         return false;
     attachment_send(client->attachment, message, length);
+    metrics_add_message(client->channels->settings.metrics, METRICS_TO_KERNEL, message, length);
     unanswered_note_request(&client->unanswered, message, length);
     return true;
 }

@@ -17,6 +17,7 @@ struct channels_settings {
     int64_t unsure_ms;
     /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
     int64_t gateway_client_max;
+    struct metrics *metrics; /* messages are counted there; NULL: nowhere */
 };
 
 struct channels;

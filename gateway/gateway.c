@@ -7,10 +7,12 @@
 #include "gateway/auth.h"
 #include "gateway/channels.h"
 #include "gateway/culling.h"
+#include "gateway/events.h"
 #include "gateway/http.h"
 #include "gateway/kernels.h"
 #include "gateway/links.h"
 #include "gateway/loop.h"
+#include "gateway/metrics.h"
 #include "gateway/session_adoption.h"
 #include "gateway/sessions.h"
 #include "kernelspecs/kernelspecs.h"
@@ -84,6 +86,7 @@ static struct http_settings http_settings(const struct gateway *gateway) {
         .trust_xheaders = settings->trust_xheaders,
         .check_host = must_check_host(gateway),
         .allow_hosts = settings->allow_hosts,
+        .metrics = gateway->metrics,
     };
 }
 
@@ -111,6 +114,8 @@ static struct kernels_settings kernels_settings(const struct gateway *gateway) {
         .transport = settings->kernel_transport,
         .log_level = settings->log_level,
         .log_format = settings->log_format,
+        .metrics = gateway->metrics,
+        .events = gateway->events,
         .users = {settings->authorized_users, settings->unauthorized_users},
     };
 }
@@ -123,6 +128,7 @@ static struct channels_settings channels_settings(const struct gateway *gateway)
         .window = settings->client_window,
         .unsure_ms = settings->replay_unsure_ms,
         .gateway_client_max = settings->gateway_client_frame_limit,
+        .metrics = gateway->metrics,
     };
 }
 
@@ -191,6 +197,9 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
  * touched. */
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
+    gateway->metrics = metrics_create();
+    if (events_create(gateway->settings->event_log, &gateway->events, err) < 0)
+        return -1;
     struct auth_settings auth = auth_settings(gateway);
     if (auth_create(&auth, &gateway->auth, err) < 0)
         return -1;
@@ -208,6 +217,7 @@ static int build(struct gateway *gateway, struct error *err) {
         culling_create(gateway->loop, &gateway->settings->cull, gateway->kernels, &gateway->culling,
                        err) < 0)
         return -1;
+    kernels_observe_culling(gateway->culling);
     gateway->sessions = sessions_create(is_kernel_there, gateway);
     struct channels_settings channels = channels_settings(gateway);
     gateway->channels = channels_create(gateway->loop, &channels);
@@ -268,6 +278,8 @@ void gateway_destroy(struct gateway *gateway) {
         gateway->provisioner->ops->destroy(gateway->provisioner);
     kernelspecs_destroy(gateway->specs);
     auth_destroy(gateway->auth);
+    events_destroy(gateway->events);
+    metrics_destroy(gateway->metrics);
     loop_destroy(gateway->loop);
     handover_close(&gateway->handover);
     free(gateway->run);

@@ -12,6 +12,8 @@ struct gateway {
     struct settings *settings;
     struct handover handover; /* from systemd or the gateway before us */
     struct loop *loop;
+    struct metrics *metrics;
+    struct events *events; /* NULL: none are written */
     struct auth *auth;
     struct http *http;
     struct links *links;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 struct http;
+struct metrics;
 /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
 struct http_request;
 
@@ -55,6 +56,7 @@ struct http_settings {
      * allow_hosts; 403 for any other Host. */
     bool check_host;
     char *const *allow_hosts; /* names, * and ? allowed; NULL: none; must outlive the server */
+    struct metrics *metrics;  /* requests are counted there; NULL: nowhere */
 };
 
 /* Copies the settings. auth NULL: everybody may do everything and has no identity. */

@@ -95,7 +95,7 @@ struct http_request {
     struct buffer headers; /* of the answer, given by http_reply_header */
     const char *refusal;   /* for the access log: why it is refused; borrowed, until the answer */
     char address[HTTP_ADDRESS_SIZE];
-    int64_t started_ms;
+    int64_t started_us;
     void (*gone)(void *context);
     void *gone_context;
     struct loop_task gone_task;

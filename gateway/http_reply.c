@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/http_internal.h"
+#include "gateway/metrics.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -150,7 +151,9 @@ static char *describe_target(const struct http_request *request) {
 }
 
 /* Lists are polled every few seconds by each client: only with --log-level debug. */
-static void log_answer(const struct http_request *request, int status) {
+static void note_answer(const struct http_request *request, int status) {
+    int64_t took_us = clock_monotonic_us() - request->started_us;
+    metrics_add_request(request->http->settings.metrics, request->route, status, took_us);
     bool is_poll =
         (status == 200 || status == 304) &&
         (strcmp(request->head.method, "GET") == 0 || strcmp(request->head.method, "HEAD") == 0 ||
@@ -161,7 +164,7 @@ static void log_answer(const struct http_request *request, int status) {
     cleanup_free char *target = describe_target(request);
     log_write_about(level, LOG_AREA, http_request_param(request, "kernel_id"),
                     "%s %s -> %d in %" PRId64 " ms, from %s%s%s%s", request->head.method, target,
-                    status, clock_monotonic_ms() - request->started_ms, request->address,
+                    status, took_us / 1000, request->address,
                     request->connection ? "" : ", which did not wait", request->refusal ? ": " : "",
                     request->refusal ? request->refusal : "");
 }
@@ -191,7 +194,7 @@ static void add_head(struct evbuffer *out, const struct http_request *request, i
 static void send_answer(struct http_request *request, int status, const char *phrase,
                         const char *type, struct evbuffer *body) {
     struct http_connection *connection = request->connection;
-    log_answer(request, status);
+    note_answer(request, status);
     if (connection != NULL) {
         struct evbuffer *out =
             new_evbuffer(); /* to the connection in one piece: TLS writes at once */
@@ -341,7 +344,7 @@ void http_reply_failure(struct http_request *request, const struct error *err) {
 struct bufferevent *http_request_take(struct http_request *request) {
     struct http_connection *connection = request->connection;
     struct bufferevent *io = NULL;
-    log_answer(request, 101);
+    note_answer(request, 101);
     if (connection != NULL) {
         io = connection->io;
         connection->io = NULL;

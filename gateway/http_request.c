@@ -46,7 +46,7 @@ struct http_request *http_request_create(struct http_connection *connection) {
     request->head.method = request->head.target = "-";
     request->head.host = "";
     request->body = evbuffer_new();
-    request->started_ms = clock_monotonic_ms();
+    request->started_us = clock_monotonic_us();
     request->gone_task = (struct loop_task){.run = run_gone, .context = request};
     strcpy(request->address, connection->address);
     if (request->body == NULL)

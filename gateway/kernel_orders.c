@@ -105,7 +105,9 @@ void kernels_drop_waiters(struct list *waiters) {
 
 static void on_interrupted(struct kernel *kernel, kernel_done *done, void *context,
                            const json_t *result, const struct error *err) {
-    (void)kernel, (void)result;
+    (void)result;
+    if (kernel != NULL && err == NULL)
+        kernel_observe_action(kernel, "interrupt", NULL);
     if (done != NULL)
         done(context, err);
 }

@@ -171,8 +171,10 @@ static void hold_requests(const struct kernel *kernel) {
 
 static void enter(struct kernel *kernel, enum kernel_phase phase) {
     struct kernels *kernels = kernel->kernels;
+    enum kernel_phase before = kernel->status.phase;
     loop_deadline_clear(kernels->loop, &kernel->deadline);
     kernel->status.phase = phase;
+    kernel_observe_phase(kernel, before, phase);
     if (kernel->link != NULL)
         hold_requests(kernel);
     if (phase != KERNEL_DEAD && phase != KERNEL_GONE && kernel->reason != NULL)
@@ -258,6 +260,7 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         kernel->status.message_session = kernel->message_session;
     }
     kernel_take_activity(kernel, json_object_get(status, "activity"), false);
+    kernel_observe_status(kernel, status);
     enum kernel_event event = KERNEL_EVENT_SAYS_STARTING;
     if (!event_of(json_string_value(json_object_get(status, "phase")), &event) && status != NULL)
         log_warning("kernel %s: its launcher is in a phase nobody knows", kernel->id);

@@ -104,8 +104,10 @@ void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     list_remove(&kernel->node);
     list_append(&kernels->ended, &kernel->node);
     loop_deadline_clear(kernels->loop, &kernel->deadline);
-    kernel_ends_bury(kernels->ends, kernel->id, kernel->owner,
-                     reason ? reason : "it was shut down", by_another);
+    if (!by_another) /* which has told it */
+        kernel_observe_action(kernel, "shutdown", reason);
+    kernel_ends_bury(kernels->ends, kernel->id, kernel->owner, reason ? reason : "it was shut down",
+                     by_another);
     loop_post(kernels->loop, &kernels->reap);
 }
 
@@ -182,6 +184,7 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     const struct kernelspec *spec;
     cleanup_free char *directory = NULL;
     cleanup_json json_t *launch = NULL;
+    kernel_observe_start(kernel);
     struct kernel_plan plan = {.settings = &kernels->settings,
                                .kernel_id = kernel->id,
                                .env = json_object_get(kernel->request, "env"),
@@ -330,6 +333,8 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         kernel->opening_until_ms = clock_monotonic_ms() + KERNEL_OPENING_MS;
     }
     log_info("kernel %s: %s for %s", kernel->id, kernel->name, kernel->owner);
+    if (kernel->status.phase == KERNEL_LAUNCHING)
+        kernel_observe_action(kernel, "start", NULL);
     *ret = kernel;
     return 0;
 }

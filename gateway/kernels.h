@@ -14,8 +14,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct culling;
+struct events;
 struct kernels;
 struct kernel;
+struct metrics;
 
 enum kernel_phase {
     KERNEL_LAUNCHING, /* the provisioner is at work; there is no link */
@@ -56,6 +59,8 @@ struct kernels_settings {
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */
     const char *log_level, *log_format;
+    struct metrics *metrics; /* NULL: starts and deaths are counted nowhere */
+    struct events *events;   /* NULL: nobody is told of them */
     struct kernelspec_users users;
 };
 
@@ -118,6 +123,10 @@ struct kernel_activity *kernel_activity(struct kernel *kernel);
 /* How long it wants to be idle, from its request's KERNEL_CULL_IDLE_TIMEOUT, else its kernelspec; 0:
  * for ever, -1: it does not say. */
 int64_t kernel_own_idle_ms(const struct kernel *kernel);
+/* Tells the event log whom it warns and ends. */
+void kernels_observe_culling(struct culling *culling);
+/* Room that its journal takes, as its launcher said last. */
+uint64_t kernel_journal_bytes(const struct kernel *kernel);
 const struct kernel_status *kernel_status(const struct kernel *kernel);
 struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
 /* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or

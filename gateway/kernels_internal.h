@@ -2,7 +2,8 @@
  * kernel_state.c: the one table a kernel's life follows, and what provisioner and link say.
  * kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept.
  * kernel_adoption.c: kernels of an earlier gateway. kernel_resume.c: launchers that were killed.
- * kernel_launch.c, kernel_request.c: from a request to launch.json. */
+ * kernel_launch.c, kernel_request.c: from a request to launch.json. kernel_observe.c: what admins
+ * are told. */
 #pragma once
 
 #include "base/clock.h"
@@ -59,6 +60,14 @@ enum kernel_event {
     KERNEL_EVENT_REMOVED, /* nothing is left of it */
 };
 
+/* For metrics and events (kernel_observe.c). */
+struct kernel_observed {
+    int64_t began_us, stage_us; /* a start or restart that we follow, and its stage; 0: none */
+    bool is_restart;
+    bool is_measured; /* the launcher told of its journal: */
+    uint64_t journal_bytes, folded_bytes;
+};
+
 struct kernel {
     struct kernels *kernels;
     struct list_node node; /* kernels.all, later kernels.ended */
@@ -75,7 +84,7 @@ struct kernel {
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
     struct kernel_activity activity;
-    int64_t own_idle_ms; /* KERNEL_CULL_IDLE_TIMEOUT of its request; -1: none */
+    int64_t own_idle_ms;      /* KERNEL_CULL_IDLE_TIMEOUT of its request; -1: none */
     int64_t opening_until_ms; /* monotonic: a notebook is opening its sockets; 0: none is */
 
     struct provision *provision;
@@ -88,6 +97,7 @@ struct kernel {
     struct link *link;
 
     struct kernel_status status; /* texts below */
+    struct kernel_observed observed;
     char *stage, *reason, *message_session;
     const char *reported_state; /* by the launcher, one of the five */
     char *last_words;           /* reason and output of the last EXIT */
@@ -133,6 +143,13 @@ void kernel_take_own_idle(struct kernel *kernel); /* from its request */
 void kernel_take_activity(struct kernel *kernel, const json_t *json, bool is_answer);
 void kernel_forget_askers(struct kernel *kernel); /* the kernel goes: they are told */
 void kernel_drop_askers(struct kernel *kernel);   /* the gateway goes: nobody is */
+
+/* kernel_observe.c: counts, and tells the event log. */
+void kernel_observe_start(struct kernel *kernel); /* its provisioner is about to be told */
+void kernel_observe_phase(struct kernel *kernel, enum kernel_phase from, enum kernel_phase to);
+void kernel_observe_status(struct kernel *kernel, const json_t *status);
+/* action: of docs/events/kernel_action.yaml; msg may be NULL. */
+void kernel_observe_action(const struct kernel *kernel, const char *action, const char *msg);
 
 /* kernel_record.c */
 json_t *kernel_record(const struct kernel *kernel); /* what the gateway writes; a new reference */

@@ -11,12 +11,17 @@
  * and timers. */
 enum { CALLBACKS_MAX = 32 };
 
+/* How late it runs is told by deadlines; where nobody waits for one, by this. */
+enum { LAG_PROBE_MS = 2000 };
+
 struct loop {
     struct event_base *base;
     struct event *timer; /* for the first deadline */
     struct event *turn;  /* runs the tasks, behind the callbacks that are due already */
     struct heap deadlines;
     struct list tasks;
+    struct histogram lag;
+    struct loop_deadline lag_probe;
     bool stopping;
 };
 
@@ -40,6 +45,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
     struct heap_node *first;
     while ((first = heap_first(&loop->deadlines)) != NULL && first->when_ms <= now) {
         struct loop_deadline *deadline = list_entry(first, struct loop_deadline, node);
+        histogram_add(&loop->lag, &histogram_lag, (now - first->when_ms) * 1000);
         heap_remove(&loop->deadlines, first);
         deadline->run(deadline->context);
     }
@@ -47,6 +53,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
 }
 
 static void run_tasks(evutil_socket_t fd, short what, void *context);
+
+static void on_lag_probe(void *context) {
+    struct loop *loop = context;
+    loop_deadline_set(loop, &loop->lag_probe, LAG_PROBE_MS);
+}
 
 static struct event_base *create_base(void) {
     struct event_config *config = event_config_new();
@@ -62,6 +73,7 @@ static struct event_base *create_base(void) {
 struct loop *loop_create(void) {
     struct loop *loop = memory_alloc(sizeof *loop);
     list_init(&loop->tasks);
+    loop->lag_probe = (struct loop_deadline){.run = on_lag_probe, .context = loop};
     loop->base = create_base();
     if (loop->base != NULL) {
         loop->timer = evtimer_new(loop->base, on_timer, loop);
@@ -86,6 +98,10 @@ struct event_base *loop_base(struct loop *loop) {
     return loop->base;
 }
 
+const struct histogram *loop_lag(const struct loop *loop) {
+    return &loop->lag;
+}
+
 /* Tasks that tasks post run in the same sweep: the queue is empty when the loop sleeps. */
 static void run_tasks(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
@@ -98,6 +114,7 @@ static void run_tasks(evutil_socket_t fd, short what, void *context) {
 }
 
 void loop_run(struct loop *loop) {
+    loop_deadline_set(loop, &loop->lag_probe, LAG_PROBE_MS);
     run_tasks(-1, 0, loop);
     if (!loop->stopping)
         event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);

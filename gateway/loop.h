@@ -6,6 +6,8 @@
 #include "base/heap.h"
 #include "base/list.h"
 
+#include "gateway/histogram.h"
+
 #include <event2/event.h>
 #include <stdint.h>
 
@@ -29,6 +31,8 @@ struct loop_deadline {
 struct loop *loop_create(void);
 void loop_destroy(struct loop *loop);
 struct event_base *loop_base(struct loop *loop);
+/* How late deadlines ran, by histogram_lag. */
+const struct histogram *loop_lag(const struct loop *loop);
 
 void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth.h"
+#include "gateway/events.h"
 #include "gateway/file_watch.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
@@ -92,6 +93,7 @@ static void on_hangup(evutil_socket_t number, short what, void *context) {
     (void)number, (void)what;
     struct reload *reload = context;
     log_info("SIGHUP: reading settings, tokens, certificates and kernelspecs again");
+    events_reopen(reload->gateway->events);
     reload_settings(reload);
 }
 

@@ -291,6 +291,7 @@ static void append_folded(struct journal *journal, struct segment_record *head, 
     head->kind = SEGMENT_FOLDED;
     head->class = MESSAGE_STREAM;
     head->length = (uint32_t)(sizeof payload.sums + parent_length);
+    journal->folded_bytes += length;
     append_record(journal, head, &payload);
 }
 

@@ -76,6 +76,12 @@ struct journal_lost journal_lost_since(const struct journal *journal, uint64_t s
 /* The largest session number in records of an earlier life: numbers of this one start above it. */
 uint32_t journal_max_session(const struct journal *journal);
 
+struct journal_size {
+    uint64_t bytes;        /* room that the segments take */
+    uint64_t folded_bytes; /* room of messages that the cap took, since journal_create */
+};
+struct journal_size journal_measure(const struct journal *journal);
+
 /* Why messages are only in memory (an errno), or 0. */
 int journal_disk_errno(const struct journal *journal);
 /* For quiet times. Gives the memory of what was written and read back to the page cache (coming

@@ -29,6 +29,7 @@ struct journal {
     size_t page;
     uint64_t cap;
     uint64_t total; /* bytes of all segments */
+    uint64_t folded_bytes;
     size_t next_size;
     uint64_t next_seq;
     uint64_t next_bytes; /* of all messages numbered so far, lost ones too */

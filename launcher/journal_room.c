@@ -23,6 +23,17 @@ static void remember_point(struct journal *journal, const struct segment *segmen
         (struct point){segment->first_seq, segment->bytes_before};
 }
 
+static uint64_t kept_bytes(const struct segment *segment) {
+    uint64_t bytes = 0;
+    for (int class = 0; class < MESSAGE_CLASS_COUNT; class ++)
+        bytes += segment->class_bytes[class];
+    return bytes;
+}
+
+struct journal_size journal_measure(const struct journal *journal) {
+    return (struct journal_size){journal->total, journal->folded_bytes};
+}
+
 static void forget_places(struct journal *journal) {
     memset(journal->places, 0, JOURNAL_PLACES * sizeof *journal->places);
 }
@@ -40,6 +51,7 @@ static struct segment *take_segment(struct journal *journal, size_t at) {
 /* The oldest one leaves the list; its file is still there. */
 static struct segment *take_oldest(struct journal *journal) {
     remember_point(journal, journal->segments[0]);
+    journal->folded_bytes += kept_bytes(journal->segments[0]);
     return take_segment(journal, 0);
 }
 
@@ -62,8 +74,11 @@ static struct segment *put_folded(struct journal *journal, struct segment *folde
         return NULL;
     }
     journal->total += folded->size;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         journal->total -= journal->segments[at + i]->size;
+        journal->folded_bytes += kept_bytes(journal->segments[at + i]);
+    }
+    journal->folded_bytes -= kept_bytes(folded);
     for (size_t i = at + 1; i < at + count; i++) { /* what it covers is gone for a reader */
         journal_discard(journal, freed);
         freed = journal->segments[i];

@@ -93,6 +93,16 @@ struct bytes bytes_of_text(const char *text) {
     return (struct bytes){.data = (const uint8_t *)text, .length = strlen(text)};
 }
 
+int kernel_message_channel(const void *data, size_t length, enum kernel_channel *ret) {
+    const uint8_t *base = data;
+    if (length < 24)
+        return -1;
+    uint64_t start = offset_at(base, 0), end = offset_at(base, 1);
+    if (start > end || end > length)
+        return -1;
+    return kernel_channel_parse((const char *)base + start, (size_t)(end - start), ret);
+}
+
 struct bytes kernel_message_buffer(const struct kernel_message *message, size_t index) {
     if (index >= message->buffer_count)
         return (struct bytes){NULL, 0};

@@ -41,6 +41,8 @@ struct kernel_message {
  * it. */
 int kernel_message_parse(const void *data, size_t length, struct kernel_message *ret,
                          struct error *err);
+/* The channel alone, of a message that nobody may have checked; -1 when it names none. */
+int kernel_message_channel(const void *data, size_t length, enum kernel_channel *ret);
 struct bytes kernel_message_buffer(const struct kernel_message *message, size_t index);
 
 /* Appends the layout of the parts to `out`. Fails only at out's limit. */

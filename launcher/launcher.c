@@ -107,6 +107,18 @@ static json_t *make_status(void *context) {
                      launcher_activity_status(launcher));
 }
 
+/* What the journal takes is there for the admin's numbers. */
+static json_t *give_status(void *context) {
+    const struct launcher *launcher = context;
+    struct journal_size size = link_server_journal_size(launcher->link);
+    json_t *status = make_status(context);
+    if (status != NULL)
+        json_object_set_new(status, "journal",
+                            json_pack("{s:I, s:I}", "bytes", (json_int_t)size.bytes, "folded_bytes",
+                                      (json_int_t)size.folded_bytes));
+    return status;
+}
+
 static json_t *give_record(void *context) {
     struct launcher *launcher = context;
     return json_incref(launcher->record);
@@ -165,7 +177,7 @@ void launcher_push_status(struct launcher *launcher) {
         return;
     }
     launcher->is_status_dirty = launcher->has_activity = false;
-    cleanup_json json_t *status = make_status(launcher);
+    cleanup_json json_t *status = give_status(launcher);
     if (status != NULL)
         link_server_status(launcher->link, status);
 }
@@ -414,7 +426,7 @@ static int bind_link(struct launcher *launcher, struct error *err) {
                                                      .command = launcher_take_command,
                                                      .lost = launcher_answer_lost,
                                                      .record = give_record,
-                                                     .status = make_status,
+                                                     .status = give_status,
                                                      .disk_full = launcher_say_disk,
                                                      .asked = look_around,
                                                      .attended = note_attendance};

@@ -593,3 +593,7 @@ int64_t link_server_unattached_since(const struct link_server *server) {
 uint64_t link_server_last(const struct link_server *server) {
     return journal_last(server->journal);
 }
+
+struct journal_size link_server_journal_size(const struct link_server *server) {
+    return journal_measure(server->journal);
+}

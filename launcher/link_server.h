@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/journal.h"
 #include "launcher/kernel_message.h"
 #include "launcher/request_notes.h"
 
@@ -82,3 +83,4 @@ void link_server_flush(struct link_server *server);
 int64_t link_server_unattached_since(const struct link_server *server);
 uint64_t
 link_server_last(const struct link_server *server); /* 0: nothing is known of earlier messages */
+struct journal_size link_server_journal_size(const struct link_server *server);

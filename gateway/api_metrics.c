@@ -1,0 +1,35 @@
+/* GET /metrics, for Prometheus: with an administrator's token, or for everybody (metrics-public). */
+#include "base/cleanup.h"
+#include "gateway/api.h"
+#include "gateway/metrics_families.h"
+
+enum { METRICS_BYTES_MAX = 4 << 20 };
+
+static void reply(struct http_request *request, const struct gateway *gateway) {
+    cleanup_buffer struct buffer text = {.limit = METRICS_BYTES_MAX};
+    metrics_families_write(gateway, &text);
+    http_reply_bytes(request, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,
+                     text.length);
+}
+
+static void get_metrics(struct http_request *request, void *context) {
+    if (http_request_identity(request)->role != AUTH_ADMIN)
+        http_reply_error(request, 403, NULL,
+                         "/metrics tells of all users: it needs an administrator's token");
+    else
+        reply(request, context);
+}
+
+static void get_public_metrics(struct http_request *request, void *context) {
+    reply(request, context);
+}
+
+const struct http_route api_metrics_routes[] = {
+    {"GET", "/metrics", get_metrics, 0},
+    {NULL, NULL, NULL, 0},
+};
+
+const struct http_route api_public_metrics_routes[] = {
+    {"GET", "/metrics", get_public_metrics, HTTP_PUBLIC},
+    {NULL, NULL, NULL, 0},
+};
