@@ -9,9 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GATEWAY_FLAGS "[flags]"
+#define GATEWAY_FLAGS "[--json] [flags]"
 
 const struct admin_verb admin_verbs[] = {
+    {"status", GATEWAY_FLAGS, "how a running gateway is", admin_status},
+    {"kernels", GATEWAY_FLAGS,
+     "its kernels: who has them, what they do, when they go, what they use", admin_kernels},
+    {"why", "ID " GATEWAY_FLAGS, "why a kernel is kept or will be ended, and when", admin_why},
+    {"keep", "ID TIME " GATEWAY_FLAGS, "let no rule end it for so long (4h); 0 takes it back",
+     admin_keep},
+    {"cull", "[--dry-run [--config FILE]] " GATEWAY_FLAGS,
+     "end the kernels that are due; --dry-run only shows which go when, also by FILE's settings",
+     admin_cull},
+    {"interrupt", "ID " GATEWAY_FLAGS, "stop what it computes", admin_interrupt},
+    {"restart", "ID " GATEWAY_FLAGS, "start it anew; what it held in memory is lost",
+     admin_restart},
+    {"delete", "ID " GATEWAY_FLAGS, "end it", admin_delete},
+    {"logs", "ID " GATEWAY_FLAGS, "what it has written to its own stdout and stderr", admin_logs},
+    {"journal", "ID [--since SEQ] " GATEWAY_FLAGS,
+     "what it has sent, as its launcher keeps it, one message a line", admin_journal},
     {"kernelspecs list", "[the gateway's flags]", "what a gateway with these settings offers",
      admin_kernelspecs_list},
     {"kernelspecs check", "[the gateway's flags]",
@@ -24,27 +40,16 @@ const struct admin_verb admin_verbs[] = {
     {"config schema", "", "the JSON Schema of the configuration file, for editors",
      admin_config_schema},
     {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
-     "what is wrong with this machine and with a kernel's way from start to answer, and what "
-     "helps; "
-     "at a gateway of its own, or at URL's (exit status 1)",
+     "what keeps kernels from running here, or at URL's gateway, and what helps (exit status 1)",
      admin_doctor},
     {"migrate", "[FILE...]",
-     "settings for what Jupyter Enterprise Gateway was told: FILE is a file of its variables, its "
-     "configuration (.py, .json), its chart's values (.yaml) or a directory of kernelspecs; "
-     "without FILE this environment",
+     "settings for a set-up of Jupyter Enterprise Gateway (docs/migrating-from-jeg.md)",
      admin_migrate},
     {"completion", "bash|zsh|fish",
      "what makes a shell complete the words of elara and elara-gateway", admin_completion},
     {"man", "elara|elara-gateway", "a manual page, for man -l -", admin_man},
     {"token new", "NAME [--role user|admin]", "make a token, and its line for --auth-token-file",
      admin_token_new},
-    {"kernels", GATEWAY_FLAGS, "the kernels that a running gateway serves", admin_kernels},
-    {"kernel interrupt", "ID " GATEWAY_FLAGS, "stop what it computes", admin_kernel_interrupt},
-    {"kernel restart", "ID " GATEWAY_FLAGS, "start it anew; what it held in memory is lost",
-     admin_kernel_restart},
-    {"kernel delete", "ID " GATEWAY_FLAGS, "end it", admin_kernel_delete},
-    {"journal", "ID [--since SEQ] " GATEWAY_FLAGS,
-     "what it has sent, as its launcher keeps it, one message a line", admin_journal},
     {0},
 };
 
@@ -55,7 +60,9 @@ static void print_help(FILE *out) {
     fputs("  elara help\n  elara --version\n\n"
           "Settings of the gateway (elara-gateway --help) count for the kernelspecs verbs: flags, "
           "ELARA_ and EG_\n"
-          "variables, --config. The verbs that ask a running gateway take these flags:\n\n",
+          "variables, --config. An ID is a kernel's id, or as much of its beginning as fits one "
+          "only. The verbs that\n"
+          "ask a running gateway take these flags:\n\n",
           out);
     option_print_help(admin_settings_table(), out);
 }
@@ -188,12 +195,14 @@ void admin_table_print(struct admin_table *table) {
         if (widest[i % table->columns] < width(table->texts[i]))
             widest[i % table->columns] = width(table->texts[i]);
     for (size_t i = 0; i < table->count; i++) {
-        size_t column = i % table->columns;
-        bool is_last = column + 1 == table->columns;
-        int padding = is_last ? 0 : (int)(widest[column] - width(table->texts[i]) + 2);
-        printf("%s%*s%s", table->texts[i], padding, "", is_last ? "\n" : "");
-        free(table->texts[i]);
+        size_t column = i % table->columns, left = table->columns - column;
+        while (left > 1 && *table->texts[i + left - 1] == '\0')
+            left--; /* no blanks at a line's end */
+        int padding = left == 1 ? 0 : (int)(widest[column] - width(table->texts[i]) + 2);
+        printf("%s%*s%s", table->texts[i], padding, "", column + 1 == table->columns ? "\n" : "");
     }
+    for (size_t i = 0; i < table->count; i++)
+        free(table->texts[i]);
     free(table->texts);
     free(table);
 }

@@ -33,9 +33,14 @@ int admin_man(int argc, char **argv, struct error *err);
 int admin_migrate(int argc, char **argv, struct error *err);
 int admin_token_new(int argc, char **argv, struct error *err);
 int admin_kernels(int argc, char **argv, struct error *err);
-int admin_kernel_interrupt(int argc, char **argv, struct error *err);
-int admin_kernel_restart(int argc, char **argv, struct error *err);
-int admin_kernel_delete(int argc, char **argv, struct error *err);
+int admin_status(int argc, char **argv, struct error *err);
+int admin_why(int argc, char **argv, struct error *err);
+int admin_cull(int argc, char **argv, struct error *err);
+int admin_keep(int argc, char **argv, struct error *err);
+int admin_logs(int argc, char **argv, struct error *err);
+int admin_interrupt(int argc, char **argv, struct error *err);
+int admin_restart(int argc, char **argv, struct error *err);
+int admin_delete(int argc, char **argv, struct error *err);
 int admin_journal(int argc, char **argv, struct error *err);
 
 /* Takes the argument that comes before the flags out of argv; NULL when there is none. */
@@ -47,9 +52,18 @@ bool admin_program_exists(const char *program);
 /* The kernelspecs that a gateway with these flags, this environment and this file would serve. */
 int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err);
 
+/* Of JSON from a gateway; "" when it has no such text. */
+const char *admin_text_at(const json_t *object, const char *name);
+/* A number of ms as "1 h 5 min"; `otherwise` when it has none. */
+char *admin_duration_at(const json_t *object, const char *name, const char *otherwise);
+char *admin_size_at(const json_t *object, const char *name); /* bytes, as "12 MiB"; "" */
+void admin_print_json(json_t *json);                         /* takes it */
+/* As much of the id as tells these objects' ids apart. */
+char *admin_short_id(const json_t *kernels, const char *id);
+
 /* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as
  * '?'. */
-enum { ADMIN_COLUMNS_MAX = 8 };
+enum { ADMIN_COLUMNS_MAX = 10 };
 struct admin_table;
 struct admin_table *admin_table_create(size_t columns);
 void admin_table_add(struct admin_table *table, const char *const *texts);
@@ -67,3 +81,6 @@ int admin_gateway_call(struct admin_gateway *gateway, const char *method, const 
 /* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */
 int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
                        size_t *length, struct error *err);
+/* The gateway, and the kernel whose id begins with `start` (as admin_take_argument gave it). */
+int admin_open_kernel(int argc, char **argv, const char *start, struct admin_gateway **ret,
+                      char **id, struct error *err);

@@ -49,16 +49,15 @@ static int print_journal(struct admin_gateway *gateway, const char *id, const ch
 
 int admin_journal(int argc, char **argv, struct error *err) {
     const char *since = "0";
+    option_take_flag(&argc, argv, "json", NULL); /* it always is: one message a line */
     bool has_since = option_take_flag(&argc, argv, "since", &since);
-    const char *id = admin_take_argument(&argc, argv);
-    if (id == NULL || !text_is_kernel_id(id))
-        return error_set(err, ERROR_INVALID,
-                         "which kernel? Its id comes first; `elara kernels` lists them");
+    const char *start = admin_take_argument(&argc, argv);
+    struct admin_gateway *gateway = NULL;
+    cleanup_free char *id = NULL;
     if (has_since &&
         (since == NULL || *since == '\0' || since[strspn(since, "0123456789")] != '\0'))
         return error_set(err, ERROR_INVALID, "--since: must be the number of a message");
-    struct admin_gateway *gateway = NULL;
-    if (admin_gateway_create(argc, argv, &gateway, err) < 0)
+    if (admin_open_kernel(argc, argv, start, &gateway, &id, err) < 0)
         return -1;
     int failed = print_journal(gateway, id, since, err);
     admin_gateway_destroy(gateway);

@@ -10,6 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* JEG itself ends no kernel; its container and its chart do, and have variables and values. */
+static void add_own_default(struct migration *migration, int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!text_ends_with(argv[i], ".py") && !text_ends_with(argv[i], ".json"))
+            return;
+    if (argc > 1)
+        migration_set_text(migration, "EG_CULL_IDLE_TIMEOUT", "0", "cull_idle_timeout",
+                           "default of JEG itself", MIGRATE_SCRIPT);
+}
+
 static int read_file(struct migration *migration, const char *path, struct error *err) {
     struct stat status;
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
@@ -48,6 +58,7 @@ int admin_migrate(int argc, char **argv, struct error *err) {
         buffer_append_text(&sources, "the EG_ and KG_ variables of an environment");
     }
     size_t troubles = 0;
+    add_own_default(migration, argc, argv);
     if (failed == 0)
         troubles = migration_print(migration, buffer_text(&sources), stdout);
     if (troubles > 0)

@@ -78,9 +78,9 @@ json_t *culling_why(struct kernel *kernel, const struct culling_view *view, bool
 }
 
 json_t *culling_entry(struct kernel *kernel, const struct culling_view *view) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", kernel_id(kernel), "name",
-                     kernel_spec_name(kernel), "owner", kernel_owner(kernel), "verdict",
-                     verdict_name(view->decision.verdict), "rule",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", kernel_id(kernel), "name",
+                     kernel_spec_name(kernel), "owner", kernel_owner(kernel), "user",
+                     kernel_user(kernel), "verdict", verdict_name(view->decision.verdict), "rule",
                      culler_rule_name(view->decision.rule), "in_ms", culling_in_ms(view), "text",
                      explanation(view));
 }

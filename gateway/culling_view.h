@@ -6,7 +6,7 @@
 /* {"id", "verdict", "rule", "in_ms", "text", "inputs", "policy", "fresh"}; a new reference.
  * is_fresh: its launcher was asked just now. */
 json_t *culling_why(struct kernel *kernel, const struct culling_view *view, bool is_fresh);
-/* {"id", "name", "owner", "verdict", "rule", "in_ms", "text"} */
+/* {"id", "name", "owner", "user", "verdict", "rule", "in_ms", "text"} */
 json_t *culling_entry(struct kernel *kernel, const struct culling_view *view);
 /* in_ms as JSON: null for never. */
 json_t *culling_in_ms(const struct culling_view *view);

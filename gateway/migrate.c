@@ -1,7 +1,6 @@
 #include "gateway/migrate.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/option_value.h"
 #include "base/text.h"
@@ -127,12 +126,8 @@ static char *convert(const struct option_row *row, const json_t *value, struct e
             : NULL;
     if (number != NULL)
         text = number;
-    enum log_level level;
     int failed = text != NULL ? option_value_parse(row, text, as, &scratch, err)
                               : option_value_from_json(row, value, as, &scratch, err);
-    if (failed == 0 && strcmp(row->name, "log-level") == 0 &&
-        log_level_parse(scratch.log_level, &level) < 0)
-        failed = error_set(err, ERROR_INVALID, "%s: must be DEBUG, INFO, WARNING or ERROR", as);
     char *yaml = NULL;
     if (failed == 0) {
         cleanup_buffer struct buffer out = {.limit = MIGRATE_FILE_MAX};
@@ -265,10 +260,8 @@ static const struct {
      "only what a person does keeps a kernel from being idle; in JEG "
      "any message does. docs/culling.md"},
     {"cull-idle-timeout", false,
-     "nothing above says when idle kernels end. JEG by itself never "
-     "ends them, its container after 12 h, its chart after 1 h; "
-     "Elara as docs/configuration.md says. To end none: "
-     "cull_idle_timeout: 0"},
+     "nothing above says when idle kernels end: after 12 h, as in JEG's container; its chart says "
+     "1 h, JEG itself never. As JEG itself: cull_idle_timeout: 0"},
     {"launch-timeout", true,
      "a start is answered at once; the time-out runs while the notebook "
      "shows how far it is"},

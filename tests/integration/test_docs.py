@@ -6,8 +6,8 @@ import subprocess
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
 
-def test_operations_name_each_verb_of_elara(build):
+def test_page_names_each_verb_of_elara(build):
     told_by_help = subprocess.run([build / "elara", "help"], capture_output=True, text=True, check=True, timeout=60).stdout
     verbs = re.findall(r"^  elara ([a-z]+(?: [a-z]+)?)", told_by_help, re.MULTILINE)
-    told = re.findall(r"^\| `elara ([a-z]+(?: [a-z]+)?)", (DOCS / "operations.md").read_text(), re.MULTILINE)
+    told = re.findall(r"^\| `elara ([a-z]+(?: [a-z]+)?)", (DOCS / "admin-command.md").read_text(), re.MULTILINE)
     assert verbs and sorted(told) == sorted(verbs)

@@ -203,17 +203,18 @@ def test_what_has_no_equivalent_is_named_with_its_place_and_reason(migrate):
     ("c.EnterpriseGatewayApp.prot = 7", "c.EnterpriseGatewayApp.prot (c.py:1): Elara has no setting"),
     ("c.EnterpriseGatewayApp.port = 'many'", 'c.EnterpriseGatewayApp.port (c.py:1): the value: "many" must be a whole number'),
     ("c.EnterpriseGatewayApp.port = True", "c.EnterpriseGatewayApp.port (c.py:1): the value: must be a whole number"),
-    ("c.Application.log_level = 'LOUD'", "c.Application.log_level (c.py:1): the value: must be DEBUG"),
+    ("c.Application.log_level = 'LOUD'", "c.Application.log_level (c.py:1): the value: \"LOUD\" must be DEBUG"),
 ])
 def test_what_is_no_literal_is_named_and_never_guessed(migrate, accepted, line, shown):
     status, settings, output = migrate({"c.py": line + "\n"})
+    settings.pop("cull_idle_timeout", None)
     assert status == 1 and settings == {} and shown in output
     accepted(output)
 
 
 def test_a_computed_token_is_no_reason_to_do_without(migrate):
     _, settings, output = migrate({"c.py": "c.EnterpriseGatewayApp.ip = '0.0.0.0'\nc.EnterpriseGatewayApp.auth_token = read()\n"})
-    assert settings == {"ip": '"0.0.0.0"'}
+    assert settings == {"ip": '"0.0.0.0"', "cull_idle_timeout": "0"}
 
 
 def test_sources_win_as_they_do_in_jeg(migrate):
@@ -243,7 +244,24 @@ def test_file_that_cannot_be_read_at_all(build, tmp_path, name, content, word):
 
 def test_json_configuration(migrate):
     _, settings, _ = migrate({"c.json": json.dumps({"EnterpriseGatewayApp": {"port": 5, "client_envs": ["A"]}})})
-    assert settings == {"port": "5", "client_envs": '["A"]'}
+    assert settings == {"port": "5", "client_envs": '["A"]', "cull_idle_timeout": "0"}
+
+
+def test_idle_kernels_end_when_they_did(migrate):
+    """JEG itself ends none, its container after 12 hours, its chart after one; none of them connected ones."""
+    def timeout(files):
+        _, settings, output = migrate(files)
+        assert settings.get("cull_connected", "false") == "false"
+        return settings.get("cull_idle_timeout")
+
+    assert timeout({"c.py": "c.EnterpriseGatewayApp.port = 5\n"}) == "0"
+    assert timeout({"c.py": "c.RemoteMappingKernelManager.cull_idle_timeout = 90\n"}) == "90s"
+    assert timeout({"values.yaml": "logLevel: INFO\n"}) == "1h"
+    assert timeout({"values.yaml": LAB}) == "30m"
+    assert timeout({"gateway.yaml": OPERATOR}) == "10s"
+    assert timeout({"deployment.yaml": DEPLOYMENT.replace("EG_CULL_IDLE_TIMEOUT", "EG_NAME")}) == "12h"
+    assert timeout({"jeg.env": "EG_CULL_IDLE_TIMEOUT=0\n"}) == "0"
+    assert timeout({"jeg.env": "EG_PORT=1\n"}) is None  # our default is the container's
 
 
 def test_this_environment(build):

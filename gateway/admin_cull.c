@@ -1,0 +1,101 @@
+/* elara cull [--dry-run] [--config FILE] */
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/option.h"
+#include "base/text.h"
+#include "base/yaml.h"
+#include "gateway/admin.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONFIG_FILE_MAX = 1 << 20 };
+
+/* The keys about culling, as they stand there: the gateway judges their values. */
+static int read_policy(const char *path, json_t **ret, struct error *err) {
+    cleanup_buffer struct buffer text = {.limit = CONFIG_FILE_MAX + 1};
+    cleanup_json json_t *file = NULL;
+    const char *key;
+    json_t *value;
+    if (file_read(path, CONFIG_FILE_MAX, &text, err) < 0)
+        return error_wrap(err, "--config");
+    if (yaml_parse(buffer_text(&text), text.length, &file, err) < 0)
+        return error_wrap(err, "%s", path);
+    if (!json_is_object(file) && !json_is_null(file))
+        return error_set(err, ERROR_INVALID, "%s: must be lines of 'setting: value'", path);
+    cleanup_json json_t *policy = json_object();
+    json_object_foreach(file, key, value) {
+        if (text_starts_with(key, "cull_"))
+            json_object_set(policy, key, value);
+    }
+    if (json_object_size(policy) == 0)
+        return error_set(err, ERROR_INVALID,
+                         "%s: has no key that begins with cull_, so it would change nothing", path);
+    *ret = steal(&policy);
+    return 0;
+}
+
+static char *when(const json_t *entry) {
+    if (json_integer_value(json_object_get(entry, "in_ms")) <= 0)
+        return memory_strdup("now");
+    return admin_duration_at(entry, "in_ms", "never");
+}
+
+static void print_list(const json_t *list, bool is_dry) {
+    size_t i;
+    json_t *entry;
+    if (json_array_size(list) == 0) {
+        puts(is_dry ? "no rule would end any kernel" : "no kernel is due");
+        return;
+    }
+    struct admin_table *table = admin_table_create(5);
+    admin_table_add(table,
+                    (const char *[]){"ID", "WHO", "KERNELSPEC", is_dry ? "WHEN" : "ENDED", "RULE"});
+    json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
+        const char *user = admin_text_at(entry, "user");
+        cleanup_free char *in = when(entry);
+        cleanup_free char *id = admin_short_id(list, admin_text_at(entry, "id"));
+        admin_table_add(table, (const char *[]){
+                                   id, *user != '\0' ? user : admin_text_at(entry, "owner"),
+                                   admin_text_at(entry, "name"), in, admin_text_at(entry, "rule")});
+    }
+    admin_table_print(table);
+}
+
+static int ask(int argc, char **argv, const json_t *body, json_t **ret, struct error *err) {
+    struct admin_gateway *gateway = NULL;
+    if (admin_gateway_create(argc, argv, &gateway, err) < 0)
+        return -1;
+    int failed = admin_gateway_call(gateway, "POST", "api/elara/cull", body, ret, err);
+    admin_gateway_destroy(gateway);
+    if (failed == 0 && !json_is_array(*ret))
+        failed = error_set(err, ERROR_SYSTEM, "the answer is no list; is --url a gateway's?");
+    return failed;
+}
+
+int admin_cull(int argc, char **argv, struct error *err) {
+    const char *path = NULL;
+    bool wants_json = option_take_flag(&argc, argv, "json", NULL);
+    bool is_dry = option_take_flag(&argc, argv, "dry-run", NULL);
+    bool has_file = option_take_flag(&argc, argv, "config", &path);
+    cleanup_json json_t *list = NULL;
+    cleanup_json json_t *policy = NULL;
+    if (has_file && path == NULL)
+        return error_set(err, ERROR_INVALID, "--config: needs the name of a file");
+    if (has_file && !is_dry)
+        return error_set(err, ERROR_INVALID,
+                         "--config: only with --dry-run; kernels are ended by the settings that "
+                         "the gateway has");
+    if (has_file && read_policy(path, &policy, err) < 0)
+        return -1;
+    cleanup_json json_t *body = json_pack("{s:b, s:O?}", "dry_run", is_dry, "policy", policy);
+    if (ask(argc, argv, body, &list, err) < 0)
+        return has_file ? error_wrap(err, "%s", path) : -1;
+    if (wants_json)
+        admin_print_json(steal(&list));
+    else
+        print_list(list, is_dry);
+    return 0;
+}
