@@ -6,8 +6,8 @@
 
 /* Appends `form`, a literal of ours, with each {} replaced by the next value, escaped for text and
  * for quoted attributes alike: html_add(out, "<a href=\"{}\">{}</a>", address, name). What is no
- * UTF-8 and control characters come out as U+FFFD. As many values as {}, none of them NULL; anything
- * else ends the process. What passes out's limit is left out. */
+ * UTF-8 and control characters come out as U+FFFD. As many values as {}, none of them NULL;
+ * anything else ends the process. What passes out's limit is left out. */
 #define html_add(out, form, ...)                                                                   \
     html_add_values(out, "" form, (const char *const[]){"", ##__VA_ARGS__, NULL})
 void html_add_values(struct buffer *out, const char *form, const char *const *values);

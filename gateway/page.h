@@ -24,16 +24,15 @@ struct page_view {
     int64_t now_us, started_us;
     int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1: none */
     int64_t keep_ms; /* what the client may ask for by a button */
-    /* For admins, since they name files: why changed settings are not in effect, and which ones wait
-     * for a restart; NULL: nothing. */
+    /* For admins, since they name files: why changed settings are not in effect, and which ones
+     * wait for a restart; NULL: nothing. */
     const char *problem, *pending;
     /* What has just been done, as the address says, and to which kernel; NULL: nothing. Only words
      * that are known are shown: the address may be anybody's. */
     const char *done, *done_to;
     /* At most PAGE_ROWS of the kernels that the client may see, the first of them being number
-     * `first` (from 0) of `total`; NULL: listing is switched off. Each is {"id", "name",
-     * "execution_state", "last_activity"} and, as far as it is known, {"display_name", "owner",
-     * "reason", "age_ms", "idle_ms", "rule", "text", "cull_in_ms", "keep_ms", "rss_bytes", "cpu_ms"}. */
+     * `first` (from 0) of `total`; NULL: listing is switched off. Each is as in GET
+     * /api/elara/kernels (docs/http-api.md). */
     const json_t *kernels;
     size_t first, total;
 };

@@ -13,6 +13,7 @@ import requests
 
 from support.processes import wait_until
 from test_auth import TOKEN, as_user, named, token_file  # noqa: F401
+from test_run_command import certificate  # noqa: F401
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\u202e"
 
@@ -340,6 +341,17 @@ def test_foreign_or_missing_origin_changes_nothing(start_gateway, origin, allowe
         answer = act(gateway, "delete", kernel_id, origin and origin.format(port=gateway.port), **basic(TOKEN))
         assert answer.status_code == 403 and "Origin" in answer.text
         assert gateway.get(f"/api/kernels/{kernel_id}").status_code == 200
+
+
+def test_with_tls_only_its_own_scheme_counts(start_gateway, certificate):  # noqa: F811
+    """Whoever is in the network can show a page of http:// with our name."""
+    flags, file = certificate
+    gateway = start_gateway(*flags, ready=False)
+    wait_until(lambda: "listens on" in gateway.log(), what="the gateway")
+    base = f"https://127.0.0.1:{gateway.port}"
+    for origin, status in ((base.replace("https", "http"), 403), (base, 404)):
+        answer = requests.post(f"{base}/elara?do=delete&kernel={uuid.uuid4()}", headers={"Origin": origin}, verify=file, timeout=30)
+        assert answer.status_code == status
 
 
 def test_unknown_actions_and_kernels_are_refused(gateway, kernel):
