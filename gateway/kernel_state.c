@@ -420,6 +420,10 @@ static void on_ended(void *context, const struct error *cause) {
         kernel_finish_stop(kernel);
     } else if (kernel->is_replacing) {
         kernel_start_again(kernel);
+    } else if (kernel->is_restarting) { /* it ended before it could do it; that is no news now */
+        kernel->is_restarting = false;
+        kernel_drop_link(kernel); /* with the order */
+        kernel_start_again(kernel);
     } else if (kernel->start_wanted && (cause == NULL || cause->code != ERROR_TIMEOUT)) {
         kernel->start_wanted = false;
         kernel_start_again(kernel);

@@ -177,12 +177,17 @@ def test_launcher_killed_again_and_again(begin, connect):
 def test_dead_for_good_is_restarted_by_the_user_in_its_journal(begin, connect, is_up):
     counting = begin()
     gateway, kernel_id = counting.gateway, counting.kernel_id
-    for _ in range(4):  # the last launcher only keeps the output
-        killed = wait_until(lambda: gateway.launcher_pids(kernel_id), what="a launcher")
-        if is_up:  # else it is killed in the midst of its start
-            wait_until(lambda: record_of(gateway, kernel_id)["launcher_pid"] in killed, what="its record")
-        kill_all(killed)
-        wait_until(lambda: not any(map(is_alive, killed)), what="the launcher's end")
+    def is_over():
+        """Nothing is left to kill; what was killed may have been no launcher yet, but a kernel before its exec."""
+        pids = gateway.launcher_pids(kernel_id)
+        kill_all(pids)
+        return not pids and "the kernel stays dead" in gateway.log() and gateway.model(kernel_id)["execution_state"] == "dead"
+
+    for _ in range(4 if is_up else 0):  # the last one only keeps the output
+        pid = wait_until(lambda: (pid := record_of(gateway, kernel_id)["launcher_pid"]) in gateway.launcher_pids(kernel_id) and pid, what="its record")
+        kill_all([pid])
+        wait_until(lambda: not is_alive(pid), what="the launcher's end")
+    wait_until(is_over, what="its end for good")  # else they are killed in the midst of their start
     assert gateway.wait_for_state(kernel_id, "dead")["reason"]
     assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
     gateway.wait_for_state(kernel_id, "idle")
