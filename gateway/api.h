@@ -38,8 +38,8 @@ struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *req
                                const char *id);
 
 /* The kernels that the client may see, oldest first, from number `first` (0) on, at most `max` of
- * them, as GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what they
- * use, and waited for a few seconds. `total`: of all of them. */
+ * them, as GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what
+ * they use, and waited for a few seconds. `total`: of all of them. */
 typedef void api_gathered(void *context, json_t *list /* given away */, size_t total);
 void api_gather_kernels(struct gateway *gateway, const struct auth_identity *identity, size_t first,
                         size_t max, api_gathered *done, void *context);
