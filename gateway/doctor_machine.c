@@ -69,7 +69,7 @@ static const char *probe_file(const char *directory, struct timespec *modified) 
     return NULL;
 }
 
-/* The directory itself, or while it is not there the nearest one above it: it will be made there. */
+/* The directory itself, or while it is not there the nearest one above it, to make it in. */
 static char *existing_part(const char *path) {
     char *part = memory_strdup(path);
     while (access(part, F_OK) < 0 && strlen(part) > 1) {

@@ -140,6 +140,8 @@ def accepted(build, tmp_path):
     """accepted(text) -> what a gateway shows of the settings that it took from there."""
     def load(text, **environment):
         (tmp_path / "elara.yaml").write_text(text)
+        check = subprocess.run([build / "elara", "config", "check", "elara.yaml"], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        assert check.returncode == 0, check.stdout + check.stderr
         done = subprocess.run([build / "elara-gateway", "--config", tmp_path / "elara.yaml", "--show-config"], capture_output=True,
                               text=True, timeout=60, env=environment)
         assert done.returncode == 0, done.stderr
