@@ -1,4 +1,4 @@
-/* GET /metrics, for Prometheus: with an administrator's token, or for everybody (metrics-public). */
+/* GET /metrics, for Prometheus: with an admin's token, or for everybody (metrics-public). */
 #include "base/cleanup.h"
 #include "gateway/api.h"
 #include "gateway/metrics_families.h"

@@ -127,6 +127,24 @@ def test_logrotate(start_gateway, tmp_path, reference):
         gateway.delete(f"/api/kernels/{kernel_id}")
 
 
+def test_a_cull_is_told_with_its_rule_and_reason(start_gateway, connect, tmp_path, reference):
+    path = tmp_path / "events.jsonl"
+    gateway = start_gateway("--event-log", str(path), "--cull-interval", "100ms", "--cull-idle-timeout", "2s",
+                            "--cull-warn-before", "1s", "--cull-connected", "true")
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id)
+    client.run_cell("print hello")
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 404, 30, "its end")
+    told = [event for event in events(path, reference) if event["action"] not in ("start", "ready")]
+    assert [event["action"] for event in told] == ["warned", "culled", "shutdown"]
+    warned, culled, shutdown = told
+    assert warned["__schema__"] == culled["__schema__"] == "urn:elara:events:kernel_culling:v1"
+    assert warned["rule"] == culled["rule"] and warned["rule"].startswith("idle")
+    assert 0 < warned["in_ms"] <= 1000 and "in_ms" not in culled
+    assert "idle" in warned["msg"] and "idle" in culled["msg"] and "idle" in shutdown["msg"]
+    assert {event["owner"] for event in told} == {told[0]["owner"]} and told[0]["kernel_name"] == "stub"
+
+
 def test_a_file_that_cannot_be_is_refused(build, tmp_path):
     refused = subprocess.run([build / "elara-gateway", "--event-log", "/nowhere/events", "--port", "0"],
                              capture_output=True, text=True, timeout=20)

@@ -253,12 +253,17 @@ def test_who_may_read_it(start_gateway, tmp_path, build):
 
 
 def test_culls_by_rule(start_gateway):
-    rules = {"idle", "idle-connected", "stalled", "detached", "age"}
-    gateway = start_gateway()
+    gateway = start_gateway("--cull-interval", "100ms", "--cull-idle-timeout", "1s", "--cull-warn-before", "500ms")
     metrics = Metrics(gateway)
     told = {dict(labels)["rule"] for (name, labels) in metrics.samples if name == "elara_culled_kernels_total"}
-    assert len(told) == len(rules)
-    assert metrics.total("elara_culled_kernels_total") == 0
+    assert len(told) == 5 and "idle" in told and metrics.total("elara_culled_kernels_total") == 0
+    kernel_id = gateway.start_kernel()["id"]
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 404, 30, "its end")
+    metrics = Metrics(gateway)
+    assert metrics.get("elara_culled_kernels_total", rule="idle") == 1
+    assert metrics.total("elara_culled_kernels_total") == 1
+    assert metrics.get("elara_cull_warnings_total") == 1
+    assert metrics.get("elara_culling_last_pass_duration_seconds") < 60
 
 
 def test_broken_settings_are_seen(start_gateway, tmp_path):

@@ -523,6 +523,30 @@ static void test_killed_at_any_moment(void **state) {
 
 #define test_in_directory(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* Room and what was given up are measured: nothing before the cap, never more than what came. */
+static void test_size_is_measured(void **state) {
+    struct place *place = *state;
+    print_lines(place->journal, "a", 100);
+    struct journal_size before = journal_measure(place->journal);
+    assert_in_range(before.bytes, 1, CAP);
+    assert_int_equal(before.folded_bytes, 0);
+    uint64_t last = 0;
+    for (int round = 0; round < 4; round++) {
+        print_lines(place->journal, "b", FLOOD);
+        struct journal_size size = journal_measure(place->journal);
+        assert_in_range(size.bytes, 1, CAP);
+        assert_true(size.folded_bytes >= last);
+        last = size.folded_bytes;
+    }
+    assert_in_range(last, CAP, 4 * (uint64_t)FLOOD * 512);
+    cleanup_buffer struct buffer huge = {0};
+    buffer_reserve(&huge, CAP + 1);
+    memset(huge.data, 'x', CAP + 1);
+    struct journal_entry entry = {.channel = CHANNEL_IOPUB};
+    journal_append(place->journal, &entry, huge.data, CAP + 1); /* folded at once */
+    assert_true(journal_measure(place->journal).folded_bytes >= last + CAP + 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         test_in_directory(test_streams_go_first_and_are_told_in_their_cell),
@@ -536,6 +560,7 @@ int main(void) {
         test_in_directory(test_a_fold_that_was_interrupted),
         test_in_directory(test_damage_in_a_folded_segment),
         test_in_directory(test_killed_at_any_moment),
+        cmocka_unit_test_setup_teardown(test_size_is_measured, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
