@@ -174,20 +174,36 @@ static json_t *culling_status(const struct gateway *gateway) {
     for (enum culler_rule rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++)
         json_object_set_new(culled, culler_rule_name(rule),
                             json_integer((json_int_t)counters->culled[rule]));
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:b, s:I, s:I, s:I, s:I, s:I, "
-                     "s:I, s:I, s:O?}}",
-                     "culled", culled, "warned", (json_int_t)counters->warned, "unanswered",
-                     (json_int_t)counters->unanswered, "passes", (json_int_t)counters->passes,
-                     "last_pass_us", (json_int_t)counters->last_pass_us, "next_pass_ms",
-                     (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
-                     (json_int_t)culling_quiet_ms(gateway->culling), "policy", "idle_ms",
-                     (json_int_t)settings->idle_ms, "connected", settings->connected,
-                     "idle_connected_ms", (json_int_t)settings->idle_connected_ms, "stalled_ms",
-                     (json_int_t)settings->stalled_ms, "detached_ms",
-                     (json_int_t)settings->detached_ms, "max_age_ms", (json_int_t)settings->age_ms,
-                     "warn_ms", (json_int_t)settings->warn_ms, "interval_ms",
-                     (json_int_t)culling_interval_ms(settings), "max_own_ms",
-                     (json_int_t)settings->own_max_ms, "overrides", settings->overrides);
+    return json_pack(
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:b, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:I, s:O?}}",
+        "culled", culled, "warned", (json_int_t)counters->warned, "unanswered",
+        (json_int_t)counters->unanswered, "passes", (json_int_t)counters->passes, "last_pass_us",
+        (json_int_t)counters->last_pass_us, "longest_pass_us",
+        (json_int_t)counters->longest_pass_us, "next_pass_ms",
+        (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
+        (json_int_t)culling_quiet_ms(gateway->culling), "policy", "idle_ms",
+        (json_int_t)settings->idle_ms, "connected", settings->connected, "idle_connected_ms",
+        (json_int_t)settings->idle_connected_ms, "stalled_ms", (json_int_t)settings->stalled_ms,
+        "detached_ms", (json_int_t)settings->detached_ms, "max_age_ms",
+        (json_int_t)settings->age_ms, "warn_ms", (json_int_t)settings->warn_ms, "interval_ms",
+        (json_int_t)culling_interval_ms(settings), "max_own_ms", (json_int_t)settings->own_max_ms,
+        "overrides", settings->overrides);
+}
+
+/* For admins: the texts name files and values. */
+static json_t *settings_status(const struct settings *settings,
+                               const struct auth_identity *identity) {
+    char since[CLOCK_TEXT_SIZE] = "";
+    int64_t since_us = 0;
+    if (identity->role != AUTH_ADMIN)
+        return json_null();
+    const char *problem = settings_problem(settings, &since_us);
+    if (problem != NULL)
+        clock_format(since_us, since);
+    return json_pack("{s:s?, s:s?, s:s?, s:s?}", "file", settings_file_name(settings), "problem",
+                     problem, "problem_since", problem != NULL ? since : NULL, "pending",
+                     settings_pending(settings));
 }
 
 static void get_status(struct http_request *request, void *context) {

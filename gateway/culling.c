@@ -13,7 +13,10 @@
 
 #define LOG_AREA "gateway/culling"
 
-enum { QUIET_INTERVALS = 2 };
+enum {
+    QUIET_INTERVALS = 2,
+    ASKED_MAX = 256, /* launchers at once: each looks at its processes */
+};
 
 struct culling {
     struct loop *loop;
@@ -22,13 +25,19 @@ struct culling {
     struct culling_policies *policies;
     struct loop_deadline tick;
     int64_t interval_ms;
-    int64_t next_ms;        /* monotonic, as the following */
+    struct loop_task rest;
+    size_t asking;
+    bool is_cut;     /* there are more to be asked in this pass */
+    int64_t pass_ms; /* when it began: monotonic, as the following */
+    int64_t next_ms;
     int64_t quiet_until_ms; /* nobody is ended before */
     struct culling_counters counters;
     struct culling_observer observer;
 };
 
 static void on_tick(void *context);
+static void on_rest(void *context);
+static void on_asked(void *context, struct kernel *kernel, const struct error *err);
 
 static void set_timer(struct culling *culling) {
     culling->interval_ms = culling_interval_ms(culling_policies_settings(culling->policies));
@@ -47,6 +56,7 @@ int culling_create(struct loop *loop, const struct culling_settings *settings,
     culling->settings = settings;
     culling->policies = policies;
     culling->tick = (struct loop_deadline){.run = on_tick, .context = culling};
+    culling->rest = (struct loop_task){.run = on_rest, .context = culling};
     set_timer(culling);
     culling->quiet_until_ms = clock_monotonic_ms() + QUIET_INTERVALS * culling->interval_ms;
     *ret = culling;
@@ -57,6 +67,7 @@ void culling_destroy(struct culling *culling) {
     if (culling == NULL)
         return;
     loop_deadline_clear(culling->loop, &culling->tick);
+    loop_cancel(&culling->rest);
     culling_policies_destroy(culling->policies);
     free(culling);
 }
@@ -275,34 +286,49 @@ bool culling_act(struct culling *culling, struct kernel *kernel) {
 
 /* The pass. */
 
-static void on_asked(void *context, struct kernel *kernel, const struct error *err) {
-    struct culling *culling = context;
-    if (err == NULL) {
-        culling_act(culling, kernel);
-        return;
-    }
-    culling->counters.unanswered++;
-    log_debug("a kernel is not culled: %s", err->text);
-}
-
-/* Its use of CPU is known from one sample to the next, so the first is due when what a rule counts
- * has begun. */
-static bool wants_sample(const struct kernel_activity *activity, const struct culling_view *view) {
-    bool uses_it = view->decision.rule != CULLER_NO_RULE && view->decision.rule != CULLER_RULE_AGE;
-    return uses_it && activity->answered_ms < clock_monotonic_ms() - view->inputs.state_for_ms;
-}
-
 static void consider(struct culling *culling, struct kernel *kernel) {
-    const struct kernel_activity *activity = kernel_activity(kernel);
+    struct kernel_activity *activity = kernel_activity(kernel);
     struct culling_view view;
-    if (kernel_is_asking_activity(kernel) || !kernel_may_ask_activity(kernel))
+    if (activity->asked_ms >= culling->pass_ms || kernel_is_asking_activity(kernel) ||
+        !kernel_may_ask_activity(kernel))
         return;
     culling_look(culling, NULL, kernel, &view);
     bool is_unknown = !view.is_known && kernel_status(kernel)->phase == KERNEL_READY;
-    if (view.decision.verdict == CULLER_KEEP && !is_unknown && !wants_sample(activity, &view))
+    if (view.decision.verdict == CULLER_KEEP && !is_unknown)
         return;
+    if (culling->asking >= ASKED_MAX) {
+        culling->is_cut = true;
+        return;
+    }
+    activity->asked_ms = clock_monotonic_ms();
+    culling->asking++;
     culling->counters.asked++;
     kernel_ask_activity(kernel, on_asked, culling);
+}
+
+static void consider_all(struct culling *culling) {
+    struct kernel *kernel = NULL;
+    culling->is_cut = false;
+    while ((kernel = kernels_next(culling->kernels, kernel)) != NULL)
+        consider(culling, kernel);
+}
+
+static void on_asked(void *context, struct kernel *kernel, const struct error *err) {
+    struct culling *culling = context;
+    culling->asking--;
+    if (err == NULL) {
+        culling_act(culling, kernel);
+    } else {
+        culling->counters.unanswered++;
+        log_debug("a kernel is not culled: %s", err->text);
+    }
+    if (culling->asking == 0 && culling->is_cut)
+        loop_post(culling->loop, &culling->rest);
+}
+
+/* Those for whom there was no room. */
+static void on_rest(void *context) {
+    consider_all(context);
 }
 
 static int64_t now_us(void) {
@@ -313,9 +339,8 @@ static int64_t now_us(void) {
 
 void culling_pass(struct culling *culling) {
     int64_t began_us = now_us();
-    struct kernel *kernel = NULL;
-    while ((kernel = kernels_next(culling->kernels, kernel)) != NULL)
-        consider(culling, kernel);
+    culling->pass_ms = clock_monotonic_ms();
+    consider_all(culling);
     struct culling_counters *counters = &culling->counters;
     counters->passes++;
     counters->last_pass_us = now_us() - began_us;

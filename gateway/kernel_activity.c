@@ -78,10 +78,10 @@ int kernel_activity_take(struct kernel_activity *activity, const json_t *json, b
         activity->cpu_ms = cpu_ms;
         activity->rss_bytes = rss_bytes;
         activity->processes = processes;
-    } else { /* nobody looked: as it was seen last */
-        told.at_rest_for_ms = activity->then.at_rest_for_ms;
-        if (activity->heard_ms > 0)
-            told.at_rest_for_ms += now_ms - activity->heard_ms;
+    } else { /* the most that it can be: who decides asks */
+        told.at_rest_for_ms = told.age_ms;
+        if (activity->answered_ms > 0)
+            told.at_rest_for_ms = activity->then.at_rest_for_ms + (now_ms - activity->heard_ms);
     }
     activity->then = told;
     activity->heard_ms = now_ms;

@@ -15,12 +15,14 @@ struct kernel;
 struct kernel_activity {
     struct culler_kernel then; /* as it was told */
     int64_t heard_ms;          /* when, by our monotonic clock; 0: never */
-    int64_t answered_ms; /* when it was last asked, which takes a sample of its CPU; 0: never */
+    int64_t answered_ms; /* when it last answered, having looked at its CPU; 0: never */
     bool is_unknown;     /* its launcher is of a version that does not tell */
     struct list askers;  /* share one COMMAND */
     /* of the last answer; -1: unknown */
     int64_t cpu_ms, rss_bytes, processes;
-    /* The culling's: the age at which the kernel would have ended when its user was last warned;
+    /* The culling's, as the following: when it last wanted to know; 0: never */
+    int64_t asked_ms;
+    /* The age at which the kernel would have ended when its user was last warned;
      * 0: never warned. It stays the same until something happens. */
     int64_t warned_end_ms;
 };

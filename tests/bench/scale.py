@@ -21,6 +21,7 @@ QUIET_S = 12  # after which all links have settled into being asked for a sign o
 MEASURED_S = 30  # WebSocket clients are pinged that often: each once
 MEASURED_RUNS = 3
 ADOPTION_LIMIT_S = 120
+PASSES = 20
 
 
 class Crowd:
@@ -63,8 +64,8 @@ class Crowd:
 class SwarmGateway(Gateway):
     """A gateway that finds `count` kernels when it starts; adoption_s tells how long that took, from exec to /readyz."""
 
-    def __init__(self, build, count, folder):
-        super().__init__(build, Specs(folder, build), "--log-level", "WARNING")
+    def __init__(self, build, count, folder, *arguments):
+        super().__init__(build, Specs(folder, build), "--log-level", "WARNING", *arguments)
         self.swarm = Swarm(build, self.runtime, count)
 
     def start(self, wait=True):
@@ -136,3 +137,23 @@ def bench_scale(options, elara, jeg, table):
                       f"{found[f'{name}_ratio']:.2f} x ({spread})", goal)
         table.add("  gateway RSS a kernel with one client", f"{rss_kib(pid) / KERNELS:.0f} KiB", "", "", "<= 64 KiB")
         crowd.close()
+
+
+def bench_culling(options, elara, jeg, table):
+    """One look at all kernels, none of which is due."""
+    with tempfile.TemporaryDirectory(prefix="bench-specs-", dir="/tmp") as folder, \
+            SwarmGateway(options.build, KERNELS, folder, "--cull-interval", "500ms", "--cull-stalled-timeout", "1h",
+                         "--cull-detached-timeout", "1d", "--cull-max-age", "7d") as gateway:
+        found = []
+        passes = 0
+        while len(found) < PASSES:
+            status = gateway.get("/api/elara/status").json()["culling"]
+            if status["quiet_ms"] == 0 and status["passes"] > passes:
+                passes = status["passes"]
+                found.append(status["last_pass_us"] / 1e3)
+            time.sleep(0.1)
+        due = gateway.post("/api/elara/cull", json={"dry_run": True}).json()
+        if len(due) != KERNELS or any(entry["verdict"] != "keep" for entry in due):
+            raise SystemExit(f"of {KERNELS} kernels {len(due)} have a rule that will end them")
+        table.add(f"{KERNELS:,} kernels: one pass of the culling", f"{statistics.median(found):.2f} ms",
+                  f"{min(found):.2f} to {max(found):.2f} ms", "", "< 5 ms")

@@ -66,6 +66,7 @@ struct kernel {
     char nonce[37], kernel_session[37];
     uint64_t seq, messages;
     bool is_busy;
+    int64_t born_ms;
     uint8_t route[ROUTE_MAX]; /* of the gateway that said HELLO last */
     size_t route_length;
     struct session sessions[SESSIONS_MAX];
@@ -112,13 +113,24 @@ static void emit_json(struct worker *worker, enum link_type type, uint16_t attac
     emit(worker, type, attachment, seq, text, strlen(text));
 }
 
+/* Idle since its beginning: what a pass of the culling looks at. */
+static json_t *activity_of(const struct kernel *kernel) {
+    json_int_t ms = clock_monotonic_ms() - kernel->born_ms;
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:i, s:i, s:b, s:I, s:i, s:i, s:i}",
+                     "state", kernel->is_busy ? "busy" : "idle", "age_ms", ms, "state_for_ms", ms,
+                     "untouched_for_ms", ms, "silent_for_ms", ms, "unattached_for_ms",
+                     kernel->attachment_count > 0 ? (json_int_t)0 : ms, "waits_for_input", 0,
+                     "busy_subshells", 0, "keep_ms", 0, "ok", 1, "at_rest_for_ms", ms, "cpu_ms", 0,
+                     "rss_bytes", 0, "processes", 1);
+}
+
 static json_t *status_of(const struct kernel *kernel) {
     char now[CLOCK_TEXT_SIZE];
     clock_format(clock_wall_us(), now);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:n, s:b, s:s}", "phase", "ready", "stage",
-                     "ready", "execution_state", kernel->is_busy ? "busy" : "idle", "last_activity",
-                     now, "idle_ms", 0, "restarts", 0, "reason", "kernel_info", 1,
-                     "message_session", kernel->kernel_session);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:n, s:b, s:s, s:o}", "phase", "ready",
+                     "stage", "ready", "execution_state", kernel->is_busy ? "busy" : "idle",
+                     "last_activity", now, "idle_ms", 0, "restarts", 0, "reason", "kernel_info", 1,
+                     "message_session", kernel->kernel_session, "activity", activity_of(kernel));
 }
 
 /* ---- what the kernel says ---- */
@@ -245,6 +257,10 @@ static void on_command(struct worker *worker, struct kernel *kernel, const struc
     bool sets = name != NULL && strcmp(name, "record_set") == 0;
     if (sets)
         json_object_update(kernel->record, json_object_get(command, "set"));
+    if (name != NULL && strcmp(name, "activity") == 0) {
+        emit_json(worker, LINK_RESULT, 0, frame->seq, activity_of(kernel));
+        return;
+    }
     emit_json(worker, LINK_RESULT, 0, frame->seq,
               sets ? json_pack("{s:b, s:O}", "ok", 1, "record", kernel->record)
                    : json_pack("{s:b, s:s, s:s}", "ok", 0, "code", "unsupported", "message",
@@ -358,6 +374,7 @@ static void add_kernel(struct worker *worker, const char *directory, const char 
     char created[CLOCK_TEXT_SIZE];
     kernel->id = memory_strdup(strrchr(directory, '/') + 1);
     text_uuid4(kernel->nonce);
+    kernel->born_ms = clock_monotonic_ms();
     text_uuid4(kernel->kernel_session);
     clock_format(clock_wall_us(), created);
     kernel->record =
