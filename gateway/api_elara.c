@@ -214,15 +214,16 @@ static void get_status(struct http_request *request, void *context) {
     clock_format(gateway->started_us, started);
     json_t *kernels = count_kernels(gateway, http_request_identity(request), &connections);
     http_reply_json(request, 200,
-                    json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o}", "version",
-                              ELARA_VERSION, "started", started, "uptime_ms",
+                    json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o}",
+                              "version", ELARA_VERSION, "started", started, "uptime_ms",
                               (json_int_t)((clock_wall_us() - gateway->started_us) / 1000),
                               "adopting", kernels_is_adopting(gateway->kernels), "connections",
                               connections, "kernels", kernels, "limits", "max_kernels",
                               (json_int_t)settings->max_kernels, "max_kernels_per_user",
                               (json_int_t)settings->max_kernels_per_user, "max_kernels_per_spec",
                               (json_int_t)settings->max_kernels_per_spec, "culling",
-                              culling_status(gateway)));
+                              culling_status(gateway), "settings",
+                              settings_status(settings, http_request_identity(request))));
 }
 
 /* A kernel's own log. */
