@@ -1,6 +1,7 @@
 /* elara kernelspecs check */
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/option.h"
 #include "base/text.h"
 #include "gateway/admin.h"
 #include "kernelspecs/kernelspecs.h"
@@ -76,7 +77,7 @@ static void print_notes(const struct kernelspecs *specs) {
     }
 }
 
-static size_t print_problems(const json_t *problems) {
+static void print_problems(const json_t *problems) {
     size_t i;
     json_t *problem;
     json_array_foreach(problems, i, problem) {
@@ -87,29 +88,43 @@ static size_t print_problems(const json_t *problems) {
             printf("%lld:", (long long)line);
         printf(" %s%s%s\n", field, *field != '\0' ? ": " : "", text_at(problem, "problem"));
     }
-    return json_array_size(problems);
+}
+
+static void print_check(const struct kernelspecs *specs, bool lacks_default, size_t problems) {
+    size_t count = 0;
+    while (kernelspecs_at(specs, count) != NULL)
+        count++;
+    print_directories(kernelspecs_report(specs));
+    print_unused(kernelspecs_report(specs));
+    print_notes(specs);
+    print_problems(kernelspecs_problems(specs));
+    if (lacks_default)
+        printf("default-kernel-name: there is no kernelspec %s\n", kernelspecs_default(specs));
+    printf("%zu kernelspec%s, %zu problem%s\n", count, count == 1 ? "" : "s", problems,
+           problems == 1 ? "" : "s");
+}
+
+/* What is searched and found, with the problems beside it. */
+static void print_json(const struct kernelspecs *specs, bool lacks_default) {
+    json_t *all = json_copy((json_t *)(uintptr_t)kernelspecs_report(specs));
+    json_object_set(all, "problems", (json_t *)(uintptr_t)kernelspecs_problems(specs));
+    json_object_set_new(all, "default", json_string(kernelspecs_default(specs)));
+    json_object_set_new(all, "default_is_there", json_boolean(!lacks_default));
+    admin_print_json(all);
 }
 
 int admin_kernelspecs_check(int argc, char **argv, struct error *err) {
     struct kernelspecs *specs = NULL;
+    bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
         return -1;
     const char *fallback = kernelspecs_default(specs);
     bool lacks_default = *fallback != '\0' && kernelspecs_find(specs, fallback) == NULL;
-    size_t count = 0;
-    while (kernelspecs_at(specs, count) != NULL)
-        count++;
-
-    print_directories(kernelspecs_report(specs));
-    print_unused(kernelspecs_report(specs));
-    print_notes(specs);
-    size_t problems = print_problems(kernelspecs_problems(specs));
-    if (lacks_default) {
-        printf("default-kernel-name: there is no kernelspec %s\n", fallback);
-        problems++;
-    }
-    printf("%zu kernelspec%s, %zu problem%s\n", count, count == 1 ? "" : "s", problems,
-           problems == 1 ? "" : "s");
+    size_t problems = json_array_size(kernelspecs_problems(specs)) + (lacks_default ? 1 : 0);
+    if (wants_json)
+        print_json(specs, lacks_default);
+    else
+        print_check(specs, lacks_default, problems);
     kernelspecs_destroy(specs);
     return problems > 0 ? 1 : 0;
 }

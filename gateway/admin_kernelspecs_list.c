@@ -1,5 +1,6 @@
 /* elara kernelspecs list */
 #include "base/log.h"
+#include "base/option.h"
 #include "gateway/admin.h"
 #include "gateway/settings.h"
 #include "kernelspecs/kernelspecs.h"
@@ -25,10 +26,18 @@ int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, stru
     return failed;
 }
 
-int admin_kernelspecs_list(int argc, char **argv, struct error *err) {
-    struct kernelspecs *specs = NULL;
-    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
-        return -1;
+static void print_json(const struct kernelspecs *specs) {
+    const struct kernelspec *spec;
+    json_t *list = json_array();
+    for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", spec->name,
+                                              "display_name", spec->display_name, "language",
+                                              spec->language, "directory", spec->directory));
+    admin_print_json(
+        json_pack("{s:s, s:o}", "default", kernelspecs_default(specs), "kernelspecs", list));
+}
+
+static void print_list(const struct kernelspecs *specs) {
     struct admin_table *table = admin_table_create(5);
     admin_table_add(table, (const char *[]){"", "NAME", "DISPLAY NAME", "LANGUAGE", "DIRECTORY"});
     const struct kernelspec *spec;
@@ -39,6 +48,17 @@ int admin_kernelspecs_list(int argc, char **argv, struct error *err) {
                                          spec->language, spec->directory});
     }
     admin_table_print(table);
+}
+
+int admin_kernelspecs_list(int argc, char **argv, struct error *err) {
+    struct kernelspecs *specs = NULL;
+    bool wants_json = option_take_flag(&argc, argv, "json", NULL);
+    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
+        return -1;
+    if (wants_json)
+        print_json(specs);
+    else
+        print_list(specs);
     size_t problems = json_array_size(kernelspecs_problems(specs));
     if (problems > 0)
         fprintf(stderr, "%zu problem%s: `elara kernelspecs check` tells more\n", problems,

@@ -79,12 +79,14 @@ static void print_culling(const json_t *culling) {
 static void print_settings(const json_t *settings) {
     cleanup_free char *problem = admin_printable(admin_text_at(settings, "problem"));
     cleanup_free char *pending = admin_printable(admin_text_at(settings, "pending"));
+    cleanup_free char *file = admin_printable(admin_text_at(settings, "file"));
     if (*problem != '\0')
-        printf("settings  PROBLEM: %s\n", problem);
+        printf("settings  PROBLEM since %s: %s\n", admin_text_at(settings, "problem_since"),
+               problem);
+    else if (*file != '\0')
+        printf("settings  %s is in effect\n", file);
     if (*pending != '\0')
-        printf("settings  waiting for a restart: %s\n", pending);
-    if (json_is_object(settings) && *problem == '\0' && *pending == '\0')
-        puts("settings  in effect as they were read");
+        printf("          waiting for a restart: %s\n", pending);
 }
 
 static void print_status(const json_t *status) {

@@ -309,6 +309,7 @@ static void print_exposure(const struct migration *migration, FILE *out) {
     settings.ip = copy;
     if (is_set(migration, "auth-token") || is_set(migration, "client-ca") ||
         is_set(migration, "auth-token-file") || migration->may_have_token ||
+        found_for(migration, "insecure")->value != NULL ||
         settings_check_exposure(&settings, &err) == 0)
         return;
     fputs("# As it was: no token. Whoever reaches the port runs code as the gateway's user.\n"

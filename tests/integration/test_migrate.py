@@ -219,6 +219,12 @@ def test_a_computed_token_is_no_reason_to_do_without(migrate):
     assert settings == {"ip": '"0.0.0.0"', "cull_idle_timeout": "0"}
 
 
+def test_what_is_said_about_exposure_is_said_once(migrate, accepted):
+    for word in ("true", "false"):
+        _, settings, output = migrate({"jeg.env": f"EG_IP=0.0.0.0\nELARA_INSECURE={word}\n"})
+        assert settings["insecure"] == word and f"insecure: {word}" in accepted(output)
+
+
 def test_sources_win_as_they_do_in_jeg(migrate):
     _, settings, output = migrate({"jeg.env": "EG_PORT=1\nEG_ALLOWED_KERNELS=a\nEG_KERNEL_WHITELIST=b\n",
                                    "c.py": "c.EnterpriseGatewayApp.port = 2\nc.EnterpriseGatewayApp.port = 3\n"})

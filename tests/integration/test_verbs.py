@@ -143,6 +143,23 @@ def test_status(start_gateway, elara):
     assert json.loads(elara(gateway, "status", "--json"))["kernels"]["live"] == 1
 
 
+def test_status_says_that_a_file_was_not_taken_and_what_waits(start_gateway, elara, tmp_path):
+    config = tmp_path / "elara.yaml"
+    config.write_text("max_kernels: 5\n")
+    gateway = start_gateway("--config", str(config))
+    assert f"settings  {config} is in effect\n" in elara(gateway, "status")
+
+    def say(text, word):
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").rename(config)
+        return wait_until(lambda: word in (told := elara(gateway, "status")) and told, what=word)
+
+    told = say("max_kernels: 6\nmax_kernel: 7\n", "PROBLEM")
+    assert 'elara.yaml:2: unknown key "max_kernel"; did you mean "max_kernels"?' in told and "limits    max_kernels 5\n" in told
+    told = say("max_kernels: 6\nbase_url: /below/\n", "waiting for a restart: base-url")
+    assert "PROBLEM" not in told and "limits    max_kernels 6\n" in told
+
+
 def test_interrupt_restart_delete(start_gateway, elara, connect):
     gateway = start_gateway()
     kernel_id = gateway.start_kernel()["id"]
@@ -196,8 +213,25 @@ def test_everybody_sees_and_does_what_is_his(start_gateway, elara, tmp_path):
     elara(gateway, "keep", kernel_id, "2h", token="ops-token")
     assert rows(elara(gateway, "kernels", token="ops-token"))[1][:2] == [kernel_id[:8], "anna"]
     assert "--token-file" in elara(gateway, "status", status=1)
+    assert json.loads(elara(gateway, "status", "--json", token="anna-token"))["settings"] is None  # it may name files
 
 
 @pytest.mark.parametrize("verb", ["status", "kernels", "cull"])
 def test_no_gateway_there(elara, verb):
     assert "is the gateway running, and --url its address?" in elara(f"http://127.0.0.1:{free_port()}/", verb, status=1)
+
+
+def test_kernelspecs_as_json(build, specs):
+    def ask(verb):
+        done = subprocess.run([build / "elara", "kernelspecs", verb, "--json", "--kernelspec-dirs", str(specs)], capture_output=True,
+                              text=True, timeout=60)
+        return done.returncode, json.loads(done.stdout)
+
+    status, listed = ask("list")
+    assert status == 0 and listed["default"] == "python3"
+    assert {"name": "stub", "display_name": "Stub", "language": "stub", "directory": str(specs.directory / "stub")} in listed["kernelspecs"]
+    assert ask("check")[0] == 0
+    specs.add("bad", "no list")
+    status, checked = ask("check")
+    assert status == 1 and checked["default_is_there"] is True
+    assert [(problem["field"], problem["file"]) for problem in checked["problems"]] == [("argv", str(specs.directory / "bad" / "kernel.json"))]
