@@ -159,7 +159,7 @@ const char *kernel_channel_name(enum kernel_channel channel) {
 }
 
 int kernel_channel_parse(const char *name, size_t length, enum kernel_channel *ret) {
-    for (unsigned i = 0; i < CHANNEL_COUNT; i++) {
+    for (unsigned i = CHANNEL_COUNT; i-- > 0;) { /* nearly all are iopub, the last */
         if (strlen(channel_names[i]) == length && memcmp(channel_names[i], name, length) == 0) {
             *ret = (enum kernel_channel)i;
             return 0;
