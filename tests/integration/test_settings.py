@@ -130,8 +130,11 @@ def test_a_broken_file_changes_nothing(start_gateway, config):
     write(config, "max_kernels: 0\nrefusal_style: htp\n")
     wait_until(lambda: f"{config}:2: refusal_style" in gateway.log(), 10, "the mistake")
     assert started(gateway) == 201
+    status = gateway.get("/api/elara/status").json()["settings"]
+    assert f"{config}:2" in status["problem"] and status["problem_since"]
     write(config, "max_kernels: 2\nrefusal_style: http\n")
     wait_until(lambda: "max-kernels: was 1, is 2" in gateway.log(), 10, "the repaired file")
+    assert gateway.get("/api/elara/status").json()["settings"]["problem"] is None
     assert started(gateway) == 201
     assert started(gateway) == 403
     config.unlink()
