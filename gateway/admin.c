@@ -58,7 +58,7 @@ static void print_help(FILE *out) {
     for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++)
         fprintf(out, "  elara %s %s\n      %s\n", verb->words, verb->arguments, verb->help);
     fputs("  elara help\n  elara --version\n\n"
-          "Settings of the gateway (elara-gateway --help) count for the kernelspecs verbs: flags, "
+          "Settings of the gateway (elara-gateway --help) count for kernelspecs and doctor: flags, "
           "ELARA_ and EG_\n"
           "variables, --config. An ID is a kernel's id, or as much of its beginning as fits one "
           "only. The verbs that\n"

@@ -74,8 +74,8 @@ void admin_table_print(struct admin_table *table); /* to stdout, and frees it */
 struct admin_gateway;
 int admin_gateway_create(int argc, char **argv, struct admin_gateway **ret, struct error *err);
 void admin_gateway_destroy(struct admin_gateway *gateway);
-/* path: "api/kernels". body: of a POST, NULL is {}. *ret (may be NULL): the answer, a new reference,
- * NULL when it has no body. A refusal's text is the gateway's own. */
+/* path: "api/kernels". body: of a POST, NULL is {}. *ret (may be NULL): the answer, a new
+ * reference, NULL when it has no body. A refusal's text is the gateway's own. */
 int admin_gateway_call(struct admin_gateway *gateway, const char *method, const char *path,
                        const json_t *body, json_t **ret, struct error *err);
 /* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */

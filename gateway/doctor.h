@@ -28,8 +28,8 @@ void doctor_check_kernelspecs(struct doctor *doctor, int argc, char **argv);
 void doctor_check_launcher(struct doctor *doctor, const struct settings *settings);
 void doctor_check_port(struct doctor *doctor, const struct settings *settings);
 
-/* doctor_kernel.c: argv: the flags of the gateway, or with at_url of the verbs that ask one. kernel:
- * the kernelspec, NULL for the default. */
+/* doctor_kernel.c. argv: the flags of a gateway, for a running one those of the verbs that ask it.
+ * kernel: the kernelspec, NULL for the default. */
 struct doctor_start {
     const struct settings *settings;
     const char *kernel;
