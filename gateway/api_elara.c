@@ -250,11 +250,11 @@ static void get_logs(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct kernel *kernel =
         api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
-    const char *wanted = http_request_query(request, "max_bytes");
     struct error err = {0};
     int64_t max_bytes = LOGS_MAX;
     if (kernel == NULL)
         return;
+    const char *wanted = http_request_query(request, "max_bytes");
     if (wanted != NULL && text_parse_int(wanted, 1, LOGS_MAX, "max_bytes", &max_bytes, &err) < 0) {
         http_reply_failure(request, &err);
         return;
