@@ -39,7 +39,8 @@ static void visit_own(const struct place *place, visit_flag *visit) {
         size_t length = strcspn(at + 2, " ]=");
         cleanup_free char *name = memory_strndup(at + 2, length);
         at += 2 + length;
-        if (*at != ' ' && *at != '=') {
+        bool has_value = *at == '=' || (*at == ' ' && at[1] != '[' && at[1] != '-');
+        if (!has_value) {
             visit(place, name, "", NULL);
             continue;
         }

@@ -97,6 +97,7 @@ def test_zsh(build, tmp_path):
     assert set(found("elara", "token", "new", "--role", "")) == {"--", "user", "admin"}
     assert found("elara-gateway", "--config", "") == ["FILES"]
     assert "--max-kernels" in found("/usr/bin/elara-gateway", "")
+    assert "--url" in found("elara", "cull", "--dry-run", "")
 
 
 def test_fish(build, tmp_path):
