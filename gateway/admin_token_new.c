@@ -1,4 +1,6 @@
 /* elara token new NAME [--role user|admin] */
+#include "base/cleanup.h"
+#include "base/memory.h"
 #include "base/option.h"
 #include "base/text.h"
 #include "gateway/admin.h"
@@ -27,6 +29,7 @@ static int check_name(const char *name, struct error *err) {
 
 int admin_token_new(int argc, char **argv, struct error *err) {
     const char *role = "user";
+    bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     bool has_role = option_take_flag(&argc, argv, "role", &role);
     const char *name = admin_take_argument(&argc, argv);
     if (check_name(name, err) < 0)
@@ -50,7 +53,11 @@ int admin_token_new(int argc, char **argv, struct error *err) {
     fputs("The token is shown this once and kept nowhere. Add the line to the gateway's "
           "--auth-token-file.\n",
           stderr);
-    printf("token: %s\nline:  %s:%s:blake2b:%s\n", token, name, role, hash);
+    cleanup_free char *line = memory_printf("%s:%s:blake2b:%s", name, role, hash);
+    if (wants_json)
+        admin_print_json(json_pack("{s:s, s:s}", "token", token, "line", line));
+    else
+        printf("token: %s\nline:  %s\n", token, line);
     sodium_memzero(random, sizeof random);
     sodium_memzero(token, sizeof token);
     return 0;

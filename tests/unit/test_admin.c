@@ -208,6 +208,8 @@ static void a_new_token_lets_its_owner_in(void **state) {
         assert_int_equal(identity->role == AUTH_ADMIN, strcmp(rows[i][2], "admin") == 0);
         auth_destroy(auth);
     }
+    assert_int_equal(call(place, "token new anna --json"), 0);
+    assert_true(says(place, "\"line\": \"anna:user:blake2b:"));
     static const char *const wrong[] = {"token new",          "token new a:b",
                                         "token new default",  "token new a --role=root",
                                         "token new anna bob", "token new a --what"};
