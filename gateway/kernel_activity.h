@@ -15,9 +15,9 @@ struct kernel;
 struct kernel_activity {
     struct culler_kernel then; /* as it was told */
     int64_t heard_ms;          /* when, by our monotonic clock; 0: never */
-    int64_t answered_ms; /* when it last answered, having looked at its CPU; 0: never */
-    bool is_unknown;     /* its launcher is of a version that does not tell */
-    struct list askers;  /* share one COMMAND */
+    int64_t answered_ms;       /* when it last answered, having looked at its CPU; 0: never */
+    bool is_unknown;           /* its launcher is of a version that does not tell */
+    struct list askers;        /* share one COMMAND */
     /* of the last answer; -1: unknown */
     int64_t cpu_ms, rss_bytes, processes;
     /* The culling's, as the following: when it last wanted to know; 0: never */

@@ -22,8 +22,8 @@ int kernel_request_env(const struct kernels_settings *settings, const json_t *en
 int kernel_request_timeout(const struct kernels_settings *settings, const json_t *kept,
                            int64_t *ret_ms, struct error *err);
 
-/* KERNEL_CULL_IDLE_TIMEOUT (seconds) of the kept variables: how long the kernel wants to be idle; 0:
- * for ever; -1: it is not there. */
+/* KERNEL_CULL_IDLE_TIMEOUT (seconds) of the kept variables: how long the kernel wants to be idle;
+ * 0: for ever; -1: it is not there. */
 int kernel_request_own_idle(const json_t *kept, int64_t *ret_ms, struct error *err);
 
 /* Does path (of a directory or a file, "/" or not in front) stay below the root directory, whether

@@ -22,12 +22,14 @@ json_t *kernel_record(const struct kernel *kernel) {
 /* In the client's own words: a notebook server's directories need not be there. */
 struct kernel_heir kernel_heir_of(const struct kernel *kernel) {
     const json_t *request = kernel->request;
-    const char *directory = json_string_value(
-        json_object_get(json_object_get(request, "env"), "KERNEL_WORKING_DIR"));
+    const char *directory =
+        json_string_value(json_object_get(json_object_get(request, "env"), "KERNEL_WORKING_DIR"));
     const char *path = json_string_value(json_object_get(request, "path"));
     return (struct kernel_heir){.user = kernel_user(kernel),
                                 .spec = kernel->name,
-                                .directory = directory ? directory : path ? path : ""};
+                                .directory = directory ? directory
+                                             : path    ? path
+                                                       : ""};
 }
 
 static void take_text(char **text, const json_t *record, const char *member) {
@@ -58,8 +60,8 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     if (kernel->request == NULL && json_is_object(request))
         kernel->request = json_deep_copy(request);
     kernel_take_own_idle(kernel);
-    kernel_replace(&kernel->notice, json_string_value(json_object_get(
-                                        json_object_get(record, "marks"), "notice")));
+    kernel_replace(&kernel->notice,
+                   json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
     json_t *session = json_object_get(record, "session");
     if (kernel->session_unsaid)
         return;

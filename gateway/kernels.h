@@ -120,8 +120,8 @@ const char *kernel_display_name(const struct kernel *kernel);
 unsigned kernel_connections(const struct kernel *kernel); /* of our own clients */
 /* What it does (gateway/kernel_activity.h); never NULL. */
 struct kernel_activity *kernel_activity(struct kernel *kernel);
-/* How long it wants to be idle, from its request's KERNEL_CULL_IDLE_TIMEOUT, else its kernelspec; 0:
- * for ever, -1: it does not say. */
+/* How long it wants to be idle, from its request's KERNEL_CULL_IDLE_TIMEOUT, else its kernelspec;
+ * 0: for ever, -1: it does not say. */
 int64_t kernel_own_idle_ms(const struct kernel *kernel);
 /* Tells the event log whom it warns and ends. */
 void kernels_observe_culling(struct culling *culling);
@@ -150,8 +150,8 @@ void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *don
 /* It is about to be ended: what its owner's next kernel of that kernelspec and working directory
  * says in front of its first output. */
 void kernel_leave_notice(struct kernel *kernel, const char *text);
-/* Into the cell that runs or ran last; nothing when its launcher is not there. id: a text of at most
- * 128 bytes, unique to the act: several gateways may want to say the same. */
+/* Into the cell that runs or ran last; nothing when its launcher is not there. id: a text of at
+ * most 128 bytes, unique to the act: several gateways may want to say the same. */
 void kernel_say(struct kernel *kernel, const char *text, const char *id);
 
 /* Told of each change of the kernel's status, and of links that come and go. KERNEL_GONE is the

@@ -1,5 +1,5 @@
-/* Small JSON objects under a key, a file each, in a directory that outlives the gateway and that all
- * gateways of one runtime directory share: why kernels ended. At the limit the oldest go. */
+/* Small JSON objects under a key, a file each, in a directory that outlives the gateway and that
+ * all gateways of one runtime directory share: why kernels ended. At the limit the oldest go. */
 #pragma once
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* The policy of culling for one kernel, what launchers tell, and what is kept of an end. The
- * decision itself: test_culler.c; all of it with real kernels: tests/integration/test_culling.py. */
+ * decision: test_culler.c; all of it with real kernels: tests/integration/test_culling.py. */
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/file.h"
