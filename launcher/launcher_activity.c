@@ -202,6 +202,13 @@ static int64_t number_of(const json_t *object, const char *member) {
     return value > 0 ? value : 0;
 }
 
+void launcher_activity_renew(struct launcher *launcher) {
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t keep_ms = launcher->activity.keep_until_ms - now_ms;
+    activity_begin(&launcher->activity, now_ms, 0);
+    activity_keep(&launcher->activity, now_ms, keep_ms > 0 ? keep_ms : 0);
+}
+
 void launcher_activity_resume(struct launcher *launcher, bool is_rebooted) {
     const json_t *noted = json_object_get(launcher->record, "activity");
     const json_t *keep = json_object_get(json_object_get(launcher->record, "marks"), "keep");
@@ -216,6 +223,10 @@ void launcher_activity_resume(struct launcher *launcher, bool is_rebooted) {
     launcher->keep_by = memory_strdup(by != NULL ? by : "");
     if (!launcher->resume.was_dead)
         return;
+    if (launcher->resume.starts) {
+        launcher_activity_renew(launcher);
+        return;
+    }
     activity->state = ACTIVITY_DEAD;
     activity->since_ms = now_ms - number_of(noted, "state_for_ms") - passed_ms;
 }

@@ -58,6 +58,8 @@ static void run_restart(struct launcher *launcher, const json_t *members,
         refuse(command, ERROR_LIMIT, "Too many restarts wait for this kernel already.");
         return;
     }
+    if (launcher->phase == PHASE_DEAD) /* the time it was dead makes nobody's kernel old */
+        launcher_activity_renew(launcher);
     activity_touched(&launcher->activity, clock_monotonic_ms());
     /* One that is under way, or whose process is just being started, answers this one too. */
     if (launcher->ending != ENDING_RESTART && launcher->restart_waiters.count == 1)

@@ -244,6 +244,8 @@ void launcher_activity_sample(struct launcher *launcher); /* of the CPU */
 void launcher_activity_glance(struct launcher *launcher);
 json_t *launcher_activity_status(struct launcher *launcher);
 void launcher_activity_note(struct launcher *launcher); /* into the record */
+/* One that was dead is started: it is as old as a new one. */
+void launcher_activity_renew(struct launcher *launcher);
 /* Age and keep-alive mark go on where the record has them, and so does a death. */
 void launcher_activity_resume(struct launcher *launcher, bool is_rebooted);
 /* The COMMANDs `activity` and `keep`. */

@@ -256,6 +256,9 @@ def test_a_dead_kernel_is_dead_since_its_death_for_the_next_launcher_as_well(sta
     seen_later = second.look()
     assert seen_later["state"] == "dead" and seen_later["state_for_ms"] >= seen["state_for_ms"] + passed_ms
     assert abs(second.moments("state")[0] - died) <= 1
+    assert second.link.command("restart")["ok"]
+    fresh = second.until(lambda seen: seen["state"] == "idle", "the kernel is idle")
+    assert fresh["age_ms"] < seen_later["age_ms"], "the time it was dead made nobody's kernel old"
 
 
 # -- a real kernel --
