@@ -30,7 +30,11 @@ class Server:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={**os.environ, **home, "JUPYTER_GATEWAY_URL": self.gateway.base,
                                                  **self.environment})
-        wait_until(self.is_up, 40, "the notebook server")
+        try:
+            wait_until(self.is_up, 90, "the notebook server")
+        except AssertionError:
+            self.kill()
+            raise
 
     def is_up(self):
         assert self.process.poll() is None, self.log_path.read_text()[-3000:]
