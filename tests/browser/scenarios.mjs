@@ -312,6 +312,33 @@ async function killedLauncherIsReplacedAndTheCellSaysWhy(lab) {
   seen(lab.dialogs.length === 1, `one dialog, not ${JSON.stringify(lab.dialogs)}`);
 }
 
+/** The notebook is opened again: its new kernel says in the first output what became of the one before. */
+async function reopenAndReadTheNotice(lab, why) {
+  await lab.page.reload();
+  await lab.waitForState("Python 3", "Idle");
+  await lab.shot("reopened");
+  const cell = await lab.expect("print('x' in globals())", "False");
+  const [notice] = (await lab.shown(cell))[0].split("\n");
+  seen(notice.startsWith("[elara] The kernel that was here before was ended on 20") && notice.includes(why) &&
+    notice.endsWith("Its variables are gone."), `the notice, not ${notice}`);
+  const next = await lab.expect("print('said', 'once')", "said once");
+  same(await lab.shown(next), ["said once"], "no second notice");
+  await lab.shot("notice");
+}
+
+async function tabLeftOpenLosesItsKernelOnlyIfThePolicySaysSo(lab) {
+  await lab.open();
+  await lab.newNotebook("Python 3");
+  await lab.expect("x = 1; print('x is', x)", "x is 1");
+  same(await lab.ask("cull_unconnected"), "It is kept: somebody is connected to it.", "an open tab");
+  const last = await lab.expect("print('x', 'in' if 'x' in globals() else 'not')", "x in");
+  await lab.save();
+  await lab.ask("cull_connected");
+  await lab.output(last, "The kernel was ended because it was idle for");
+  await lab.shot("culled");
+  await reopenAndReadTheNotice(lab, "though somebody was connected");
+}
+
 export const scenarios = {
   launcherShowsTilesWithLogos,
   notebookRunsTextPlotAndDisplays,
@@ -334,4 +361,5 @@ export const scenarios = {
   reloadedPageShowsBusyThenIdle,
   inputIsAskedAgainAfterEachBreak,
   killedLauncherIsReplacedAndTheCellSaysWhy,
+  tabLeftOpenLosesItsKernelOnlyIfThePolicySaysSo,
 };

@@ -56,14 +56,27 @@ def specs(build, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared_gateway(build, specs):
-    with Gateway(build, specs) as gateway:
+    config = specs.directory.parent / "elara.yaml"
+    config.write_text(NO_POLICY)
+    with Gateway(build, specs, "--config", str(config)) as gateway:
+        gateway.config = config
         yield gateway
+
+
+NO_POLICY = "cull_interval: 100ms\ncull_warn_before: 0\n"  # nothing is culled while a scenario lasts
+POLICY = NO_POLICY + "cull_idle_timeout: 3s\n"
+
+
+def set_policy(gateway, policy=NO_POLICY):
+    gateway.config.write_text(policy)
+    gateway.process.send_signal(signal.SIGHUP)
 
 
 @pytest.fixture
 def gateway(shared_gateway):
     """Ends a scenario's kernels after it, so that a sanitizer's report about them is this test's failure."""
     yield shared_gateway
+    set_policy(shared_gateway)
     for model in shared_gateway.get("/api/kernels").json():
         shared_gateway.delete(f"/api/kernels/{model['id']}")
     wait_until(lambda: not processes_mentioning(str(shared_gateway.runtime / "kernels")), 30, "the end of all launchers")
@@ -175,6 +188,26 @@ class Acts:
     def kill_launcher(self):
         [pid] = self.gateway.launcher_pids(self.kernel_id())
         os.kill(pid, signal.SIGKILL)
+
+    def cull_unconnected(self):
+        """What is decided of the kernel once one that nobody uses has gone."""
+        kernel_id = self.kernel_id()
+        witness = self.gateway.start_kernel()["id"]
+        set_policy(self.gateway, POLICY)
+        self.wait_for_end(witness)
+        return self.gateway.get(f"/api/kernels/{kernel_id}/why").json()["text"]
+
+    def cull_connected(self):
+        kernel_id = self.kernel_id()
+        set_policy(self.gateway, POLICY + "cull_connected: true\n")
+        return self.wait_for_end(kernel_id)
+
+    def wait_for_end(self, kernel_id):
+        """Why it was ended; its successor is not."""
+        ended = wait_until(lambda: (answer := self.gateway.get(f"/api/kernels/{kernel_id}")).status_code == 404 and answer.json(),
+                           60, "the kernel's end")
+        set_policy(self.gateway)
+        return ended["reason"]
 
     def printed(self):
         """All that the kernel's cells have ever printed, as the journal has it."""
