@@ -188,6 +188,7 @@ def test_a_widgets_heartbeat_keeps_no_kernel(start_gateway, connect):
     comm_id = client.run_cell(SLIDER).text().strip()
     answered, text = 0, None
     while text is None:
+        assert answered < 200, "it lives on its heartbeat"
         time.sleep(0.2)  # a heartbeat, not a wait
         update = client.send("comm_msg", {"comm_id": comm_id, "data": {
             "method": "update", "state": {"value": answered % 100}, "buffer_paths": []}})
