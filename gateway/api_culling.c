@@ -124,6 +124,7 @@ struct gathering {
     const struct auth_identity *identity;
     struct culling_policies *policies; /* NULL: those in effect */
     bool is_dry;
+    json_t *list;
     size_t left;
 };
 
@@ -147,33 +148,34 @@ static json_t *sorted(json_t *list) {
     return result;
 }
 
+/* False: no rule is about to end it. */
+static bool list_it(struct gathering *gathering, struct kernel *kernel) {
+    struct culling_view view;
+    culling_look(gathering->gateway->culling, gathering->policies, kernel, &view);
+    bool is_listed = gathering->is_dry ? view.decision.rule != CULLER_NO_RULE
+                                       : view.decision.verdict == CULLER_CULL;
+    if (is_listed)
+        json_array_append_new(gathering->list, culling_entry(kernel, &view));
+    return is_listed;
+}
+
 static void finish_cull(struct gathering *gathering) {
-    struct gateway *gateway = gathering->gateway;
-    json_t *list = json_array();
-    struct kernel *kernel = NULL, *next;
-    for (kernel = kernels_next(gateway->kernels, NULL); kernel != NULL; kernel = next) {
-        next = kernels_next(gateway->kernels, kernel);
-        struct culling_view view;
-        if (!auth_may_use(gathering->identity, kernel_owner(kernel)))
-            continue;
-        culling_look(gateway->culling, gathering->policies, kernel, &view);
-        if (view.decision.rule == CULLER_NO_RULE)
-            continue;
-        bool is_due = view.decision.verdict == CULLER_CULL;
-        if (!gathering->is_dry && !is_due)
-            continue;
-        json_array_append_new(list, culling_entry(kernel, &view));
-        if (!gathering->is_dry)
-            culling_act(gateway->culling, kernel);
-    }
-    http_reply_json(gathering->request, 200, sorted(list));
+    struct kernel *kernel = NULL;
+    while (gathering->is_dry &&
+           (kernel = kernels_next(gathering->gateway->kernels, kernel)) != NULL)
+        if (auth_may_use(gathering->identity, kernel_owner(kernel)))
+            list_it(gathering, kernel);
+    http_reply_json(gathering->request, 200, sorted(gathering->list));
     culling_policies_destroy(gathering->policies);
     free(gathering);
 }
 
+/* Ends a kernel only upon its own answer: whoever does not give one is kept. A dry run tells of it
+ * as it was known. */
 static void on_gathered(void *context, struct kernel *kernel, const struct error *err) {
-    (void)kernel, (void)err; /* whoever does not answer is kept, or told of as it was known */
     struct gathering *gathering = context;
+    if (!gathering->is_dry && kernel != NULL && err == NULL && list_it(gathering, kernel))
+        culling_act(gathering->gateway->culling, kernel);
     if (--gathering->left > 0)
         return;
     gathering->gateway->answers_owed--;
@@ -217,6 +219,7 @@ static void post_cull(struct http_request *request, void *context) {
                                     .identity = http_request_identity(request),
                                     .policies = policies,
                                     .is_dry = is_dry,
+                                    .list = json_array(),
                                     .left = 1};
     gateway->answers_owed++;
     struct kernel *kernel = NULL;

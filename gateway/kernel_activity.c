@@ -100,8 +100,9 @@ bool kernel_activity_now(const struct kernel_activity *activity, unsigned connec
     ret->silent_for_ms += since_ms;
     ret->at_rest_for_ms += since_ms;
     ret->keep_ms = ret->keep_ms > since_ms ? ret->keep_ms - since_ms : 0;
-    /* A client that was there may have gone since: nobody tells us. */
-    ret->unheard_for_ms = connections > 0 ? 0 : ret->unheard_for_ms + since_ms;
+    /* That the last client went, be it another gateway's, would have been told. */
+    bool has_client = connections > 0 || ret->unheard_for_ms == 0;
+    ret->unheard_for_ms = has_client ? 0 : ret->unheard_for_ms + since_ms;
     return true;
 }
 

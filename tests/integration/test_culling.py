@@ -48,6 +48,22 @@ def test_a_connected_kernel_stays_and_goes_when_its_client_is_gone(start_gateway
     assert "idle" in wait_for_end(gateway, used)["reason"]
 
 
+def test_the_client_of_another_gateway_is_somebody(start_gateway, connect):
+    first = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "0"})
+    used = [first.start_kernel()["id"] for _ in range(6)]
+    clients = [connect(first, kernel_id) for kernel_id in used]
+    for client in clients:
+        client.run_cell("print x")
+    second = start_gateway(home=first.home, environment=QUICK | {"ELARA_CULL_INTERVAL": "20ms", "ELARA_CULL_IDLE_TIMEOUT": "100ms"})
+    passes = lambda: second.get("/api/elara/status").json()["culling"]["passes"]  # noqa: E731
+    wait_until(lambda: all(why(second, kernel_id)["inputs"]["state_for_ms"] > 100 for kernel_id in used), what="idle kernels")
+    seen = passes()
+    wait_until(lambda: passes() > seen + 50, 60, "many passes")
+    for dry_run in (True, False):
+        assert second.post("/api/elara/cull", json={"dry_run": dry_run}).json() == []
+    assert {kernel["id"] for kernel in first.get("/api/kernels").json()} >= set(used)
+
+
 def stderr_of(client, text, timeout=30):
     """The first stream on stderr that has this text."""
     return client.receive_until(lambda m: m["header"]["msg_type"] == "stream" and m["content"]["name"] == "stderr"
