@@ -167,7 +167,8 @@ static json_t *count_kernels(struct gateway *gateway, const struct auth_identity
     return json_pack("{s:i, s:o}", "live", live, "states", states);
 }
 
-static json_t *culling_status(const struct gateway *gateway) {
+/* Overrides name users: they are for admins. */
+static json_t *culling_status(const struct gateway *gateway, bool is_admin) {
     const struct culling_counters *counters = culling_counters(gateway->culling);
     const struct culling_settings *settings = &gateway->settings->cull;
     json_t *culled = json_object();
@@ -188,7 +189,7 @@ static json_t *culling_status(const struct gateway *gateway) {
         "detached_ms", (json_int_t)settings->detached_ms, "max_age_ms",
         (json_int_t)settings->age_ms, "warn_ms", (json_int_t)settings->warn_ms, "interval_ms",
         (json_int_t)culling_interval_ms(settings), "max_own_ms", (json_int_t)settings->own_max_ms,
-        "overrides", settings->overrides);
+        "overrides", is_admin ? settings->overrides : NULL);
 }
 
 /* For admins: the texts name files and values. */
@@ -213,17 +214,17 @@ static void get_status(struct http_request *request, void *context) {
     int connections = 0;
     clock_format(gateway->started_us, started);
     json_t *kernels = count_kernels(gateway, http_request_identity(request), &connections);
-    http_reply_json(request, 200,
-                    json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o}",
-                              "version", ELARA_VERSION, "started", started, "uptime_ms",
-                              (json_int_t)((clock_wall_us() - gateway->started_us) / 1000),
-                              "adopting", kernels_is_adopting(gateway->kernels), "connections",
-                              connections, "kernels", kernels, "limits", "max_kernels",
-                              (json_int_t)settings->max_kernels, "max_kernels_per_user",
-                              (json_int_t)settings->max_kernels_per_user, "max_kernels_per_spec",
-                              (json_int_t)settings->max_kernels_per_spec, "culling",
-                              culling_status(gateway), "settings",
-                              settings_status(settings, http_request_identity(request))));
+    http_reply_json(
+        request, 200,
+        json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o}", "version",
+                  ELARA_VERSION, "started", started, "uptime_ms",
+                  (json_int_t)((clock_wall_us() - gateway->started_us) / 1000), "adopting",
+                  kernels_is_adopting(gateway->kernels), "connections", connections, "kernels",
+                  kernels, "limits", "max_kernels", (json_int_t)settings->max_kernels,
+                  "max_kernels_per_user", (json_int_t)settings->max_kernels_per_user,
+                  "max_kernels_per_spec", (json_int_t)settings->max_kernels_per_spec, "culling",
+                  culling_status(gateway, http_request_identity(request)->role == AUTH_ADMIN),
+                  "settings", settings_status(settings, http_request_identity(request))));
 }
 
 /* A kernel's own log. */
