@@ -27,7 +27,7 @@ char *memory_strdup(const char *text) {
 
 char *memory_strndup(const char *text, size_t length) {
     char *copy = memory_alloc(length + 1);
-    memcpy(copy, text, length);
+    memcpy(copy, text, strnlen(text, length));
     return copy;
 }
 

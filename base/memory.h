@@ -8,5 +8,5 @@
 void *memory_alloc(size_t size); /* zeroed; never NULL */
 void *memory_resize(void *pointer, size_t size);
 char *memory_strdup(const char *text);
-char *memory_strndup(const char *text, size_t length);
+char *memory_strndup(const char *text, size_t length); /* length bytes at most, as strndup */
 char *memory_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -58,8 +58,8 @@ const char *admin_text_at(const json_t *object, const char *name);
 char *admin_duration_at(const json_t *object, const char *name, const char *otherwise);
 char *admin_size_at(const json_t *object, const char *name); /* bytes, as "12 MiB"; "" */
 void admin_print_json(json_t *json);                         /* takes it */
-/* As much of the id as tells these objects' ids apart. */
-char *admin_short_id(const json_t *kernels, const char *id);
+/* How many bytes of these objects' ids tell them apart, 8 at least. */
+size_t admin_short_length(const json_t *kernels);
 
 /* Rows of texts in columns as wide as their widest; NULL = "". Control characters are shown as
  * '?'. */

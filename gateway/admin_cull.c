@@ -44,7 +44,7 @@ static char *when(const json_t *entry) {
 }
 
 static void print_list(const json_t *list, bool is_dry) {
-    size_t i;
+    size_t i, length = admin_short_length(list);
     json_t *entry;
     if (json_array_size(list) == 0) {
         puts(is_dry ? "no rule would end any kernel" : "no kernel is due");
@@ -56,7 +56,7 @@ static void print_list(const json_t *list, bool is_dry) {
     json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
         const char *user = admin_text_at(entry, "user");
         cleanup_free char *in = when(entry);
-        cleanup_free char *id = admin_short_id(list, admin_text_at(entry, "id"));
+        cleanup_free char *id = memory_strndup(admin_text_at(entry, "id"), length);
         admin_table_add(table, (const char *[]){
                                    id, *user != '\0' ? user : admin_text_at(entry, "owner"),
                                    admin_text_at(entry, "name"), in, admin_text_at(entry, "rule")});

@@ -9,10 +9,9 @@
 
 enum { SHORT_ID = 8 };
 
-/* How much of the ids tells them apart, at least SHORT_ID. They need not be sorted: the few
- * thousand that there are at most are compared with each other only in the prefix that was not
- * enough. */
-static size_t short_length(const json_t *kernels) {
+/* They need not be sorted: the few thousand that there are at most are compared with each other
+ * only in the prefix that was not enough. */
+size_t admin_short_length(const json_t *kernels) {
     size_t length = SHORT_ID;
     cleanup_json json_t *seen = json_object();
     size_t i = 0;
@@ -29,10 +28,6 @@ static size_t short_length(const json_t *kernels) {
         i = 0;
     }
     return length;
-}
-
-char *admin_short_id(const json_t *kernels, const char *id) {
-    return memory_strndup(id, short_length(kernels));
 }
 
 static char *cull_in(const json_t *kernel) {
@@ -60,7 +55,7 @@ static void add_kernel(struct admin_table *table, const json_t *kernel, size_t l
 }
 
 static void print_kernels(const json_t *kernels) {
-    size_t i, length = short_length(kernels);
+    size_t i, length = admin_short_length(kernels);
     json_t *kernel;
     struct admin_table *table = admin_table_create(10);
     admin_table_add(table, (const char *[]){"ID", "WHO", "KERNELSPEC", "STATE", "AGE", "IDLE",
