@@ -30,10 +30,6 @@ struct gathering {
     void *context;
 };
 
-static json_t *known(int64_t value) {
-    return value >= 0 ? json_integer(value) : json_null();
-}
-
 /* Since when nobody wanted anything of it and nothing ran. */
 static int64_t idle_ms(const struct culling_view *view) {
     const struct culler_kernel *inputs = &view->inputs;
@@ -45,27 +41,25 @@ static int64_t idle_ms(const struct culling_view *view) {
 
 static json_t *details(struct gateway *gateway, struct kernel *kernel,
                        const struct auth_identity *identity) {
+    static const char *const of_entry[] = {"owner", "user", "verdict", "rule", "text"};
     struct culling_view view;
     const struct kernel_activity *activity = kernel_activity(kernel);
     culling_look(gateway->culling, NULL, kernel, &view);
     json_t *model = kernel_model(kernel, identity);
-    cleanup_json json_t *why = culling_why(kernel, &view, false);
+    cleanup_json json_t *entry = culling_entry(kernel, &view);
     const json_t *session = kernel_session(kernel);
-    json_object_set_new(model, "owner", json_string(kernel_owner(kernel)));
-    json_object_set_new(model, "user", json_string(kernel_user(kernel)));
+    for (size_t i = 0; i < sizeof of_entry / sizeof *of_entry; i++)
+        json_object_set(model, of_entry[i], json_object_get(entry, of_entry[i]));
+    json_object_set(model, "cull_in_ms", json_object_get(entry, "in_ms"));
     json_object_set_new(model, "display_name", json_string(kernel_display_name(kernel)));
     json_object_set_new(model, "stage", json_string(kernel_status(kernel)->stage));
     json_object_set_new(model, "session", session ? json_deep_copy(session) : json_null());
-    json_object_set_new(model, "age_ms", known(view.is_known ? view.inputs.age_ms : -1));
-    json_object_set_new(model, "idle_ms", known(idle_ms(&view)));
-    json_object_set_new(model, "keep_ms", known(view.is_known ? view.inputs.keep_ms : -1));
-    json_object_set(model, "verdict", json_object_get(why, "verdict"));
-    json_object_set(model, "rule", json_object_get(why, "rule"));
-    json_object_set(model, "text", json_object_get(why, "text"));
-    json_object_set_new(model, "cull_in_ms", culling_in_ms(&view));
-    json_object_set_new(model, "rss_bytes", known(activity->rss_bytes));
-    json_object_set_new(model, "cpu_ms", known(activity->cpu_ms));
-    json_object_set_new(model, "processes", known(activity->processes));
+    json_object_set_new(model, "age_ms", culling_number(view.is_known ? view.inputs.age_ms : -1));
+    json_object_set_new(model, "idle_ms", culling_number(idle_ms(&view)));
+    json_object_set_new(model, "keep_ms", culling_number(view.is_known ? view.inputs.keep_ms : -1));
+    json_object_set_new(model, "rss_bytes", culling_number(activity->rss_bytes));
+    json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));
+    json_object_set_new(model, "processes", culling_number(activity->processes));
     return model;
 }
 
@@ -170,26 +164,18 @@ static json_t *count_kernels(struct gateway *gateway, const struct auth_identity
 /* Overrides name users: they are for admins. */
 static json_t *culling_status(const struct gateway *gateway, bool is_admin) {
     const struct culling_counters *counters = culling_counters(gateway->culling);
-    const struct culling_settings *settings = &gateway->settings->cull;
     json_t *culled = json_object();
     for (enum culler_rule rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++)
         json_object_set_new(culled, culler_rule_name(rule),
                             json_integer((json_int_t)counters->culled[rule]));
-    return json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:b, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:I, s:O?}}",
-        "culled", culled, "warned", (json_int_t)counters->warned, "unanswered",
-        (json_int_t)counters->unanswered, "passes", (json_int_t)counters->passes, "last_pass_us",
-        (json_int_t)counters->last_pass_us, "longest_pass_us",
-        (json_int_t)counters->longest_pass_us, "next_pass_ms",
-        (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
-        (json_int_t)culling_quiet_ms(gateway->culling), "policy", "idle_ms",
-        (json_int_t)settings->idle_ms, "connected", settings->connected, "idle_connected_ms",
-        (json_int_t)settings->idle_connected_ms, "stalled_ms", (json_int_t)settings->stalled_ms,
-        "detached_ms", (json_int_t)settings->detached_ms, "max_age_ms",
-        (json_int_t)settings->age_ms, "warn_ms", (json_int_t)settings->warn_ms, "interval_ms",
-        (json_int_t)culling_interval_ms(settings), "max_own_ms", (json_int_t)settings->own_max_ms,
-        "overrides", is_admin ? settings->overrides : NULL);
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "culled", culled, "warned",
+                     (json_int_t)counters->warned, "unanswered", (json_int_t)counters->unanswered,
+                     "passes", (json_int_t)counters->passes, "last_pass_us",
+                     (json_int_t)counters->last_pass_us, "longest_pass_us",
+                     (json_int_t)counters->longest_pass_us, "next_pass_ms",
+                     (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
+                     (json_int_t)culling_quiet_ms(gateway->culling), "policy",
+                     culling_settings_model(&gateway->settings->cull, is_admin));
 }
 
 /* For admins: the texts name files and values. */

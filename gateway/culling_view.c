@@ -24,12 +24,12 @@ static const char *state_name(enum culler_state state) {
     return names[state];
 }
 
-json_t *culling_in_ms(const struct culling_view *view) {
-    int64_t in_ms = view->decision.in_ms;
-    return in_ms == CULLER_NEVER ? json_null() : json_integer(in_ms);
+static json_t *in_ms(const struct culling_view *view) {
+    int64_t left_ms = view->decision.in_ms;
+    return left_ms == CULLER_NEVER ? json_null() : json_integer(left_ms);
 }
 
-static json_t *number_or_null(int64_t value) {
+json_t *culling_number(int64_t value) {
     return value >= 0 ? json_integer(value) : json_null();
 }
 
@@ -48,9 +48,9 @@ static json_t *inputs_model(struct kernel *kernel, const struct culling_view *vi
         "keep_ms", (json_int_t)inputs->keep_ms, "connections", (int)kernel_connections(kernel));
     json_object_set_new(model, "own_idle_ms",
                         inputs->has_own_idle_ms ? json_integer(inputs->own_idle_ms) : json_null());
-    json_object_set_new(model, "cpu_ms", number_or_null(activity->cpu_ms));
-    json_object_set_new(model, "rss_bytes", number_or_null(activity->rss_bytes));
-    json_object_set_new(model, "processes", number_or_null(activity->processes));
+    json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));
+    json_object_set_new(model, "rss_bytes", culling_number(activity->rss_bytes));
+    json_object_set_new(model, "processes", culling_number(activity->processes));
     return model;
 }
 
@@ -63,6 +63,23 @@ static json_t *policy_model(const struct culler_policy *policy) {
                      (json_int_t)policy->warn_ms);
 }
 
+json_t *culling_settings_model(const struct culling_settings *settings, bool with_overrides) {
+    const struct culler_policy policy = {.idle_ms = settings->idle_ms,
+                                         .culls_connected = settings->connected,
+                                         .idle_connected_ms = settings->idle_connected_ms,
+                                         .stalled_ms = settings->stalled_ms,
+                                         .detached_ms = settings->detached_ms,
+                                         .age_ms = settings->age_ms,
+                                         .warn_ms = settings->warn_ms};
+    json_t *model = policy_model(&policy);
+    json_object_set_new(model, "interval_ms", json_integer(culling_interval_ms(settings)));
+    json_object_set_new(model, "max_own_ms", json_integer(settings->own_max_ms));
+    bool has_overrides = with_overrides && settings->overrides != NULL;
+    json_object_set_new(model, "overrides",
+                        has_overrides ? json_incref(settings->overrides) : json_null());
+    return model;
+}
+
 static json_t *explanation(const struct culling_view *view) {
     cleanup_buffer struct buffer text = {0};
     culling_explain(view, &text);
@@ -72,7 +89,7 @@ static json_t *explanation(const struct culling_view *view) {
 json_t *culling_why(struct kernel *kernel, const struct culling_view *view, bool is_fresh) {
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "id", kernel_id(kernel), "verdict",
                      verdict_name(view->decision.verdict), "rule",
-                     culler_rule_name(view->decision.rule), "in_ms", culling_in_ms(view), "text",
+                     culler_rule_name(view->decision.rule), "in_ms", in_ms(view), "text",
                      explanation(view), "inputs", inputs_model(kernel, view), "policy",
                      policy_model(&view->policy), "fresh", is_fresh);
 }
@@ -81,7 +98,7 @@ json_t *culling_entry(struct kernel *kernel, const struct culling_view *view) {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", kernel_id(kernel), "name",
                      kernel_spec_name(kernel), "owner", kernel_owner(kernel), "user",
                      kernel_user(kernel), "verdict", verdict_name(view->decision.verdict), "rule",
-                     culler_rule_name(view->decision.rule), "in_ms", culling_in_ms(view), "text",
+                     culler_rule_name(view->decision.rule), "in_ms", in_ms(view), "text",
                      explanation(view));
 }
 

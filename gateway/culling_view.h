@@ -8,8 +8,10 @@
 json_t *culling_why(struct kernel *kernel, const struct culling_view *view, bool is_fresh);
 /* {"id", "name", "owner", "user", "verdict", "rule", "in_ms", "text"} */
 json_t *culling_entry(struct kernel *kernel, const struct culling_view *view);
-/* in_ms as JSON: null for never. */
-json_t *culling_in_ms(const struct culling_view *view);
+/* What is in effect, as GET /api/elara/status tells it; overrides name users. */
+json_t *culling_settings_model(const struct culling_settings *settings, bool with_overrides);
+/* null for what is not known: below 0. */
+json_t *culling_number(int64_t value);
 
 /* A duration as settings have it, a text ("4h") or a number of seconds; the error names `what`. */
 int culling_duration(const json_t *value, const char *what, int64_t *ret_ms, struct error *err);
