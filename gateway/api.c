@@ -1,8 +1,11 @@
 #include "gateway/api.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "gateway/page.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void api_add_routes(struct gateway *gateway) {
@@ -44,6 +47,23 @@ struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *req
                           : NULL;
     http_reply_error(request, 404, why, "Kernel does not exist: %.128s", id);
     return NULL;
+}
+
+struct api_pending *api_pending_create(struct gateway *gateway, struct http_request *request,
+                                       const char *id) {
+    struct api_pending *pending = memory_alloc(sizeof *pending);
+    pending->gateway = gateway;
+    pending->request = request;
+    snprintf(pending->id, sizeof pending->id, "%s", id);
+    gateway->answers_owed++;
+    return pending;
+}
+
+struct api_pending api_pending_take(struct api_pending *pending) {
+    struct api_pending taken = *pending;
+    taken.gateway->answers_owed--;
+    free(pending);
+    return taken;
 }
 
 bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_request *request) {

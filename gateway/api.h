@@ -37,6 +37,19 @@ bool api_reply_adopting(struct gateway *gateway, struct http_request *request);
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id);
 
+/* A request that is answered later; the gateway on its way out waits for it. */
+enum { API_ID_MAX = 128 };
+struct api_pending {
+    struct gateway *gateway;
+    struct http_request *request;
+    char id[API_ID_MAX + 1]; /* of its kernel or session */
+    int64_t number;          /* whatever the resource wants to remember */
+};
+struct api_pending *api_pending_create(struct gateway *gateway, struct http_request *request,
+                                       const char *id);
+/* The answer is to be given now; it is freed. */
+struct api_pending api_pending_take(struct api_pending *pending);
+
 /* The kernels that the client may see, oldest first, from number `first` (0) on, at most `max` of
  * them, as GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what
  * they use, and waited for a few seconds. `total`: of all of them. */

@@ -11,26 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID_SIZE = 129 };
-
-/* A request that waits for a launcher. */
-struct pending {
-    struct gateway *gateway;
-    struct http_request *request;
-    char kernel_id[ID_SIZE];
-    int64_t keep_ms;
-};
-
-static struct pending *pending_create(struct gateway *gateway, struct http_request *request,
-                                      const struct kernel *kernel) {
-    struct pending *pending = memory_alloc(sizeof *pending);
-    pending->gateway = gateway;
-    pending->request = request;
-    snprintf(pending->kernel_id, sizeof pending->kernel_id, "%s", kernel_id(kernel));
-    gateway->answers_owed++;
-    return pending;
-}
-
 static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {
     return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
 }
@@ -38,17 +18,14 @@ static struct kernel *find_kernel(struct gateway *gateway, struct http_request *
 /* Why. */
 
 static void on_why(void *context, struct kernel *kernel, const struct error *err) {
-    struct pending *pending = context;
-    struct gateway *gateway = pending->gateway;
-    gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
+    struct culling_view view;
     if (kernel == NULL) /* ended meanwhile: 404, with the reason */
-        kernel = api_find_kernel(gateway, pending->request, pending->kernel_id);
-    if (kernel != NULL) {
-        struct culling_view view;
-        culling_look(gateway->culling, NULL, kernel, &view);
-        http_reply_json(pending->request, 200, culling_why(kernel, &view, err == NULL));
-    }
-    free(pending);
+        kernel = api_find_kernel(pending.gateway, pending.request, pending.id);
+    if (kernel == NULL)
+        return;
+    culling_look(pending.gateway->culling, NULL, kernel, &view);
+    http_reply_json(pending.request, 200, culling_why(kernel, &view, err == NULL));
 }
 
 static void get_why(struct http_request *request, void *context) {
@@ -58,7 +35,8 @@ static void get_why(struct http_request *request, void *context) {
     if (kernel == NULL)
         return;
     if (kernel_may_ask_activity(kernel)) {
-        kernel_ask_activity(kernel, on_why, pending_create(gateway, request, kernel));
+        kernel_ask_activity(kernel, on_why,
+                            api_pending_create(gateway, request, kernel_id(kernel)));
         return;
     }
     culling_look(gateway->culling, NULL, kernel, &view);
@@ -68,14 +46,12 @@ static void get_why(struct http_request *request, void *context) {
 /* Keep. */
 
 static void on_kept(void *context, const struct error *err) {
-    struct pending *pending = context;
-    pending->gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
     if (err != NULL)
-        http_reply_failure(pending->request, err);
+        http_reply_failure(pending.request, err);
     else
-        http_reply_json(pending->request, 200,
-                        json_pack("{s:I}", "keep_ms", (json_int_t)pending->keep_ms));
-    free(pending);
+        http_reply_json(pending.request, 200,
+                        json_pack("{s:I}", "keep_ms", (json_int_t)pending.number));
 }
 
 static int read_keep(struct http_request *request, const struct culling_settings *settings,
@@ -110,8 +86,8 @@ static void post_keep(struct http_request *request, void *context) {
         http_reply_failure(request, &err);
         return;
     }
-    struct pending *pending = pending_create(gateway, request, kernel);
-    pending->keep_ms = for_ms;
+    struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));
+    pending->number = for_ms;
     kernel_keep(kernel, for_ms, http_request_identity(request)->name, on_kept, pending);
 }
 

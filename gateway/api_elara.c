@@ -215,22 +215,15 @@ static void get_status(struct http_request *request, void *context) {
 
 /* A kernel's own log. */
 
-struct logs {
-    struct gateway *gateway;
-    struct http_request *request;
-};
-
 static void on_logs(void *context, const json_t *result, const struct error *err) {
-    struct logs *logs = context;
-    logs->gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
     const json_t *text = json_object_get(result, "text");
     if (err != NULL)
-        http_reply_failure(logs->request, err);
+        http_reply_failure(pending.request, err);
     else
-        http_reply_bytes(logs->request, 200, "text/plain; charset=utf-8",
+        http_reply_bytes(pending.request, 200, "text/plain; charset=utf-8",
                          json_is_string(text) ? json_string_value(text) : "",
                          json_string_length(text));
-    free(logs);
 }
 
 static void get_logs(struct http_request *request, void *context) {
@@ -253,11 +246,8 @@ static void get_logs(struct http_request *request, void *context) {
         http_reply_failure(request, &err);
         return;
     }
-    struct logs *logs = memory_alloc(sizeof *logs);
-    *logs = (struct logs){.gateway = gateway, .request = request};
-    gateway->answers_owed++;
     link_command(link, "logs", json_pack("{s:I}", "max_bytes", (json_int_t)max_bytes),
-                 LOGS_TIMEOUT_MS, on_logs, logs);
+                 LOGS_TIMEOUT_MS, on_logs, api_pending_create(gateway, request, kernel_id(kernel)));
 }
 
 const struct http_route api_elara_routes[] = {

@@ -19,13 +19,6 @@ enum {
     TIMEOUT_MS = 30000,
 };
 
-/* A request that waits for its launcher. */
-struct page {
-    struct gateway *gateway;
-    struct http_request *request;
-    uint64_t since;
-};
-
 static void append_text(struct buffer *out, const char *text) {
     (void)buffer_append(out, text, strlen(text)); /* a full buffer is seen at the line's end */
 }
@@ -102,16 +95,15 @@ static void set_number(struct http_request *request, const char *name, const jso
 }
 
 static void on_journal(void *context, const json_t *result, const struct error *err) {
-    struct page *page = context;
-    struct http_request *request = page->request;
-    page->gateway->answers_owed--;
-    uint64_t last = (uint64_t)json_integer_value(json_object_get(result, "last"));
+    struct api_pending pending = api_pending_take(context);
+    struct http_request *request = pending.request;
+    int64_t since = pending.number, last = json_integer_value(json_object_get(result, "last"));
     if (err != NULL) {
         http_reply_failure(request, err);
-    } else if (page->since > last) {
+    } else if (since > last) {
         http_reply_error(request, 400, NULL,
-                         "since: %" PRIu64 " is beyond the journal's end, which is %" PRIu64,
-                         page->since, last);
+                         "since: %" PRId64 " is beyond the journal's end, which is %" PRId64, since,
+                         last);
     } else {
         cleanup_buffer struct buffer lines = {.limit = LINES_MAX};
         size_t i;
@@ -124,7 +116,6 @@ static void on_journal(void *context, const json_t *result, const struct error *
         set_number(request, "Elara-Journal-Last", json_object_get(result, "last"));
         http_reply_bytes(request, 200, "application/x-ndjson", lines.data, lines.length);
     }
-    free(page);
 }
 
 static int take_number(struct http_request *request, const char *name, int64_t max, int64_t *ret,
@@ -154,11 +145,10 @@ static void read_journal(struct http_request *request, void *context) {
         http_reply_failure(request, &err);
         return;
     }
-    struct page *page = memory_alloc(sizeof *page);
-    *page = (struct page){.gateway = gateway, .request = request, .since = (uint64_t)since};
-    gateway->answers_owed++;
+    struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));
+    pending->number = since;
     link_command(link, "journal", json_pack("{s:I, s:I}", "since", since, "max_bytes", max_bytes),
-                 TIMEOUT_MS, on_journal, page);
+                 TIMEOUT_MS, on_journal, pending);
 }
 
 const struct http_route api_journal_routes[] = {

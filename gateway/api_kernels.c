@@ -8,33 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 255, PATH_MAX_BYTES = 4096, ID_MAX_BYTES = 128 };
-
-/* A request that waits for its kernel. */
-struct pending {
-    struct gateway *gateway;
-    struct http_request *request;
-    char kernel_id[ID_MAX_BYTES + 1];
-};
-
-static struct pending *pending_create(struct gateway *gateway, struct http_request *request,
-                                      const struct kernel *kernel) {
-    struct pending *pending = memory_alloc(sizeof *pending);
-    pending->gateway = gateway;
-    gateway->answers_owed++;
-    pending->request = request;
-    snprintf(pending->kernel_id, sizeof pending->kernel_id, "%s", kernel_id(kernel));
-    return pending;
-}
+enum { NAME_MAX_BYTES = 255, PATH_MAX_BYTES = 4096 };
 
 static void reply_done(void *context, const struct error *err) {
-    struct pending *pending = context;
-    pending->gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
     if (err != NULL)
-        http_reply_failure(pending->request, err);
+        http_reply_failure(pending.request, err);
     else
-        http_reply_empty(pending->request, 204);
-    free(pending);
+        http_reply_empty(pending.request, 204);
 }
 
 static void reply_kernel(struct http_request *request, int status, const struct kernel *kernel) {
@@ -42,16 +23,14 @@ static void reply_kernel(struct http_request *request, int status, const struct 
 }
 
 static void reply_model(void *context, const struct error *err) {
-    struct pending *pending = context;
-    pending->gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
     struct kernel *kernel = NULL;
     if (err != NULL)
-        http_reply_failure(pending->request, err);
+        http_reply_failure(pending.request, err);
     else /* it may have been deleted in the turn in which it had restarted */
-        kernel = api_find_kernel(pending->gateway, pending->request, pending->kernel_id);
+        kernel = api_find_kernel(pending.gateway, pending.request, pending.id);
     if (kernel != NULL)
-        reply_kernel(pending->request, 200, kernel);
-    free(pending);
+        reply_kernel(pending.request, 200, kernel);
 }
 
 static void list_kernels(struct http_request *request, void *context) {
@@ -86,7 +65,7 @@ static int read_request(struct http_request *request, struct kernel_request *ret
     if (api_take_text(body, "name", NAME_MAX_BYTES, &ret->name, err) < 0 ||
         check_name(ret->name, err) < 0 ||
         api_take_text(body, "path", PATH_MAX_BYTES, &ret->path, err) < 0 ||
-        api_take_text(body, "kernel_id", ID_MAX_BYTES, &ret->kernel_id, err) < 0)
+        api_take_text(body, "kernel_id", API_ID_MAX, &ret->kernel_id, err) < 0)
         return -1;
     const json_t *env = json_object_get(body, "env");
     if (json_is_null(env))
@@ -129,19 +108,22 @@ static void get_kernel(struct http_request *request, void *context) {
 static void delete_kernel(struct http_request *request, void *context) {
     struct kernel *kernel = find_kernel(context, request);
     if (kernel != NULL)
-        kernel_shutdown(kernel, NULL, reply_done, pending_create(context, request, kernel));
+        kernel_shutdown(kernel, NULL, reply_done,
+                        api_pending_create(context, request, kernel_id(kernel)));
 }
 
 static void interrupt_kernel(struct http_request *request, void *context) {
     struct kernel *kernel = find_kernel(context, request);
     if (kernel != NULL)
-        kernel_interrupt(kernel, reply_done, pending_create(context, request, kernel));
+        kernel_interrupt(kernel, reply_done,
+                         api_pending_create(context, request, kernel_id(kernel)));
 }
 
 static void restart_kernel(struct http_request *request, void *context) {
     struct kernel *kernel = find_kernel(context, request);
     if (kernel != NULL)
-        kernel_restart(kernel, reply_model, pending_create(context, request, kernel));
+        kernel_restart(kernel, reply_model,
+                       api_pending_create(context, request, kernel_id(kernel)));
 }
 
 static void open_channels(struct http_request *request, void *context) {

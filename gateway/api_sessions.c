@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KERNEL_NAME_MAX = 255, KERNEL_ID_MAX = 128 };
+enum { KERNEL_NAME_MAX = 255 };
 
 /* What POST and PATCH may say; texts live as long as the request. */
 struct wish {
@@ -27,7 +27,7 @@ static int read_kernel(const json_t *body, struct wish *ret, struct error *err) 
     if (!json_is_object(kernel))
         return error_set(err, ERROR_INVALID, "kernel: must be an object with 'name' or 'id'");
     if (api_take_text(kernel, "name", KERNEL_NAME_MAX, &ret->kernel_name, err) < 0 ||
-        api_take_text(kernel, "id", KERNEL_ID_MAX, &ret->kernel_id, err) < 0)
+        api_take_text(kernel, "id", API_ID_MAX, &ret->kernel_id, err) < 0)
         return error_wrap(err, "kernel");
     const json_t *env = json_object_get(kernel, "env");
     if (env != NULL && !json_is_null(env) && !json_is_object(env))
@@ -265,34 +265,15 @@ static bool is_kernel_in_use(struct gateway *gateway, const char *kernel_id) {
     return false;
 }
 
-/* A request that waits for a kernel's end. */
-struct ending {
-    struct gateway *gateway;
-    struct http_request *request;
-    char session_id[KERNEL_ID_MAX + 1];
-};
-
-static struct ending *ending_create(struct gateway *gateway, struct http_request *request,
-                                    const struct session *session) {
-    struct ending *ending = memory_alloc(sizeof *ending);
-    ending->gateway = gateway;
-    ending->request = request;
-    gateway->answers_owed++;
-    snprintf(ending->session_id, sizeof ending->session_id, "%s", session->id);
-    return ending;
-}
-
 static void on_replaced(void *context, const struct error *err) {
     (void)err; /* the new kernel is what the client asked for */
-    struct ending *ending = context;
-    ending->gateway->answers_owed--;
-    const struct session *session = sessions_find(ending->gateway->sessions, ending->session_id);
+    struct api_pending pending = api_pending_take(context);
+    const struct session *session = sessions_find(pending.gateway->sessions, pending.id);
     if (session != NULL)
-        reply_session(ending->gateway, ending->request, 200, session);
+        reply_session(pending.gateway, pending.request, 200, session);
     else
-        http_reply_error(ending->request, 404, NULL, "Session not found: session_id=%s",
-                         ending->session_id);
-    free(ending);
+        http_reply_error(pending.request, 404, NULL, "Session not found: session_id=%s",
+                         pending.id);
 }
 
 /* Ends the kernel that a session had before it got another, then answers. */
@@ -305,7 +286,7 @@ static void reply_changed(struct gateway *gateway, struct http_request *request,
     }
     kernel_set_session(kernel, NULL);
     kernel_shutdown(kernel, "its notebook was given another kernel", on_replaced,
-                    ending_create(gateway, request, session));
+                    api_pending_create(gateway, request, session->id));
 }
 
 /* The kernel that PATCH asks for; *ret NULL when it asks for none. The id goes before the name, as
@@ -348,7 +329,7 @@ static void change_session(struct http_request *request, void *context) {
     struct error err = {0};
     struct wish wish = {0};
     struct kernel *kernel = NULL;
-    char before[KERNEL_ID_MAX + 1];
+    char before[API_ID_MAX + 1];
     snprintf(before, sizeof before, "%s", session->kernel_id);
     int failed = read_wish(request, &wish, &err);
     if (failed == 0)
@@ -372,15 +353,13 @@ static void change_session(struct http_request *request, void *context) {
 }
 
 static void on_ended(void *context, const struct error *err) {
-    struct ending *ending = context;
-    ending->gateway->answers_owed--;
+    struct api_pending pending = api_pending_take(context);
     if (err != NULL) {
-        http_reply_failure(ending->request, err);
+        http_reply_failure(pending.request, err);
     } else {
-        sessions_remove(ending->gateway->sessions, ending->session_id);
-        http_reply_empty(ending->request, 204);
+        sessions_remove(pending.gateway->sessions, pending.id);
+        http_reply_empty(pending.request, 204);
     }
-    free(ending);
 }
 
 static void delete_session(struct http_request *request, void *context) {
@@ -396,7 +375,7 @@ static void delete_session(struct http_request *request, void *context) {
     if (session == NULL)
         return;
     kernel_shutdown(kernels_find(gateway->kernels, session->kernel_id), NULL, on_ended,
-                    ending_create(gateway, request, session));
+                    api_pending_create(gateway, request, session->id));
 }
 
 const struct http_route api_sessions_routes[] = {

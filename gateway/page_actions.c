@@ -1,56 +1,34 @@
 /* The buttons of the page. Each answers 303 back to the page once it is done, so that reloading
  * does it no second time. */
+#include "base/cleanup.h"
 #include "base/memory.h"
 #include "gateway/api.h"
 #include "gateway/kernel_activity.h"
 #include "gateway/page.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { KEEP_MS = 4 * 60 * 60 * 1000 };
-
-struct acting;
 
 struct action {
     const char *name;
     const char *done; /* what the address of the page says afterwards */
     const char *text;
-    void (*begin)(struct kernel *kernel, struct acting *acting);
+    void (*begin)(struct kernel *kernel, struct api_pending *pending);
 };
 
-struct acting {
-    struct gateway *gateway;
-    struct http_request *request;
-    const struct action *action;
-    char kernel_id[129];
-};
+static void on_done(void *context, const struct error *err);
 
-static void on_done(void *context, const struct error *err) {
-    struct acting *acting = context;
-    acting->gateway->answers_owed--;
-    if (err != NULL) {
-        http_reply_failure(acting->request, err);
-    } else {
-        char *place =
-            memory_printf("?done=%s&kernel=%s#done", acting->action->done, acting->kernel_id);
-        http_reply_header(acting->request, "Location", place);
-        http_reply_bytes(acting->request, 303, "text/html; charset=utf-8", "", 0);
-        free(place);
-    }
-    free(acting);
+static void interrupt(struct kernel *kernel, struct api_pending *pending) {
+    kernel_interrupt(kernel, on_done, pending);
 }
 
-static void interrupt(struct kernel *kernel, struct acting *acting) {
-    kernel_interrupt(kernel, on_done, acting);
+static void restart(struct kernel *kernel, struct api_pending *pending) {
+    kernel_restart(kernel, on_done, pending);
 }
 
-static void restart(struct kernel *kernel, struct acting *acting) {
-    kernel_restart(kernel, on_done, acting);
-}
-
-static void shut_down(struct kernel *kernel, struct acting *acting) {
-    kernel_shutdown(kernel, NULL, on_done, acting);
+static void shut_down(struct kernel *kernel, struct api_pending *pending) {
+    kernel_shutdown(kernel, NULL, on_done, pending);
 }
 
 int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *identity) {
@@ -59,9 +37,9 @@ int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *
     return is_bound ? max_ms : KEEP_MS;
 }
 
-static void keep(struct kernel *kernel, struct acting *acting) {
-    const struct auth_identity *identity = http_request_identity(acting->request);
-    kernel_keep(kernel, page_keep_ms(acting->gateway, identity), identity->name, on_done, acting);
+static void keep(struct kernel *kernel, struct api_pending *pending) {
+    const struct auth_identity *identity = http_request_identity(pending->request);
+    kernel_keep(kernel, page_keep_ms(pending->gateway, identity), identity->name, on_done, pending);
 }
 
 static const struct action actions[] = {
@@ -71,6 +49,19 @@ static const struct action actions[] = {
     {"keep", "kept", "will be kept", keep},
 };
 enum { ACTIONS = sizeof actions / sizeof actions[0] };
+
+/* Its number is the action's. */
+static void on_done(void *context, const struct error *err) {
+    struct api_pending pending = api_pending_take(context);
+    if (err != NULL) {
+        http_reply_failure(pending.request, err);
+        return;
+    }
+    cleanup_free char *place =
+        memory_printf("?done=%s&kernel=%s#done", actions[pending.number].done, pending.id);
+    http_reply_header(pending.request, "Location", place);
+    http_reply_bytes(pending.request, 303, "text/html; charset=utf-8", "", 0);
+}
 
 const char *page_done_text(const char *done) {
     for (size_t i = 0; i < ACTIONS; i++)
@@ -99,9 +90,7 @@ void page_act(struct http_request *request, void *context) {
     struct kernel *kernel = api_find_kernel(gateway, request, id != NULL ? id : "");
     if (kernel == NULL)
         return;
-    struct acting *acting = memory_alloc(sizeof *acting);
-    *acting = (struct acting){.gateway = gateway, .request = request, .action = action};
-    snprintf(acting->kernel_id, sizeof acting->kernel_id, "%s", kernel_id(kernel));
-    gateway->answers_owed++;
-    action->begin(kernel, acting);
+    struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));
+    pending->number = action - actions;
+    action->begin(kernel, pending);
 }
