@@ -1,0 +1,46 @@
+/* A pod's template: pod.yaml (or pod.json) beside a kernel.json, or the setting kubernetes-pod. It
+ * is a PodTemplateSpec of the Kubernetes API, {"metadata": {labels, annotations}, "spec": {...}},
+ * without apiVersion and kind.
+ *
+ * Values stand in its texts as in kernel.json's env (kernelspecs/substitute.h): ${NAME} or $NAME,
+ * $$ for a $. They are replaced after the file was read, inside values only (no keys), so whatever
+ * a value has in it, it stays one text. A text that is one reference and nothing else, where the
+ * API wants a whole number (runAsUser, containerPort, ...), becomes that number. A reference to a
+ * KERNEL_* that is not there is an error; other unknown references stay as they are. */
+#pragma once
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+enum { KUBE_TEMPLATE_MAX = 256 << 10, KUBE_TEMPLATE_CONTAINERS = 16 };
+
+#define KUBE_VOLUME       "elara"
+#define KUBE_KEY_VOLUME   "elara-key"
+#define KUBE_INIT         "elara-launcher" /* our init container */
+#define KUBE_MOUNT        "/opt/elara"
+#define KUBE_KEY_MOUNT    "/etc/elara"
+#define KUBE_PORT_NAME    "elara-link"
+#define KUBE_PORT_DEFAULT 8877
+
+/* pod.yaml, pod.yml or pod.json of a kernelspec's directory, read and checked; the first that is
+ * there. *ret is NULL when there is none, else a new reference. An error begins with the file's
+ * name. */
+int kube_template_load(const char *directory, json_t **ret, struct error *err);
+/* The same of a text; `what` begins the errors. */
+int kube_template_parse(const char *text, size_t length, const char *what, json_t **ret,
+                        struct error *err);
+/* Is it a template, and one that leaves ours alone (volumes, mounts, labels, the command, the
+ * restart policy)? The error names the path: "pod.yaml: spec.containers[0].image: must be a
+ * text". Members of the spec that are not known here are left to the API server. */
+int kube_template_check(const json_t *tree, const char *what, struct error *err);
+
+/* A copy with the values (object of texts) put in, checked again as what the API will see. */
+int kube_template_fill(const json_t *tree, const json_t *values, const char *what, json_t **ret,
+                       struct error *err);
+/* The same for one text of a tree that is no template; path begins the errors. malloc'ed. */
+int kube_template_fill_text(const char *text, const json_t *values, const char *path, char **ret,
+                            struct error *err);
+
+/* Which of spec.containers is the kernel's: the one named "kernel", else the first. */
+size_t kube_template_kernel(const json_t *tree);
