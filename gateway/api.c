@@ -34,9 +34,29 @@ bool api_reply_adopting(struct gateway *gateway, struct http_request *request) {
     return true;
 }
 
+static void on_looked(void *context) {
+    http_request_repeat(api_pending_take(context).request);
+}
+
+struct kernel *api_look_for_kernel(struct gateway *gateway, struct http_request *request,
+                                   const char *id, bool *is_pending) {
+    struct kernel *kernel = kernels_look_for(gateway->kernels, id, is_pending);
+    if (!*is_pending)
+        return kernel;
+    kernels_await_look(gateway->kernels, id, on_looked, api_pending_create(gateway, request, id));
+    return NULL;
+}
+
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id) {
-    struct kernel *kernel = kernels_look_for(gateway->kernels, id);
+    bool is_pending;
+    (void)api_look_for_kernel(gateway, request, id, &is_pending);
+    return is_pending ? NULL : api_known_kernel(gateway, request, id);
+}
+
+struct kernel *api_known_kernel(struct gateway *gateway, struct http_request *request,
+                                const char *id) {
+    struct kernel *kernel = kernels_find(gateway->kernels, id);
     if (kernel != NULL && auth_may_use(http_request_identity(request), kernel_owner(kernel)))
         return kernel;
     bool can_exist = text_is_kernel_id(id);

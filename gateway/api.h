@@ -36,6 +36,13 @@ bool api_reply_adopting(struct gateway *gateway, struct http_request *request);
  * same for a foreign kernel as for one that never was) or 503 while adopting. */
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
                                const char *id);
+/* The same of what this gateway knows, for a request whose handler has done its work: it is not
+ * called again. */
+struct kernel *api_known_kernel(struct gateway *gateway, struct http_request *request,
+                                const char *id);
+/* kernels_look_for; *is_pending: the request's handler is called again when it is known. */
+struct kernel *api_look_for_kernel(struct gateway *gateway, struct http_request *request,
+                                   const char *id, bool *is_pending);
 
 /* A request that is answered later; the gateway on its way out waits for it. */
 enum { API_ID_MAX = 128 };

@@ -21,7 +21,7 @@ static void on_why(void *context, struct kernel *kernel, const struct error *err
     struct api_pending pending = api_pending_take(context);
     struct culling_view view;
     if (kernel == NULL) /* ended meanwhile: 404, with the reason */
-        kernel = api_find_kernel(pending.gateway, pending.request, pending.id);
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
     if (kernel == NULL)
         return;
     culling_look(pending.gateway->culling, NULL, kernel, &view);

@@ -28,7 +28,7 @@ static void reply_model(void *context, const struct error *err) {
     if (err != NULL)
         http_reply_failure(pending.request, err);
     else /* it may have been deleted in the turn in which it had restarted */
-        kernel = api_find_kernel(pending.gateway, pending.request, pending.id);
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
     if (kernel != NULL)
         reply_kernel(pending.request, 200, kernel);
 }
@@ -76,6 +76,24 @@ static int read_request(struct http_request *request, struct kernel_request *ret
     return 0;
 }
 
+static void reply_created(struct http_request *request, const struct kernel *kernel) {
+    char *location = memory_printf("%sapi/kernels/%s", http_base_url(request), kernel_id(kernel));
+    http_reply_header(request, "Location", location);
+    free(location);
+    reply_kernel(request, 201, kernel);
+}
+
+static void on_recorded(void *context, const struct error *err) {
+    struct api_pending pending = api_pending_take(context);
+    struct kernel *kernel = NULL;
+    if (err != NULL)
+        http_reply_failure(pending.request, err);
+    else
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
+    if (kernel != NULL)
+        reply_created(pending.request, kernel);
+}
+
 static void start_kernel(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct kernel_request wish = {
@@ -89,10 +107,9 @@ static void start_kernel(struct http_request *request, void *context) {
         http_reply_failure(request, &err);
         return;
     }
-    char *location = memory_printf("%sapi/kernels/%s", http_base_url(request), kernel_id(kernel));
-    http_reply_header(request, "Location", location);
-    free(location);
-    reply_kernel(request, 201, kernel);
+    struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));
+    if (!kernel_await_record(kernel, on_recorded, pending)) /* it is there */
+        on_recorded(pending, NULL);
 }
 
 static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {

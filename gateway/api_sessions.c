@@ -156,7 +156,7 @@ static int take_kernel(struct gateway *gateway, struct http_request *request,
                        struct error *err) {
     const struct auth_identity *identity = http_request_identity(request);
     struct kernel *known =
-        wish->kernel_id != NULL ? kernels_look_for(gateway->kernels, wish->kernel_id) : NULL;
+        wish->kernel_id != NULL ? kernels_find(gateway->kernels, wish->kernel_id) : NULL;
     if (known != NULL && auth_may_use(identity, kernel_owner(known))) {
         *ret = known;
         return 0;
@@ -206,6 +206,29 @@ static int create_session(struct gateway *gateway, struct http_request *request,
     return 0;
 }
 
+static void reply_created(struct gateway *gateway, struct http_request *request,
+                          const struct session *session) {
+    char *location = memory_printf("%sapi/sessions/%s", http_base_url(request), session->id);
+    http_reply_header(request, "Location", location);
+    free(location);
+    reply_session(gateway, request, 201, session);
+}
+
+static void reply_unknown(struct http_request *request, const char *id) {
+    http_reply_error(request, 404, NULL, "Session not found: session_id=%s", id);
+}
+
+static void on_recorded(void *context, const struct error *err) {
+    struct api_pending pending = api_pending_take(context);
+    const struct session *session = sessions_find(pending.gateway->sessions, pending.id);
+    if (err != NULL)
+        http_reply_failure(pending.request, err);
+    else if (session == NULL)
+        reply_unknown(pending.request, pending.id);
+    else
+        reply_created(pending.gateway, pending.request, session);
+}
+
 static void post_session(struct gateway *gateway, struct http_request *request) {
     struct error err = {0};
     struct wish wish = {0};
@@ -215,6 +238,11 @@ static void post_session(struct gateway *gateway, struct http_request *request) 
         failed = error_set(&err, ERROR_INVALID, "Missing field in JSON data: path");
     if (failed == 0 && wish.type == NULL)
         failed = error_set(&err, ERROR_INVALID, "Missing field in JSON data: type");
+    bool is_pending = false;
+    if (failed == 0 && wish.kernel_id != NULL)
+        (void)api_look_for_kernel(gateway, request, wish.kernel_id, &is_pending);
+    if (is_pending)
+        return;
     if (failed == 0)
         session =
             sessions_find_path(gateway->sessions, http_request_identity(request)->name, wish.path);
@@ -227,10 +255,10 @@ static void post_session(struct gateway *gateway, struct http_request *request) 
         http_reply_failure(request, &err);
         return;
     }
-    char *location = memory_printf("%sapi/sessions/%s", http_base_url(request), session->id);
-    http_reply_header(request, "Location", location);
-    free(location);
-    reply_session(gateway, request, 201, session);
+    struct kernel *kernel = kernels_find(gateway->kernels, session->kernel_id);
+    struct api_pending *pending = api_pending_create(gateway, request, session->id);
+    if (kernel == NULL || !kernel_await_record(kernel, on_recorded, pending))
+        on_recorded(pending, NULL);
 }
 
 /* A POST is never repeated by clients, so it waits for what the earlier gateway knew instead of
@@ -272,8 +300,7 @@ static void on_replaced(void *context, const struct error *err) {
     if (session != NULL)
         reply_session(pending.gateway, pending.request, 200, session);
     else
-        http_reply_error(pending.request, 404, NULL, "Session not found: session_id=%s",
-                         pending.id);
+        reply_unknown(pending.request, pending.id);
 }
 
 /* Ends the kernel that a session had before it got another, then answers. */

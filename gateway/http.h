@@ -106,6 +106,9 @@ int http_request_json(struct http_request *request, json_t **ret, struct error *
  * (the answer then goes nowhere). */
 void http_request_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
 
+/* Calls its handler once more, as if the request had just come. */
+void http_request_repeat(struct http_request *request);
+
 /* Answers; the request is gone afterwards. */
 void http_reply_header(struct http_request *request, const char *name,
                        const char *value); /* before the answer */

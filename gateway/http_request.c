@@ -81,6 +81,10 @@ void http_request_on_gone(struct http_request *request, void (*gone)(void *conte
         loop_post(request->http->loop, &request->gone_task);
 }
 
+void http_request_repeat(struct http_request *request) {
+    request->route->handler(request, request->route_context);
+}
+
 const char *http_request_method(const struct http_request *request) {
     return request->head.method;
 }

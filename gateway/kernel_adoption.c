@@ -10,6 +10,8 @@
 #define LOG_AREA "gateway/kernel_adoption"
 
 static void on_find_again(void *context);
+static void on_searched(void *context, const struct error *err);
+static void on_looked(void *context, const char *id);
 
 static void finish_if_settled(struct kernels *kernels) {
     if (kernels->searching || kernels->adopting > 0)
@@ -128,7 +130,7 @@ static void on_other_found(void *context, const char *id, json_t *record, bool i
 }
 
 /* Another gateway has ended it. What we end ourselves goes its own way. */
-static void on_other_gone(void *context, const char *id) {
+static void on_other_gone(void *context, const char *id, const char *why) {
     struct kernels *kernels = context;
     struct kernel *kernel = map_get(kernels->by_id, id);
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
@@ -139,11 +141,14 @@ static void on_other_gone(void *context, const char *id) {
     kernel_drop_link(kernel);
     kernels->provisioner->ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
-    kernel_forget(kernel, "it was ended through another gateway", true);
+    kernel_forget(kernel, why ? why : "it was ended through another gateway", true);
 }
 
 static void watch_others(struct kernels *kernels) {
-    static const struct provisioner_watch watch = {.found = on_other_found, .gone = on_other_gone};
+    static const struct provisioner_watch watch = {.found = on_other_found,
+                                                   .gone = on_other_gone,
+                                                   .searched = on_searched,
+                                                   .looked = on_looked};
     const struct provisioner_ops *ops = kernels->provisioner->ops;
     struct error err;
     if (ops->watch != NULL && ops->watch(kernels->provisioner, &watch, kernels, &err) < 0)
@@ -166,35 +171,69 @@ bool kernel_is_taken_up(struct kernel *kernel) {
     const struct kernels *kernels = kernel->kernels;
     if (!is_unserved(kernel) || kernels->provisioner->ops->look == NULL)
         return false;
-    kernels->provisioner->ops->look(kernels->provisioner, kernel->id);
+    (void)kernels->provisioner->ops->look(kernels->provisioner, kernel->id);
     return !is_unserved(kernel);
 }
 
-struct kernel *kernels_look_for(struct kernels *kernels, const char *id) {
+/* Somebody who waits until it is known whether there is a kernel. */
+struct looker {
+    struct list_node node;
+    char id[129];
+    void (*done)(void *context);
+    void *context;
+};
+
+struct kernel *kernels_look_for(struct kernels *kernels, const char *id, bool *is_pending) {
     const struct provisioner_ops *ops = kernels->provisioner->ops;
     struct kernel *kernel = kernels_find(kernels, id);
+    bool is_known = kernels->looked != NULL && strcmp(kernels->looked, id) == 0;
+    *is_pending = false;
     if (kernel != NULL)
         (void)kernel_is_taken_up(kernel);
-    if (kernel != NULL || kernels->searching || ops->look == NULL || !text_is_kernel_id(id))
+    if (kernel != NULL || is_known || kernels->searching || ops->look == NULL ||
+        !text_is_kernel_id(id))
         return kernel;
-    ops->look(kernels->provisioner, id);
+    *is_pending = ops->look(kernels->provisioner, id) > 0;
     return kernels_find(kernels, id);
 }
 
-void kernels_adopt(struct kernels *kernels) {
-    struct error err;
-    kernels->searching = true;
-    watch_others(kernels);
-    if (kernels->provisioner->ops->find(kernels->provisioner, on_found, kernels, &err) < 0) {
-        /* An empty list would make clients forget their kernels: rather no answer than a wrong
-         * one. */
-        log_error("the kernels of an earlier gateway cannot be looked for, trying again: %s",
-                  err.text);
-        kernels->adoption = (struct loop_deadline){
-            .node = kernels->adoption.node, .run = on_find_again, .context = kernels};
-        loop_deadline_set(kernels->loop, &kernels->adoption, KERNELS_FIND_AGAIN_MS);
-        return;
+void kernels_await_look(struct kernels *kernels, const char *id, void (*done)(void *context),
+                        void *context) {
+    struct looker *looker = memory_alloc(sizeof *looker);
+    snprintf(looker->id, sizeof looker->id, "%s", id);
+    looker->done = done;
+    looker->context = context;
+    list_append(&kernels->lookers, &looker->node);
+}
+
+static void on_looked(void *context, const char *id) {
+    struct kernels *kernels = context;
+    struct list theirs; /* who comes meanwhile looks again */
+    list_init(&theirs);
+    list_each (&kernels->lookers, struct looker, node, looker) {
+        if (strcmp(looker->id, id) != 0)
+            continue;
+        list_remove(&looker->node);
+        list_append(&theirs, &looker->node);
     }
+    kernels->looked = id;
+    list_each (&theirs, struct looker, node, looker) {
+        list_remove(&looker->node);
+        looker->done(looker->context);
+        free(looker);
+    }
+    kernels->looked = NULL;
+}
+
+void kernels_drop_lookers(struct kernels *kernels) {
+    list_each (&kernels->lookers, struct looker, node, looker) {
+        list_remove(&looker->node);
+        free(looker);
+    }
+}
+
+/* Everything was found; now each is taken over. */
+static void adopt_found(struct kernels *kernels) {
     kernels->searching = false;
     if (kernels->adopting == 0)
         return;
@@ -206,6 +245,29 @@ void kernels_adopt(struct kernels *kernels) {
         if (kernel->is_adopting && kernel->provision == NULL)
             adopt(kernel);
     }
+}
+
+/* An empty list would make clients forget their kernels: rather no answer than a wrong one. */
+static void on_searched(void *context, const struct error *err) {
+    struct kernels *kernels = context;
+    if (err == NULL) {
+        adopt_found(kernels);
+        return;
+    }
+    log_error("the kernels of an earlier gateway cannot be looked for, trying again: %s",
+              err->text);
+    kernels->adoption = (struct loop_deadline){
+        .node = kernels->adoption.node, .run = on_find_again, .context = kernels};
+    loop_deadline_set(kernels->loop, &kernels->adoption, KERNELS_FIND_AGAIN_MS);
+}
+
+void kernels_adopt(struct kernels *kernels) {
+    struct error err;
+    kernels->searching = true;
+    watch_others(kernels);
+    int result = kernels->provisioner->ops->find(kernels->provisioner, on_found, kernels, &err);
+    if (result <= 0)
+        on_searched(kernels, result < 0 ? &err : NULL);
 }
 
 static void on_find_again(void *context) {

@@ -56,7 +56,7 @@ void kernel_orders_orphan(struct kernel *kernel, bool silently) {
 
 /* Waiters. */
 
-static void wait_in(struct list *list, kernel_done *done, void *context) {
+void kernel_wait_in(struct list *list, kernel_done *done, void *context) {
     if (done == NULL)
         return;
     struct waiter *waiter = memory_alloc(sizeof *waiter);
@@ -80,7 +80,7 @@ void kernel_answer(struct kernels *kernels, kernel_done *done, void *context,
                    const struct error *err) {
     struct list one;
     list_init(&one);
-    wait_in(&one, done, context);
+    kernel_wait_in(&one, done, context);
     kernel_answer_all(kernels, &one, err);
 }
 
@@ -157,8 +157,8 @@ static int start_again(struct kernel *kernel, struct error *err) {
                          "This kernel was started by an earlier gateway that did not note how: "
                          "start a new one");
     kernel_drop_link(kernel);
-    kernel_drop_provision(kernel);
-    return kernel_provision(kernel, err);
+    kernel_drop_provision(kernel, NULL);
+    return kernel_provision(kernel, err) < 0 ? -1 : 0;
 }
 
 void kernel_start_again(struct kernel *kernel) {
@@ -231,7 +231,7 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
                   "The kernel's launcher is being looked for; try again in a moment.");
         kernel_answer(kernels, done, context, &err);
     } else {
-        wait_in(&kernel->restart_waiters, done, context);
+        kernel_wait_in(&kernel->restart_waiters, done, context);
         if (kernel->is_restarting)
             return; /* one restart serves all who ask meanwhile */
         kernel->is_restarting = true;
@@ -252,7 +252,7 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
 /* Nothing answers any more, or nothing is left: what there is is removed by force. */
 void kernel_finish_stop(struct kernel *kernel) {
     kernel_drop_link(kernel);
-    kernel_drop_provision(kernel);
+    kernel_drop_provision(kernel, kernel->stop_reason ? kernel->stop_reason : KERNEL_SHUT_DOWN);
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
     kernel_answer_all(kernel->kernels, &kernel->stop_waiters, NULL);
     kernel_forget(kernel, kernel->stop_reason, !kernel->is_stopping);
@@ -332,6 +332,6 @@ void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *don
         kernel_answer(kernel->kernels, done, context, NULL);
         return;
     }
-    wait_in(&kernel->stop_waiters, done, context);
+    kernel_wait_in(&kernel->stop_waiters, done, context);
     kernel_stop(kernel, reason);
 }

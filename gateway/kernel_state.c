@@ -339,9 +339,9 @@ void kernel_drop_link(struct kernel *kernel) {
 
 /* What the provisioner says. */
 
-void kernel_drop_provision(struct kernel *kernel) {
+void kernel_drop_provision(struct kernel *kernel, const char *why) {
     if (kernel->provision != NULL)
-        kernel->kernels->provisioner->ops->remove(steal(&kernel->provision));
+        kernel->kernels->provisioner->ops->remove(steal(&kernel->provision), why);
     kernel->has_ended = false;
 }
 
@@ -383,7 +383,25 @@ static void on_unwelcome(void *context) {
          "gateway's log and the launcher's log say more; restart the kernel to try again.");
 }
 
-static void on_reachable(void *context, const char *endpoint, const char *server_key) {
+/* One that nobody was told of is as if it had never been. */
+static void on_accepted(void *context, const struct error *err) {
+    struct kernel *kernel = context;
+    struct kernels *kernels = kernel->kernels;
+    bool is_first = kernel->is_unaccepted;
+    kernel->is_unaccepted = false;
+    kernel_answer_all(kernels, &kernel->accept_waiters, err);
+    if (err == NULL)
+        return;
+    kernels->provisioner->ops->release(steal(&kernel->provision));
+    if (!is_first) {
+        fail(kernel, err->text);
+        return;
+    }
+    kernel_post(kernel, KERNEL_EVENT_REMOVED);
+    kernel_forget(kernel, err->text, true);
+}
+
+static void on_reachable(void *context, const struct provision_address *address) {
     struct kernel *kernel = context;
     struct kernels *kernels = kernel->kernels;
     struct error err;
@@ -393,8 +411,12 @@ static void on_reachable(void *context, const char *endpoint, const char *server
         return; /* one that is to end gets no link */
     if (kernel->link != NULL) {
         link_renew(kernel->link);
-    } else if (link_open(kernels->links, kernel->id, endpoint, server_key, &link_events, kernel,
-                         &kernel->link, &err) < 0) {
+    } else if (link_open(kernels->links, kernel->id,
+                         &(struct link_address){.endpoint = address->endpoint,
+                                                .server_key = address->server_key,
+                                                .public_key = address->public_key,
+                                                .secret_key = address->secret_key},
+                         &link_events, kernel, &kernel->link, &err) < 0) {
         fail(kernel, err.text);
         return;
     }
@@ -440,4 +462,4 @@ static void on_ended(void *context, const struct error *cause) {
 }
 
 const struct provision_events kernel_provision_events = {
-    .stage = on_stage, .reachable = on_reachable, .ended = on_ended};
+    .accepted = on_accepted, .stage = on_stage, .reachable = on_reachable, .ended = on_ended};

@@ -38,6 +38,7 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
     list_init(&kernel->watchers);
     list_init(&kernel->told);
     list_init(&kernel->orders);
+    list_init(&kernel->accept_waiters);
     list_init(&kernel->restart_waiters);
     list_init(&kernel->stop_waiters);
     kernel_activity_init(&kernel->activity);
@@ -51,6 +52,7 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
 static void free_kernel(struct kernel *kernel) {
     loop_cancel(&kernel->notify);
     loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    kernels_drop_waiters(&kernel->accept_waiters);
     kernels_drop_waiters(&kernel->restart_waiters);
     kernels_drop_waiters(&kernel->stop_waiters);
     kernel_drop_askers(kernel);
@@ -97,6 +99,9 @@ void kernel_leave_notice(struct kernel *kernel, const char *text) {
 
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     struct kernels *kernels = kernel->kernels;
+    struct error gone;
+    error_set(&gone, ERROR_UNAVAILABLE, "The kernel was ended before it had begun");
+    kernel_answer_all(kernels, &kernel->accept_waiters, &gone);
     kernel_adoption_settled(kernel);
     kernel_orders_orphan(kernel, false);
     kernel_forget_askers(kernel);
@@ -106,7 +111,7 @@ void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     loop_deadline_clear(kernels->loop, &kernel->deadline);
     if (!by_another) /* which has told it */
         kernel_observe_action(kernel, "shutdown", reason);
-    kernel_ends_bury(kernels->ends, kernel->id, kernel->owner, reason ? reason : "it was shut down",
+    kernel_ends_bury(kernels->ends, kernel->id, kernel->owner, reason ? reason : KERNEL_SHUT_DOWN,
                      by_another);
     loop_post(kernels->loop, &kernels->reap);
 }
@@ -204,9 +209,13 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     cleanup_json json_t *record = kernel_record(kernel);
     kernel->is_spawned = true;
     kernel->start_wanted = false;
-    return kernels->provisioner->ops->start(kernels->provisioner, kernel->id, launch, record,
-                                            &kernel_provision_events, kernel, &kernel->provision,
-                                            err);
+    const struct provision_order order = {.kernel_id = kernel->id,
+                                          .launch = launch,
+                                          .record = record,
+                                          .spec = spec->json,
+                                          .spec_directory = spec->directory};
+    return kernels->provisioner->ops->start(kernels->provisioner, &order, &kernel_provision_events,
+                                            kernel, &kernel->provision, err);
 }
 
 static int choose_id(const struct kernels *kernels, const struct kernel_request *request,
@@ -319,7 +328,9 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     }
     struct kernel_heir heir = kernel_heir_of(kernel);
     kernel->notice = kernel_ends_inherit(kernels->ends, &heir);
-    if (kernel_provision(kernel, &refusal) < 0) {
+    int started = kernel_provision(kernel, &refusal);
+    kernel->is_unaccepted = started > 0;
+    if (started < 0) {
         if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
             if (kernel->notice != NULL) /* for the next one, then */
                 kernel_ends_bequeath(kernels->ends, &heir, kernel->notice);
@@ -337,6 +348,12 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         kernel_observe_action(kernel, "start", NULL);
     *ret = kernel;
     return 0;
+}
+
+bool kernel_await_record(struct kernel *kernel, kernel_done *done, void *context) {
+    if (kernel->is_unaccepted)
+        kernel_wait_in(&kernel->accept_waiters, done, context);
+    return kernel->is_unaccepted;
 }
 
 /* Finding. */
@@ -360,7 +377,7 @@ size_t kernels_count(const struct kernels *kernels) {
 json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity) {
     json_t *list = json_array();
     list_each (&kernels->all, struct kernel, node, kernel) {
-        if (auth_may_use(identity, kernel->owner))
+        if (auth_may_use(identity, kernel->owner) && !kernel->is_unaccepted)
             json_array_append_new(list, kernel_model(kernel, identity));
     }
     return list;
@@ -462,6 +479,7 @@ int kernels_create(struct loop *loop, const struct kernels_settings *settings, s
     list_init(&kernels->all);
     list_init(&kernels->ended);
     list_init(&kernels->answers);
+    list_init(&kernels->lookers);
     kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
     kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
     find_user(kernels);
@@ -477,6 +495,7 @@ void kernels_destroy(struct kernels *kernels) {
     loop_cancel(&kernels->reap);
     loop_deadline_clear(kernels->loop, &kernels->adoption);
     kernels_drop_waiters(&kernels->answers);
+    kernels_drop_lookers(kernels);
     list_each (&kernels->all, struct kernel, node, kernel) {
         list_remove(&kernel->node);
         list_append(&kernels->ended, &kernel->node);

@@ -87,14 +87,18 @@ struct kernel_request {
     /* refusal_style: limits and refusals become a dead kernel with a reason */
     bool refuse_in_notebook;
 };
-/* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its
- * status. */
+/* The kernel is there (phase LAUNCHING) when this returns 0; what goes wrong later is its status.
+ * Its start may be told once it is on record: kernel_await_record. */
 int kernels_start(struct kernels *kernels, const struct kernel_request *request,
                   struct kernel **ret, struct error *err);
 
 struct kernel *kernels_find(const struct kernels *kernels, const char *id); /* NULL: none */
-/* The same, and looks whether another gateway has just started one of that id. */
-struct kernel *kernels_look_for(struct kernels *kernels, const char *id);
+/* The same, and looks whether another gateway has just started one of that id. *is_pending: that
+ * takes a while; call kernels_await_look. */
+struct kernel *kernels_look_for(struct kernels *kernels, const char *id, bool *is_pending);
+/* done is told when it is known, from the loop; inside it the answer of kernels_look_for stands. */
+void kernels_await_look(struct kernels *kernels, const char *id, void (*done)(void *context),
+                        void *context);
 /* Tells of each kernel that another gateway has started, from the end of the adoption on. */
 void kernels_on_found(struct kernels *kernels, void (*found)(void *context, struct kernel *kernel),
                       void *context);
@@ -137,6 +141,8 @@ void kernel_set_session(struct kernel *kernel, json_t *session);
 
 /* err NULL: done; never from inside the call */
 typedef void kernel_done(void *context, const struct error *err);
+/* False: it is on record. Else done follows; with an error the kernel is gone. */
+bool kernel_await_record(struct kernel *kernel, kernel_done *done, void *context);
 void kernel_interrupt(struct kernel *kernel, kernel_done *done, void *context);
 /* a dead one is started again, from its request */
 void kernel_restart(struct kernel *kernel, kernel_done *done, void *context);

@@ -13,6 +13,9 @@
 #include "gateway/kernel_launch.h"
 #include "gateway/kernels.h"
 
+/* Why one is gone that somebody ended without a reason. */
+#define KERNEL_SHUT_DOWN "it was shut down"
+
 enum {
     KERNEL_REASON_MAX = 4096, /* bytes, last output included */
     KERNEL_STAGE_MAX = 256,
@@ -39,9 +42,11 @@ struct kernels {
     struct loop_task answer;
     struct loop_task reap;
     struct kernel_ends *ends;
-    char user[64];   /* the gateway's own, for KERNEL_USERNAME */
-    size_t adopting; /* kernels that were found and have not answered */
-    bool searching;  /* the provisioner's places were not read yet */
+    struct list lookers; /* who asked for a kernel that another gateway may have */
+    const char *looked;  /* the one that is known not to be there, while they are told */
+    char user[64];       /* the gateway's own, for KERNEL_USERNAME */
+    size_t adopting;     /* kernels that were found and have not answered */
+    bool searching;      /* the provisioner's places were not read yet */
     struct loop_deadline adoption;
     void (*found)(void *context, struct kernel *kernel);
     void *found_context;
@@ -80,6 +85,7 @@ struct kernel {
     json_t *session;
     bool session_unsaid; /* the record has an older one */
     bool is_unrecorded;  /* the record cannot be read: only its launcher knows whose it is */
+    bool is_unaccepted;  /* it is not on record yet, so nobody is told of it */
     char created[CLOCK_TEXT_SIZE];
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
@@ -107,7 +113,8 @@ struct kernel {
     struct loop_deadline deadline; /* of the current phase */
     int64_t died_ms;               /* since 1970, when it is dead; else 0 */
 
-    struct list orders;          /* commands under way; they may outlive the kernel */
+    struct list orders; /* commands under way; they may outlive the kernel */
+    struct list accept_waiters;
     struct list restart_waiters; /* share one restart */
     struct list stop_waiters;
     bool is_restarting, is_stopping, is_adopting;
@@ -121,7 +128,8 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id);
 /* No longer found; freed after the turn. by_another: another gateway has ended it. */
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another);
 struct kernel_heir kernel_heir_of(const struct kernel *kernel); /* whom its notice is for */
-int kernel_provision(struct kernel *kernel, struct error *err); /* starts it from its request */
+/* Starts it from its request. 1: it is not on record yet. */
+int kernel_provision(struct kernel *kernel, struct error *err);
 int kernel_check_limits(const struct kernel *kernel, struct error *err);
 void kernel_replace(char **text, const char *value); /* frees and copies */
 
@@ -134,9 +142,10 @@ void kernel_set_stage(struct kernel *kernel, const char *text);
  * _SAYS_DEAD. */
 void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details);
 void kernel_drop_link(struct kernel *kernel);
-void kernel_drop_provision(struct kernel *kernel); /* with its files */
-void kernel_changed(struct kernel *kernel);        /* watchers are told after the turn */
-void kernel_notify(void *context);                 /* tells them: the task */
+/* With its files. why: the tombstone's reason; NULL: it is started anew. */
+void kernel_drop_provision(struct kernel *kernel, const char *why);
+void kernel_changed(struct kernel *kernel); /* watchers are told after the turn */
+void kernel_notify(void *context);          /* tells them: the task */
 
 /* kernel_activity.c */
 void kernel_take_own_idle(struct kernel *kernel); /* from its request */
@@ -169,6 +178,7 @@ void kernel_orders_orphan(struct kernel *kernel, bool silently);
 void kernel_answer(struct kernels *kernels, kernel_done *done, void *context,
                    const struct error *err); /* after the turn; err may be NULL */
 void kernel_answer_all(struct kernels *kernels, struct list *waiters, const struct error *err);
+void kernel_wait_in(struct list *list, kernel_done *done, void *context);
 void kernels_run_answers(void *context);
 void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes on with, its end */
 void kernel_finish_stop(struct kernel *kernel);
@@ -198,6 +208,7 @@ void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */
 /* A launcher that was there before us, or is another gateway's, has not spoken yet: whatever we
  * believe of the kernel may be old. */
 bool kernel_is_unheard(const struct kernel *kernel);
+void kernels_drop_lookers(struct kernels *kernels); /* the gateway goes: nobody is told */
 /* True when one that was dead without a launcher has got one from another gateway meanwhile: it is
  * not ours to remove any more. */
 bool kernel_is_taken_up(struct kernel *kernel);

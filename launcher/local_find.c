@@ -145,7 +145,7 @@ static void on_vanished(void *context, const char *name) {
     const struct local *local = context;
     cleanup_free char *directory = directory_of(local, name);
     if (access(directory, F_OK) < 0) /* else it is there again */
-        local->watcher.gone(local->watcher_context, name);
+        local->watcher.gone(local->watcher_context, name, NULL);
 }
 
 /* gone() may end any provision, so their names are taken first. */
@@ -176,8 +176,9 @@ int local_watch(struct provisioner *self, const struct provisioner_watch *watch,
     return local_watch_create(local->loop, local->directory, &events, local, &local->watch, err);
 }
 
-void local_look(struct provisioner *self, const char *kernel_id) {
+int local_look(struct provisioner *self, const char *kernel_id) {
     struct local *local = (struct local *)self;
     if (local->watcher.found != NULL)
         look_for(local, kernel_id);
+    return 0;
 }

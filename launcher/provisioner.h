@@ -1,6 +1,6 @@
 /* A provisioner brings a launcher to life somewhere and says how to reach it. The local one runs it
- * as a process on this machine; Kubernetes will run it in a pod. It never talks to the kernel: that
- * is the link's.
+ * as a process on this machine, the other one in a Kubernetes pod. It never talks to the kernel:
+ * that is the link's.
  *
  * All calls return at once; results come through the callbacks, always from the event loop, never
  * from inside the call. */
@@ -16,12 +16,21 @@
 struct provisioner;
 struct provision; /* one kernel's place */
 
+/* Where a launcher listens. Borrowed, as its texts are. */
+struct provision_address {
+    const char *endpoint;                /* a ZeroMQ address */
+    const char *server_key;              /* the launcher's Z85 CURVE key; NULL: no CURVE */
+    const char *public_key, *secret_key; /* ours, with server_key */
+};
+
 struct provision_events {
+    /* Follows when start returned 1. err NULL: the kernel is on record, its start may be told.
+     * Else it is not, and nothing was left behind; only release may be called after it. */
+    void (*accepted)(void *context, const struct error *err);
     /* What is going on, for the person who waits ("starting the process"). */
     void (*stage)(void *context, const char *text);
-    /* The launcher is listening: connect the link. endpoint is a ZeroMQ address; server_key a Z85
-     * CURVE key or NULL. */
-    void (*reachable)(void *context, const char *endpoint, const char *server_key);
+    /* The launcher is listening: connect the link. Again when it listens somewhere else. */
+    void (*reachable)(void *context, const struct provision_address *address);
     /* It is over: it could not start, or the launcher has ended. The text is the true cause and
      * what to do. Comes at most once; after it only describe_failure, remove and release may be
      * called, also from inside it. */
@@ -37,7 +46,19 @@ typedef void provisioner_found(void *context, const char *kernel_id, json_t *rec
  * borrowed. */
 struct provisioner_watch {
     provisioner_found *found; /* may be told of kernels that are known already */
-    void (*gone)(void *context, const char *kernel_id);
+    /* why: what whoever ended it said, NULL when that is not known */
+    void (*gone)(void *context, const char *kernel_id, const char *why);
+    /* Of calls that returned 1. find: all were told (err NULL), or they cannot be. */
+    void (*searched)(void *context, const struct error *err);
+    void (*looked)(void *context, const char *kernel_id);
+};
+
+/* What a kernel is started from. Trees are copied. */
+struct provision_order {
+    const char *kernel_id;
+    json_t *launch, *record;    /* as launch.h describes them */
+    const json_t *spec;         /* kernel.json */
+    const char *spec_directory; /* where it was found */
 };
 
 enum provision_resume {
@@ -49,23 +70,26 @@ enum provision_resume {
 
 struct provisioner_ops {
     const char *name; /* "local" */
-    /* launch and record: trees as launch.h describes; copied. The record is on disk before start
-     * returns 0. -1: refused, with the cause; nothing was left behind. ERROR_UNAVAILABLE: an
-     * earlier kernel of this id is still being removed. */
-    int (*start)(struct provisioner *self, const char *kernel_id, json_t *launch, json_t *record,
+    /* Kernels see another file system and other variables than we do. */
+    bool is_elsewhere;
+    /* 0: the record is on disk. 1: accepted() tells when it is kept. -1: refused, with the cause;
+     * nothing was left behind. ERROR_UNAVAILABLE: an earlier kernel of this id is still being
+     * removed. */
+    int (*start)(struct provisioner *self, const struct provision_order *order,
                  const struct provision_events *events, void *context, struct provision **ret,
                  struct error *err);
     /* Calls found() for each kernel of the place, dead ones with a reason too. What ended in good
-     * order and what never came to be is removed; nothing that lives is ended. */
+     * order and what never came to be is removed; nothing that lives is ended. 1: found() and then
+     * the watch's searched() come later. */
     int (*find)(struct provisioner *self, provisioner_found *found, void *context,
                 struct error *err);
     /* Tells of kernels that come and go from now on; begin before find. A failure only means that
      * others' kernels are found when somebody asks for them. */
     int (*watch)(struct provisioner *self, const struct provisioner_watch *watch, void *context,
                  struct error *err);
-    /* Somebody asks for a kernel we do not know: calls watch's found() at once if there is one with
-     * a living launcher, or a dead one. */
-    void (*look)(struct provisioner *self, const char *kernel_id);
+    /* Somebody asks for a kernel we do not know: calls watch's found() if there is one with a
+     * living launcher, or a dead one. 0: done. 1: looked() follows. */
+    int (*look)(struct provisioner *self, const char *kernel_id);
     /* Takes over one that find() named: reachable or ended follows. */
     int (*adopt)(struct provisioner *self, const char *kernel_id,
                  const struct provision_events *events, void *context, struct provision **ret,
@@ -84,8 +108,9 @@ struct provisioner_ops {
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or
-     * soon: until then start refuses the id. Idempotent. No callback comes after it. */
-    void (*remove)(struct provision *provision);
+     * soon: until then start refuses the id. why: what is to be told to whoever asks for the kernel;
+     * NULL: it is started anew. Idempotent. No callback comes after it. */
+    void (*remove)(struct provision *provision, const char *why);
     /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes
      * after it. */
     void (*release)(struct provision *provision);

@@ -77,7 +77,8 @@ static void call_ended(struct provision *provision, const struct error *cause) {
 static void call_reachable(struct provision *provision) {
     provision->was_reachable = true;
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", provision->directory);
-    provision->events.reachable(provision->context, endpoint, NULL);
+    const struct provision_address address = {.endpoint = endpoint};
+    provision->events.reachable(provision->context, &address);
 }
 
 /* --- the launcher's end --- */
@@ -258,10 +259,11 @@ static bool is_being_removed(const struct local *local, const char *id) {
     return false;
 }
 
-static int local_start(struct provisioner *self, const char *kernel_id, json_t *launch,
-                       json_t *record, const struct provision_events *events, void *context,
-                       struct provision **ret, struct error *err) {
+static int local_start(struct provisioner *self, const struct provision_order *order,
+                       const struct provision_events *events, void *context, struct provision **ret,
+                       struct error *err) {
     struct local *local = (struct local *)self;
+    const char *kernel_id = order->kernel_id;
     if (!text_is_kernel_id(kernel_id))
         return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", kernel_id);
     if (is_being_removed(local, kernel_id))
@@ -269,7 +271,7 @@ static int local_start(struct provisioner *self, const char *kernel_id, json_t *
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          kernel_id);
     struct provision *provision = new_provision(local, kernel_id, events, context);
-    cleanup_close int lock_fd = make_directory(provision, launch, record, err);
+    cleanup_close int lock_fd = make_directory(provision, order->launch, order->record, err);
     if (lock_fd < 0) {
         free_provision(provision);
         return -1;
@@ -505,7 +507,8 @@ static void remove_place(evutil_socket_t fd, short what, void *context) {
     }
 }
 
-static void local_remove(struct provision *provision) {
+static void local_remove(struct provision *provision, const char *why) {
+    (void)why; /* gateways of one machine share the notes of it */
     if (provision->is_removed)
         return;
     provision->is_removed = true;

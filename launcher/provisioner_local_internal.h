@@ -61,4 +61,4 @@ int local_find(struct provisioner *self, provisioner_found *found, void *context
                struct error *err);
 int local_watch(struct provisioner *self, const struct provisioner_watch *watch, void *context,
                 struct error *err);
-void local_look(struct provisioner *self, const char *kernel_id);
+int local_look(struct provisioner *self, const char *kernel_id);

@@ -89,10 +89,10 @@ static void on_stage(void *context, const char *text) {
     told->stages++;
 }
 
-static void on_reachable(void *context, const char *endpoint, const char *server_key) {
+static void on_reachable(void *context, const struct provision_address *address) {
     struct told *told = context;
-    assert_null(server_key);
-    snprintf(told->endpoint, sizeof told->endpoint, "%s", endpoint);
+    assert_null(address->server_key);
+    snprintf(told->endpoint, sizeof told->endpoint, "%s", address->endpoint);
     told->reachables++;
     if (told->stop_at_reachable)
         event_base_loopbreak(told->loop);
@@ -152,8 +152,9 @@ static struct provision *start(struct world *world, const char *act, struct told
     cleanup_json json_t *launch = json_pack("{s:s}", "act", act);
     cleanup_json json_t *record = json_pack("{s:s, s:s}", "kernel_id", id, "name", "python3");
     *told = (struct told){.loop = world->loop};
-    if (world->provisioner->ops->start(world->provisioner, id, launch, record, &events, told,
-                                       &provision, &err) < 0)
+    if (world->provisioner->ops->start(world->provisioner,
+                                       &(struct provision_order){id, launch, record, NULL, NULL},
+                                       &events, told, &provision, &err) < 0)
         fail_msg("%s", err.text);
     /* Nothing was called from inside, and the record is there at once. */
     assert_int_equal(told->stages + told->reachables + told->ends, 0);
@@ -197,7 +198,7 @@ static void test_life(void **state) {
         "The kernel's launcher was killed by signal 9 (SIGKILL, as when memory runs "
         "out), and the kernel ended with it: restart the kernel to go on; its variables are lost.");
     assert_int_equal(ops->signal(provision, SIGTERM, &err), -1);
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     assert_false(is_there(world));
 }
 
@@ -210,7 +211,7 @@ static void test_causes(void **state) {
     assert_int_equal(told.ends, 1);
     assert_int_equal(told.reachables, 0);
     assert_string_equal(told.cause.text, "the disk is full");
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     provision = start(world, "crash", &told);
     run(world);
     assert_int_equal(told.ends, 1);
@@ -218,12 +219,12 @@ static void test_causes(void **state) {
     assert_non_null(strstr(told.cause.text, "cannot load libfoo.so"));
     cleanup_free char *words = ops->describe_failure(provision);
     assert_non_null(strstr(words, "cannot load libfoo.so"));
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     provision = start(world, "short", &told);
     run(world);
     assert_int_equal(told.ends, 1);
     assert_string_equal(told.cause.text, "The kernel has ended.");
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     assert_false(is_there(world));
 }
 
@@ -236,20 +237,23 @@ static void test_refusals(void **state) {
     cleanup_json json_t *object = json_object();
     static const char *const wrong[] = {"", "..", "a/b-c-d-e-f", "../../x-y-z-a-b", "short"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        assert_int_equal(
-            ops->start(world->provisioner, wrong[i], object, object, &events, &told, &second, &err),
-            -1);
+        assert_int_equal(ops->start(world->provisioner,
+                                    &(struct provision_order){wrong[i], object, object, NULL, NULL},
+                                    &events, &told, &second, &err),
+                         -1);
         assert_int_equal(ops->adopt(world->provisioner, wrong[i], &events, &told, &second, &err),
                          -1);
     }
     provision = start(world, "stay", &told);
-    assert_int_equal(
-        ops->start(world->provisioner, id, object, object, &events, &told, &second, &err), -1);
+    assert_int_equal(ops->start(world->provisioner,
+                                &(struct provision_order){id, object, object, NULL, NULL}, &events,
+                                &told, &second, &err),
+                     -1);
     assert_int_equal(err.code, ERROR_EXISTS);
     assert_true(is_there(world)); /* the other one is untouched */
     told.stop_at_reachable = true;
     run(world);
-    ops->remove(provision); /* a living one */
+    ops->remove(provision, NULL); /* a living one */
     assert_false(has_record(world));
     event_base_dispatch(world->loop); /* until the launcher is reaped */
     assert_false(is_there(world));
@@ -268,9 +272,11 @@ static void test_an_id_is_free_when_its_removal_is_done(void **state) {
     struct provision *provision = start(world, "stay", &told);
     told.stop_at_reachable = true;
     run(world);
-    ops->remove(provision);
-    assert_int_equal(
-        ops->start(world->provisioner, id, launch, record, &events, &told, &second, &err), -1);
+    ops->remove(provision, NULL);
+    assert_int_equal(ops->start(world->provisioner,
+                                &(struct provision_order){id, launch, record, NULL, NULL}, &events,
+                                &told, &second, &err),
+                     -1);
     assert_int_equal(err.code, ERROR_UNAVAILABLE);
     assert_non_null(strstr(err.text, "try again"));
     event_base_dispatch(world->loop); /* until it is reaped */
@@ -280,7 +286,7 @@ static void test_an_id_is_free_when_its_removal_is_done(void **state) {
     run(world);
     assert_int_equal(told.reachables, 1);
     assert_true(is_there(world));
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     event_base_dispatch(world->loop);
 }
 
@@ -297,7 +303,7 @@ static void test_the_cause_of_a_working_launchers_end_is_one_sentence(void **sta
                         "restart the kernel to go on; its variables are lost.");
     cleanup_free char *words = ops->describe_failure(provision);
     assert_non_null(strstr(words, "an assertion of ours"));
-    ops->remove(provision);
+    ops->remove(provision, NULL);
 }
 
 static void note_found(void *context, const char *kernel_id, json_t *record, bool is_served) {
@@ -346,8 +352,9 @@ static void see_found(void *context, const char *kernel_id, json_t *record, bool
     event_base_loopbreak(seen->loop);
 }
 
-static void see_gone(void *context, const char *kernel_id) {
+static void see_gone(void *context, const char *kernel_id, const char *why) {
     struct seen *seen = context;
+    assert_null(why);
     assert_string_equal(kernel_id, id);
     seen->gone++;
     event_base_loopbreak(seen->loop);
@@ -373,7 +380,7 @@ static void test_kernels_of_others(void **state) {
     assert_int_equal(seen.found, 1);
     while (seen.found < 2)
         run(world);
-    ops->remove(provision);
+    ops->remove(provision, NULL);
     while (seen.gone < 1)
         run(world);
     ops->look(other, id);
@@ -396,7 +403,7 @@ static void test_half_made_kernels(void **state) {
     struct told told;
     struct provision *provision = start(world, "stay", &told);
     assert_int_equal(access(path, F_OK), -1); /* the id is wanted: it gives way */
-    world->provisioner->ops->remove(provision);
+    world->provisioner->ops->remove(provision, NULL);
 }
 
 static void test_strangers(void **state) {
