@@ -180,19 +180,33 @@ static void on_retry(void *context) {
 /* Connections. */
 
 /* CURVE is chosen by the options that stand when connect is called. */
-static int set_security(struct links *links, const char *server_key, struct error *err) {
-    if (server_key == NULL) {
+static int set_security(struct links *links, const struct link_keys *keys, struct error *err) {
+    if (keys == NULL) {
         zmq_setsockopt(links->router, ZMQ_PLAIN_USERNAME, NULL, 0); /* back to no mechanism */
         return 0;
     }
-    if (!links->has_keys && zmq_curve_keypair(links->public_key, links->secret_key) < 0)
+    if (zmq_setsockopt(links->router, ZMQ_CURVE_SERVERKEY, keys->server, 32) < 0 ||
+        zmq_setsockopt(links->router, ZMQ_CURVE_PUBLICKEY, keys->own_public, 32) < 0 ||
+        zmq_setsockopt(links->router, ZMQ_CURVE_SECRETKEY, keys->own_secret, 32) < 0)
         return error_system(err, zmq_errno(), "CURVE keys");
-    links->has_keys = true;
-    if (zmq_setsockopt(links->router, ZMQ_CURVE_SERVERKEY, server_key, strlen(server_key)) < 0)
-        return error_set(err, ERROR_INVALID, "the launcher's key is no CURVE key in Z85");
-    if (zmq_setsockopt(links->router, ZMQ_CURVE_PUBLICKEY, links->public_key, 40) < 0 ||
-        zmq_setsockopt(links->router, ZMQ_CURVE_SECRETKEY, links->secret_key, 40) < 0)
-        return error_system(err, zmq_errno(), "CURVE keys");
+    return 0;
+}
+
+static int take_key(const char *text, const char *what, uint8_t ret[32], struct error *err) {
+    if (text == NULL || strlen(text) != 40 || zmq_z85_decode(ret, text) == NULL)
+        return error_set(err, ERROR_INVALID, "%s is no CURVE key in Z85", what);
+    return 0;
+}
+
+static int take_keys(struct link *link, const struct link_address *address, struct error *err) {
+    if (address->server_key == NULL)
+        return 0;
+    link->keys = memory_alloc(sizeof *link->keys);
+    if (take_key(address->server_key, "the launcher's key", link->keys->server, err) < 0 ||
+        take_key(address->public_key, "the gateway's public key", link->keys->own_public, err) <
+            0 ||
+        take_key(address->secret_key, "the gateway's secret key", link->keys->own_secret, err) < 0)
+        return -1;
     return 0;
 }
 
@@ -200,7 +214,7 @@ static int set_security(struct links *links, const char *server_key, struct erro
  * is never used again. */
 static int connect_link(struct link *link, struct error *err) {
     struct links *links = link->links;
-    if (set_security(links, link->server_key, err) < 0)
+    if (set_security(links, link->keys, err) < 0)
         return -1;
     char *route = memory_printf("%s.%" PRIu64, link->kernel_id, ++links->generation);
     if (zmq_setsockopt(links->router, ZMQ_CONNECT_ROUTING_ID, route, strlen(route)) < 0 ||
@@ -295,17 +309,15 @@ static void on_check(void *context) {
     }
 }
 
-int link_open(struct links *links, const char *kernel_id, const char *endpoint,
-              const char *server_key, const struct link_events *events, void *context,
-              struct link **ret, struct error *err) {
+int link_open(struct links *links, const char *kernel_id, const struct link_address *address,
+              const struct link_events *events, void *context, struct link **ret,
+              struct error *err) {
     if (!text_is_kernel_id(kernel_id))
         return error_set(err, ERROR_INVALID, "kernel_id \"%.130s\" is no kernel id", kernel_id);
     struct link *link = memory_alloc(sizeof *link);
     link->links = links;
     link->kernel_id = memory_strdup(kernel_id);
-    link->endpoint = memory_strdup(endpoint);
-    if (server_key != NULL)
-        link->server_key = memory_strdup(server_key);
+    link->endpoint = memory_strdup(address->endpoint);
     link->events = *events;
     link->context = context;
     link->check = (struct loop_deadline){.run = on_check, .context = link};
@@ -313,7 +325,7 @@ int link_open(struct links *links, const char *kernel_id, const char *endpoint,
     list_init(&link->sessions);
     list_init(&link->work);
     list_append(&links->all, &link->node);
-    if (connect_link(link, err) < 0) {
+    if (take_keys(link, address, err) < 0 || connect_link(link, err) < 0) {
         link_close(link);
         return -1;
     }
@@ -353,7 +365,9 @@ static void free_link(struct link *link) {
     free(link->slots);
     free(link->kernel_id);
     free(link->endpoint);
-    free(link->server_key);
+    if (link->keys != NULL)
+        explicit_bzero(link->keys, sizeof *link->keys);
+    free(link->keys);
     free(link->launcher_nonce);
     free(link->numbering);
     free(link);
@@ -459,6 +473,5 @@ void links_destroy(struct links *links) {
         zmq_ctx_term(links->zmq);
     link_outgoing_clear(&links->out);
     map_destroy(links->by_route);
-    explicit_bzero(links->secret_key, sizeof links->secret_key);
     free(links);
 }

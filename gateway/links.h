@@ -28,10 +28,17 @@ void links_destroy(struct links *links);
  * run. */
 void links_give_up_requests(struct links *links);
 
-/* endpoint: a ZeroMQ address; server_key: Z85 CURVE key of the launcher or NULL (ipc). */
-int link_open(struct links *links, const char *kernel_id, const char *endpoint,
-              const char *server_key, const struct link_events *events, void *context,
-              struct link **ret, struct error *err);
+/* Where a launcher is. The keys are CURVE's, in Z85: all three, or all NULL (ipc, no CURVE). */
+struct link_address {
+    const char *endpoint;                /* a ZeroMQ address */
+    const char *server_key;              /* the launcher's public key */
+    const char *public_key, *secret_key; /* ours: the pair that this launcher accepts */
+};
+
+/* address: copied. */
+int link_open(struct links *links, const char *kernel_id, const struct link_address *address,
+              const struct link_events *events, void *context, struct link **ret,
+              struct error *err);
 void link_renew(
     struct link *link); /* another launcher is there now: connects and says HELLO at once */
 void link_close(struct link *link); /* its attachments end with detached() first */

@@ -48,8 +48,6 @@ struct links {
     uint64_t malformed;
     char nonce[37];
     const char *const *capabilities; /* that we offer */
-    char public_key[41], secret_key[41];
-    bool has_keys;
 };
 
 enum link_state {
@@ -59,6 +57,11 @@ enum link_state {
     LINK_STATE_CLOSED,
 };
 
+/* For CURVE, as libzmq takes them. */
+struct link_keys {
+    uint8_t server[32], own_public[32], own_secret[32];
+};
+
 struct link {
     struct links *links;
     struct list_node node;       /* links.all, later links.ended */
@@ -66,7 +69,7 @@ struct link {
     struct link_outgoing *stash; /* a message that the full pipe refused */
     char *kernel_id;
     char *endpoint;
-    char *server_key;
+    struct link_keys *keys; /* NULL: no CURVE */
     char *route; /* NULL: not connected */
     char *launcher_nonce;
     char *numbering; /* which numbers of messages are meant; NULL: its launcher does not say */

@@ -269,15 +269,20 @@ static void test_bad_endpoint(void **state) {
     struct fixture *f = *state;
     struct link *link;
     struct error err;
-    assert_int_equal(link_open(f->links, OTHER, "nonsense", NULL, &link_events, f, &link, &err),
-                     -1);
+    struct link_address address = {.endpoint = "nonsense"};
+    assert_int_equal(link_open(f->links, OTHER, &address, &link_events, f, &link, &err), -1);
     assert_int_equal(err.code, ERROR_SYSTEM);
-    assert_int_equal(link_open(f->links, "no id", f->endpoint, NULL, &link_events, f, &link, &err),
-                     -1);
+    address.endpoint = f->endpoint;
+    assert_int_equal(link_open(f->links, "no id", &address, &link_events, f, &link, &err), -1);
     assert_int_equal(err.code, ERROR_INVALID);
-    assert_int_equal(link_open(f->links, OTHER, f->endpoint, "short", &link_events, f, &link, &err),
-                     -1);
+    address.server_key = "short";
+    assert_int_equal(link_open(f->links, OTHER, &address, &link_events, f, &link, &err), -1);
     assert_int_equal(err.code, ERROR_INVALID);
+    char public_key[41], secret_key[41];
+    assert_int_equal(zmq_curve_keypair(public_key, secret_key), 0);
+    address.server_key = address.public_key = public_key;
+    assert_int_equal(link_open(f->links, OTHER, &address, &link_events, f, &link, &err), -1);
+    assert_non_null(strstr(err.text, "the gateway's secret key"));
     come_up(f); /* the others go on, without CURVE */
 }
 
