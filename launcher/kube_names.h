@@ -43,9 +43,8 @@ void kube_name_kernel_namespace(const char *kernel_id, const json_t *values, con
 
 /* The namespace of a user: prefix and the name. A name of [a-z0-9-] that fits, without "--" and
  * without "-" at its ends, is itself; any other is its letters and digits in lower case, "---" and
- * 128 bits of hash in hex, so it can be neither guessed nor taken. user is not empty; prefix: at
- * most KUBE_PREFIX_MAX of [a-z0-9-] that begin with a letter or digit, or empty (see
- * kube_prefix_check). */
+ * 128 bits of hash in hex. user is not empty; prefix has passed kube_prefix_check: without one, a
+ * user called kube-system would get that namespace. */
 void kube_name_user_namespace(const char *prefix, const char *user, char name[KUBE_NAME_SIZE]);
 int kube_prefix_check(const char *prefix, struct error *err);
 

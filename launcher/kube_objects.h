@@ -77,8 +77,9 @@ int kube_record_tree(const struct kube_record *record, const char *install, cons
 /* A merge patch (RFC 7396) that brings state, record and place to what they are here. With a
  * version the API server answers 409 when somebody else was faster. */
 int kube_record_patch(const struct kube_record *record, json_t **ret, struct error *err);
-/* Reads a Secret. Labels may have been edited by hand: the id is the annotation's, else the
- * record's; a state nobody knows counts as live; place.json may be missing. What cannot be done
+/* Reads a Secret. Labels may have been edited by hand: the id is the one that the Secret is named
+ * by, from the annotation or the record; a state nobody knows counts as live; place.json may be
+ * missing. What cannot be done
  * without (data, record.json, good base64, an object in it, the id) is an ERROR_INVALID that names
  * Secret and member. Unknown members are left alone. */
 int kube_record_read(const json_t *secret, struct kube_record **ret, struct error *err);

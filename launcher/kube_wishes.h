@@ -50,6 +50,7 @@ struct kube_wishes {
     bool is_clients[KUBE_WISHES];   /* not the kernelspec's */
 };
 /* client: the request's variables; spec: kernel.json's env, as it stands there; either may be
- * NULL. Empty texts wish nothing. ERROR_DENIED: names variable and setting. */
+ * NULL. Empty texts wish nothing. ERROR_DENIED: names variable and
+ * setting (kubernetes-client-values). */
 int kube_wishes_take(const json_t *client, const json_t *spec, uint32_t allowed,
                      struct kube_wishes *ret, struct error *err);
