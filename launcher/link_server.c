@@ -21,6 +21,7 @@ enum {
     SEND_QUEUE = 256, /* batches; the windows bound their bytes */
     RECEIVE_QUEUE = 256,
     BACKLOG = 64,
+    LINGER_MS = 1000,
     SCRATCH_MAX = 1 << 20,
     FLUSH_BYTES = 1 << 20, /* a turn that publishes more sends in between */
 };
@@ -385,10 +386,13 @@ static int on_readable(zloop_t *loop, zsock_t *socket, void *context) {
 
 /* --- creation --- */
 
-static int check_endpoint(const char *endpoint, struct error *err) {
+static int check_endpoint(const char *endpoint, bool has_keys, struct error *err) {
     enum { PATH_MAX_UNIX = sizeof((struct sockaddr_un *)NULL)->sun_path - 1 };
     if (!text_starts_with(endpoint, "ipc://"))
-        return 0;
+        return has_keys ? 0
+                        : error_set(err, ERROR_DENIED,
+                                    "endpoint: %s without keys would be open to everybody",
+                                    endpoint);
     size_t length = strlen(endpoint + strlen("ipc://"));
     if (length > PATH_MAX_UNIX)
         return error_set(
@@ -399,14 +403,16 @@ static int check_endpoint(const char *endpoint, struct error *err) {
     return 0;
 }
 
-static int bind_socket(struct link_server *server, const char *endpoint, struct error *err) {
-    if (check_endpoint(endpoint, err) < 0)
+static int bind_socket(struct link_server *server, const char *endpoint,
+                       const struct link_curve_keys *keys, struct error *err) {
+    if (check_endpoint(endpoint, keys != NULL, err) < 0)
         return -1;
     server->socket = zsock_new(ZMQ_ROUTER);
     if (server->socket == NULL)
         return error_set(err, ERROR_SYSTEM, "link: no socket");
     server->router = zsock_resolve(server->socket);
-    zsock_set_linger(server->socket, 0);
+    /* The last words on a network are still under way when the launcher ends. */
+    zsock_set_linger(server->socket, keys != NULL ? LINGER_MS : 0);
     zsock_set_router_mandatory(server->socket, 1);
     zsock_set_sndhwm(server->socket, SEND_QUEUE);
     zsock_set_rcvhwm(server->socket, RECEIVE_QUEUE);
@@ -414,6 +420,9 @@ static int bind_socket(struct link_server *server, const char *endpoint, struct 
     /* One byte above what is refused politely, libzmq cuts the connection. */
     int64_t largest = (int64_t)server->payload_max * 2 + LINK_BATCH_MAX;
     zmq_setsockopt(server->router, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    if (keys != NULL &&
+        link_curve_create(server->loop, server->socket, keys, &server->curve, err) < 0)
+        return -1;
     mode_t old_mask = umask(0077); /* the socket is ours alone from its first moment */
     int bound = zmq_bind(server->router, endpoint);
     umask(old_mask);
@@ -470,7 +479,7 @@ int link_server_create(zloop_t *loop, const struct link_server_settings *setting
             (size_t)(settings->journal_bytes > 0 ? settings->journal_bytes / 4 : 0);
     if (journal_create(settings->journal_directory, settings->journal_bytes, &server->journal,
                        err) < 0 ||
-        bind_socket(server, settings->endpoint, err) < 0) {
+        bind_socket(server, settings->endpoint, settings->keys, err) < 0) {
         link_server_destroy(&server);
         return -1;
     }
@@ -510,6 +519,7 @@ void link_server_destroy(struct link_server **server_pointer) {
     reap(server);
     link_sessions_free(server);
     zsock_destroy(&server->socket);
+    link_curve_destroy(&server->curve);
     session_file_close(server->session_file);
     journal_destroy(server->journal);
     cells_destroy(server->cells);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "launcher/journal.h"
 #include "launcher/kernel_message.h"
+#include "launcher/link_curve.h"
 #include "launcher/request_notes.h"
 
 #include <czmq.h>
@@ -48,9 +49,10 @@ struct link_server_events {
 
 struct link_server_settings {
     const char *kernel_id;
-    const char *endpoint;          /* ipc:///..., or tcp:// for a pod */
-    const char *journal_directory; /* made if missing */
-    const char *session_path;      /* launcher/session_file.h; NULL: sessions end with the server */
+    const char *endpoint;               /* ipc:///..., or tcp:// for a pod */
+    const struct link_curve_keys *keys; /* NULL: in the clear, which only ipc may be */
+    const char *journal_directory;      /* made if missing */
+    const char *session_path; /* launcher/session_file.h; NULL: sessions end with the server */
     int64_t journal_bytes;
     int64_t session_retention_ms;
     int64_t payload_max; /* largest message taken from a gateway */

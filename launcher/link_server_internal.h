@@ -127,6 +127,7 @@ struct link_server {
     zloop_t *loop;
     zsock_t *socket;
     void *router; /* the same for zmq_* calls */
+    struct link_curve *curve; /* NULL: the link is a socket of this machine */
     struct link_server_events events;
     void *context;
     char *kernel_id;
