@@ -130,9 +130,12 @@ static void on_other_found(void *context, const char *id, json_t *record, bool i
 }
 
 /* Another gateway has ended it. What we end ourselves goes its own way. */
-static void on_other_gone(void *context, const char *id, const char *why) {
+static void on_other_gone(void *context, const char *id, const json_t *record, const char *why) {
     struct kernels *kernels = context;
     struct kernel *kernel = map_get(kernels->by_id, id);
+    const char *owner = json_string_value(json_object_get(record, "owner"));
+    if (kernel == NULL && owner != NULL && why != NULL)
+        kernel_ends_bury(kernels->ends, id, owner, why, true);
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
     log_info("kernel %s: another gateway has ended it", id);

@@ -145,7 +145,7 @@ static void on_vanished(void *context, const char *name) {
     const struct local *local = context;
     cleanup_free char *directory = directory_of(local, name);
     if (access(directory, F_OK) < 0) /* else it is there again */
-        local->watcher.gone(local->watcher_context, name, NULL);
+        local->watcher.gone(local->watcher_context, name, NULL, NULL);
 }
 
 /* gone() may end any provision, so their names are taken first. */

@@ -46,8 +46,9 @@ typedef void provisioner_found(void *context, const char *kernel_id, json_t *rec
  * borrowed. */
 struct provisioner_watch {
     provisioner_found *found; /* may be told of kernels that are known already */
-    /* why: what whoever ended it said, NULL when that is not known */
-    void (*gone)(void *context, const char *kernel_id, const char *why);
+    /* record: what is left of it; why: what whoever ended it said. NULL when that is not known.
+     * May be told of kernels that nobody knew. */
+    void (*gone)(void *context, const char *kernel_id, const json_t *record, const char *why);
     /* Of calls that returned 1. find: all were told (err NULL), or they cannot be. */
     void (*searched)(void *context, const struct error *err);
     void (*looked)(void *context, const char *kernel_id);

@@ -352,8 +352,9 @@ static void see_found(void *context, const char *kernel_id, json_t *record, bool
     event_base_loopbreak(seen->loop);
 }
 
-static void see_gone(void *context, const char *kernel_id, const char *why) {
+static void see_gone(void *context, const char *kernel_id, const json_t *record, const char *why) {
     struct seen *seen = context;
+    assert_null(record);
     assert_null(why);
     assert_string_equal(kernel_id, id);
     seen->gone++;

@@ -1,0 +1,154 @@
+/* What the files of the Kubernetes provisioner share. provisioner_kubernetes.c: the operations.
+ * kubernetes_start.c: from an order to a pod, step by step. kubernetes_world.c: what the watches
+ * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
+ * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
+ * gateways' own CURVE keys. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "launcher/kube_names.h"
+#include "launcher/kube_objects.h"
+#include "launcher/kube_status.h"
+#include "launcher/kube_watch.h"
+#include "launcher/provisioner_kubernetes.h"
+
+#define KUBE_ANNOTATION_SERVER_KEY "elara.server-key" /* of pods: the launcher's public key */
+
+enum {
+    KUBERNETES_EVENTS_MAX = 32,       /* kept of one pod */
+    KUBERNETES_UNFINISHED_MS = 30000, /* a start is somebody's for so long */
+};
+
+struct kubernetes {
+    struct provisioner base;
+    struct event_base *loop;
+    struct provisioner_kubernetes_settings settings;
+    struct kube_config *config;
+    struct kube_client *client;
+    struct kube_watch *records, *pods;
+    struct kube_watch *events;  /* only while pods are on their way */
+    bool has_records, has_pods; /* the first lists were told */
+    bool is_records_blind, is_pods_blind;
+    struct map *places;     /* by kernel id */
+    struct list all;        /* the same, in the order they were met */
+    struct map *by_pod;     /* "namespace/name" of a current pod: its place */
+    struct list strays;     /* pods without a record; kubernetes_end.c */
+    size_t on_their_way;    /* places whose pod is awaited */
+    struct event *tick;     /* runs while something ages */
+    struct event *later;    /* what a call may not do itself */
+    int64_t quiet_since_ms; /* no pod is on its way; 0: one is */
+
+    char *public_key, *secret_key; /* ours; NULL: not read yet */
+    struct kube_request *pair_call;
+    struct event *pair_again;
+
+    struct provisioner_watch watcher;
+    void *watcher_context;
+    provisioner_found *found; /* of a find() that waits for the watches */
+    void *found_context;
+    struct list looks;
+    uint64_t orphans;
+};
+
+/* The steps of a start; each is one answer of the API server. */
+enum kubernetes_step {
+    STEP_NONE, /* there is nothing to wait for */
+    STEP_RECORD,
+    STEP_PAIR, /* our own keys are not there yet */
+    STEP_NAMESPACE,
+    STEP_BINDING,
+    STEP_KEY,
+    STEP_KEY_READ, /* somebody was faster: its key counts */
+    STEP_POD,
+    STEP_WATCH, /* the pod is made; the watch tells */
+};
+
+/* One kernel's place: what the cluster has of it, and what its kernel here wants. */
+struct provision {
+    struct list_node node;
+    struct kubernetes *cluster;
+    char *id;
+
+    /* As the API server has it. */
+    bool has_record;
+    enum kube_record_state state;
+    json_t *record;  /* record.json */
+    char *namespace; /* of the kernel; NULL: not chosen yet */
+    bool namespace_created;
+    char *version;      /* of the record Secret, the last we saw */
+    int64_t attempt;    /* of the pod that counts; 0: there was none */
+    char *pod_name;     /* NULL: none */
+    char *pod_uid;      /* NULL: the watch has not seen it */
+    char *server_key;   /* NULL: not known */
+    bool is_running;    /* the kernel's container; ip is known */
+    json_t *pod;        /* while it does not */
+    json_t *pod_events; /* the same: what was told of it */
+    char ip[KUBE_IP_SIZE];
+    int64_t created_ms; /* of the record, wall */
+
+    /* What its kernel here wants. */
+    bool is_held; /* by a kernel, which is told */
+    struct provision_events events;
+    void *context;
+    enum kubernetes_step step;
+    struct kube_request *call;
+    int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
+    json_t *launch, *spec, *template;
+    json_t *owner;       /* reference to the key Secret */
+    char *nonce;         /* of the record that we make: tells our own from a foreign one */
+    bool is_on_its_way;  /* counted in cluster.on_their_way */
+    bool is_reachable;   /* told */
+    bool is_ended;       /* told */
+    bool is_removed;     /* only waits for the API server */
+    int removals;        /* answers that are awaited */
+    int64_t judge_at_ms; /* monotonic; 0: never */
+    char stage[KUBE_STAGE_SIZE];
+};
+
+/* provisioner_kubernetes.c */
+struct provision *kubernetes_place(struct kubernetes *cluster, const char *id); /* made if new */
+struct provision *kubernetes_find_place(const struct kubernetes *cluster, const char *id);
+/* Drops the answer that a step waits for; what was made by it is there all the same. */
+void kubernetes_cancel(struct provision *place);
+void kubernetes_forget(struct provision *place); /* frees it */
+void kubernetes_call_ended(struct provision *place, const struct error *cause);
+/* The tick runs from now on, as long as anything ages. */
+void kubernetes_wake(struct kubernetes *cluster);
+/* "/api/v1/namespaces/<namespace>/<kind>[/<name>]", malloc'ed; namespace NULL: of all. */
+char *kubernetes_path(const char *namespace, const char *kind, const char *name);
+
+/* kubernetes_start.c */
+int kubernetes_start(struct provisioner *self, const struct provision_order *order,
+                     const struct provision_events *events, void *context, struct provision **ret,
+                     struct error *err);
+void kubernetes_go_on(struct provision *place); /* the next step, if it can be done */
+void kubernetes_note_way(struct provision *place, bool is_on_its_way);
+
+/* kubernetes_world.c */
+int kubernetes_watch(struct kubernetes *cluster, struct error *err);
+void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted);
+void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt);
+void kubernetes_watch_events(struct kubernetes *cluster, bool wanted);
+void kubernetes_tell_found(struct kubernetes *cluster); /* when both watches are there */
+
+/* kubernetes_judge.c */
+/* pod: what it is now; NULL: the API server has none any more. */
+void kubernetes_judge_pod(struct provision *place, const json_t *pod);
+/* The same of what is known; for one that is not on its way and has no pod, what that means. */
+void kubernetes_judge(struct provision *place);
+void kubernetes_age(struct provision *place, int64_t now_ms); /* what time alone brings about */
+
+/* kubernetes_end.c */
+void kubernetes_remove(struct provision *place, const char *why);
+int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *record,
+                    const struct provision_events *events, void *context, struct provision **ret,
+                    struct error *err);
+/* The pod of its current attempt goes; grace_s -1: as the pod says. */
+void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
+void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
+void kubernetes_sweep(struct kubernetes *cluster);
+void kubernetes_drop_strays(struct kubernetes *cluster);
+
+/* kubernetes_pair.c */
+void kubernetes_read_pair(struct kubernetes *cluster);

@@ -1,0 +1,151 @@
+/* What the state of a pod means for its kernel. */
+#include "launcher/kubernetes_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+#define LOG_AREA "launcher/kubernetes_judge"
+#include "base/log.h"
+
+#include <string.h>
+
+static void drop_pod(struct provision *place) {
+    json_decref(steal(&place->pod));
+    json_decref(steal(&place->pod_events));
+    place->judge_at_ms = 0;
+}
+
+static void tell_stage(struct provision *place, const char *stage) {
+    if (!place->is_held || place->is_ended || strcmp(place->stage, stage) == 0)
+        return;
+    snprintf(place->stage, sizeof place->stage, "%s", stage);
+    place->events.stage(place->context, place->stage);
+}
+
+static void tell_reachable(struct provision *place) {
+    const struct kubernetes *cluster = place->cluster;
+    bool is_ipv6 = strchr(place->ip, ':') != NULL;
+    if (!place->is_held || place->is_ended || place->is_reachable || cluster->public_key == NULL ||
+        place->server_key == NULL)
+        return;
+    cleanup_free char *endpoint =
+        memory_printf("tcp://%s%s%s:%lld", is_ipv6 ? "[" : "", place->ip, is_ipv6 ? "]" : "",
+                      (long long)cluster->settings.pod.port);
+    const struct provision_address address = {.endpoint = endpoint,
+                                              .server_key = place->server_key,
+                                              .public_key = cluster->public_key,
+                                              .secret_key = cluster->secret_key};
+    place->is_reachable = true;
+    place->began_ms = 0;
+    place->events.reachable(place->context, &address);
+}
+
+static void take_running(struct provision *place, const struct kube_pod_verdict *verdict) {
+    if (strcmp(place->ip, verdict->ip) != 0)
+        place->is_reachable = false; /* another attempt's, or its sandbox was made anew */
+    snprintf(place->ip, sizeof place->ip, "%s", verdict->ip);
+    place->is_running = true;
+    drop_pod(place);
+    kubernetes_note_way(place, false);
+    tell_reachable(place);
+}
+
+static void take_pending(struct provision *place, const json_t *pod,
+                         const struct kube_pod_verdict *verdict) {
+    place->is_running = false;
+    if (place->pod != pod) {
+        json_decref(place->pod);
+        place->pod = json_deep_copy(pod);
+    }
+    place->judge_at_ms =
+        verdict->judge_again_ms > 0 ? clock_monotonic_ms() + verdict->judge_again_ms : 0;
+    kubernetes_note_way(place, true);
+    tell_stage(place, verdict->stage);
+}
+
+/* A pod that failed would be started again and again by its node. */
+static void take_end(struct provision *place, const struct kube_pod_verdict *verdict, bool exists) {
+    struct error cause;
+    error_set(&cause, verdict->state == KUBE_POD_FAILED ? ERROR_UNAVAILABLE : ERROR_SYSTEM, "%s",
+              verdict->message);
+    log_info("kernel %s: its pod %s: %s: %s", place->id, place->pod_name, verdict->reason,
+             verdict->message);
+    place->is_running = false;
+    drop_pod(place);
+    kubernetes_note_way(place, false);
+    if (exists)
+        kubernetes_delete_pod(place, -1);
+    kubernetes_call_ended(place, &cause);
+}
+
+void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
+    struct kube_pod_verdict verdict;
+    kube_pod_judge(pod, place->pod_events, clock_wall_us() / 1000, NULL, &verdict);
+    switch (verdict.state) {
+    case KUBE_POD_RUNNING:
+        take_running(place, &verdict);
+        break;
+    case KUBE_POD_PENDING:
+        take_pending(place, pod, &verdict);
+        break;
+    case KUBE_POD_FAILED:
+    case KUBE_POD_GONE:
+        if (!place->is_ended)
+            take_end(place, &verdict, pod != NULL);
+        break;
+    }
+}
+
+/* Nothing of it is on its way, and we know all pods there are. */
+static void judge_missing(struct provision *place) {
+    struct error cause;
+    int64_t age_ms = clock_wall_us() / 1000 - place->created_ms;
+    if (place->state == KUBE_RECORD_DEAD) {
+        error_set(&cause, ERROR_UNAVAILABLE, "The kernel's pod is gone, and the kernel with it.");
+        kubernetes_call_ended(place, &cause);
+    } else if (place->attempt <= 1 && age_ms >= 0 && age_ms < KUBERNETES_UNFINISHED_MS) {
+        place->judge_at_ms = clock_monotonic_ms() + KUBERNETES_UNFINISHED_MS - age_ms;
+        tell_stage(place, "another gateway is starting the kernel");
+        kubernetes_wake(place->cluster);
+    } else {
+        error_set(&cause, ERROR_NOT_FOUND,
+                  "The kernel's pod is gone, and the kernel with it: its variables are lost.");
+        kubernetes_call_ended(place, &cause);
+    }
+}
+
+void kubernetes_judge(struct provision *place) {
+    const struct kubernetes *cluster = place->cluster;
+    if (place->is_removed || place->is_ended)
+        return;
+    if (place->is_running)
+        tell_reachable(place);
+    else if (place->pod != NULL)
+        kubernetes_judge_pod(place, place->pod);
+    else if (place->is_held && place->step == STEP_NONE && place->pod_name == NULL &&
+             cluster->has_pods && cluster->has_records)
+        judge_missing(place);
+}
+
+void kubernetes_age(struct provision *place, int64_t now_ms) {
+    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    struct error cause;
+    if (place->judge_at_ms != 0 && now_ms >= place->judge_at_ms) {
+        place->judge_at_ms = 0;
+        kubernetes_judge(place);
+    }
+    if (!place->is_held || place->began_ms == 0 || place->is_ended ||
+        settings->start_deadline_ms <= 0 || now_ms - place->began_ms < settings->start_deadline_ms)
+        return;
+    error_set(&cause, ERROR_TIMEOUT,
+              "The kernel's pod did not run within %lld min (start-deadline)%s%s. Start it again, "
+              "or ask the administrator.",
+              (long long)(settings->start_deadline_ms / 60000),
+              place->stage[0] != '\0' ? "; the last that happened: " : "", place->stage);
+    kubernetes_cancel(place);
+    drop_pod(place);
+    kubernetes_note_way(place, false);
+    kubernetes_delete_pod(place, 0);
+    kubernetes_call_ended(place, &cause);
+}

@@ -1,0 +1,497 @@
+/* From an order to a pod. Each step is one object; an object that is there already is either what
+ * an earlier try of ours has made or another replica's, and both will do. */
+#include "launcher/kubernetes_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "launcher/kube_reasons.h"
+#include "launcher/kube_template.h"
+#include "launcher/kube_wishes.h"
+
+#define LOG_AREA "launcher/kubernetes_start"
+#include "base/log.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <zmq.h>
+
+enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 60000 };
+
+static const char *text_of(const json_t *object, const char *member) {
+    return json_string_value(json_object_get(object, member));
+}
+
+static struct kube_identity identity_of(const struct provision *place) {
+    return (struct kube_identity){.install = place->cluster->settings.install,
+                                  .kernel_id = place->id,
+                                  .owner = text_of(place->record, "owner")};
+}
+
+/* The variables that the client sent, and what counts for its name. */
+static const json_t *client_values(const struct provision *place) {
+    return json_object_get(json_object_get(place->record, "request"), "env");
+}
+
+static const char *user_of(const struct provision *place) {
+    return text_of(place->record, "user");
+}
+
+/* --- calls --- */
+
+static void call(struct provision *place, const char *method, const char *path, const json_t *body,
+                 kube_done *done) {
+    const struct kube_call what = {
+        .method = method,
+        .path = path,
+        .body = body,
+        .content_type = strcmp(method, "PATCH") == 0 ? "application/merge-patch+json" : NULL,
+        .may_repeat = true,
+        .deadline_ms = STEP_DEADLINE_MS};
+    place->call = kube_client_call(place->cluster->client, &what, done, place);
+}
+
+static void post(struct provision *place, const char *namespace, const char *kind,
+                 const json_t *object, kube_done *done) {
+    cleanup_free char *path = kubernetes_path(namespace, kind, NULL);
+    call(place, "POST", path, object, done);
+}
+
+/* A step that the API server refuses ends the start with what it says. */
+static void refuse(struct provision *place, int status, const json_t *answer, const char *what,
+                   const struct error *err) {
+    struct error cause;
+    struct kube_refusal refusal;
+    place->step = STEP_NONE;
+    place->began_ms = 0;
+    if (status == 403 || status == 422 || status == 404) {
+        kube_refusal_explain(status, answer, what, &refusal);
+        error_set(&cause, err->code, "%s", refusal.message);
+    } else {
+        error_set(&cause, err->code, "%s could not be made: %s", what, err->text);
+    }
+    kubernetes_call_ended(place, &cause);
+}
+
+static void advance(struct provision *place, enum kubernetes_step step) {
+    place->step = step;
+    kubernetes_go_on(place);
+}
+
+/* --- the record --- */
+
+static void on_known_record(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    struct kube_record *record = NULL;
+    struct error problem;
+    place->call = NULL;
+    (void)status;
+    if (err == NULL && kube_record_read(answer, &record, &problem) == 0) {
+        const char *nonce = text_of(record->record, "start");
+        bool is_ours = nonce != NULL && strcmp(nonce, place->nonce) == 0;
+        kube_record_free(record);
+        if (is_ours) {
+            kubernetes_take_record(place->cluster, answer, false);
+            place->events.accepted(place->context, NULL);
+            if (place->is_held)
+                advance(place, STEP_PAIR);
+            return;
+        }
+    }
+    error_set(&problem, ERROR_EXISTS, "there is a kernel %s already", place->id);
+    place->step = STEP_NONE;
+    place->events.accepted(place->context, &problem);
+}
+
+static void on_record(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err == NULL) {
+        kubernetes_take_record(place->cluster, answer, false);
+        place->events.accepted(place->context, NULL); /* may end it at once */
+        if (place->is_held)
+            advance(place, STEP_PAIR);
+        return;
+    }
+    if (status == 409) {
+        char name[KUBE_NAME_SIZE];
+        kube_name_record(place->id, name);
+        cleanup_free char *path =
+            kubernetes_path(place->cluster->settings.gateway_namespace, "secrets", name);
+        call(place, "GET", path, NULL, on_known_record);
+        return;
+    }
+    struct error cause;
+    error_set(&cause, err->code, "The kernel could not be put on record: %s", err->text);
+    place->step = STEP_NONE;
+    place->events.accepted(place->context, &cause);
+}
+
+static int make_record(const struct provision *place, struct kube_record **ret) {
+    struct kube_record *record = kube_record_new(place->id, place->record);
+    record->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
+    record->namespace_created = place->namespace_created;
+    record->attempt = place->attempt;
+    record->port = place->cluster->settings.pod.port;
+    record->state = KUBE_RECORD_LIVE;
+    *ret = record;
+    return 0;
+}
+
+static void begin_record(struct provision *place) {
+    struct kubernetes *cluster = place->cluster;
+    const char *namespace = cluster->settings.gateway_namespace;
+    struct kube_record *record;
+    cleanup_json json_t *object = NULL;
+    struct error err;
+    (void)make_record(place, &record);
+    int failed = place->has_record ? kube_record_patch(record, &object, &err)
+                                   : kube_record_tree(record, cluster->settings.install, namespace,
+                                                      &object, &err);
+    kube_record_free(record);
+    if (failed < 0) {
+        place->step = STEP_NONE;
+        place->events.accepted(place->context, &err);
+        return;
+    }
+    if (!place->has_record) {
+        post(place, namespace, "secrets", object, on_record);
+        return;
+    }
+    char name[KUBE_NAME_SIZE];
+    kube_name_record(place->id, name);
+    cleanup_free char *path = kubernetes_path(namespace, "secrets", name);
+    call(place, "PATCH", path, object, on_record);
+}
+
+/* --- the namespace --- */
+
+static void on_binding(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL && status != 409)
+        refuse(place, status, answer, "the kernel's RoleBinding", err);
+    else
+        advance(place, STEP_KEY);
+}
+
+static void begin_binding(struct provision *place) {
+    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    if (settings->namespaces == KUBERNETES_FIXED || settings->cluster_role == NULL ||
+        settings->cluster_role[0] == '\0') {
+        advance(place, STEP_KEY);
+        return;
+    }
+    struct kube_identity identity = identity_of(place);
+    cleanup_json json_t *binding = kube_role_binding_tree(
+        place->namespace, settings->cluster_role,
+        settings->service_account != NULL ? settings->service_account : "default", &identity);
+    cleanup_free char *path = memory_printf(
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/%s/rolebindings", place->namespace);
+    call(place, "POST", path, binding, on_binding);
+}
+
+static void on_namespace(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL && status != 409)
+        refuse(place, status, answer, "the kernel's namespace", err);
+    else
+        advance(place, STEP_BINDING);
+}
+
+static void begin_namespace(struct provision *place) {
+    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    if (settings->namespaces == KUBERNETES_FIXED) {
+        advance(place, STEP_KEY);
+        return;
+    }
+    struct kube_identity identity = identity_of(place);
+    if (settings->namespaces == KUBERNETES_PER_USER)
+        identity.kernel_id = NULL;
+    cleanup_json json_t *namespace =
+        kube_namespace_tree(place->namespace, &identity, settings->namespace_labels);
+    post(place, NULL, "namespaces", namespace, on_namespace);
+}
+
+static void choose_namespace(struct provision *place, const json_t *values) {
+    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    char name[KUBE_NAME_SIZE];
+    if (place->namespace != NULL)
+        return;
+    if (settings->namespaces == KUBERNETES_FIXED) {
+        place->namespace = memory_strdup(settings->kernel_namespace);
+        return;
+    }
+    if (settings->namespaces == KUBERNETES_PER_USER)
+        kube_name_user_namespace(settings->namespace_prefix, user_of(place), name);
+    else
+        kube_name_kernel_namespace(place->id, values, user_of(place), name);
+    place->namespace = memory_strdup(name);
+    place->namespace_created = settings->namespaces == KUBERNETES_PER_KERNEL;
+}
+
+/* --- the key Secret --- */
+
+static void take_key(struct provision *place, const json_t *secret) {
+    struct error err;
+    char *public_key = NULL;
+    json_decref(place->owner);
+    place->owner = json_deep_copy(json_object_get(secret, "metadata"));
+    if (kube_key_read(secret, &public_key, &err) < 0) {
+        place->step = STEP_NONE;
+        kubernetes_call_ended(place, &err);
+        return;
+    }
+    free(place->server_key);
+    place->server_key = public_key;
+    advance(place, STEP_POD);
+}
+
+static void on_key_read(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL)
+        refuse(place, status, answer, "the kernel's key Secret", err);
+    else
+        take_key(place, answer);
+}
+
+static char *key_path(const struct provision *place) {
+    char name[KUBE_NAME_SIZE];
+    kube_name_key(place->id, name);
+    return kubernetes_path(place->namespace, "secrets", name);
+}
+
+/* The keys that are there stay, for a pod that may have them; what is to be launched may be another
+ * thing by now. */
+static void renew_key(struct provision *place) {
+    cleanup_free char *path = key_path(place);
+    cleanup_free char *launch = json_dumps(place->launch, JSON_COMPACT);
+    cleanup_json json_t *patch =
+        json_pack("{s:{s:s}}", "stringData", "launch.json", launch != NULL ? launch : "{}");
+    call(place, "PATCH", path, patch, on_key_read);
+}
+
+static void on_key(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL && status == 409)
+        advance(place, STEP_KEY_READ);
+    else if (err != NULL)
+        refuse(place, status, answer, "the kernel's key Secret", err);
+    else
+        take_key(place, answer);
+}
+
+static void begin_key(struct provision *place) {
+    char public_key[KEY_SIZE], secret_key[KEY_SIZE];
+    struct error err;
+    cleanup_json json_t *object = NULL;
+    struct kube_identity identity = identity_of(place);
+    int failed = zmq_curve_keypair(public_key, secret_key) < 0
+                     ? error_system(&err, zmq_errno(), "CURVE keys")
+                     : 0;
+    const struct kube_key key = {.launch = place->launch,
+                                 .record = place->record,
+                                 .secret_key = secret_key,
+                                 .public_key = public_key,
+                                 .gateway_key = place->cluster->public_key};
+    if (failed == 0)
+        failed = kube_key_tree(&key, &identity, place->namespace, &object, &err);
+    sodium_memzero(secret_key, sizeof secret_key);
+    if (failed < 0) {
+        place->step = STEP_NONE;
+        kubernetes_call_ended(place, &err);
+        return;
+    }
+    post(place, place->namespace, "secrets", object, on_key);
+}
+
+/* --- the pod --- */
+
+static int make_pod(const struct provision *place, json_t **ret, struct error *err) {
+    cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
+                                           "metadata", place->owner);
+    const struct kube_pod_plan plan = {.identity = identity_of(place),
+                                       .settings = &place->cluster->settings.pod,
+                                       .namespace = place->namespace,
+                                       .attempt = place->attempt,
+                                       .template = place->template,
+                                       .spec_image = kube_spec_image(place->spec),
+                                       .values = json_object_get(place->launch, "env"),
+                                       .client = client_values(place),
+                                       .spec_env = json_object_get(place->spec, "env"),
+                                       .key_secret = owner};
+    if (kube_pod_create(&plan, ret, err) < 0)
+        return -1;
+    /* Whoever adopts the pod need not read the Secret. */
+    json_t *annotations = json_object_get(json_object_get(*ret, "metadata"), "annotations");
+    json_object_set_new(annotations, KUBE_ANNOTATION_SERVER_KEY, json_string(place->server_key));
+    return 0;
+}
+
+static void on_pod(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL && status != 409) {
+        kubernetes_note_way(place, false);
+        refuse(place, status, answer, "the kernel's pod", err);
+        return;
+    }
+    place->step = STEP_WATCH;
+    kubernetes_judge(place); /* the watch may have told of it before */
+}
+
+static void begin_pod(struct provision *place) {
+    cleanup_json json_t *pod = NULL;
+    struct error err;
+    if (make_pod(place, &pod, &err) < 0) {
+        place->step = STEP_NONE;
+        place->began_ms = 0;
+        kubernetes_call_ended(place, &err);
+        return;
+    }
+    kubernetes_set_pod(place, kube_object_name(pod), place->attempt);
+    kubernetes_note_way(place, true);
+    place->events.stage(place->context, "asking Kubernetes for a pod");
+    if (!place->is_held)
+        return;
+    cleanup_free char *pods = kubernetes_path(place->namespace, "pods", NULL);
+    cleanup_free char *path = memory_printf("%s?fieldValidation=Strict", pods);
+    call(place, "POST", path, pod, on_pod);
+}
+
+/* --- the order of it --- */
+
+void kubernetes_note_way(struct provision *place, bool is_on_its_way) {
+    struct kubernetes *cluster = place->cluster;
+    if (place->is_on_its_way == is_on_its_way)
+        return;
+    place->is_on_its_way = is_on_its_way;
+    cluster->on_their_way += is_on_its_way ? 1 : (size_t)-1;
+    cluster->quiet_since_ms = cluster->on_their_way == 0 ? clock_monotonic_ms() : 0;
+    if (is_on_its_way)
+        kubernetes_watch_events(cluster, true);
+    kubernetes_wake(cluster);
+}
+
+void kubernetes_go_on(struct provision *place) {
+    if (place->is_removed || !place->is_held || place->call != NULL)
+        return;
+    switch (place->step) {
+    case STEP_RECORD:
+        begin_record(place);
+        break;
+    case STEP_PAIR:
+        if (place->cluster->public_key != NULL)
+            advance(place, STEP_NAMESPACE);
+        break;
+    case STEP_NAMESPACE:
+        begin_namespace(place);
+        break;
+    case STEP_BINDING:
+        begin_binding(place);
+        break;
+    case STEP_KEY:
+        begin_key(place);
+        break;
+    case STEP_KEY_READ:
+        renew_key(place);
+        break;
+    case STEP_POD:
+        begin_pod(place);
+        break;
+    case STEP_NONE:
+    case STEP_WATCH:
+        kubernetes_judge(place);
+        break;
+    }
+}
+
+/* What is wrong with the request or the kernelspec is told before anything is made. */
+static int check_order(struct kubernetes *cluster, const struct provision_order *order,
+                       json_t **template, struct error *err) {
+    struct kube_wishes wishes;
+    const json_t *client = json_object_get(json_object_get(order->record, "request"), "env");
+    if (kube_wishes_take(client, json_object_get(order->spec, "env"), cluster->settings.pod.allowed,
+                         &wishes, err) < 0)
+        return -1;
+    if (cluster->settings.namespaces == KUBERNETES_PER_USER &&
+        (text_of(order->record, "user") == NULL || *text_of(order->record, "user") == '\0'))
+        return error_set(err, ERROR_DENIED,
+                         "A kernel of nobody has no namespace: the request names no user");
+    return kube_template_load(order->spec_directory, template, err);
+}
+
+/* The same order is made of what the API would be asked, with an owner that is not there yet: a
+ * wish that cannot be is refused by POST itself, not minutes later. */
+static int check_pod(struct provision *place, struct error *err) {
+    cleanup_json json_t *pod = NULL;
+    place->owner = json_pack("{s:s, s:s}", "name", "elara", "uid", "not-yet");
+    place->server_key = memory_strdup("");
+    int failed = make_pod(place, &pod, err);
+    json_decref(steal(&place->owner));
+    free(steal(&place->server_key));
+    return failed;
+}
+
+static void replace_tree(json_t **tree, const json_t *other) {
+    json_decref(*tree);
+    *tree = json_deep_copy(other);
+}
+
+static struct provision *take_place(struct kubernetes *cluster, const struct provision_order *order,
+                                    const struct provision_events *events, void *context) {
+    struct provision *place = kubernetes_place(cluster, order->kernel_id);
+    char nonce[37];
+    text_uuid4(nonce);
+    replace_tree(&place->record, order->record);
+    replace_tree(&place->launch, order->launch);
+    replace_tree(&place->spec, order->spec);
+    json_object_set_new(place->record, "start", json_string(nonce));
+    free(place->nonce);
+    place->nonce = memory_strdup(nonce);
+    place->events = *events;
+    place->context = context;
+    place->is_held = true;
+    place->is_ended = place->is_reachable = false;
+    place->attempt++;
+    place->began_ms = clock_monotonic_ms();
+    return place;
+}
+
+int kubernetes_start(struct provisioner *self, const struct provision_order *order,
+                     const struct provision_events *events, void *context, struct provision **ret,
+                     struct error *err) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    cleanup_json json_t *template = NULL;
+    struct provision *known = kubernetes_find_place(cluster, order->kernel_id);
+    if (!text_is_kernel_id(order->kernel_id))
+        return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", order->kernel_id);
+    if (known != NULL && known->is_removed)
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "An earlier kernel %s is still being removed; try again in a moment.",
+                         order->kernel_id);
+    if (known != NULL && known->is_held)
+        return error_set(err, ERROR_EXISTS, "kernel %s exists already", order->kernel_id);
+    if (check_order(cluster, order, &template, err) < 0)
+        return -1;
+    bool is_new = known == NULL;
+    struct provision *place = take_place(cluster, order, events, context);
+    json_decref(place->template);
+    place->template = steal(&template);
+    choose_namespace(place, json_object_get(place->launch, "env"));
+    if (check_pod(place, err) < 0) {
+        place->is_held = false;
+        place->attempt--;
+        if (is_new)
+            kubernetes_forget(place);
+        return -1;
+    }
+    place->step = STEP_RECORD;
+    kubernetes_go_on(place);
+    *ret = place;
+    return 1;
+}

@@ -1,0 +1,321 @@
+/* What the watches tell: records, pods, and events of pods that are on their way. */
+#include "launcher/kubernetes_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#define LOG_AREA "launcher/kubernetes_world"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *member) {
+    return json_string_value(json_object_get(object, member));
+}
+
+static void replace_text(char **text, const char *value) {
+    char *copy = value != NULL ? memory_strdup(value) : NULL;
+    free(*text);
+    *text = copy;
+}
+
+static void log_trouble(const char *what, bool *is_blind, const struct error *err) {
+    if (err != NULL)
+        log_error("%s cannot be seen: %s", what, err->text);
+    else
+        log_info("%s can be seen again", what);
+    *is_blind = err != NULL;
+}
+
+/* --- records --- */
+
+static bool is_told(const struct provision *place) {
+    return place->has_record && place->state != KUBE_RECORD_ENDED;
+}
+
+static void tell_found(struct provision *place) {
+    const struct kubernetes *cluster = place->cluster;
+    bool is_served = place->is_running || place->pod != NULL;
+    if (cluster->watcher.found != NULL && is_told(place) && !place->is_held && !place->is_removed)
+        cluster->watcher.found(cluster->watcher_context, place->id, place->record, is_served);
+}
+
+/* A tombstone, or none at all. */
+static void tell_gone(struct provision *place) {
+    struct kubernetes *cluster = place->cluster;
+    if (cluster->watcher.gone != NULL && !place->is_removed)
+        cluster->watcher.gone(cluster->watcher_context, place->id, place->record,
+                              text_of(place->record, "reason"));
+}
+
+/* Ours may be newer while we start it. */
+static void copy_record(struct provision *place, struct kube_record *record, const json_t *secret) {
+    place->has_record = true;
+    place->state = record->state;
+    if (place->began_ms == 0 || place->record == NULL) {
+        json_decref(place->record);
+        place->record = steal(&record->record);
+    }
+    if (record->kernel_namespace != NULL)
+        replace_text(&place->namespace, record->kernel_namespace);
+    place->namespace_created = record->namespace_created;
+    if (record->attempt > place->attempt)
+        place->attempt = record->attempt;
+    replace_text(&place->version, record->version);
+    const json_t *metadata = json_object_get(secret, "metadata");
+    const char *created = text_of(metadata, "creationTimestamp");
+    place->created_ms = created != NULL ? kube_time_parse(created) : 0;
+}
+
+static void forget_record(struct kubernetes *cluster, const json_t *secret) {
+    const char *id = kube_object_kernel_id(secret);
+    struct provision *place = NULL;
+    if (id != NULL)
+        place = kubernetes_find_place(cluster, id);
+    for (struct list_node *at = cluster->all.head.next; place == NULL && at != &cluster->all.head;
+         at = at->next) { /* one that vanished unseen has only its name */
+        struct provision *one = list_entry(at, struct provision, node);
+        char name[KUBE_NAME_SIZE];
+        kube_name_record(one->id, name);
+        if (kube_object_name(secret) != NULL && strcmp(name, kube_object_name(secret)) == 0)
+            place = one;
+    }
+    if (place == NULL)
+        return;
+    place->has_record = false;
+    if (place->is_held)
+        tell_gone(place); /* the kernel lets go of it */
+    if (!place->is_held && place->removals == 0)
+        kubernetes_forget(place);
+}
+
+void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted) {
+    struct kube_record *record;
+    struct error err;
+    if (is_deleted) {
+        forget_record(cluster, secret);
+        return;
+    }
+    if (kube_record_read(secret, &record, &err) < 0) {
+        log_error("a kernel's record is passed over: %s", err.text);
+        return;
+    }
+    struct provision *place = kubernetes_place(cluster, record->kernel_id);
+    bool was_told = is_told(place);
+    enum kube_record_state before = place->state;
+    copy_record(place, record, secret);
+    kube_record_free(record);
+    if (!cluster->has_records || !cluster->has_pods)
+        return; /* all are told together */
+    if (place->state == KUBE_RECORD_ENDED && (before != place->state || !was_told))
+        tell_gone(place);
+    else if (!was_told || before != place->state)
+        tell_found(place);
+    kubernetes_wake(cluster);
+}
+
+static void on_record(void *context, enum kube_change change, json_t *object) {
+    kubernetes_take_record(context, object, change == KUBE_DELETED);
+}
+
+static void on_records_synced(void *context) {
+    struct kubernetes *cluster = context;
+    cluster->has_records = true;
+    kubernetes_tell_found(cluster);
+}
+
+static void on_records_trouble(void *context, const struct error *err) {
+    struct kubernetes *cluster = context;
+    log_trouble("the kernels' records", &cluster->is_records_blind, err);
+}
+
+/* --- pods --- */
+
+static char *pod_key(const char *namespace, const char *name) {
+    return memory_printf("%s/%s", namespace != NULL ? namespace : "", name);
+}
+
+static void forget_pod(struct provision *place) {
+    if (place->pod_name == NULL)
+        return;
+    cleanup_free char *key = pod_key(place->namespace, place->pod_name);
+    map_remove(place->cluster->by_pod, key);
+    replace_text(&place->pod_name, NULL);
+    replace_text(&place->pod_uid, NULL);
+    json_decref(steal(&place->pod));
+    json_decref(steal(&place->pod_events));
+    place->is_running = false;
+}
+
+void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt) {
+    if (place->pod_name != NULL && name != NULL && strcmp(place->pod_name, name) == 0)
+        return;
+    forget_pod(place);
+    if (name == NULL)
+        return;
+    cleanup_free char *key = pod_key(place->namespace, name);
+    replace_text(&place->pod_name, name);
+    map_put(place->cluster->by_pod, key, place);
+    place->attempt = attempt;
+}
+
+static int64_t attempt_of(const json_t *pod) {
+    const char *text = kube_object_label(pod, KUBE_LABEL_ATTEMPT);
+    int64_t attempt;
+    if (text == NULL ||
+        text_parse_int(text, 1, KUBE_ATTEMPT_MAX, KUBE_LABEL_ATTEMPT, &attempt, NULL) < 0)
+        return 0; /* edited by hand */
+    return attempt;
+}
+
+static void take_server_key(struct provision *place, const json_t *pod) {
+    const json_t *annotations = json_object_get(json_object_get(pod, "metadata"), "annotations");
+    const char *key = text_of(annotations, KUBE_ANNOTATION_SERVER_KEY);
+    if (key != NULL)
+        replace_text(&place->server_key, key);
+}
+
+/* Which kernel's it is: the name is enough for one we know, whatever became of its labels. */
+static struct provision *place_of(const struct kubernetes *cluster, const json_t *pod) {
+    cleanup_free char *key = pod_key(kube_object_namespace(pod), kube_object_name(pod));
+    struct provision *place = map_get(cluster->by_pod, key);
+    const char *id = kube_object_kernel_id(pod);
+    return place == NULL && id != NULL ? kubernetes_find_place(cluster, id) : place;
+}
+
+static void take_pod(struct provision *place, json_t *pod) {
+    const char *name = kube_object_name(pod);
+    bool is_current = place->pod_name != NULL && strcmp(place->pod_name, name) == 0;
+    if (!is_current && place->pod_name != NULL && attempt_of(pod) <= place->attempt)
+        return; /* an earlier one, on its way out */
+    if (!is_current) {
+        if (place->namespace == NULL)
+            replace_text(&place->namespace, kube_object_namespace(pod));
+        int64_t attempt = attempt_of(pod);
+        kubernetes_set_pod(place, name, attempt > 0 ? attempt : place->attempt);
+    }
+    replace_text(&place->pod_uid, kube_object_uid(pod));
+    take_server_key(place, pod);
+    if (!place->is_removed)
+        kubernetes_judge_pod(place, pod);
+}
+
+static void lose_pod(struct provision *place, const json_t *pod) {
+    const char *uid = kube_object_uid(pod);
+    if (place->pod_name == NULL || strcmp(place->pod_name, kube_object_name(pod)) != 0 ||
+        (place->pod_uid != NULL && uid != NULL && strcmp(place->pod_uid, uid) != 0))
+        return;
+    if (!place->is_removed && !place->is_ended)
+        kubernetes_judge_pod(place, json_object_get(pod, "status") != NULL ? pod : NULL);
+    forget_pod(place);
+}
+
+static void on_pod(void *context, enum kube_change change, json_t *pod) {
+    struct kubernetes *cluster = context;
+    struct provision *place = place_of(cluster, pod);
+    kubernetes_note_stray(cluster, pod, change == KUBE_DELETED);
+    if (place == NULL && change != KUBE_DELETED && kube_object_kernel_id(pod) != NULL)
+        place = kubernetes_place(cluster, kube_object_kernel_id(pod)); /* its record may follow */
+    if (place == NULL)
+        return;
+    if (change == KUBE_DELETED)
+        lose_pod(place, pod);
+    else
+        take_pod(place, pod);
+    if (cluster->has_pods && cluster->has_records && change == KUBE_ADDED)
+        tell_found(place);
+}
+
+static void on_pods_synced(void *context) {
+    struct kubernetes *cluster = context;
+    cluster->has_pods = true;
+    kubernetes_tell_found(cluster);
+}
+
+static void on_pods_trouble(void *context, const struct error *err) {
+    struct kubernetes *cluster = context;
+    log_trouble("the kernels' pods", &cluster->is_pods_blind, err);
+}
+
+/* --- events --- */
+
+static void on_event(void *context, enum kube_change change, json_t *event) {
+    const struct kubernetes *cluster = context;
+    const json_t *object = json_object_get(event, "involvedObject");
+    const char *name = text_of(object, "name");
+    if (change == KUBE_DELETED || name == NULL)
+        return;
+    cleanup_free char *key = pod_key(text_of(object, "namespace"), name);
+    struct provision *place = map_get(cluster->by_pod, key);
+    if (place == NULL || place->is_running)
+        return;
+    if (place->pod_events == NULL)
+        place->pod_events = json_array();
+    if (json_array_size(place->pod_events) >= KUBERNETES_EVENTS_MAX)
+        json_array_remove(place->pod_events, 0);
+    json_array_append(place->pod_events, event);
+    kubernetes_judge(place);
+}
+
+/* --- the watches --- */
+
+static int begin(struct kubernetes *cluster, const char *namespace, const char *kind,
+                 const char *labels, const char *fields, const struct kube_watch_events *events,
+                 struct kube_watch **ret, struct error *err) {
+    cleanup_free char *path = kubernetes_path(namespace, kind, NULL);
+    const struct kube_watch_settings settings = {
+        .path = path, .label_selector = labels, .field_selector = fields};
+    return kube_watch_create(cluster->client, &settings, events, cluster, ret, err);
+}
+
+static const char *watched_namespace(const struct kubernetes *cluster) {
+    return cluster->settings.namespaces == KUBERNETES_FIXED ? cluster->settings.kernel_namespace
+                                                            : NULL;
+}
+
+void kubernetes_watch_events(struct kubernetes *cluster, bool wanted) {
+    static const struct kube_watch_events events = {.changed = on_event};
+    struct error err;
+    if (wanted == (cluster->events != NULL))
+        return;
+    if (!wanted) {
+        kube_watch_destroy(cluster->events);
+        cluster->events = NULL;
+    } else if (begin(cluster, watched_namespace(cluster), "events", NULL, "involvedObject.kind=Pod",
+                     &events, &cluster->events, &err) < 0) {
+        log_error("why a pod does not start cannot be told: %s", err.text);
+    }
+}
+
+int kubernetes_watch(struct kubernetes *cluster, struct error *err) {
+    static const struct kube_watch_events records = {
+        .changed = on_record, .synced = on_records_synced, .trouble = on_records_trouble};
+    static const struct kube_watch_events pods = {
+        .changed = on_pod, .synced = on_pods_synced, .trouble = on_pods_trouble};
+    cleanup_free char *record_labels = kube_selector(cluster->settings.install, "record");
+    cleanup_free char *pod_labels = kube_selector(cluster->settings.install, "pod");
+    if (begin(cluster, cluster->settings.gateway_namespace, "secrets", record_labels, NULL,
+              &records, &cluster->records, err) < 0)
+        return -1;
+    return begin(cluster, watched_namespace(cluster), "pods", pod_labels, NULL, &pods,
+                 &cluster->pods, err);
+}
+
+void kubernetes_tell_found(struct kubernetes *cluster) {
+    provisioner_found *found = cluster->found;
+    if (!cluster->has_records || !cluster->has_pods || found == NULL)
+        return;
+    cluster->found = NULL;
+    list_each (&cluster->all, struct provision, node, place) {
+        if (is_told(place))
+            found(cluster->found_context, place->id, place->record,
+                  place->is_running || place->pod != NULL);
+        else if (place->has_record)
+            tell_gone(place);
+    }
+    cluster->watcher.searched(cluster->watcher_context, NULL);
+    kubernetes_wake(cluster);
+}

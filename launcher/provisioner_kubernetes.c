@@ -1,0 +1,341 @@
+#include "launcher/provisioner_kubernetes.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "launcher/kube_template.h"
+#include "launcher/kubernetes_internal.h"
+
+#define LOG_AREA "launcher/provisioner_kubernetes"
+#include "base/log.h"
+
+#include <signal.h>
+#include <sodium.h>
+#include <string.h>
+
+enum {
+    TICK_MS = 1000,
+    REST_TICK_MS = 60000,
+    EVENTS_LINGER_MS = 300000, /* a watch of events costs two requests to begin */
+};
+
+/* --- places --- */
+
+char *kubernetes_path(const char *namespace, const char *kind, const char *name) {
+    return memory_printf("/api/v1/%s%s%s%s%s%s", namespace != NULL ? "namespaces/" : "",
+                         namespace != NULL ? namespace : "", namespace != NULL ? "/" : "", kind,
+                         name != NULL ? "/" : "", name != NULL ? name : "");
+}
+
+struct provision *kubernetes_find_place(const struct kubernetes *cluster, const char *id) {
+    return map_get(cluster->places, id);
+}
+
+struct provision *kubernetes_place(struct kubernetes *cluster, const char *id) {
+    struct provision *place = map_get(cluster->places, id);
+    if (place != NULL)
+        return place;
+    place = memory_alloc(sizeof *place);
+    place->cluster = cluster;
+    place->id = memory_strdup(id);
+    list_append(&cluster->all, &place->node);
+    map_put(cluster->places, place->id, place);
+    return place;
+}
+
+void kubernetes_cancel(struct provision *place) {
+    kube_request_cancel(place->call);
+    place->call = NULL;
+}
+
+void kubernetes_forget(struct provision *place) {
+    kubernetes_cancel(place);
+    kubernetes_note_way(place, false);
+    kubernetes_set_pod(place, NULL, 0);
+    map_remove(place->cluster->places, place->id);
+    list_remove(&place->node);
+    json_decref(place->record);
+    json_decref(place->launch);
+    json_decref(place->spec);
+    json_decref(place->template);
+    json_decref(place->owner);
+    free(place->id);
+    free(place->namespace);
+    free(place->version);
+    free(place->server_key);
+    free(place->nonce);
+    free(place);
+}
+
+void kubernetes_call_ended(struct provision *place, const struct error *cause) {
+    place->is_ended = true;
+    place->began_ms = 0;
+    if (place->is_held)
+        place->events.ended(place->context, cause); /* may remove it: the last use */
+}
+
+/* --- what ages --- */
+
+static bool has_tombstones(const struct kubernetes *cluster) {
+    list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
+        if (place->has_record && place->state == KUBE_RECORD_ENDED)
+            return true;
+    return false;
+}
+
+static bool has_waiting(const struct kubernetes *cluster) {
+    list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
+        if (place->judge_at_ms != 0 || place->began_ms != 0)
+            return true;
+    return false;
+}
+
+/* The next tick; none when nothing ages: a gateway at rest asks nobody. */
+static int64_t next_tick_ms(const struct kubernetes *cluster) {
+    if (cluster->on_their_way > 0 || !list_is_empty((struct list *)(uintptr_t)&cluster->strays) ||
+        has_waiting(cluster))
+        return TICK_MS;
+    return cluster->events != NULL || has_tombstones(cluster) ? REST_TICK_MS : 0;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct kubernetes *cluster = context;
+    int64_t now_ms = clock_monotonic_ms();
+    list_each (&cluster->all, struct provision, node, place)
+        if (place->judge_at_ms != 0 || place->began_ms != 0)
+            kubernetes_age(place, now_ms);
+    kubernetes_sweep(cluster);
+    if (cluster->quiet_since_ms != 0 && now_ms - cluster->quiet_since_ms > EVENTS_LINGER_MS)
+        kubernetes_watch_events(cluster, false);
+    kubernetes_wake(cluster);
+}
+
+void kubernetes_wake(struct kubernetes *cluster) {
+    int64_t in_ms = next_tick_ms(cluster);
+    struct timeval wait = {.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
+    if (in_ms == 0 || cluster->tick == NULL)
+        return;
+    struct timeval due;
+    if (event_pending(cluster->tick, EV_TIMEOUT, &due)) {
+        struct timeval now;
+        event_base_gettimeofday_cached(cluster->loop, &now);
+        if (due.tv_sec <= now.tv_sec + wait.tv_sec)
+            return;
+    }
+    event_add(cluster->tick, &wait);
+}
+
+/* --- operations --- */
+
+static int find(struct provisioner *self, provisioner_found *found, void *context,
+                struct error *err) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    (void)err;
+    cluster->found = found;
+    cluster->found_context = context;
+    event_active(cluster->later, EV_TIMEOUT, 0);
+    return 1;
+}
+
+static void on_later(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct kubernetes *cluster = context;
+    kubernetes_tell_found(cluster);
+    list_each (&cluster->all, struct provision, node, place)
+        if (place->is_held && place->step == STEP_NONE)
+            kubernetes_judge(place);
+}
+
+static int watch(struct provisioner *self, const struct provisioner_watch *watcher, void *context,
+                 struct error *err) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    (void)err;
+    cluster->watcher = *watcher;
+    cluster->watcher_context = context;
+    return 0;
+}
+
+/* One question to the API server; who asks meanwhile for the same has its answer too. */
+struct look {
+    struct list_node node;
+    struct kubernetes *cluster;
+    struct kube_request *call;
+    char id[129];
+};
+
+static void on_looked(void *context, int status, json_t *answer, const struct error *err) {
+    struct look look = *(struct look *)context;
+    list_remove(&((struct look *)context)->node);
+    free(context);
+    if (err == NULL)
+        kubernetes_take_record(look.cluster, answer, false);
+    else if (status != 404)
+        log_warning("kernel %s: whether another gateway has it cannot be told: %s", look.id,
+                    err->text);
+    look.cluster->watcher.looked(look.cluster->watcher_context, look.id);
+}
+
+static int look(struct provisioner *self, const char *kernel_id) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    if (kubernetes_find_place(cluster, kernel_id) != NULL || cluster->watcher.looked == NULL)
+        return 0; /* it was told */
+    list_each (&cluster->looks, struct look, node, other)
+        if (strcmp(other->id, kernel_id) == 0)
+            return 1;
+    struct look *one = memory_alloc(sizeof *one);
+    char name[KUBE_NAME_SIZE];
+    one->cluster = cluster;
+    snprintf(one->id, sizeof one->id, "%s", kernel_id);
+    list_append(&cluster->looks, &one->node);
+    kube_name_record(kernel_id, name);
+    cleanup_free char *path = kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
+    const struct kube_call call = {.method = "GET", .path = path, .deadline_ms = 5000};
+    one->call = kube_client_call(cluster->client, &call, on_looked, one);
+    return 1;
+}
+
+static int adopt(struct provisioner *self, const char *kernel_id,
+                 const struct provision_events *events, void *context, struct provision **ret,
+                 struct error *err) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    struct provision *place = kubernetes_find_place(cluster, kernel_id);
+    if (place == NULL || place->is_removed || place->state == KUBE_RECORD_ENDED)
+        return error_set(err, ERROR_NOT_FOUND, "there is no kernel %.100s", kernel_id);
+    place->events = *events;
+    place->context = context;
+    place->is_held = true;
+    place->is_reachable = place->is_ended = false;
+    place->stage[0] = '\0';
+    event_active(cluster->later, EV_TIMEOUT, 0);
+    *ret = place;
+    return 0;
+}
+
+/* SIGINT asks the launcher to end; its pod's end is what tells. */
+static int signal_pod(struct provision *place, int signum, struct error *err) {
+    if (place->pod_name == NULL || place->is_ended)
+        return error_set(err, ERROR_NOT_FOUND, "it has no pod");
+    kubernetes_delete_pod(place, signum == SIGKILL ? 0 : -1);
+    return 0;
+}
+
+static void release(struct provision *place) {
+    kubernetes_cancel(place);
+    place->is_held = false;
+    place->began_ms = 0;
+    place->step = STEP_NONE;
+    if (!place->has_record)
+        kubernetes_forget(place);
+}
+
+/* A pod's log is the cluster's to keep; its last lines are in the reason. */
+static char *describe_failure(struct provision *place) {
+    (void)place;
+    return memory_strdup("");
+}
+
+static void destroy(struct provisioner *self) {
+    struct kubernetes *cluster = (struct kubernetes *)self;
+    if (cluster == NULL)
+        return;
+    while (!list_is_empty(&cluster->all))
+        kubernetes_forget(list_entry(cluster->all.head.next, struct provision, node));
+    kubernetes_drop_strays(cluster);
+    kube_watch_destroy(cluster->records);
+    kube_watch_destroy(cluster->pods);
+    kube_watch_destroy(cluster->events);
+    list_each (&cluster->looks, struct look, node, one) {
+        list_remove(&one->node);
+        kube_request_cancel(one->call);
+        free(one);
+    }
+    kube_request_cancel(cluster->pair_call);
+    kube_client_destroy(cluster->client);
+    struct event *const events[] = {cluster->tick, cluster->later, cluster->pair_again};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
+    if (cluster->secret_key != NULL)
+        sodium_memzero(cluster->secret_key, strlen(cluster->secret_key));
+    free(cluster->public_key);
+    free(cluster->secret_key);
+    map_destroy(cluster->places);
+    map_destroy(cluster->by_pod);
+    kube_config_destroy(cluster->config);
+    free(cluster);
+}
+
+static const struct provisioner_ops ops = {
+    .name = "kubernetes",
+    .is_elsewhere = true,
+    .start = kubernetes_start,
+    .find = find,
+    .watch = watch,
+    .look = look,
+    .adopt = adopt,
+    .keep = kubernetes_keep,
+    .signal = signal_pod,
+    .remove = kubernetes_remove,
+    .release = release,
+    .describe_failure = describe_failure,
+    .destroy = destroy,
+};
+
+static void take_settings(struct kubernetes *cluster,
+                          const struct provisioner_kubernetes_settings *settings) {
+    struct provisioner_kubernetes_settings *mine = &cluster->settings;
+    *mine = *settings;
+    if (mine->gateway_namespace == NULL)
+        mine->gateway_namespace = kube_config_namespace(cluster->config);
+    if (mine->kernel_namespace == NULL)
+        mine->kernel_namespace = mine->gateway_namespace;
+    if (mine->pod.port == 0)
+        mine->pod.port = KUBE_PORT_DEFAULT;
+}
+
+void provisioner_kubernetes_configure(struct provisioner *provisioner,
+                                      const struct provisioner_kubernetes_settings *settings) {
+    take_settings((struct kubernetes *)provisioner, settings);
+}
+
+void provisioner_kubernetes_count(const struct provisioner *provisioner,
+                                  struct kubernetes_counts *ret) {
+    const struct kubernetes *cluster = (const struct kubernetes *)provisioner;
+    *ret = (struct kubernetes_counts){.records = map_count(cluster->places),
+                                      .pods = map_count(cluster->by_pod),
+                                      .orphans = cluster->orphans,
+                                      .is_watching = cluster->has_records && cluster->has_pods &&
+                                                     !cluster->is_records_blind &&
+                                                     !cluster->is_pods_blind};
+    kube_client_count(cluster->client, &ret->calls);
+}
+
+int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *config,
+                                  const struct provisioner_kubernetes_settings *settings,
+                                  struct provisioner **ret, struct error *err) {
+    struct kubernetes *cluster = memory_alloc(sizeof *cluster);
+    cluster->base.ops = &ops;
+    cluster->loop = loop;
+    cluster->config = config;
+    cluster->places = map_create();
+    cluster->by_pod = map_create();
+    list_init(&cluster->all);
+    list_init(&cluster->strays);
+    list_init(&cluster->looks);
+    take_settings(cluster, settings);
+    cluster->tick = event_new(loop, -1, 0, on_tick, cluster);
+    cluster->later = event_new(loop, -1, 0, on_later, cluster);
+    if (kube_install_check(settings->install, err) < 0 ||
+        kube_client_create(loop, config, NULL, &cluster->client, err) < 0 ||
+        kubernetes_watch(cluster, err) < 0) {
+        destroy(&cluster->base);
+        return -1;
+    }
+    log_info("kernels are pods of %s (%s), records in namespace %s", kube_config_server(config),
+             kube_config_origin(config), cluster->settings.gateway_namespace);
+    kubernetes_read_pair(cluster);
+    *ret = &cluster->base;
+    return 0;
+}
