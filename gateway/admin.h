@@ -81,6 +81,15 @@ int admin_gateway_call(struct admin_gateway *gateway, const char *method, const 
 /* GET of something that is not JSON: the answer's bytes, borrowed until the next call. */
 int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
                        size_t *length, struct error *err);
+/* A header of the last answer, until the next call; NULL: it has none. */
+const char *admin_gateway_header(const struct admin_gateway *gateway, const char *name);
 /* The gateway, and the kernel whose id begins with `start` (as admin_take_argument gave it). */
 int admin_open_kernel(int argc, char **argv, const char *start, struct admin_gateway **ret,
                       char **id, struct error *err);
+/* The whole of a verb that asks one thing. `type` is the answer's: JSON_OBJECT or JSON_ARRAY. */
+int admin_ask(int argc, char **argv, const char *method, const char *path, const json_t *body,
+              json_type type, json_t **ret, struct error *err);
+/* The same of the kernel whose id begins with `start`; action: "/why". ret may be NULL. */
+int admin_ask_kernel(int argc, char **argv, const char *start, const char *method,
+                     const char *action, const json_t *body, char **id, json_t **ret,
+                     struct error *err);

@@ -64,17 +64,6 @@ static void print_list(const json_t *list, bool is_dry) {
     admin_table_print(table);
 }
 
-static int ask(int argc, char **argv, const json_t *body, json_t **ret, struct error *err) {
-    struct admin_gateway *gateway = NULL;
-    if (admin_gateway_create(argc, argv, &gateway, err) < 0)
-        return -1;
-    int failed = admin_gateway_call(gateway, "POST", "api/elara/cull", body, ret, err);
-    admin_gateway_destroy(gateway);
-    if (failed == 0 && !json_is_array(*ret))
-        failed = error_set(err, ERROR_SYSTEM, "the answer is no list; is --url a gateway's?");
-    return failed;
-}
-
 int admin_cull(int argc, char **argv, struct error *err) {
     const char *path = NULL;
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
@@ -91,7 +80,7 @@ int admin_cull(int argc, char **argv, struct error *err) {
     if (has_file && read_policy(path, &policy, err) < 0)
         return -1;
     cleanup_json json_t *body = json_pack("{s:b, s:O?}", "dry_run", is_dry, "policy", policy);
-    if (ask(argc, argv, body, &list, err) < 0)
+    if (admin_ask(argc, argv, "POST", "api/elara/cull", body, JSON_ARRAY, &list, err) < 0)
         return has_file ? error_wrap(err, "%s", path) : -1;
     if (wants_json)
         admin_print_json(steal(&list));

@@ -154,6 +154,30 @@ int admin_gateway_call(struct admin_gateway *gateway, const char *method, const 
     return 0;
 }
 
+const char *admin_gateway_header(const struct admin_gateway *gateway, const char *name) {
+    struct curl_header *header;
+    return curl_easy_header(gateway->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+               ? header->value
+               : NULL;
+}
+
+int admin_ask(int argc, char **argv, const char *method, const char *path, const json_t *body,
+              json_type type, json_t **ret, struct error *err) {
+    struct admin_gateway *gateway = NULL;
+    cleanup_json json_t *answer = NULL;
+    if (admin_gateway_create(argc, argv, &gateway, err) < 0)
+        return -1;
+    int failed = admin_gateway_call(gateway, method, path, body, &answer, err);
+    admin_gateway_destroy(gateway);
+    if (failed < 0)
+        return -1;
+    if (answer == NULL || json_typeof(answer) != type)
+        return error_set(err, ERROR_SYSTEM, "the answer is no %s; is --url a gateway's?",
+                         type == JSON_ARRAY ? "list" : "status");
+    *ret = steal(&answer);
+    return 0;
+}
+
 int admin_gateway_read(struct admin_gateway *gateway, const char *path, const char **ret,
                        size_t *length, struct error *err) {
     if (perform(gateway, "GET", path, NULL, err) < 0)

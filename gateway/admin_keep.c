@@ -1,6 +1,5 @@
 /* elara keep ID 4h */
 #include "base/cleanup.h"
-#include "base/memory.h"
 #include "base/option.h"
 #include "gateway/admin.h"
 
@@ -10,18 +9,12 @@ int admin_keep(int argc, char **argv, struct error *err) {
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     const char *start = admin_take_argument(&argc, argv);
     const char *how_long = admin_take_argument(&argc, argv);
-    struct admin_gateway *gateway = NULL;
     cleanup_free char *id = NULL;
     cleanup_json json_t *kept = NULL;
     if (start != NULL && how_long == NULL)
         return error_set(err, ERROR_INVALID, "for how long? elara keep ID 4h; 0 takes it back");
-    if (admin_open_kernel(argc, argv, start, &gateway, &id, err) < 0)
-        return -1;
-    cleanup_free char *path = memory_printf("api/kernels/%s/keep", id);
-    cleanup_json json_t *body = json_pack("{s:s}", "for", how_long);
-    int failed = admin_gateway_call(gateway, "POST", path, body, &kept, err);
-    admin_gateway_destroy(gateway);
-    if (failed < 0)
+    cleanup_json json_t *body = json_pack("{s:s?}", "for", how_long);
+    if (admin_ask_kernel(argc, argv, start, "POST", "/keep", body, &id, &kept, err) < 0)
         return -1;
     json_int_t keep_ms = json_integer_value(json_object_get(kept, "keep_ms"));
     cleanup_free char *text = admin_duration_at(kept, "keep_ms", "?");

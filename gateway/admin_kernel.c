@@ -80,22 +80,30 @@ int admin_open_kernel(int argc, char **argv, const char *start, struct admin_gat
     return 0;
 }
 
+int admin_ask_kernel(int argc, char **argv, const char *start, const char *method,
+                     const char *action, const json_t *body, char **id, json_t **ret,
+                     struct error *err) {
+    struct admin_gateway *gateway = NULL;
+    if (admin_open_kernel(argc, argv, start, &gateway, id, err) < 0)
+        return -1;
+    cleanup_free char *path = memory_printf("api/kernels/%s%s", *id, action);
+    int failed = admin_gateway_call(gateway, method, path, body, ret, err);
+    admin_gateway_destroy(gateway);
+    return failed;
+}
+
 static int act(int argc, char **argv, const char *method, const char *action, const char *done,
                struct error *err) {
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     const char *start = admin_take_argument(&argc, argv);
-    struct admin_gateway *gateway = NULL;
     cleanup_free char *id = NULL;
-    if (admin_open_kernel(argc, argv, start, &gateway, &id, err) < 0)
+    if (admin_ask_kernel(argc, argv, start, method, action, NULL, &id, NULL, err) < 0)
         return -1;
-    cleanup_free char *path = memory_printf("api/kernels/%s%s", id, action);
-    int failed = admin_gateway_call(gateway, method, path, NULL, NULL, err);
-    admin_gateway_destroy(gateway);
-    if (failed == 0 && wants_json)
+    if (wants_json)
         admin_print_json(json_pack("{s:s, s:s}", "id", id, "done", done));
-    else if (failed == 0)
+    else
         printf("%s %s\n", id, done);
-    return failed;
+    return 0;
 }
 
 int admin_interrupt(int argc, char **argv, struct error *err) {

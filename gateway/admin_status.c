@@ -103,16 +103,9 @@ static void print_status(const json_t *status) {
 
 int admin_status(int argc, char **argv, struct error *err) {
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
-    struct admin_gateway *gateway = NULL;
     cleanup_json json_t *status = NULL;
-    if (admin_gateway_create(argc, argv, &gateway, err) < 0)
+    if (admin_ask(argc, argv, "GET", "api/elara/status", NULL, JSON_OBJECT, &status, err) < 0)
         return -1;
-    int failed = admin_gateway_call(gateway, "GET", "api/elara/status", NULL, &status, err);
-    admin_gateway_destroy(gateway);
-    if (failed < 0)
-        return -1;
-    if (!json_is_object(status))
-        return error_set(err, ERROR_SYSTEM, "the answer is no status; is --url a gateway's?");
     if (wants_json)
         admin_print_json(steal(&status));
     else

@@ -85,15 +85,9 @@ static void print_why(const json_t *why) {
 int admin_why(int argc, char **argv, struct error *err) {
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     const char *start = admin_take_argument(&argc, argv);
-    struct admin_gateway *gateway = NULL;
     cleanup_free char *id = NULL;
     cleanup_json json_t *why = NULL;
-    if (admin_open_kernel(argc, argv, start, &gateway, &id, err) < 0)
-        return -1;
-    cleanup_free char *path = memory_printf("api/kernels/%s/why", id);
-    int failed = admin_gateway_call(gateway, "GET", path, NULL, &why, err);
-    admin_gateway_destroy(gateway);
-    if (failed < 0)
+    if (admin_ask_kernel(argc, argv, start, "GET", "/why", NULL, &id, &why, err) < 0)
         return -1;
     if (wants_json)
         admin_print_json(steal(&why));
