@@ -1,30 +1,20 @@
 /* elara cull [--dry-run] [--config FILE] */
-#include "base/buffer.h"
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/option.h"
 #include "base/text.h"
-#include "base/yaml.h"
 #include "gateway/admin.h"
+#include "gateway/settings.h"
 
 #include <stdio.h>
-#include <string.h>
-
-enum { CONFIG_FILE_MAX = 1 << 20 };
 
 /* The keys about culling, as they stand there: the gateway judges their values. */
 static int read_policy(const char *path, json_t **ret, struct error *err) {
-    cleanup_buffer struct buffer text = {.limit = CONFIG_FILE_MAX + 1};
-    cleanup_json json_t *file = NULL;
+    cleanup_json json_t *file = NULL, *lines = NULL;
     const char *key;
     json_t *value;
-    if (file_read(path, CONFIG_FILE_MAX, &text, err) < 0)
-        return error_wrap(err, "--config");
-    if (yaml_parse(buffer_text(&text), text.length, &file, err) < 0)
-        return error_wrap(err, "%s", path);
-    if (!json_is_object(file) && !json_is_null(file))
-        return error_set(err, ERROR_INVALID, "%s: must be lines of 'setting: value'", path);
+    if (settings_read_file(path, NULL, &file, &lines, err) < 0)
+        return -1;
     cleanup_json json_t *policy = json_object();
     json_object_foreach(file, key, value) {
         if (text_starts_with(key, "cull_"))

@@ -93,6 +93,11 @@ const char *settings_file_name(const struct settings *settings);
 /* "port, runtime-dir": what has changed and waits for a restart; NULL: nothing does. */
 const char *settings_pending(const struct settings *settings);
 
+/* The YAML file as an object, and its lines (option_input.lines). Of the listener, which may be
+ * NULL, only `notice` counts. */
+int settings_read_file(const char *path, const struct option_input *listener, json_t **ret,
+                       json_t **lines, struct error *err);
+
 /* Reads a YAML file as a gateway would that has neither flags nor variables, and tells of every
  * problem, and of what only may be one. Returns how many problems there are. */
 typedef void settings_tell(void *context, bool is_problem, const char *text);

@@ -12,7 +12,8 @@ enum { CONFIG_FILE_MAX = 1 << 20 };
 
 static void warn_of_mode(const char *path, const struct option_input *listener) {
     struct stat status;
-    if (listener->notice == NULL || stat(path, &status) < 0 || (status.st_mode & 077) == 0)
+    if (listener == NULL || listener->notice == NULL || stat(path, &status) < 0 ||
+        (status.st_mode & 077) == 0)
         return;
     cleanup_free char *text =
         memory_printf("%s holds a token and can be read by others: chmod 600 it", path);

@@ -24,7 +24,4 @@ struct settings *settings_create_empty(int argc, char **argv, char *const *envir
  * failure destroy the settings. */
 int settings_load(struct settings *settings, const struct option_input *listener,
                   struct error *err);
-/* The YAML file as an object, and its lines. */
-int settings_read_file(const char *path, const struct option_input *listener, json_t **ret,
-                       json_t **lines, struct error *err);
 void settings_log_notice(void *context, const char *text);
