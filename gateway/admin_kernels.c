@@ -5,6 +5,7 @@
 #include "gateway/admin.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHORT_ID = 8 };
@@ -66,19 +67,35 @@ static void print_kernels(const json_t *kernels) {
     admin_table_print(table);
 }
 
+/* All pages of them. */
+static int read_kernels(struct admin_gateway *gateway, json_t *ret, struct error *err) {
+    cleanup_free char *path = memory_strdup("api/elara/kernels");
+    for (;;) {
+        cleanup_json json_t *page = NULL;
+        if (admin_gateway_call(gateway, "GET", path, NULL, &page, err) < 0)
+            return -1;
+        if (json_array_extend(ret, page) < 0)
+            return error_set(err, ERROR_SYSTEM,
+                             "the answer is no list of kernels; is --url a gateway's?");
+        const char *next = admin_gateway_header(gateway, "Elara-Continue");
+        if (next == NULL)
+            return 0;
+        char *longer = memory_printf("api/elara/kernels?continue=%s", next);
+        free(path);
+        path = longer;
+    }
+}
+
 int admin_kernels(int argc, char **argv, struct error *err) {
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
     struct admin_gateway *gateway = NULL;
-    cleanup_json json_t *kernels = NULL;
+    cleanup_json json_t *kernels = json_array();
     if (admin_gateway_create(argc, argv, &gateway, err) < 0)
         return -1;
-    int failed = admin_gateway_call(gateway, "GET", "api/elara/kernels", NULL, &kernels, err);
+    int failed = read_kernels(gateway, kernels, err);
     admin_gateway_destroy(gateway);
     if (failed < 0)
         return -1;
-    if (!json_is_array(kernels))
-        return error_set(err, ERROR_SYSTEM,
-                         "the answer is no list of kernels; is --url a gateway's?");
     if (wants_json)
         admin_print_json(steal(&kernels));
     else

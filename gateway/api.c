@@ -93,6 +93,12 @@ bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_req
     return strcmp(style, "notebook") == 0;
 }
 
+int api_take_number(const struct http_request *request, const char *name, int64_t min, int64_t max,
+                    int64_t *ret, struct error *err) {
+    const char *text = http_request_query(request, name);
+    return text != NULL ? text_parse_int(text, min, max, name, ret, err) : 0;
+}
+
 int api_take_text(const json_t *object, const char *field, size_t max, const char **ret,
                   struct error *err) {
     const json_t *value = json_object_get(object, field);

@@ -4,6 +4,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/http.h"
+#include "gateway/kernel_activity.h"
 #include "gateway/kernels.h"
 
 #include <stdbool.h>
@@ -57,16 +58,38 @@ struct api_pending *api_pending_create(struct gateway *gateway, struct http_requ
 /* The answer is to be given now; it is freed. */
 struct api_pending api_pending_take(struct api_pending *pending);
 
-/* The kernels that the client may see, oldest first, from number `first` (0) on, at most `max` of
- * them, as GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what
- * they use, and waited for a few seconds. `total`: of all of them. */
-typedef void api_gathered(void *context, json_t *list /* given away */, size_t total);
-void api_gather_kernels(struct gateway *gateway, const struct auth_identity *identity, size_t first,
-                        size_t max, api_gathered *done, void *context);
+/* Asks launchers what their kernels do: each looks at its processes, so only some at once. */
+enum { API_ASKED_MAX = 256 };
+struct api_gather {
+    struct gateway *gateway;
+    bool (*wants)(void *context, struct kernel *kernel); /* of those that can be asked */
+    kernel_asked *answered;      /* kernel NULL: it ended meanwhile; may be NULL */
+    void (*done)(void *context); /* when all have answered; at once when nobody is asked */
+    void *context;
+    int64_t patience_ms; /* done comes by then in any case; 0: whenever it comes */
+    size_t at_once;      /* 0: API_ASKED_MAX */
+};
+void api_gather(const struct api_gather *plan);
+
+/* Some of the kernels that the client may see, oldest first. */
+struct api_page {
+    uint64_t after; /* kernel_number of the one before them; 0: from the first on */
+    size_t first;   /* so many of them are passed over */
+    size_t max;
+};
+/* As GET /api/elara/kernels shows each (docs/http-api.md); their launchers are asked what they use,
+ * and waited for a few seconds. total: of all that the client may see. next: what `after` is of the
+ * next page; 0: there is none. */
+typedef void api_listed(void *context, json_t *list /* given away */, size_t total, uint64_t next);
+void api_list_kernels(struct gateway *gateway, const struct auth_identity *identity,
+                      const struct api_page *page, api_listed *done, void *context);
 
 /* refusal_style for this client: limits and refusals become a dead kernel that says why. */
 bool api_refuse_in_notebook(const struct gateway *gateway, const struct http_request *request);
 
+/* A whole number of the query; left alone when it is not there. */
+int api_take_number(const struct http_request *request, const char *name, int64_t min, int64_t max,
+                    int64_t *ret, struct error *err);
 /* A member of a JSON object that must be a text when it is there (null counts as absent). Absent: 0
  * and *ret NULL. Otherwise ERROR_INVALID naming the field. */
 int api_take_text(const json_t *object, const char *field, size_t max, const char **ret,

@@ -93,15 +93,13 @@ static void post_keep(struct http_request *request, void *context) {
 
 /* Cull. */
 
-/* A request that waits for many launchers. */
-struct gathering {
+struct culls {
     struct gateway *gateway;
     struct http_request *request;
     const struct auth_identity *identity;
     struct culling_policies *policies; /* NULL: those in effect */
     bool is_dry;
     json_t *list;
-    size_t left;
 };
 
 static int by_end(const void *a, const void *b) {
@@ -125,37 +123,38 @@ static json_t *sorted(json_t *list) {
 }
 
 /* False: no rule is about to end it. */
-static bool list_it(struct gathering *gathering, struct kernel *kernel) {
+static bool list_it(const struct culls *culls, struct kernel *kernel) {
     struct culling_view view;
-    culling_look(gathering->gateway->culling, gathering->policies, kernel, &view);
-    bool is_listed = gathering->is_dry ? view.decision.rule != CULLER_NO_RULE
-                                       : view.decision.verdict == CULLER_CULL;
+    culling_look(culls->gateway->culling, culls->policies, kernel, &view);
+    bool is_listed =
+        culls->is_dry ? view.decision.rule != CULLER_NO_RULE : view.decision.verdict == CULLER_CULL;
     if (is_listed)
-        json_array_append_new(gathering->list, culling_entry(kernel, &view));
+        json_array_append_new(culls->list, culling_entry(kernel, &view));
     return is_listed;
 }
 
-static void finish_cull(struct gathering *gathering) {
-    struct kernel *kernel = NULL;
-    while (gathering->is_dry &&
-           (kernel = kernels_next(gathering->gateway->kernels, kernel)) != NULL)
-        if (auth_may_use(gathering->identity, kernel_owner(kernel)))
-            list_it(gathering, kernel);
-    http_reply_json(gathering->request, 200, sorted(gathering->list));
-    culling_policies_destroy(gathering->policies);
-    free(gathering);
+static bool is_theirs(void *context, struct kernel *kernel) {
+    const struct culls *culls = context;
+    return auth_may_use(culls->identity, kernel_owner(kernel));
 }
 
 /* Ends a kernel only upon its own answer: whoever does not give one is kept. A dry run tells of it
  * as it was known. */
-static void on_gathered(void *context, struct kernel *kernel, const struct error *err) {
-    struct gathering *gathering = context;
-    if (!gathering->is_dry && kernel != NULL && err == NULL && list_it(gathering, kernel))
-        culling_act(gathering->gateway->culling, kernel);
-    if (--gathering->left > 0)
-        return;
-    gathering->gateway->answers_owed--;
-    finish_cull(gathering);
+static void on_answer(void *context, struct kernel *kernel, const struct error *err) {
+    const struct culls *culls = context;
+    if (!culls->is_dry && kernel != NULL && err == NULL && list_it(culls, kernel))
+        culling_act(culls->gateway->culling, kernel);
+}
+
+static void finish_cull(void *context) {
+    struct culls *culls = context;
+    struct kernel *kernel = NULL;
+    while (culls->is_dry && (kernel = kernels_next(culls->gateway->kernels, kernel)) != NULL)
+        if (is_theirs(culls, kernel))
+            list_it(culls, kernel);
+    http_reply_json(culls->request, 200, sorted(culls->list));
+    culling_policies_destroy(culls->policies);
+    free(culls);
 }
 
 static int read_cull(struct http_request *request, const struct gateway *gateway, bool *is_dry,
@@ -189,24 +188,19 @@ static void post_cull(struct http_request *request, void *context) {
         http_reply_failure(request, &err);
         return;
     }
-    struct gathering *gathering = memory_alloc(sizeof *gathering);
-    *gathering = (struct gathering){.gateway = gateway,
-                                    .request = request,
-                                    .identity = http_request_identity(request),
-                                    .policies = policies,
-                                    .is_dry = is_dry,
-                                    .list = json_array(),
-                                    .left = 1};
-    gateway->answers_owed++;
-    struct kernel *kernel = NULL;
-    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
-        if (!auth_may_use(gathering->identity, kernel_owner(kernel)) ||
-            !kernel_may_ask_activity(kernel))
-            continue;
-        gathering->left++;
-        kernel_ask_activity(kernel, on_gathered, gathering);
-    }
-    on_gathered(gathering, NULL, NULL);
+    struct culls *culls = memory_alloc(sizeof *culls);
+    *culls = (struct culls){.gateway = gateway,
+                            .request = request,
+                            .identity = http_request_identity(request),
+                            .policies = policies,
+                            .is_dry = is_dry,
+                            .list = json_array()};
+    const struct api_gather plan = {.gateway = gateway,
+                                    .wants = is_theirs,
+                                    .answered = on_answer,
+                                    .done = finish_cull,
+                                    .context = culls};
+    api_gather(&plan);
 }
 
 const struct http_route api_culling_routes[] = {

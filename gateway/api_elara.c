@@ -7,6 +7,7 @@
 #include "gateway/culling.h"
 #include "gateway/culling_view.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,18 +16,15 @@ enum {
     LOGS_MAX = 1 << 20,   /* bytes, as the launcher's */
     FRESH_FOR_MS = 10000, /* memory and CPU time that are no older are not asked for again */
     PATIENCE_MS = 3000,   /* with launchers that do not answer */
-    ASKED_MAX = 500,      /* launchers at once for one list; the others are shown as known */
 };
 
 /* The list. */
 
-struct gathering {
+struct listing {
     struct gateway *gateway;
     const struct auth_identity *identity;
-    size_t first, max;
-    size_t left; /* launchers that were asked, and we ourselves */
-    struct loop_deadline patience;
-    api_gathered *done; /* NULL: it has been told, and the rest only needs to be waited for */
+    uint64_t from, to; /* kernel_number; 0 and 0: the page is empty */
+    api_listed *done;
     void *context;
 };
 
@@ -63,82 +61,91 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     return model;
 }
 
-static bool is_stale(struct kernel *kernel) {
+static bool is_shown(const struct listing *listing, const struct kernel *kernel) {
+    return kernel_number(kernel) >= listing->from && kernel_number(kernel) <= listing->to &&
+           auth_may_use(listing->identity, kernel_owner(kernel));
+}
+
+static bool is_stale(void *context, struct kernel *kernel) {
     const struct kernel_activity *activity = kernel_activity(kernel);
-    return kernel_may_ask_activity(kernel) &&
+    return is_shown(context, kernel) &&
            (activity->answered_ms == 0 ||
             clock_monotonic_ms() - activity->answered_ms > FRESH_FOR_MS);
 }
 
 /* Whoever has not answered is shown as known. */
 static void tell(void *context) {
-    struct gathering *gathering = context;
-    struct gateway *gateway = gathering->gateway;
-    loop_deadline_clear(gateway->loop, &gathering->patience);
-    gateway->answers_owed--;
+    struct listing *listing = context;
+    struct gateway *gateway = listing->gateway;
     json_t *list = json_array();
     size_t total = 0;
+    uint64_t next = 0;
     struct kernel *kernel = NULL;
     while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
-        if (!auth_may_use(gathering->identity, kernel_owner(kernel)))
+        if (!auth_may_use(listing->identity, kernel_owner(kernel)))
             continue;
-        size_t number = total++;
-        if (number >= gathering->first && number - gathering->first < gathering->max)
-            json_array_append_new(list, details(gateway, kernel, gathering->identity));
+        total++;
+        if (is_shown(listing, kernel))
+            json_array_append_new(list, details(gateway, kernel, listing->identity));
+        else if (kernel_number(kernel) > listing->to)
+            next = listing->to;
     }
-    api_gathered *done = gathering->done;
-    gathering->done = NULL;
-    done(gathering->context, list, total);
+    listing->done(listing->context, list, total, next);
+    free(listing);
 }
 
-static void on_gathered(void *context, struct kernel *asked, const struct error *err) {
-    struct gathering *gathering = context;
-    (void)asked, (void)err;
-    if (--gathering->left > 0)
-        return;
-    if (gathering->done != NULL)
-        tell(gathering);
-    free(gathering);
-}
-
-void api_gather_kernels(struct gateway *gateway, const struct auth_identity *identity, size_t first,
-                        size_t max, api_gathered *done, void *context) {
-    struct gathering *gathering = memory_alloc(sizeof *gathering);
-    *gathering = (struct gathering){.gateway = gateway,
-                                    .identity = identity,
-                                    .first = first,
-                                    .max = max,
-                                    .left = 1,
-                                    .patience = {.run = tell, .context = gathering},
-                                    .done = done,
-                                    .context = context};
-    gateway->answers_owed++;
-    loop_deadline_set(gateway->loop, &gathering->patience, PATIENCE_MS);
+/* Which they are is settled before they are asked: some may end meanwhile. */
+static void find_page(struct listing *listing, const struct api_page *page) {
     struct kernel *kernel = NULL;
-    size_t number = 0;
-    while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL &&
-           gathering->left <= ASKED_MAX) {
-        if (!auth_may_use(identity, kernel_owner(kernel)))
+    size_t found = 0;
+    while ((kernel = kernels_next(listing->gateway->kernels, kernel)) != NULL) {
+        if (kernel_number(kernel) <= page->after ||
+            !auth_may_use(listing->identity, kernel_owner(kernel)))
             continue;
-        bool is_shown = number >= first && number - first < max;
-        number++;
-        if (!is_shown || !is_stale(kernel))
-            continue;
-        gathering->left++;
-        kernel_ask_activity(kernel, on_gathered, gathering);
+        if (found >= page->first && found - page->first < page->max) {
+            if (listing->from == 0)
+                listing->from = kernel_number(kernel);
+            listing->to = kernel_number(kernel);
+        }
+        found++;
     }
-    on_gathered(gathering, NULL, NULL);
 }
 
-static void reply_list(void *context, json_t *list, size_t total) {
+void api_list_kernels(struct gateway *gateway, const struct auth_identity *identity,
+                      const struct api_page *page, api_listed *done, void *context) {
+    struct listing *listing = memory_alloc(sizeof *listing);
+    *listing = (struct listing){
+        .gateway = gateway, .identity = identity, .done = done, .context = context};
+    find_page(listing, page);
+    const struct api_gather plan = {.gateway = gateway,
+                                    .wants = is_stale,
+                                    .done = tell,
+                                    .context = listing,
+                                    .patience_ms = PATIENCE_MS};
+    api_gather(&plan);
+}
+
+static void reply_list(void *context, json_t *list, size_t total, uint64_t next) {
+    char text[24];
     (void)total;
+    snprintf(text, sizeof text, "%" PRIu64, next);
+    if (next > 0)
+        http_reply_header(context, "Elara-Continue", text);
     http_reply_json(context, 200, list);
 }
 
 static void list_kernels(struct http_request *request, void *context) {
-    if (!api_reply_adopting(context, request))
-        api_gather_kernels(context, http_request_identity(request), 0, SIZE_MAX, reply_list,
-                           request);
+    struct error err = {0};
+    int64_t after = 0, max = API_ASKED_MAX;
+    if (api_reply_adopting(context, request))
+        return;
+    if (api_take_number(request, "continue", 0, INT64_MAX, &after, &err) < 0 ||
+        api_take_number(request, "limit", 1, API_ASKED_MAX, &max, &err) < 0) {
+        http_reply_failure(request, &err);
+        return;
+    }
+    const struct api_page page = {.after = (uint64_t)after, .max = (size_t)max};
+    api_list_kernels(context, http_request_identity(request), &page, reply_list, request);
 }
 
 /* The status. */
@@ -234,8 +241,7 @@ static void get_logs(struct http_request *request, void *context) {
     int64_t max_bytes = LOGS_MAX;
     if (kernel == NULL)
         return;
-    const char *wanted = http_request_query(request, "max_bytes");
-    if (wanted != NULL && text_parse_int(wanted, 1, LOGS_MAX, "max_bytes", &max_bytes, &err) < 0) {
+    if (api_take_number(request, "max_bytes", 1, LOGS_MAX, &max_bytes, &err) < 0) {
         http_reply_failure(request, &err);
         return;
     }

@@ -118,12 +118,6 @@ static void on_journal(void *context, const json_t *result, const struct error *
     }
 }
 
-static int take_number(struct http_request *request, const char *name, int64_t max, int64_t *ret,
-                       struct error *err) {
-    const char *text = http_request_query(request, name);
-    return text != NULL ? text_parse_int(text, 0, max, name, ret, err) : 0;
-}
-
 static void read_journal(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct kernel *kernel =
@@ -132,8 +126,8 @@ static void read_journal(struct http_request *request, void *context) {
         return;
     struct error err = {0};
     int64_t since = 0, max_bytes = PAGE_DEFAULT;
-    if (take_number(request, "since", INT64_MAX, &since, &err) < 0 ||
-        take_number(request, "max_bytes", PAGE_MAX, &max_bytes, &err) < 0) {
+    if (api_take_number(request, "since", 0, INT64_MAX, &since, &err) < 0 ||
+        api_take_number(request, "max_bytes", 0, PAGE_MAX, &max_bytes, &err) < 0) {
         http_reply_failure(request, &err);
         return;
     }

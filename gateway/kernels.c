@@ -44,6 +44,7 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
     kernel_activity_init(&kernel->activity);
     kernel->own_idle_ms = -1;
     kernel->notify = (struct loop_task){.run = kernel_notify, .context = kernel};
+    kernel->number = ++kernels->count;
     list_append(&kernels->all, &kernel->node);
     map_put(kernels->by_id, kernel->id, kernel);
     return kernel;
@@ -404,6 +405,10 @@ json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *id
 
 const char *kernel_id(const struct kernel *kernel) {
     return kernel->id;
+}
+
+uint64_t kernel_number(const struct kernel *kernel) {
+    return kernel->number;
 }
 
 const char *kernel_owner(const struct kernel *kernel) {

@@ -116,6 +116,8 @@ struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *
  * for admins. */
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
+/* From 1 on, in the order of kernels_next; another gateway counts otherwise. */
+uint64_t kernel_number(const struct kernel *kernel);
 const char *kernel_owner(const struct kernel *kernel);
 const char *
 kernel_user(const struct kernel *kernel); /* whose limit it counts in; "" for nobody's */

@@ -37,6 +37,7 @@ struct kernels {
     struct kernelspecs *specs;
     struct map *by_id;
     struct list all;     /* in the order of their start */
+    uint64_t count;      /* of all that there ever were */
     struct list ended;   /* freed after the turn */
     struct list answers; /* whose done is to be told */
     struct loop_task answer;
@@ -76,6 +77,7 @@ struct kernel_observed {
 struct kernel {
     struct kernels *kernels;
     struct list_node node; /* kernels.all, later kernels.ended */
+    uint64_t number;
     char id[129];
     char *owner;
     char *user; /* whose limit it counts in: the verified owner, else KERNEL_USERNAME */

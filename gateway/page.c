@@ -2,21 +2,11 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/text.h"
 #include "gateway/api.h"
 
 #include <stdlib.h>
 
 enum { FROM_MAX = 1000000 };
-
-static int take_first(const struct http_request *request, size_t *ret, struct error *err) {
-    const char *from = http_request_query(request, "from");
-    int64_t number = 0;
-    if (from != NULL && text_parse_int(from, 0, FROM_MAX, "from", &number, err) < 0)
-        return -1;
-    *ret = (size_t)number;
-    return 0;
-}
 
 struct showing {
     struct gateway *gateway;
@@ -25,8 +15,9 @@ struct showing {
 };
 
 /* list NULL: nobody may list. */
-static void reply(void *context, json_t *list, size_t total) {
+static void reply(void *context, json_t *list, size_t total, uint64_t next) {
     struct showing *showing = context;
+    (void)next; /* its pages have numbers that can be gone back to */
     struct gateway *gateway = showing->gateway;
     struct http_request *request = showing->request;
     const struct settings *settings = gateway->settings;
@@ -61,18 +52,19 @@ static void reply(void *context, json_t *list, size_t total) {
 static void show(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct error err = {0};
-    size_t first;
-    if (take_first(request, &first, &err) < 0) {
+    int64_t first = 0;
+    if (api_take_number(request, "from", 0, FROM_MAX, &first, &err) < 0) {
         http_reply_failure(request, &err);
         return;
     }
     struct showing *showing = memory_alloc(sizeof *showing);
-    *showing = (struct showing){.gateway = gateway, .request = request, .first = first};
+    *showing = (struct showing){.gateway = gateway, .request = request, .first = (size_t)first};
     if (gateway->settings->list_kernels)
-        api_gather_kernels(gateway, http_request_identity(request), first, PAGE_ROWS, reply,
-                           showing);
+        api_list_kernels(gateway, http_request_identity(request),
+                         &(struct api_page){.first = showing->first, .max = PAGE_ROWS}, reply,
+                         showing);
     else
-        reply(showing, NULL, 0);
+        reply(showing, NULL, 0, 0);
 }
 
 const struct http_route page_routes[] = {

@@ -253,6 +253,25 @@ def test_users_see_and_end_their_own(start_gateway, tmp_path):
     assert allowed.json() == {"keep_ms": 7200000}
 
 
+def test_kernels_in_detail_come_in_pages(start_gateway):
+    gateway = start_gateway()
+    ids = [gateway.start_kernel()["id"] for _ in range(5)]
+
+    def page(**query):
+        answer = gateway.get("/api/elara/kernels", params=query)
+        return [model["id"] for model in answer.json()], answer.headers.get("Elara-Continue")
+
+    assert page() == (ids, None) and page(limit=5) == (ids, None)
+    first, after = page(limit=2)
+    assert first == ids[:2]
+    assert gateway.delete(f"/api/kernels/{ids[1]}").status_code == 204  # the page's last, and one of the next:
+    assert gateway.delete(f"/api/kernels/{ids[2]}").status_code == 204
+    second, after = page(limit=2, **{"continue": after})
+    assert (second, after) == (ids[3:], None)
+    for query in ({"limit": 0}, {"limit": 257}, {"limit": "x"}, {"continue": -1}):
+        assert gateway.get("/api/elara/kernels", params=query).status_code == 400, query
+
+
 def test_kernels_in_detail_and_their_logs(gateway, connect):
     with gateway.kernel("python3") as kernel_id:
         client = connect(gateway, kernel_id, timeout=60)

@@ -219,13 +219,21 @@ static void a_new_token_lets_its_owner_in(void **state) {
     }
 }
 
-static void answer_list(struct http_request *request, void *context) {
+/* One kernel a page. */
+static void answer_page(struct http_request *request, void *context) {
+    const char *after = http_request_query(request, "continue");
     (void)context;
-    http_reply_json(request, 200,
-                    json_pack("[{s:s, s:s, s:s, s:s, s:i, s:n}, {s:s, s:s, s:s, s:s}]", "id", ID,
-                              "name", "python3", "user", "anna", "execution_state", "busy",
-                              "age_ms", 7260000, "cull_in_ms", "id", "x", "name", "ir",
-                              "execution_state", "dead", "reason", "no\x1b[31m memory"));
+    if (after == NULL) {
+        http_reply_header(request, "Elara-Continue", "7");
+        http_reply_json(request, 200,
+                        json_pack("[{s:s, s:s, s:s, s:s, s:i, s:n}]", "id", ID, "name", "python3",
+                                  "user", "anna", "execution_state", "busy", "age_ms", 7260000,
+                                  "cull_in_ms"));
+    } else if (strcmp(after, "7") == 0) {
+        http_reply_json(request, 200,
+                        json_pack("[{s:s, s:s, s:s, s:s}]", "id", "x", "name", "ir",
+                                  "execution_state", "dead", "reason", "no\x1b[31m memory"));
+    }
 }
 
 static void answer_done(struct http_request *request, void *context) {
@@ -244,8 +252,7 @@ static void answer_gone(struct http_request *request, void *context) {
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/api/kernels", answer_list, 0},
-    {"GET", "/api/elara/kernels", answer_list, 0},
+    {"GET", "/api/elara/kernels", answer_page, 0},
     {"POST", "/api/kernels/{id}/interrupt", answer_done, 0},
     {"DELETE", "/api/kernels/{id}", answer_gone, 0},
     {0},

@@ -1,4 +1,5 @@
 /* The life of kernels, with everything real: local provisioner, elara-launcher, a stub kernel. */
+#include "gateway/api.h"
 #include "kernels_fixture.h"
 
 static void test_a_whole_life(void **state) {
@@ -366,6 +367,120 @@ static void test_watchers_that_go(void **state) {
     assert_null(watchers[0].context);
 }
 
+/* Asking many, some at a time. */
+
+enum { KERNELS = 5, AT_ONCE = 2 };
+
+struct asked {
+    struct gateway gateway;
+    struct kernel *refused; /* is not wanted */
+    size_t answers, done, most;
+    bool in_call;
+};
+
+static bool wants(void *context, struct kernel *kernel) {
+    const struct asked *asked = context;
+    return kernel != asked->refused;
+}
+
+/* That of them which answers is not under way any more. */
+static void on_answered(void *context, struct kernel *kernel, const struct error *err) {
+    struct asked *asked = context;
+    size_t under_way = 1;
+    assert_non_null(kernel);
+    assert_null(err);
+    assert_false(asked->in_call);
+    for (struct kernel *at = NULL; (at = kernels_next(asked->gateway.kernels, at)) != NULL;)
+        under_way += at != kernel && kernel_is_asking_activity(at);
+    if (under_way > asked->most)
+        asked->most = under_way;
+    asked->answers++;
+}
+
+static void on_all(void *context) {
+    ((struct asked *)context)->done++;
+}
+
+static struct asked *asking; /* of the one test that runs */
+
+static bool is_told(struct fixture *f) {
+    (void)f;
+    return asking->done > 0;
+}
+
+static bool all_ready(struct fixture *f) {
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(f->kernels, kernel)) != NULL)
+        if (!kernel_may_ask_activity(kernel) || kernel_status(kernel)->phase != KERNEL_READY)
+            return false;
+    return true;
+}
+
+static struct asked begin(struct fixture *f, size_t kernels) {
+    for (size_t i = 0; i < kernels; i++)
+        start(f, (struct kernel_request){0});
+    run_until(f, all_ready);
+    return (struct asked){.gateway = {.loop = f->loop, .kernels = f->kernels}};
+}
+
+static void gather(struct asked *asked, size_t at_once, int64_t patience_ms) {
+    const struct api_gather plan = {.gateway = &asked->gateway,
+                                    .wants = wants,
+                                    .answered = on_answered,
+                                    .done = on_all,
+                                    .context = asked,
+                                    .at_once = at_once,
+                                    .patience_ms = patience_ms};
+    asking = asked;
+    asked->in_call = true;
+    api_gather(&plan);
+    asked->in_call = false;
+}
+
+static void test_only_some_are_asked_at_once(void **state) {
+    struct fixture *f = *state;
+    struct asked asked = begin(f, KERNELS);
+    asked.refused = kernels_next(f->kernels, NULL);
+    gather(&asked, AT_ONCE, 0);
+    assert_int_equal(asked.gateway.answers_owed, 1);
+    run_until(f, is_told);
+    assert_int_equal(asked.answers, KERNELS - 1);
+    assert_int_equal(asked.most, AT_ONCE);
+    assert_int_equal(asked.done, 1);
+    assert_int_equal(asked.gateway.answers_owed, 0);
+}
+
+static void test_nobody_to_ask(void **state) {
+    struct fixture *f = *state;
+    struct asked asked = begin(f, 0);
+    gather(&asked, 0, 0);
+    assert_int_equal(asked.done, 1);
+}
+
+static bool are_answered(struct fixture *f) {
+    struct kernel *kernel = NULL;
+    while ((kernel = kernels_next(f->kernels, kernel)) != NULL)
+        if (kernel_is_asking_activity(kernel))
+            return false;
+    return true;
+}
+
+/* Launchers that are stopped answer when they go on. */
+static void test_patience_with_those_who_are_asked_ends(void **state) {
+    struct fixture *f = *state;
+    struct asked asked = begin(f, 3);
+    for (struct kernel *at = NULL; (at = kernels_next(f->kernels, at)) != NULL;)
+        assert_int_equal(kill(launcher_pid(f, kernel_id(at)), SIGSTOP), 0);
+    gather(&asked, AT_ONCE, 50);
+    run_until(f, is_told);
+    assert_int_equal(asked.answers, 0);
+    for (struct kernel *at = NULL; (at = kernels_next(f->kernels, at)) != NULL;)
+        assert_int_equal(kill(launcher_pid(f, kernel_id(at)), SIGCONT), 0);
+    run_until(f, are_answered);
+    assert_int_equal(asked.answers, 0); /* nobody hears it any more */
+    assert_int_equal(asked.done, 1);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -384,6 +499,9 @@ int main(void) {
         TEST(test_nothing_to_adopt),
         TEST(test_lists_show_ones_own),
         TEST(test_watchers_that_go),
+        TEST(test_only_some_are_asked_at_once),
+        TEST(test_nobody_to_ask),
+        TEST(test_patience_with_those_who_are_asked_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
