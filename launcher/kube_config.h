@@ -41,24 +41,27 @@ bool kube_config_is_insecure(const struct kube_config *config);
 
 /* The rest is the client's. */
 
+/* Credentials: a NUL follows them; data is NULL where there is none. */
+enum kube_secret_kind {
+    KUBE_TOKEN,       /* without line end */
+    KUBE_CERTIFICATE, /* PEM: ours, with its key */
+    KUBE_KEY,         /* PEM */
+    KUBE_AUTHORITY,   /* PEM: whom to trust; none: whom the system trusts */
+    KUBE_SECRETS,
+};
+
 struct kube_secret {
-    char *data; /* a NUL follows; NULL: there is none */
+    char *data;
     size_t length;
 };
 
-struct kube_credentials {
-    struct kube_secret token;       /* without line end */
-    struct kube_secret certificate; /* PEM, ours */
-    struct kube_secret key;         /* PEM */
-    struct kube_secret authority;   /* PEM, whom to trust; NULL: the system's */
-};
-
-/* What lies in files is read again when the file has changed: looked at every 10 s at most, or now
- * when `force`. A file that cannot be read leaves what we had. True: it is not what it was at the
- * call before. */
+/* What lies in files is read again when they have changed: looked at every 10 s at most, or now when
+ * `force`. What cannot be read, or makes no sense, leaves what we had. True: something is another
+ * than before. */
 bool kube_config_refresh(struct kube_config *config, bool force);
 /* Valid until the next refresh. */
-const struct kube_credentials *kube_config_credentials(const struct kube_config *config);
+const struct kube_secret *kube_config_secret(const struct kube_config *config,
+                                             enum kube_secret_kind kind);
 /* The name the server's certificate has to have; NULL: its host. */
 const char *kube_config_tls_name(const struct kube_config *config);
 /* NULL: as the environment says (https_proxy, no_proxy); "": none. May hold a password. */

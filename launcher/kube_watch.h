@@ -25,7 +25,7 @@ struct kube_watch_events {
     void (*changed)(void *context, enum kube_change change, json_t *object);
     void (*synced)(void *context); /* once: the first complete list has been told */
     /* It cannot see now, and why; told when that begins and when the reason changes. NULL: it sees
-     * again, and has told what it missed. It goes on trying until it is destroyed. */
+     * again; what it missed has been told or follows at once. It goes on trying until it is destroyed. */
     void (*trouble)(void *context, const struct error *err);
 };
 
