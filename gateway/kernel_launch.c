@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernelspecs/substitute.h"
+#include "launcher/program_path.h"
 
 #include <ctype.h>
 #include <signal.h>
@@ -116,44 +117,15 @@ json_t *kernel_launch_environment(const struct kernel_plan *plan) {
     return env;
 }
 
-/* python, python3, python3.N: what jupyter_client replaces by the interpreter it runs in. */
-static bool is_python(const char *name) {
-    if (!text_starts_with(name, "python"))
-        return false;
-    name += 6;
-    if (*name == '\0' || strcmp(name, "3") == 0)
-        return true;
-    if (!text_starts_with(name, "3.") || name[2] == '\0')
-        return false;
-    return name[2 + strspn(name + 2, "0123456789")] == '\0';
-}
-
-static char *find_on_path(const char *path, const char *name) {
-    while (path != NULL && *path != '\0') {
-        size_t length = strcspn(path, ":");
-        if (length > 0 && path[0] == '/') { /* relative entries would mean the kernel's directory */
-            char *file = memory_printf("%.*s/%s", (int)length, path, name);
-            if (access(file, X_OK) == 0)
-                return file;
-            free(file);
-        }
-        path += length;
-        path += *path == ':';
-    }
-    return NULL;
-}
-
 /* The program of argv[0]. One that is not found stays as it is: the launcher says what is
  * missing. */
 static char *resolve_program(const struct kernel_plan *plan, const json_t *env, const char *name) {
-    if (!is_python(name))
+    if (!program_is_python(name))
         return memory_strdup(name);
     if (plan->settings->python != NULL && *plan->settings->python != '\0')
         return memory_strdup(plan->settings->python);
     const char *path = text_of(env, "PATH") ? text_of(env, "PATH") : getenv("PATH");
-    char *found = find_on_path(path, name);
-    if (found == NULL)
-        found = find_on_path(path, "python3");
+    char *found = program_find_python(path, name);
     return found ? found : memory_strdup(name);
 }
 
