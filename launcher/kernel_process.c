@@ -30,7 +30,7 @@ enum report_what { REPORT_CWD, REPORT_CHDIR, REPORT_EXEC };
 struct report {
     enum report_what what;
     int problem;
-    size_t length; /* of the directory that was used instead */
+    size_t place; /* which of the directories was used instead */
 };
 
 struct kernel_process {
@@ -39,7 +39,7 @@ struct kernel_process {
     int report_fd;
     char *program; /* argv[0] */
     char *path;    /* PATH of the kernel's environment */
-    char *cwd;
+    char **places; /* working directories, the wanted one first */
     char *kernel_name;
 };
 
@@ -49,15 +49,13 @@ struct spawn {
     int null_fd, output_fd, report_fd;
     char *const *argv;
     char *const *environment;
-    char *cwd;
-    char **candidates; /* paths to try, in order */
+    char *const *places;     /* directories to try, in order; none: it stays where we are */
+    char *const *candidates; /* paths to try, in order */
 };
 
-static const char *path_of(char *const *environment) {
-    for (; *environment != NULL; environment++)
-        if (text_starts_with(*environment, "PATH="))
-            return *environment + 5;
-    return "/usr/local/bin:/usr/bin:/bin";
+static const char *path_of(const struct launch *launch) {
+    const char *path = launch_variable(launch, "PATH");
+    return path != NULL ? path : "/usr/local/bin:/usr/bin:/bin";
 }
 
 /* The kernel's own PATH counts, not the launcher's. */
@@ -79,17 +77,62 @@ static char **list_candidates(const char *program, const char *path) {
     return candidates;
 }
 
-static void free_candidates(char **candidates) {
-    for (char **at = candidates; *at != NULL; at++)
+/* A notebook's directory may be gone: its nearest parent that is there does, as in Jupyter
+ * Server. */
+static char **list_parents(const char *cwd) {
+    size_t count = 1;
+    for (const char *at = cwd; *at != '\0'; at++)
+        count += *at == '/';
+    char **places = memory_alloc((count + 2) * sizeof *places);
+    count = 0;
+    places[count++] = memory_strdup(cwd);
+    for (size_t length = strlen(cwd); length > 1;) {
+        while (length > 0 && cwd[length - 1] != '/')
+            length--;
+        if (length == 0)
+            break;
+        length -= length > 1; /* the slash, when it is not the root's */
+        places[count++] = memory_strndup(cwd, length);
+    }
+    return places;
+}
+
+static char **list_wishes(const struct launch *launch) {
+    const char *home = launch_variable(launch, "HOME");
+    size_t count = 0;
+    while (launch->cwds[count] != NULL)
+        count++;
+    char **places = memory_alloc((count + 1) * sizeof *places);
+    count = 0;
+    for (char **wish = launch->cwds; *wish != NULL; wish++) {
+        bool is_home = strcmp(*wish, "~") == 0;
+        /* A user whom the image does not know has "/": nobody's choice. */
+        if (is_home && (home == NULL || home[0] != '/' || home[1] == '\0'))
+            continue;
+        places[count++] = memory_strdup(is_home ? home : *wish);
+    }
+    return places;
+}
+
+static char **list_places(const struct launch *launch) {
+    if (launch->cwds != NULL)
+        return list_wishes(launch);
+    if (launch->cwd != NULL && launch->cwd[0] != '\0')
+        return list_parents(launch->cwd);
+    return memory_alloc(sizeof(char *));
+}
+
+static void free_texts(char **texts) {
+    for (char **at = texts; *at != NULL; at++)
         free(*at);
-    free(candidates);
+    free(texts);
 }
 
 /* --- in the child: async-signal-safe calls only --- */
 
 static void child_report(const struct spawn *spawn, enum report_what what, int problem,
-                         size_t length) {
-    struct report report = {.what = what, .problem = problem, .length = length};
+                         size_t place) {
+    struct report report = {.what = what, .problem = problem, .place = place};
     ssize_t ignored = write(spawn->report_fd, &report, sizeof report);
     (void)ignored;
 }
@@ -116,24 +159,17 @@ static void child_close_others(void) {
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* A notebook's directory may be gone: its nearest parent that is there does, as in Jupyter
- * Server. */
 static bool child_enter_directory(const struct spawn *spawn) {
-    char *cwd = spawn->cwd;
     int problem = 0;
-    while (chdir(cwd) < 0) {
-        if (problem == 0)
-            problem = errno;
-        char *slash = strrchr(cwd, '/');
-        if (slash == NULL || (slash == cwd && cwd[1] == '\0')) {
-            child_report(spawn, REPORT_CHDIR, problem, 0);
-            return false;
-        }
-        slash[slash == cwd ? 1 : 0] = '\0';
+    size_t at = 0;
+    while (spawn->places[at] != NULL && chdir(spawn->places[at]) < 0) {
+        problem = problem == 0 ? errno : problem;
+        at++;
     }
-    if (problem != 0)
-        child_report(spawn, REPORT_CWD, problem, strlen(cwd));
-    return true;
+    if (problem == 0)
+        return true;
+    child_report(spawn, spawn->places[at] != NULL ? REPORT_CWD : REPORT_CHDIR, problem, at);
+    return spawn->places[at] != NULL;
 }
 
 __attribute__((noreturn)) static void child_run(const struct spawn *spawn) {
@@ -149,10 +185,10 @@ __attribute__((noreturn)) static void child_run(const struct spawn *spawn) {
         dup2(spawn->output_fd, 2) < 0)
         _exit(127);
     child_close_others();
-    if (spawn->cwd != NULL && !child_enter_directory(spawn))
+    if (!child_enter_directory(spawn))
         _exit(127);
     int problem = ENOENT;
-    for (char **candidate = spawn->candidates; *candidate != NULL; candidate++) {
+    for (char *const *candidate = spawn->candidates; *candidate != NULL; candidate++) {
         execve(*candidate, spawn->argv, spawn->environment);
         if (errno == EACCES)
             problem = EACCES; /* a later one may do; else this is the news */
@@ -187,25 +223,26 @@ int kernel_process_start(const struct launch *launch, char *const *argv,
     if (pipe2(report, O_CLOEXEC) < 0)
         return start_error(errno, err);
     cleanup_close int report_in = report[0], report_out = report[1];
-    const char *path = path_of(launch->environment);
+    const char *path = path_of(launch);
     char **candidates = list_candidates(argv[0], path);
-    cleanup_free char *cwd =
-        launch->cwd != NULL && launch->cwd[0] != '\0' ? memory_strdup(launch->cwd) : NULL;
+    char **places = list_places(launch);
     struct spawn spawn = {.parent = getpid(),
                           .null_fd = null_fd,
                           .output_fd = output_out,
                           .report_fd = report_out,
                           .argv = argv,
                           .environment = launch->environment,
-                          .cwd = cwd,
+                          .places = places,
                           .candidates = candidates};
     pid_t pid = fork();
     if (pid == 0)
         child_run(&spawn);
     int problem = errno;
-    free_candidates(candidates);
-    if (pid < 0)
+    free_texts(candidates);
+    if (pid < 0) {
+        free_texts(places);
         return start_error(problem, err);
+    }
     fcntl(output_in, F_SETFL, O_NONBLOCK);
     fcntl(report_in, F_SETFL, O_NONBLOCK);
     struct kernel_process *process = memory_alloc(sizeof *process);
@@ -214,7 +251,7 @@ int kernel_process_start(const struct launch *launch, char *const *argv,
     process->report_fd = steal_fd(&report_in);
     process->program = memory_strdup(argv[0]);
     process->path = memory_strdup(path);
-    process->cwd = cwd != NULL ? memory_strdup(cwd) : NULL;
+    process->places = places;
     process->kernel_name = memory_strdup(launch->kernel_name);
     *ret = process;
     return 0;
@@ -230,7 +267,7 @@ void kernel_process_destroy(struct kernel_process **place) {
         close(process->report_fd);
     free(process->program);
     free(process->path);
-    free(process->cwd);
+    free_texts(process->places);
     free(process->kernel_name);
     free(process);
 }
@@ -290,13 +327,13 @@ static int take_report(const struct kernel_process *process, const struct report
                        struct error *err) {
     switch (report->what) {
     case REPORT_CWD:
-        log_warning("working directory %s: %s; the kernel starts in %.*s instead", process->cwd,
-                    strerror(report->problem), (int)report->length, process->cwd);
+        log_warning("working directory %s: %s; the kernel starts in %s instead", process->places[0],
+                    strerror(report->problem), process->places[report->place]);
         return 0;
     case REPORT_CHDIR:
         return error_system(err, report->problem,
                             "The kernel's working directory %.300s cannot be entered",
-                            process->cwd);
+                            process->places[0]);
     case REPORT_EXEC:
         break;
     }

@@ -1,6 +1,8 @@
 #include "launcher/launch.h"
 
+#include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -10,7 +12,7 @@ size_t launch_record_size(const json_t *record) {
     return json_dumpb(record, NULL, 0, JSON_INDENT(2));
 }
 
-enum { ARGV_MAX = 1024, ENVIRONMENT_MAX = 8192 };
+enum { ARGV_MAX = 1024, ENVIRONMENT_MAX = 8192, DIRECTORIES_MAX = 16 };
 
 /* "" is a text too: absent and empty differ only for members that need a value. */
 static int take_text(const json_t *json, const char *member, bool needed, char **ret,
@@ -88,6 +90,36 @@ static int take_environment(const json_t *json, struct launch *launch, struct er
     return 0;
 }
 
+static int take_environment_base(const json_t *json, struct launch *launch, struct error *err) {
+    const json_t *base = json_object_get(json, "environment_base");
+    const char *text = base == NULL ? "none" : json_string_value(base);
+    if (text == NULL || (strcmp(text, "none") != 0 && strcmp(text, "launcher") != 0))
+        return error_set(err, ERROR_INVALID,
+                         "launch.json: environment_base must be \"none\" or \"launcher\"");
+    launch->is_on_launcher_environment = strcmp(text, "launcher") == 0;
+    return 0;
+}
+
+static int take_directory(const json_t *json, struct launch *launch, struct error *err) {
+    const json_t *cwd = json_object_get(json, "cwd");
+    if (!json_is_array(cwd))
+        return take_text(json, "cwd", false, &launch->cwd, err);
+    size_t count = json_array_size(cwd);
+    if (count == 0 || count > DIRECTORIES_MAX)
+        return error_set(err, ERROR_INVALID, "launch.json: cwd must be a text or 1 to %d of them",
+                         DIRECTORIES_MAX);
+    launch->cwds = memory_alloc((count + 1) * sizeof *launch->cwds);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(cwd, i);
+        if (!json_is_string(item) || json_string_length(item) == 0 ||
+            strlen(json_string_value(item)) != json_string_length(item))
+            return error_set(err, ERROR_INVALID,
+                             "launch.json: cwd[%zu] must be a text without NUL, and not empty", i);
+        launch->cwds[i] = memory_strdup(json_string_value(item));
+    }
+    return 0;
+}
+
 static int take_interrupt(const json_t *json, struct launch *launch, struct error *err) {
     const json_t *mode = json_object_get(json, "interrupt_mode");
     const char *text = mode == NULL ? "signal" : json_string_value(mode);
@@ -136,7 +168,7 @@ static int take_all(const json_t *json, struct launch *launch, struct error *err
     if (take_text(json, "kernel_id", true, &launch->kernel_id, err) < 0 ||
         take_text(json, "kernel_name", true, &launch->kernel_name, err) < 0 ||
         take_argv(json, launch, err) < 0 || take_environment(json, launch, err) < 0 ||
-        take_text(json, "cwd", false, &launch->cwd, err) < 0 ||
+        take_environment_base(json, launch, err) < 0 || take_directory(json, launch, err) < 0 ||
         take_text(json, "resource_dir", false, &launch->resource_dir, err) < 0 ||
         take_text(json, "prefix", false, &launch->prefix, err) < 0 ||
         take_text(json, "transport", false, &launch->transport, err) < 0 ||
@@ -169,11 +201,43 @@ int launch_create(const json_t *json, struct launch **ret, struct error *err) {
     return 0;
 }
 
-void launch_add_environment(struct launch *launch, const char *variable) {
-    size_t name = strcspn(variable, "=") + 1, count = 0;
-    for (; launch->environment[count] != NULL; count++) {
-        if (strncmp(launch->environment[count], variable, name) != 0)
+/* The place of the variable that begins like this, "NAME="; else that of the NULL behind all. */
+static size_t find_variable(const struct launch *launch, const char *variable, size_t name) {
+    size_t at = 0;
+    while (launch->environment[at] != NULL && strncmp(launch->environment[at], variable, name) != 0)
+        at++;
+    return at;
+}
+
+/* Settings of ours, and what Kubernetes tells every pod about our Service. */
+static bool is_about_us(const char *variable) {
+    static const char *const prefixes[] = {"ELARA_", "ENTERPRISE_GATEWAY_SERVICE_",
+                                           "ENTERPRISE_GATEWAY_PORT"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (text_starts_with(variable, prefixes[i]))
+            return true;
+    return false;
+}
+
+void launch_add_base_environment(struct launch *launch, char *const *base) {
+    for (; *base != NULL; base++) {
+        size_t name = strcspn(*base, "=");
+        if (name == 0 || (*base)[name] != '=' || is_about_us(*base))
             continue;
+        if (launch->environment[find_variable(launch, *base, name + 1)] == NULL)
+            launch_add_environment(launch, *base);
+    }
+}
+
+const char *launch_variable(const struct launch *launch, const char *name) {
+    cleanup_free char *start = memory_printf("%s=", name);
+    const char *found = launch->environment[find_variable(launch, start, strlen(start))];
+    return found != NULL ? found + strlen(start) : NULL;
+}
+
+void launch_add_environment(struct launch *launch, const char *variable) {
+    size_t count = find_variable(launch, variable, strcspn(variable, "=") + 1);
+    if (launch->environment[count] != NULL) {
         free(launch->environment[count]);
         launch->environment[count] = memory_strdup(variable);
         return;
@@ -198,6 +262,7 @@ void launch_destroy(struct launch *launch) {
     free_texts(launch->argv);
     free_texts(launch->environment);
     free(launch->cwd);
+    free_texts(launch->cwds);
     free(launch->resource_dir);
     free(launch->prefix);
     free(launch->transport);

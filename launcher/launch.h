@@ -5,9 +5,12 @@
  *   kernel_id, kernel_name      texts
  *   argv                        array of texts; the launcher substitutes {connection_file},
  *                               {resource_dir}, {prefix}, {kernel_id}
- *   env                         object of texts: the kernel's whole environment, already
- *                               substituted
- *   cwd                         directory the kernel starts in
+ *   env                         object of texts: the kernel's environment, already substituted
+ *   environment_base            "none": env is all | "launcher": it goes on top of the launcher's
+ *                               own variables, which in a pod are the image's
+ *   cwd                         directory the kernel starts in; its nearest parent that is there
+ *                               does. Or an array: the first one that can be entered, where "~"
+ *                               is HOME of the kernel's environment and "." where the launcher is
  *   resource_dir, prefix        values for argv
  *   interrupt_mode              "signal" | "message"
  *   interrupt_signal            signal number for "signal" (2, or what EG_ALTERNATE_SIGINT names)
@@ -35,6 +38,7 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -53,7 +57,9 @@ struct launch {
     char *kernel_name;
     char **argv;
     char **environment; /* "NAME=value" */
+    bool is_on_launcher_environment;
     char *cwd;
+    char **cwds; /* candidates, instead of cwd; NULL */
     char *resource_dir;
     char *prefix;
     char *transport;
@@ -71,6 +77,10 @@ struct launch {
 
 /* Reads launch.json's tree; an error names the member. Free with launch_destroy. */
 int launch_create(const json_t *json, struct launch **ret, struct error *err);
+/* Puts what launch.json says on top of these variables, but for those that are only about us. */
+void launch_add_base_environment(struct launch *launch, char *const *base);
+/* The value of a variable of the kernel's; NULL. */
+const char *launch_variable(const struct launch *launch, const char *name);
 /* "NAME=value", which replaces a variable of that name. */
 void launch_add_environment(struct launch *launch, const char *variable);
 void launch_destroy(struct launch *launch);

@@ -121,6 +121,39 @@ static void test_surroundings(void **state) {
     finish(&process);
 }
 
+static void expect_directory(char **wishes, char **variables, const char *expected) {
+    char text[4096];
+    char pwd_name[] = "pwd", physical[] = "-P";
+    char *const pwd[] = {pwd_name, physical, NULL};
+    struct launch launch = {.kernel_name = name, .environment = variables, .cwds = wishes};
+    struct kernel_process *process = NULL;
+    struct error err;
+    assert_int_equal(kernel_process_start(&launch, pwd, &process, &err), 0);
+    assert_int_equal(verdict(process, &err), 1);
+    read_output(process, text, sizeof text);
+    text[strcspn(text, "\n")] = '\0';
+    assert_string_equal(text, expected);
+    finish(&process);
+}
+
+/* As in a pod, where only the launcher sees what the image has. */
+static void test_first_directory_that_is_there(void **state) {
+    char *directory = *state, here[4096];
+    assert_non_null(getcwd(here, sizeof here));
+    cleanup_free char *home = memory_printf("HOME=%s", directory);
+    char missing[] = "/no/such/place", tilde[] = "~", dot[] = ".", root[] = "/";
+    char *at_home[] = {path_variable, home, NULL};
+    char root_home[] = "HOME=/", lost_home[] = "HOME=/no/home";
+    char *at_root[] = {path_variable, root_home, NULL};
+    char *at_no_home[] = {path_variable, lost_home, NULL};
+    expect_directory((char *[]){directory, tilde, NULL}, at_root, directory);
+    expect_directory((char *[]){missing, tilde, dot, root, NULL}, at_home, directory);
+    expect_directory((char *[]){missing, tilde, dot, root, NULL}, at_no_home, here);
+    expect_directory((char *[]){tilde, dot, root, NULL}, at_root, here);
+    expect_directory((char *[]){tilde, dot, root, NULL}, environment, here);
+    expect_directory((char *[]){tilde, root, NULL}, environment, "/");
+}
+
 static void test_signals(void **state) {
     (void)state;
     struct error err;
@@ -181,6 +214,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_surroundings),
+        cmocka_unit_test(test_first_directory_that_is_there),
         cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

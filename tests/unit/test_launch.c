@@ -45,6 +45,7 @@ static void test_defaults(void **state) {
     assert_int_equal(launch->interrupt_signal, 2);
     assert_int_equal(launch->restart_limit, 5);
     assert_null(launch->cwd);
+    assert_false(launch->is_on_launcher_environment);
     launch_destroy(launch);
 }
 
@@ -87,6 +88,11 @@ static void test_refusals(void **state) {
     refuse("env", json_pack("{s:s}", "", "x"), "is no name");
     refuse("env", json_pack("{s:o}", "A", json_stringn("x\0y", 3)), "env.A");
     refuse("cwd", json_true(), "cwd must be a text");
+    refuse("cwd", json_array(), "cwd must be a text or 1 to 16 of them");
+    refuse("cwd", json_pack("[s, s]", "/a", ""), "cwd[1] must be a text");
+    refuse("cwd", json_pack("[i]", 1), "cwd[0] must be a text");
+    refuse("environment_base", json_string("image"), "environment_base must be");
+    refuse("environment_base", json_true(), "environment_base must be");
     refuse("transport", json_string("udp"), "transport");
     refuse("interrupt_mode", json_string("shout"), "interrupt_mode");
     refuse("interrupt_mode", json_integer(1), "interrupt_mode");
@@ -95,6 +101,42 @@ static void test_refusals(void **state) {
     refuse("launch_timeout_ms", json_integer(0), "launch_timeout_ms");
     refuse("restart_limit", json_string("5"), "restart_limit must be a whole number");
     refuse("journal_bytes", json_integer(-1), "journal_bytes");
+}
+
+/* The image's variables below, what was asked for on top. */
+static void test_base_environment(void **state) {
+    (void)state;
+    struct launch *launch;
+    struct error err;
+    cleanup_json json_t *json = minimal();
+    json_object_set_new(json, "environment_base", json_string("launcher"));
+    json_object_set_new(json, "cwd", json_pack("[s, s]", "/a", "~"));
+    assert_int_equal(launch_create(json, &launch, &err), 0);
+    assert_true(launch->is_on_launcher_environment);
+    assert_null(launch->cwd);
+    assert_string_equal(launch->cwds[1], "~");
+    char *const base[] = {(char[]){"PATH=/image"},
+                          (char[]){"CUDA=12"},
+                          (char[]){"PATHS=x"},
+                          (char[]){"CUDA=13"},
+                          (char[]){"ELARA_X=1"},
+                          (char[]){"ENTERPRISE_GATEWAY_PORT_8888_TCP=tcp://10.0.0.1:8888"},
+                          (char[]){"no equals sign"},
+                          (char[]){"=nameless"},
+                          (char[]){"EMPTY="},
+                          NULL};
+    launch_add_base_environment(launch, base);
+    assert_string_equal(launch_variable(launch, "PATH"), "/bin");
+    assert_string_equal(launch_variable(launch, "CUDA"), "12");
+    assert_string_equal(launch_variable(launch, "PATHS"), "x");
+    assert_string_equal(launch_variable(launch, "EMPTY"), "");
+    assert_null(launch_variable(launch, "ELARA_X"));
+    assert_null(launch_variable(launch, "PAT"));
+    size_t count = 0;
+    while (launch->environment[count] != NULL)
+        count++;
+    assert_int_equal(count, 4);
+    launch_destroy(launch);
 }
 
 static void test_no_object(void **state) {
@@ -108,9 +150,8 @@ static void test_no_object(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_all_members),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_all_members),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_base_environment),
         cmocka_unit_test(test_no_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
