@@ -224,7 +224,10 @@ static void safe(const char *text, const char *kept, bool in_lower_case, bool is
     char head[KUBE_NAME_SIZE], hash[SAFE_HASH + 1];
     slug(text, kept, in_lower_case, max - 3 - SAFE_HASH, head);
     hash_hex(text, SAFE_HASH, hash);
-    snprintf(out, max + 1, "%s---%s", *head != '\0' ? head : "x", hash);
+    size_t length = *head != '\0' ? strlen(head) : 1;
+    memcpy(out, *head != '\0' ? head : "x", length);
+    memcpy(out + length, "---", 3);
+    memcpy(out + length + 3, hash, sizeof hash);
 }
 
 void kube_name_user_namespace(const char *prefix, const char *user, char name[KUBE_NAME_SIZE]) {
