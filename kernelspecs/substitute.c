@@ -3,7 +3,6 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* Linux refuses an argument or variable beyond 128 KiB anyway; this only stops a text from
@@ -85,4 +84,32 @@ char *substitute_variables(const char *text, const json_t *values) {
 
 char *substitute_placeholders(const char *text, const json_t *values) {
     return substitute(text, values, match_placeholder);
+}
+
+/* The name in the reference at the start of text, which is `length` long; NULL: it is none. */
+static const char *name_in(const char *text, size_t length, size_t *ret_length) {
+    if (text[0] != '$' || length < 2 || text[1] == '$')
+        return NULL;
+    const char *name = text + 1 + (text[1] == '{');
+    *ret_length = name_length(name);
+    return name;
+}
+
+bool substitute_is_variable(const char *text) {
+    const char *value;
+    size_t length = match_variable(text, NULL, &value), unused;
+    return *text != '\0' && text[length] == '\0' && name_in(text, length, &unused) != NULL;
+}
+
+char *substitute_find_unknown(const char *text, const char *prefix, const json_t *values) {
+    while (*text != '\0') {
+        const char *value;
+        size_t length = match_variable(text, values, &value), size = 0;
+        const char *name = name_in(text, length, &size);
+        if (name != NULL && value == NULL && size >= strlen(prefix) &&
+            strncmp(name, prefix, strlen(prefix)) == 0)
+            return memory_strndup(name, size);
+        text += length;
+    }
+    return NULL;
 }

@@ -113,11 +113,36 @@ static void long_names_are_left(void **state) {
     json_decref(known);
 }
 
+static void variables_are_found(void **state) {
+    static const struct {
+        const char *text;
+        bool is_variable;
+        const char *unknown; /* with the prefix N, or NULL */
+    } rows[] = {
+        {"", false, NULL},           {"$NAME", true, NULL},       {"${NAME}", true, NULL},
+        {"$$", false, NULL},         {"$$NOPE", false, NULL},     {"$NOPE", true, "NOPE"},
+        {"${NOPE}", true, "NOPE"},   {"x${NOPE}", false, "NOPE"}, {"$NAME$NOPE", false, "NOPE"},
+        {"$NAMEX ", false, "NAMEX"}, {"$OTHER", true, NULL},      {"${NOPE", false, NULL},
+        {"$", false, NULL},          {"$OTHER/$N", false, "N"},
+    };
+    (void)state;
+    json_t *known = values();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(substitute_is_variable(rows[i].text), rows[i].is_variable);
+        char *unknown = substitute_find_unknown(rows[i].text, "N", known);
+        if (rows[i].unknown == NULL)
+            assert_null(unknown);
+        else
+            assert_string_equal(unknown, rows[i].unknown);
+        free(unknown);
+    }
+    json_decref(known);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(variables_follow_python),
-        cmocka_unit_test(placeholders_of_argv),
-        cmocka_unit_test(outcome_is_bounded),
+        cmocka_unit_test(variables_follow_python), cmocka_unit_test(variables_are_found),
+        cmocka_unit_test(placeholders_of_argv),    cmocka_unit_test(outcome_is_bounded),
         cmocka_unit_test(long_names_are_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
