@@ -1,5 +1,8 @@
 #include "launcher/kube_quantity.h"
 
+#include "base/cleanup.h"
+#include "base/memory.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +60,10 @@ int kube_quantity_parse(const char *text, const char *what, double *ret, struct 
         return error_set(err, ERROR_INVALID,
                          "%s: \"%.64s\" must be an amount such as 2, 0.5, 500m, 512Mi or 4Gi", what,
                          text);
-    if (ret != NULL)
-        *ret = strtod(number, NULL) * factor;
+    if (ret != NULL) {
+        /* Its digits alone: strtod would read the exponent too. */
+        cleanup_free char *digits = memory_strndup(number, (size_t)(end - number));
+        *ret = strtod(digits, NULL) * factor;
+    }
     return 0;
 }

@@ -38,9 +38,9 @@ int kube_template_check(const json_t *tree, const char *what, struct error *err)
 /* A copy with the values (object of texts) put in, checked again as what the API will see. */
 int kube_template_fill(const json_t *tree, const json_t *values, const char *what, json_t **ret,
                        struct error *err);
-/* The same for one text of a tree that is no template; path begins the errors. malloc'ed. */
-int kube_template_fill_text(const char *text, const json_t *values, const char *path, char **ret,
-                            struct error *err);
+/* The same for a tree that is no whole template: no check but of the values. */
+int kube_template_fill_part(const json_t *tree, const json_t *values, const char *what,
+                            json_t **ret, struct error *err);
 
 /* Which of spec.containers is the kernel's: the one named "kernel", else the first. */
 size_t kube_template_kernel(const json_t *tree);
