@@ -1,0 +1,267 @@
+#include "launcher/kube_pod_parts.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "launcher/kube_quantity.h"
+#include "launcher/kube_volumes.h"
+
+#include <string.h>
+
+#define UID_MAX INT32_MAX /* the API's limit (IsValidUserID) */
+
+json_t *kube_object_in(json_t *object, const char *member) {
+    json_t *value = json_object_get(object, member);
+    if (value == NULL || json_is_null(value)) {
+        value = json_object();
+        json_object_set_new(object, member, value);
+    }
+    return value;
+}
+
+json_t *kube_array_in(json_t *object, const char *member) {
+    json_t *value = json_object_get(object, member);
+    if (value == NULL || json_is_null(value)) {
+        value = json_array();
+        json_object_set_new(object, member, value);
+    }
+    return value;
+}
+
+static bool has(const json_t *object, const char *member) {
+    const json_t *value = json_object_get(object, member);
+    return value != NULL && !json_is_null(value);
+}
+
+void kube_set_default(json_t *object, const char *member, json_t *value) {
+    if (has(object, member))
+        json_decref(value);
+    else
+        json_object_set_new(object, member, value);
+}
+
+static int set_amount(json_t *resources, const char *side, const char *resource, const char *name,
+                      const char *text, double least, struct error *err) {
+    double amount;
+    if (kube_quantity_parse(text, name, &amount, err) < 0)
+        return -1;
+    if (amount > 0 && amount < least)
+        return error_set(err, ERROR_INVALID,
+                         "%s: \"%.64s\" is less than a kernel can live on (m is a thousandth; Mi "
+                         "and Gi are meant for memory)",
+                         name, text);
+    json_object_set_new(kube_object_in(resources, side), resource, json_string(text));
+    return 0;
+}
+
+/* GPUs cannot be shared: the API wants requests and limits to be the same whole number. */
+static int set_gpus(json_t *resources, const struct kube_wishes *wishes, const char *resource,
+                    struct error *err) {
+    const char *gpus = wishes->value[KUBE_WISH_GPUS], *limit = wishes->value[KUBE_WISH_GPUS_LIMIT];
+    int64_t number, other;
+    if (gpus == NULL && limit == NULL)
+        return 0;
+    if (text_parse_int(gpus != NULL ? gpus : limit, 0, 1024,
+                       gpus != NULL ? "KERNEL_GPUS" : "KERNEL_GPUS_LIMIT", &number, err) < 0 ||
+        text_parse_int(limit != NULL ? limit : gpus, 0, 1024,
+                       limit != NULL ? "KERNEL_GPUS_LIMIT" : "KERNEL_GPUS", &other, err) < 0)
+        return -1;
+    if (number != other)
+        return error_set(err, ERROR_INVALID,
+                         "KERNEL_GPUS (%d) and KERNEL_GPUS_LIMIT (%d) must be equal: GPUs cannot "
+                         "be shared; leave one of them out",
+                         (int)number, (int)other);
+    static const char *const sides[] = {"requests", "limits"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *side = kube_object_in(resources, sides[i]);
+        if (number > 0)
+            json_object_set_new(side, resource, json_integer(number));
+        else
+            json_object_del(side, resource);
+    }
+    return 0;
+}
+
+static double amount_of(const json_t *value) {
+    double amount = 0;
+    if (json_is_number(value))
+        return json_number_value(value);
+    return json_is_string(value) &&
+                   kube_quantity_parse(json_string_value(value), "", &amount, NULL) == 0
+               ? amount
+               : 0;
+}
+
+/* The API server would say the same, but not where the two numbers come from. */
+static int check_resources(const json_t *resources, struct error *err) {
+    const json_t *limits = json_object_get(resources, "limits");
+    const char *resource;
+    json_t *value;
+    json_object_foreach(json_object_get(resources, "requests"), resource, value) {
+        const json_t *limit = json_object_get(limits, resource);
+        if (limit == NULL || amount_of(value) <= amount_of(limit))
+            continue;
+        cleanup_free char *more = json_dumps(value, JSON_ENCODE_ANY),
+                          *less = json_dumps(limit, JSON_ENCODE_ANY);
+        return error_set(err, ERROR_INVALID,
+                         "the kernel asks for %.64s of %.100s and its limit is %.64s: ask for less "
+                         "or raise the limit (KERNEL_CPUS, KERNEL_MEMORY and their _LIMIT, or "
+                         "resources of the kernelspec's pod)",
+                         more, resource, less);
+    }
+    return 0;
+}
+
+int kube_pod_set_resources(json_t *container, const struct kube_wishes *wishes,
+                           const char *gpu_resource, struct error *err) {
+    static const struct {
+        enum kube_wish wish;
+        const char *side, *resource;
+        double least;
+    } rows[] = {
+        {KUBE_WISH_CPUS, "requests", "cpu", 0.001},
+        {KUBE_WISH_CPUS_LIMIT, "limits", "cpu", 0.001},
+        {KUBE_WISH_MEMORY, "requests", "memory", 1 << 20},
+        {KUBE_WISH_MEMORY_LIMIT, "limits", "memory", 1 << 20},
+    };
+    json_t *resources = kube_object_in(container, "resources");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *text = wishes->value[rows[i].wish];
+        if (text != NULL &&
+            set_amount(resources, rows[i].side, rows[i].resource, kube_wish_row(rows[i].wish)->name,
+                       text, rows[i].least, err) < 0)
+            return -1;
+    }
+    return set_gpus(resources, wishes, gpu_resource, err) < 0 ? -1
+                                                              : check_resources(resources, err);
+}
+
+/* A user's or group's number; -1: not wished. Root is the administrator's to choose. */
+static int wished_number(const struct kube_wishes *wishes, enum kube_wish wish, int64_t *ret,
+                         struct error *err) {
+    const char *name = kube_wish_row(wish)->name, *text = wishes->value[wish];
+    *ret = -1;
+    if (text == NULL)
+        return 0;
+    if (text_parse_int(text, 0, UID_MAX, name, ret, err) < 0)
+        return -1;
+    if (*ret == 0 && wishes->is_clients[wish])
+        return error_set(err, ERROR_DENIED,
+                         "%s: 0 is root, which a request may not choose; leave it out or take "
+                         "another number",
+                         name);
+    return 0;
+}
+
+static json_t *security_of(json_t *object) {
+    return kube_object_in(object, "securityContext");
+}
+
+/* A wish beats the template, the template beats the setting. */
+static void set_identity(json_t *pod, json_t *container, const char *member, int64_t wish,
+                         int64_t fallback) {
+    if (wish >= 0) {
+        json_object_set_new(pod, member, json_integer(wish));
+        if (has(container, member))
+            json_object_set_new(container, member, json_integer(wish));
+    } else if (fallback >= 0 && !has(pod, member) && !has(container, member)) {
+        json_object_set_new(pod, member, json_integer(fallback));
+    }
+}
+
+static bool is_zero(const json_t *value) {
+    return json_is_integer(value) && json_integer_value(value) == 0;
+}
+
+/* Those that the API lets nobody have without privilege escalation. */
+static bool needs_escalation(const json_t *security) {
+    const json_t *added = json_object_get(json_object_get(security, "capabilities"), "add");
+    bool needs = json_is_true(json_object_get(security, "privileged"));
+    for (size_t i = 0; i < json_array_size(added); i++)
+        needs |= text_ends_with(json_string_value(json_array_get(added, i)), "SYS_ADMIN");
+    return needs;
+}
+
+/* What "restricted" wants of a container; a privileged one was meant to be that. */
+static void harden(json_t *security) {
+    if (!needs_escalation(security))
+        kube_set_default(security, "allowPrivilegeEscalation", json_false());
+    if (!json_is_true(json_object_get(security, "privileged")))
+        kube_set_default(kube_object_in(security, "capabilities"), "drop", json_pack("[s]", "ALL"));
+}
+
+int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wishes *wishes,
+                          const struct kube_pod_settings *settings, struct error *err) {
+    json_t *pod = security_of(spec), *own = security_of(container);
+    int64_t uid, gid;
+    if (wished_number(wishes, KUBE_WISH_UID, &uid, err) < 0 ||
+        wished_number(wishes, KUBE_WISH_GID, &gid, err) < 0)
+        return -1;
+    /* runAsNonRoot: false says that the image's own user is wanted, root or not. */
+    bool may_be_root = json_is_false(json_object_get(pod, "runAsNonRoot")) ||
+                       json_is_false(json_object_get(own, "runAsNonRoot"));
+    set_identity(pod, own, "runAsUser", uid, may_be_root ? -1 : settings->uid);
+    set_identity(pod, own, "runAsGroup", gid, may_be_root ? -1 : settings->gid);
+    if (gid >= 0) /* a client's group, so that volumes are the group's too */
+        json_object_set_new(pod, "fsGroup", json_integer(gid));
+    const json_t *group = json_object_get(own, "runAsGroup");
+    if (group == NULL)
+        group = json_object_get(pod, "runAsGroup");
+    if (json_is_integer(group) && !is_zero(group))
+        kube_set_default(pod, "fsGroup", json_copy((json_t *)(uintptr_t)group));
+    if (!may_be_root && !is_zero(json_object_get(pod, "runAsUser")) &&
+        !is_zero(json_object_get(own, "runAsUser")))
+        kube_set_default(pod, "runAsNonRoot", json_true());
+    kube_set_default(pod, "seccompProfile", json_pack("{s:s}", "type", "RuntimeDefault"));
+    harden(own);
+    return 0;
+}
+
+static bool holds(const json_t *list, const char *member, const json_t *value) {
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_equal(json_object_get(json_array_get(list, i), member), value))
+            return true;
+    return false;
+}
+
+/* Appends what was wished; `member` must differ in all of a list. */
+static int append(json_t *list, const json_t *wished, const char *what, const char *member,
+                  struct error *err) {
+    for (size_t i = 0; i < json_array_size(wished); i++) {
+        json_t *element = json_array_get(wished, i);
+        json_t *value = json_object_get(element, member);
+        if (holds(list, member, value))
+            return error_set(err, ERROR_INVALID,
+                             "%s: [%zu].%s: \"%.100s\" is there twice, or is one of the "
+                             "kernelspec's pod; choose another",
+                             what, i, member, json_string_value(value));
+        json_array_append(list, element);
+    }
+    return 0;
+}
+
+int kube_pod_add_volumes(json_t *spec, json_t *container, const struct kube_wishes *wishes,
+                         const json_t *values, struct error *err) {
+    cleanup_json json_t *volumes = NULL, *mounts = NULL;
+    const char *text = wishes->value[KUBE_WISH_VOLUMES];
+    const json_t *known = wishes->is_clients[KUBE_WISH_VOLUMES] ? NULL : values;
+    if (text != NULL && kube_volumes_parse(text, known, &volumes, err) < 0)
+        return -1;
+    text = wishes->value[KUBE_WISH_VOLUME_MOUNTS];
+    known = wishes->is_clients[KUBE_WISH_VOLUME_MOUNTS] ? NULL : values;
+    if (text != NULL && kube_mounts_parse(text, known, &mounts, err) < 0)
+        return -1;
+    json_t *all = kube_array_in(spec, "volumes");
+    if (append(all, volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
+        append(kube_array_in(container, "volumeMounts"), mounts, "KERNEL_VOLUME_MOUNTS",
+               "mountPath", err) < 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(mounts); i++) {
+        const json_t *name = json_object_get(json_array_get(mounts, i), "name");
+        if (!holds(all, "name", name))
+            return error_set(err, ERROR_INVALID,
+                             "KERNEL_VOLUME_MOUNTS: [%zu].name: \"%.100s\" is no volume of "
+                             "KERNEL_VOLUMES or of the kernelspec's pod",
+                             i, json_string_value(name));
+    }
+    return 0;
+}
