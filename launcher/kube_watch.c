@@ -107,7 +107,8 @@ static void tell_synced(struct kube_watch *watch) {
 }
 
 static void tell_trouble(struct kube_watch *watch, const struct error *err) {
-    bool is_news = !watch->is_in_trouble || strcmp(watch->trouble.text, err->text) != 0;
+    bool is_news = !watch->is_in_trouble || watch->trouble.code != err->code ||
+                   strcmp(watch->trouble.text, err->text) != 0;
     watch->is_in_trouble = true;
     watch->trouble = *err;
     if (is_news && watch->events.trouble != NULL)
