@@ -11,15 +11,12 @@
 
 enum { SHOWN_FILE_NAME = 160, SHOWN_VALUE = 64 };
 
-static const char no_source[] = "default";
-
 /* What the steps of option_load share. */
 struct load {
     const struct option_row *table;
     const struct option_input *input;
     void *settings;
     struct option_source *sources;
-    bool *from_flag; /* a row each: later flags of a list add to it */
     struct error *err;
     bool failed;
 };
@@ -69,21 +66,21 @@ static void note_override(const struct load *load, const struct option_row *row,
              (int)text_utf8_floor(before, strlen(before), SHOWN_VALUE), before);
 }
 
-/* A variable's or flag's text into the row's field; says so when it overrides a source that says
- * something else. */
+/* A variable's or flag's text into the row's field, to which later flags of a list add; says so when
+ * it overrides a source that says something else. */
 static int take(struct load *load, const struct option_row *row, const char *text,
-                const char *source) {
+                const struct option_source *source) {
     struct option_source *place = source_of(load, row);
     struct error problem = {0};
-    bool overrides = strcmp(place->text, no_source) != 0;
+    bool overrides = place->from != OPTION_FROM_DEFAULT;
     cleanup_free char *before = overrides ? option_text(row, load->settings) : NULL;
-    bool adds = row->type == OPTION_LIST && load->from_flag[row - load->table];
-    if ((adds ? option_value_append : option_value_parse)(row, text, source, load->settings,
+    bool adds = row->type == OPTION_LIST && place->from == OPTION_FROM_FLAG;
+    if ((adds ? option_value_append : option_value_parse)(row, text, source->text, load->settings,
                                                           &problem) < 0)
         return note_problem(load, &problem);
     if (overrides && !adds)
-        note_override(load, row, source, before);
-    snprintf(place->text, sizeof place->text, "%s", source);
+        note_override(load, row, source->text, before);
+    *place = *source;
     return 0;
 }
 
@@ -105,7 +102,7 @@ static const struct option_row *find_row(const struct option_row *table, const c
 static int load_defaults(struct load *load) {
     for (const struct option_row *row = load->table; row->name != NULL; row++) {
         struct error problem = {0};
-        snprintf(source_of(load, row)->text, sizeof load->sources->text, no_source);
+        *source_of(load, row) = (struct option_source){OPTION_FROM_DEFAULT, "default"};
         if (row->fallback == NULL && row->type != OPTION_LIST)
             continue;
         const char *text = row->fallback != NULL ? row->fallback : "";
@@ -132,7 +129,7 @@ static struct option_source place_in_file(const struct load *load, const char *p
     const char *dots = length > SHOWN_FILE_NAME ? "..." : "";
     name += length > SHOWN_FILE_NAME ? length - SHOWN_FILE_NAME : 0;
     json_int_t line = line_of(load, path);
-    struct option_source place;
+    struct option_source place = {.from = OPTION_FROM_FILE};
     if (line > 0)
         snprintf(place.text, sizeof place.text, "%s%s:%" JSON_INTEGER_FORMAT, dots, name, line);
     else
@@ -243,9 +240,9 @@ static int load_names(struct load *load, const struct option_row *row, const cha
     const char *text = find_variable(load->input->environment, name, length);
     if (text == NULL || counts_as_unset(row, text))
         return 0;
-    struct option_source source;
+    struct option_source source = {.from = OPTION_FROM_VARIABLE};
     snprintf(source.text, sizeof source.text, "%.*s", (int)length, name);
-    return take(load, row, text, source.text);
+    return take(load, row, text, &source);
 }
 
 static int load_environment(struct load *load) {
@@ -306,16 +303,13 @@ static int load_flag(struct load *load, char **argv, int left, int *used) {
     }
     if (value == NULL && row->type == OPTION_BOOL)
         value = "true";
-    struct option_source source;
+    struct option_source source = {.from = OPTION_FROM_FLAG};
     snprintf(source.text, sizeof source.text, "--%.*s", (int)length, name);
     if (value == NULL) {
         error_set(&problem, ERROR_INVALID, "%s: needs a value: %s=VALUE", source.text, source.text);
         return note_problem(load, &problem);
     }
-    if (take(load, row, value, source.text) < 0)
-        return -1;
-    load->from_flag[row - load->table] = true;
-    return 0;
+    return take(load, row, value, &source);
 }
 
 static int load_flags(struct load *load) {
@@ -339,7 +333,6 @@ static int load_flags(struct load *load) {
 int option_load(const struct option_row *table, const struct option_input *input, void *settings,
                 struct option_source *sources, struct error *err) {
     size_t length = table_length(table);
-    cleanup_free bool *from_flag = memory_alloc((length + 1) * sizeof *from_flag);
     cleanup_free struct option_source *own =
         sources == NULL ? memory_alloc((length + 1) * sizeof *own) : NULL;
     struct load load = {
@@ -347,7 +340,6 @@ int option_load(const struct option_row *table, const struct option_input *input
         .input = input,
         .settings = settings,
         .sources = sources != NULL ? sources : own,
-        .from_flag = from_flag,
         .err = err,
     };
     if (load_defaults(&load) < 0 || load_file(&load) < 0 || load_environment(&load) < 0 ||

@@ -58,8 +58,11 @@ struct option_row {
 
 enum { OPTION_NAME_MAX = 96 };
 
-/* Where a value came from, for --show-config and messages. */
+enum option_from { OPTION_FROM_DEFAULT, OPTION_FROM_FILE, OPTION_FROM_VARIABLE, OPTION_FROM_FLAG };
+
+/* Where a value came from; the text for --show-config and messages. */
 struct option_source {
+    enum option_from from;
     char text[192]; /* "default", "--port", "EG_PORT", "/etc/elara.yaml:12" */
 };
 

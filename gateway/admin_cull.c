@@ -20,9 +20,6 @@ static int read_policy(const char *path, json_t **ret, struct error *err) {
         if (text_starts_with(key, "cull_"))
             json_object_set(policy, key, value);
     }
-    if (json_object_size(policy) == 0)
-        return error_set(err, ERROR_INVALID,
-                         "%s: has no key that begins with cull_, so it would change nothing", path);
     *ret = steal(&policy);
     return 0;
 }

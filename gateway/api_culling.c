@@ -174,7 +174,7 @@ static int read_cull(struct http_request *request, const struct gateway *gateway
     if (!*is_dry)
         return error_set(err, ERROR_INVALID,
                          "policy: only with dry_run; the settings say what is done");
-    return culling_read_policy(policy, &gateway->settings->cull, ret, err);
+    return culling_read_policy(policy, gateway->settings, ret, err);
 }
 
 static void post_cull(struct http_request *request, void *context) {

@@ -3,7 +3,6 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/option.h"
-#include "gateway/settings.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -135,29 +134,28 @@ static void swap_field(const struct option_row *row, struct culling_settings *a,
     memcpy((char *)b + row->offset, spare, size);
 }
 
-/* Exchanges what nobody said for what is in effect, and back again. */
-static void exchange(const struct option_row *rows, const struct option_source *sources,
-                     struct culling_settings *wanted, struct culling_settings *rest) {
+/* Exchanges what no file can change for what is in effect, and back again. */
+static void exchange(const struct option_row *rows, const struct settings *settings,
+                     struct culling_settings *wanted, struct culling_settings *now) {
     for (size_t i = 0; rows[i].name != NULL; i++)
-        if (strcmp(sources[i].text, "default") == 0)
-            swap_field(&rows[i], wanted, rest);
+        if (settings_is_fixed(settings, rows[i].name))
+            swap_field(&rows[i], wanted, now);
 }
 
-int culling_read_policy(const json_t *policy, const struct culling_settings *settings,
+int culling_read_policy(const json_t *policy, const struct settings *settings,
                         struct culling_policies **ret, struct error *err) {
     struct option_row rows[ROWS_MAX];
-    struct option_source sources[ROWS_MAX];
-    struct culling_settings wanted = {0}, rest = *settings;
+    struct culling_settings wanted = {0}, now = settings->cull;
     struct option_input input = {.file = policy, .file_name = "policy"};
     own_rows(rows, ROWS_MAX);
     if (!json_is_object(policy))
         return error_set(err, ERROR_INVALID,
                          "policy: must be an object such as {\"cull_idle_timeout\": \"1h\"}");
-    if (option_load(rows, &input, &wanted, sources, err) < 0)
+    if (option_load(rows, &input, &wanted, NULL, err) < 0)
         return -1;
-    exchange(rows, sources, &wanted, &rest);
+    exchange(rows, settings, &wanted, &now);
     int failed = culling_policies_create(&wanted, ret, err);
-    exchange(rows, sources, &wanted, &rest);
+    exchange(rows, settings, &wanted, &now);
     option_free(rows, &wanted);
     return failed;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/culling.h"
+#include "gateway/settings.h"
 
 /* {"id", "verdict", "rule", "in_ms", "text", "inputs", "policy", "fresh"}; a new reference.
  * is_fresh: its launcher was asked just now. */
@@ -15,7 +16,7 @@ json_t *culling_number(int64_t value);
 
 /* A duration as settings have it, a text ("4h") or a number of seconds; the error names `what`. */
 int culling_duration(const json_t *value, const char *what, int64_t *ret_ms, struct error *err);
-/* A policy as the settings file has it, {"cull_idle_timeout": "1h", ...}; what it does not name is
- * as in `settings`. */
-int culling_read_policy(const json_t *policy, const struct culling_settings *settings,
+/* The policy that would be in effect with a settings file that says {"cull_idle_timeout": "1h",
+ * ...}: what flags and variables say goes before that, and what nobody says has its default. */
+int culling_read_policy(const json_t *policy, const struct settings *settings,
                         struct culling_policies **ret, struct error *err);

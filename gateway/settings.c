@@ -242,6 +242,15 @@ void settings_set_log(const struct settings *settings) {
         log_set_format(format);
 }
 
+bool settings_is_fixed(const struct settings *settings, const char *name) {
+    const struct option_row *row = settings_table();
+    const struct option_source *source = settings->origin->sources;
+    for (; row->name != NULL; row++, source++)
+        if (strcmp(row->name, name) == 0)
+            return source->from >= OPTION_FROM_VARIABLE;
+    return false;
+}
+
 const char *settings_file_name(const struct settings *settings) {
     return settings->origin->file_name;
 }

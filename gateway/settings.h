@@ -98,6 +98,9 @@ const char *settings_pending(const struct settings *settings);
 int settings_read_file(const char *path, const struct option_input *listener, json_t **ret,
                        json_t **lines, struct error *err);
 
+/* A flag or a variable says it, which goes before whatever stands in a file. */
+bool settings_is_fixed(const struct settings *settings, const char *name);
+
 /* Reads a YAML file as a gateway would that has neither flags nor variables, and tells of every
  * problem, and of what only may be one. Returns how many problems there are. */
 typedef void settings_tell(void *context, bool is_problem, const char *text);

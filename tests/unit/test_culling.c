@@ -23,6 +23,19 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
+static char directory[32];
+
+static int make_directory(void **state) {
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/test-culling-XXXXXX");
+    return mkdtemp(directory) != NULL ? 0 : -1;
+}
+
+static int remove_directory(void **state) {
+    (void)state;
+    return file_remove_tree(directory, NULL);
+}
+
 static const char overrides[] =
     "{\"specs\": {\"gpu-*\": {\"idle_timeout\": \"20m\", \"connected\": true, \"warn_before\": "
     "\"2m\"},"
@@ -132,35 +145,62 @@ static void test_the_interval_of_enterprise_gateway(void **state) {
     assert_int_equal(culling_interval_ms(&settings), 60000);
 }
 
-static void test_another_policy_for_a_dry_run(void **state) {
-    (void)state;
-    cleanup_json json_t *json = json_loads(overrides, 0, NULL);
-    struct culling_settings settings = settings_with(json);
+static struct culler_policy policy_with(const char *file, const struct settings *settings,
+                                        int64_t *idle_ms) {
+    cleanup_json json_t *json = json_loads(file, 0, NULL);
     struct culling_policies *policies = NULL;
     struct error err = {0};
-    cleanup_json json_t *wish = json_pack("{s:s, s:b}", "cull_max_age", "3d", "cull_connected", 1);
-    if (culling_read_policy(wish, &settings, &policies, &err) < 0)
-        fail_msg("%s", err.text);
     struct culling_subject ann = {.user = "ann", .spec = "stub", .own_idle_ms = -1};
     struct culler_kernel kernel = {0};
     struct culler_policy policy;
+    if (culling_read_policy(json, settings, &policies, &err) < 0)
+        fail_msg("%s", err.text);
     culling_policy_for(policies, &ann, &kernel, &policy);
-    assert_int_equal(policy.idle_ms, 2 * DAY); /* what it does not name stays, overrides too */
-    assert_int_equal(culling_policies_settings(policies)->age_ms, 3 * DAY);
-    assert_int_equal(culling_policies_settings(policies)->idle_ms, HOUR);
-    assert_true(policy.culls_connected);
+    *idle_ms = culling_policies_settings(policies)->idle_ms;
     culling_policies_destroy(policies);
-    cleanup_json json_t *none = json_pack("{s:{}}", "cull_overrides");
-    assert_int_equal(culling_read_policy(none, &settings, &policies, &err), 0);
-    culling_policy_for(policies, &ann, &kernel, &policy);
-    assert_int_equal(policy.idle_ms, HOUR);
-    culling_policies_destroy(policies);
-    cleanup_json json_t *typo = json_pack("{s:s}", "cull_idle_timeot", "3d");
-    assert_int_equal(culling_read_policy(typo, &settings, &policies, &err), -1);
-    assert_non_null(strstr(err.text, "cull_idle_timeout"));
-    cleanup_json json_t *foreign = json_pack("{s:i}", "port", 1);
-    assert_int_equal(culling_read_policy(foreign, &settings, &policies, &err), -1);
-    assert_int_equal(culling_read_policy(json_true(), &settings, &policies, &err), -1);
+    return policy;
+}
+
+/* What a gateway with these flags and variables would do with another file. */
+static void test_another_file_for_a_dry_run(void **state) {
+    (void)state;
+    static const char now[] = "cull_idle_timeout: 5h\ncull_detached_timeout: 6h\n"
+                              "cull_overrides: {owners: {ann: {idle_timeout: 2d}}}\n";
+    char path[64], program[] = "elara-gateway", flag[] = "--config",
+                   connected[] = "--cull-connected", age[] = "ELARA_CULL_MAX_AGE=7d";
+    snprintf(path, sizeof path, "%s/now.yaml", directory);
+    assert_int_equal(file_write(path, now, strlen(now), 0600, NULL), 0);
+    char *argv[] = {program, flag, path, connected, NULL};
+    char *environment[] = {age, NULL};
+    struct settings *settings = NULL;
+    struct error err = {0};
+    int64_t idle_ms;
+    if (settings_create(4, argv, environment, &settings, &err) < 0)
+        fail_msg("%s", err.text);
+    struct culler_policy policy =
+        policy_with("{\"cull_stalled_timeout\": \"3d\", \"cull_connected\": false, "
+                    "\"cull_max_age\": 0}",
+                    settings, &idle_ms);
+    assert_int_equal(policy.stalled_ms, 3 * DAY); /* the file's */
+    assert_int_equal(policy.idle_ms, 12 * HOUR);  /* the old file's are gone, overrides too */
+    assert_int_equal(policy.detached_ms, 0);
+    assert_true(policy.culls_connected); /* a flag and a variable, which go before it */
+    assert_int_equal(policy.age_ms, 7 * DAY);
+    policy = policy_with("{\"cull_overrides\": {\"owners\": {\"ann\": {\"idle_timeout\": 60}}}}",
+                         settings, &idle_ms);
+    assert_int_equal(policy.idle_ms, MINUTE);
+    assert_int_equal(idle_ms, 12 * HOUR);
+    assert_int_equal(settings->cull.idle_ms, 5 * HOUR); /* what is in effect stays */
+    static const char *const bad[][2] = {{"{\"cull_idle_timeot\": \"3d\"}", "cull_idle_timeout"},
+                                         {"{\"port\": 1}", "port"},
+                                         {"[]", "must be an object"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cleanup_json json_t *json = json_loads(bad[i][0], 0, NULL);
+        struct culling_policies *policies = NULL;
+        assert_int_equal(culling_read_policy(json, settings, &policies, &err), -1);
+        assert_non_null(strstr(err.text, bad[i][1]));
+    }
+    settings_destroy(settings);
 }
 
 static void test_durations(void **state) {
@@ -262,19 +302,6 @@ static void test_a_kernelspecs_own_timeout(void **state) {
 
 /* What is kept of an end. */
 
-static char directory[32];
-
-static int make_directory(void **state) {
-    (void)state;
-    snprintf(directory, sizeof directory, "/tmp/test-culling-XXXXXX");
-    return mkdtemp(directory) != NULL ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    return file_remove_tree(directory, NULL);
-}
-
 static void put(struct notes *notes, const char *key) {
     struct error err = {0};
     if (notes_put(notes, key, json_pack("{s:s}", "of", key), &err) < 0)
@@ -347,7 +374,7 @@ int main(void) {
         cmocka_unit_test(test_a_warning_is_no_news_after_each_cell),
         cmocka_unit_test(test_bad_overrides),
         cmocka_unit_test(test_the_interval_of_enterprise_gateway),
-        cmocka_unit_test(test_another_policy_for_a_dry_run),
+        IN_DIRECTORY(test_another_file_for_a_dry_run),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_time_goes_on_after_what_was_told),
         cmocka_unit_test(test_bad_activity_changes_nothing),
