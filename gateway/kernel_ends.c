@@ -89,8 +89,10 @@ const char *kernel_ends_reason(struct kernel_ends *ends, const char *kernel_id,
     return ends->told;
 }
 
+/* These are texts of clients: the lengths tell where each of them ends. */
 static char *heir_key(const struct kernel_heir *heir) {
-    return memory_printf("%s\n%s\n%s", heir->user, heir->spec, heir->directory);
+    return memory_printf("%zu %zu %s %s %s", strlen(heir->user), strlen(heir->spec), heir->user,
+                         heir->spec, heir->directory);
 }
 
 void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
@@ -98,6 +100,14 @@ void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *he
     cleanup_free char *key = heir_key(heir);
     if (ends->heirs != NULL)
         put(ends->heirs, key, make_note(text, NULL));
+}
+
+void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir,
+                        const char *text) {
+    cleanup_free char *key = heir_key(heir);
+    cleanup_json json_t *newer = ends->heirs != NULL ? notes_get(ends->heirs, key) : NULL;
+    if (newer == NULL)
+        kernel_ends_bequeath(ends, heir, text);
 }
 
 char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir) {

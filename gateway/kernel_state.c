@@ -174,6 +174,7 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
     enum kernel_phase before = kernel->status.phase;
     loop_deadline_clear(kernels->loop, &kernel->deadline);
     kernel->status.phase = phase;
+    kernel->was_ready = kernel->was_ready || phase == KERNEL_READY;
     kernel_observe_phase(kernel, before, phase);
     if (kernel->link != NULL)
         hold_requests(kernel);
@@ -398,6 +399,7 @@ static void on_accepted(void *context, const struct error *err) {
         return;
     }
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
+    kernel_return_notice(kernel);
     kernel_forget(kernel, err->text, true);
 }
 

@@ -98,8 +98,16 @@ void kernel_leave_notice(struct kernel *kernel, const char *text) {
     kernel_ends_bequeath(kernel->kernels->ends, &heir, text);
 }
 
+void kernel_return_notice(struct kernel *kernel) {
+    struct kernel_heir heir = kernel_heir_of(kernel);
+    if (kernel->notice != NULL && !kernel->was_ready)
+        kernel_ends_return(kernel->kernels->ends, &heir, kernel->notice);
+}
+
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     struct kernels *kernels = kernel->kernels;
+    if (!by_another) /* which has it, too */
+        kernel_return_notice(kernel);
     struct error gone;
     error_set(&gone, ERROR_UNAVAILABLE, "The kernel was ended before it had begun");
     kernel_answer_all(kernels, &kernel->accept_waiters, &gone);
@@ -333,8 +341,7 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     kernel->is_unaccepted = started > 0;
     if (started < 0) {
         if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
-            if (kernel->notice != NULL) /* for the next one, then */
-                kernel_ends_bequeath(kernels->ends, &heir, kernel->notice);
+            kernel_return_notice(kernel);
             unmake(kernel);
             return error_set(err, refusal.code, "%s", refusal.text);
         }

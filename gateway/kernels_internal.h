@@ -123,6 +123,7 @@ struct kernel {
     bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
     char *notice; /* for its first cell: why the kernel before it was ended; NULL */
+    bool was_ready;
 };
 
 /* kernels.c */
@@ -130,6 +131,8 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id);
 /* No longer found; freed after the turn. by_another: another gateway has ended it. */
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another);
 struct kernel_heir kernel_heir_of(const struct kernel *kernel); /* whom its notice is for */
+/* It goes without having been there: its notice is for the next one, then. */
+void kernel_return_notice(struct kernel *kernel);
 /* Starts it from its request. 1: it is not on record yet. */
 int kernel_provision(struct kernel *kernel, struct error *err);
 int kernel_check_limits(const struct kernel *kernel, struct error *err);

@@ -1,5 +1,6 @@
 /* Small JSON objects under a key, a file each, in a directory that outlives the gateway and that
- * all gateways of one runtime directory share: why kernels ended. At the limit the oldest go. */
+ * all gateways of one runtime directory share: why kernels ended. At the limit the oldest go. Calls
+ * read and write at once. */
 #pragma once
 
 #include "base/error.h"
@@ -11,7 +12,7 @@ struct notes;
 
 enum { NOTE_MAX_BYTES = 16 << 10 };
 
-/* directory: made 0700 if missing. max: notes that are kept, give or take an eighth. */
+/* directory: made 0700 if missing. max: notes that are kept, give or take an eighth; 16 at least. */
 int notes_create(const char *directory, size_t max, struct notes **ret, struct error *err);
 void notes_destroy(struct notes *notes);
 

@@ -11,10 +11,13 @@
 #include "gateway/notes.h"
 #include "kernelspecs/kernelspecs.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -308,22 +311,57 @@ static void put(struct notes *notes, const char *key) {
         fail_msg("%s", err.text);
 }
 
+static size_t count_notes(const struct notes *notes, int keys) {
+    size_t count = 0;
+    for (int i = 0; i < keys; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key %d", i);
+        cleanup_json json_t *note = notes_get(notes, key);
+        count += note != NULL;
+    }
+    return count;
+}
+
 static void test_notes_are_capped_and_taken_once(void **state) {
     (void)state;
     struct notes *notes, *others;
+    assert_int_equal(notes_create(directory, 64, &notes, NULL), 0);
+    for (int i = 0; i < 500; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key %d", i);
+        put(notes, key);
+    }
+    assert_null(notes_get(notes, "key 0"));
+    assert_int_equal(count_notes(notes, 500), 64);
+    json_decref(notes_get(notes, "key 499"));
+    assert_int_equal(notes_create(directory, 64, &others, NULL), 0); /* another gateway */
+    cleanup_json json_t *note = notes_take(others, "key 499");
+    assert_string_equal(json_string_value(json_object_get(note, "of")), "key 499");
+    assert_null(notes_take(notes, "key 499"));
+    notes_destroy(others);
+    notes_destroy(notes);
+}
+
+/* Between writing and renaming it; or left behind by one that died. */
+static void test_a_sweep_leaves_another_gateways_temporary_file(void **state) {
+    (void)state;
+    struct notes *notes;
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 7200}, {.tv_sec = time(NULL) - 7200}};
+    cleanup_free char *young = memory_printf("%s/f/0123456789abcdef.json.AbCdEf", directory);
+    cleanup_free char *left = memory_printf("%s/f/0123456789abcdef.json.UvWxYz", directory);
+    assert_int_equal(notes_create(directory, 16, &notes, NULL), 0);
+    notes_destroy(notes);
+    assert_int_equal(file_write(young, "{", 1, 0600, NULL), 0);
+    assert_int_equal(file_write(left, "{", 1, 0600, NULL), 0);
+    assert_int_equal(utimensat(AT_FDCWD, left, old, 0), 0);
     assert_int_equal(notes_create(directory, 16, &notes, NULL), 0);
     for (int i = 0; i < 100; i++) {
         char key[16];
         snprintf(key, sizeof key, "key %d", i);
         put(notes, key);
     }
-    assert_null(notes_get(notes, "key 0"));
-    json_decref(notes_get(notes, "key 99"));
-    assert_int_equal(notes_create(directory, 16, &others, NULL), 0); /* another gateway */
-    cleanup_json json_t *note = notes_take(others, "key 99");
-    assert_string_equal(json_string_value(json_object_get(note, "of")), "key 99");
-    assert_null(notes_take(notes, "key 99"));
-    notes_destroy(others);
+    assert_int_equal(access(young, F_OK), 0);
+    assert_int_equal(access(left, F_OK), -1);
     notes_destroy(notes);
 }
 
@@ -333,7 +371,8 @@ static void test_a_note_that_cannot_be_read_is_none(void **state) {
     assert_int_equal(notes_create(directory, 16, &notes, NULL), 0);
     put(notes, "a");
     cleanup_free char *path =
-        memory_printf("%s/%016lx.json", directory, (unsigned long)text_hash("a"));
+        memory_printf("%s/%lx/%016lx.json", directory, (unsigned long)text_hash("a") % 16,
+                      (unsigned long)text_hash("a"));
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(file_write(path, "{", 1, 0600, NULL), 0);
     assert_null(notes_get(notes, "a"));
@@ -363,6 +402,15 @@ static void test_reasons_are_for_their_owner(void **state) {
     cleanup_free char *text = kernel_ends_inherit(ends, &heir);
     assert_string_equal(text, "gone");
     assert_null(kernel_ends_inherit(ends, &heir));
+    kernel_ends_return(ends, &heir, "gone");
+    kernel_ends_return(ends, &heir, "older"); /* no news */
+    cleanup_free char *again = kernel_ends_inherit(ends, &heir);
+    assert_string_equal(again, "gone");
+    struct kernel_heir folded = {.user = "ann", .spec = "stub\n/home", .directory = ""};
+    struct kernel_heir other = {.user = "ann\nstub", .spec = "/home", .directory = ""};
+    kernel_ends_bequeath(ends, &folded, "gone"); /* a name is no way into another's place */
+    assert_null(kernel_ends_inherit(ends, &heir));
+    assert_null(kernel_ends_inherit(ends, &other));
     kernel_ends_destroy(ends);
 }
 
@@ -380,6 +428,7 @@ int main(void) {
         cmocka_unit_test(test_bad_activity_changes_nothing),
         cmocka_unit_test(test_a_kernelspecs_own_timeout),
         IN_DIRECTORY(test_notes_are_capped_and_taken_once),
+        IN_DIRECTORY(test_a_sweep_leaves_another_gateways_temporary_file),
         IN_DIRECTORY(test_a_note_that_cannot_be_read_is_none),
         IN_DIRECTORY(test_reasons_are_for_their_owner),
     };

@@ -367,6 +367,49 @@ static void test_watchers_that_go(void **state) {
     assert_null(watchers[0].context);
 }
 
+/* What a kernel leaves to the next one. */
+
+static char *notice_in_record(const struct fixture *f) {
+    cleanup_free char *path =
+        memory_printf("%s/kernels/%s/record.json", f->runtime, kernel_id(f->kernel));
+    cleanup_json json_t *record = NULL;
+    assert_int_equal(file_read_json(path, 1 << 20, &record, NULL), 0);
+    const char *text =
+        json_string_value(json_object_get(json_object_get(record, "marks"), "notice"));
+    return text != NULL ? memory_strdup(text) : NULL;
+}
+
+static void test_a_notice_waits_for_a_start_that_works(void **state) {
+    struct fixture *f = *state;
+    cleanup_free char *program = memory_printf("%s/program", f->directory);
+    assert_int_equal(symlink(f->stub, program), 0);
+    add_spec(f, "fickle", program, NULL, NULL);
+    kernelspecs_reload(f->specs);
+    struct kernel *kernel = start(f, (struct kernel_request){.name = "fickle"});
+    run_until(f, is_ready);
+    kernel_leave_notice(kernel, "gone");
+    kernel_shutdown(kernel, NULL, NULL, NULL);
+    run_until(f, gone);
+    assert_int_equal(unlink(program), 0);
+    for (int i = 0; i < 2; i++) {
+        f->was_gone = false;
+        kernel = start(f, (struct kernel_request){.name = "fickle"});
+        run_until(f, is_dead);
+        kernel_shutdown(kernel, NULL, NULL, NULL);
+        run_until(f, gone);
+    }
+    assert_int_equal(symlink(f->stub, program), 0);
+    for (int i = 0; i < 2; i++) {
+        start(f, (struct kernel_request){.name = "fickle"});
+        run_until(f, is_ready);
+        cleanup_free char *text = notice_in_record(f);
+        assert_true(i == 0 ? strcmp(text, "gone") == 0 : text == NULL); /* told once */
+        f->was_gone = false;
+        kernel_shutdown(f->kernel, NULL, NULL, NULL);
+        run_until(f, gone);
+    }
+}
+
 /* Asking many, some at a time. */
 
 enum { KERNELS = 5, AT_ONCE = 2 };
@@ -499,6 +542,7 @@ int main(void) {
         TEST(test_nothing_to_adopt),
         TEST(test_lists_show_ones_own),
         TEST(test_watchers_that_go),
+        TEST(test_a_notice_waits_for_a_start_that_works),
         TEST(test_only_some_are_asked_at_once),
         TEST(test_nobody_to_ask),
         TEST(test_patience_with_those_who_are_asked_ends),
