@@ -4,6 +4,7 @@ import random
 import threading
 
 import pytest
+import websocket
 
 from support.handover import hand_over
 
@@ -133,8 +134,13 @@ class Ends:
         return set(msg_ids) <= self.replies.keys() & self.idle
 
     def collect(self, client, msg_ids):
-        if not self.have(msg_ids):
+        if self.have(msg_ids):
+            return
+        try:
             client.receive_until(lambda m: self.add(m).have(msg_ids))
+        except websocket.WebSocketTimeoutException as error:
+            raise AssertionError(f"of {msg_ids} there is no reply for {[i for i in msg_ids if i not in self.replies]} "
+                                 f"and no idle for {[i for i in msg_ids if i not in self.idle]}") from error
 
 
 def test_requests_under_way_at_a_kill_ran_once_or_are_answered(start_gateway, connect, specs):

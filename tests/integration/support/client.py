@@ -153,9 +153,12 @@ class Client:
 
     # -- receiving --
     def receive(self, timeout=None):
-        self.socket.settimeout(self.timeout if timeout is None else max(timeout, 0.001))
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        opcode = None
         try:
-            opcode, data = self.socket.recv_data()
+            while opcode in (None, websocket.ABNF.OPCODE_PING, websocket.ABNF.OPCODE_PONG):
+                self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                opcode, data = self.socket.recv_data(control_frame=True)
         except websocket.WebSocketConnectionClosedException as error:
             raise Closed(None, str(error)) from error
         except (ConnectionError, BrokenPipeError) as error:
