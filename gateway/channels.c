@@ -49,7 +49,6 @@ struct client {
     bool paused;
     bool unreadable_logged;
     bool channel_logged;
-    bool is_proxy; /* a notebook server: it may read for a browser that is gone */
     struct loop_task free_task;
 };
 
@@ -86,8 +85,6 @@ static void close_attachment(struct client *client) {
         return;
     struct attachment_ending ending = {.is_broken = websocket_is_broken(client->delivery.ws)};
     delivery_measure_end(&client->delivery, &ending);
-    if (client->is_proxy)
-        ending.sure = UINT64_MAX;
     attachment_close(client->attachment, &ending);
     client->attachment = NULL;
 }
@@ -239,7 +236,7 @@ static void client_attach(struct client *client) {
                                    .window = (size_t)client->channels->settings.window,
                                    .from_cursor = true,
                                    .sure = flush_siblings(client)};
-    if (client->is_proxy)
+    if (client->delivery.is_proxy)
         wish.unsure_ms = client->channels->settings.unsure_ms;
     if (attachment_open(link, &wish, &events, client, &client->attachment, &err) < 0) {
         log_warning("kernel %s: %s", kernel_id(client->kernel), err.text);
@@ -407,7 +404,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     client->request.limit = (size_t)channels->settings.message_max * 2 + 4096;
     client->free_task = (struct loop_task){.run = client_free, .context = client};
     unanswered_init(&client->unanswered);
-    client->is_proxy = http_request_is_gateway_client(request);
+    bool is_proxy = http_request_is_gateway_client(request); /* it goes with websocket_accept */
     client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
     const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
     struct websocket_settings settings = {.message_max = channels->settings.message_max,
@@ -422,6 +419,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
         standin_create(channels->loop, kernel, standin_say, forward_request, is_recorded, client);
     client->watcher = (struct kernel_watcher){.changed = on_kernel_changed, .context = client};
     delivery_init(&client->delivery, channels->loop, client->ws, (size_t)channels->settings.window);
+    client->delivery.is_proxy = is_proxy;
     list_append(&channels->clients, &client->node);
     channels->count++;
     kernel_watch(kernel, &client->watcher);

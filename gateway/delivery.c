@@ -48,6 +48,10 @@ static struct delivery_mark *mark_at(const struct delivery *delivery, size_t ind
     return &delivery->marks[(delivery->mark_first + index) % delivery->mark_capacity];
 }
 
+static uint64_t known_sure(const struct delivery *delivery) {
+    return delivery->is_proxy ? UINT64_MAX : delivery->sure;
+}
+
 void delivery_start(struct delivery *delivery, struct attachment *attachment, uint64_t cursor,
                     bool anew) {
     if (delivery->attachment != attachment) {
@@ -58,6 +62,7 @@ void delivery_start(struct delivery *delivery, struct attachment *attachment, ui
     if (!anew && cursor <= delivery->delivered)
         return;
     delivery->delivered = delivery->acked_delivered = delivery->sure = cursor;
+    delivery->acked_sure = known_sure(delivery);
     for (size_t i = 0; anew && i < delivery->mark_count; i++)
         mark_at(delivery, i)->seq = 0;
 }
@@ -76,6 +81,11 @@ static struct delivery_mark *add_mark(struct delivery *delivery) {
     return mark_at(delivery, delivery->mark_count++);
 }
 
+static void ack_soon(struct delivery *delivery) {
+    if (delivery->later.node.place == 0)
+        loop_deadline_set(delivery->loop, &delivery->later, ACK_DELAY_MS);
+}
+
 void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool is_repeat) {
     if (delivery->attachment == NULL)
         return;
@@ -91,8 +101,7 @@ void delivery_note(struct delivery *delivery, uint64_t seq, size_t length, bool 
         last = add_mark(delivery);
     *last = (struct delivery_mark){
         .stream_end = end, .seq = is_repeat ? 0 : seq, .last = seq, .received = delivery->received};
-    if (delivery->later.node.place == 0)
-        loop_deadline_set(delivery->loop, &delivery->later, ACK_DELAY_MS);
+    ack_soon(delivery);
 }
 
 static void measure_consumed(struct delivery *delivery) {
@@ -122,7 +131,7 @@ void delivery_measure_end(const struct delivery *delivery, struct attachment_end
     uint64_t gone = websocket_accepted(delivery->ws) - websocket_queued(delivery->ws);
     uint64_t start = delivery->marked_from;
     ret->left = delivery->delivered;
-    ret->sure = delivery->sure;
+    ret->sure = known_sure(delivery);
     ret->suspect = 0;
     for (size_t i = 0; i < delivery->mark_count && start < gone; i++) {
         const struct delivery_mark *mark = mark_at(delivery, i);
@@ -138,10 +147,13 @@ static void send_ack(struct delivery *delivery) {
     uint64_t cursor = delivery->has_spoken && delivery->delivered > delivery->acked_delivered
                           ? delivery->delivered
                           : 0;
-    if (cursor == 0 && delivery->consumed == delivery->acked_consumed)
+    uint64_t sure = known_sure(delivery);
+    if (cursor == 0 && delivery->consumed == delivery->acked_consumed &&
+        sure == delivery->acked_sure)
         return;
-    attachment_ack(delivery->attachment, cursor, delivery->consumed);
+    attachment_ack(delivery->attachment, cursor, delivery->consumed, sure);
     delivery->acked_consumed = delivery->consumed;
+    delivery->acked_sure = sure;
     if (cursor != 0)
         delivery->acked_delivered = cursor;
 }
@@ -167,6 +179,8 @@ void delivery_heard(struct delivery *delivery) {
     measure_consumed(delivery);
     measure_delivered(delivery);
     delivery->sure = delivery->delivered;
+    if (known_sure(delivery) != delivery->acked_sure)
+        ack_soon(delivery);
 }
 
 /* Credit goes back at once when a good part of the window is free; the rest can wait for the

@@ -20,12 +20,13 @@ struct delivery {
     struct attachment *attachment; /* NULL: nothing to acknowledge to */
     size_t window;
     bool has_spoken;   /* only a client that has sent something is known to read */
+    bool is_proxy;     /* a notebook server: it may read for a browser that is gone */
     uint64_t received; /* payload bytes of this attachment, ever */
     uint64_t consumed;
     uint64_t acked_consumed;
     uint64_t delivered; /* seq */
     uint64_t sure;      /* the same when the client was last heard: it was there to read it */
-    uint64_t acked_delivered;
+    uint64_t acked_delivered, acked_sure;
     uint64_t marked_from; /* in the byte stream: where the messages of the first mark begin */
     struct delivery_mark *marks; /* a ring, oldest first: where messages end in the byte stream */
     size_t mark_first, mark_count, mark_capacity;

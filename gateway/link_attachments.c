@@ -151,6 +151,7 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
     attachment->from_cursor = attachment->rebuilding = wish->from_cursor && session_id != NULL;
     attachment->unsure_ms = wish->unsure_ms;
     attachment->sure = wish->sure;
+    attachment->heard = UINT64_MAX;
     attachment->events = *events;
     attachment->context = context;
     attachment->granted_bytes = LINK_GRANT_DEFAULT;
@@ -196,9 +197,12 @@ void attachment_close(struct attachment *attachment, const struct attachment_end
 
 /* Acknowledgements. */
 
-void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed) {
+void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed,
+                    uint64_t sure) {
     if (delivered > attachment->delivered && !attachment->renumbered)
         attachment->delivered = delivered;
+    if (!attachment->renumbered)
+        attachment->heard = sure;
     if (consumed > attachment->consumed)
         attachment->consumed = consumed;
     attachment->ack_due = true;
@@ -214,10 +218,11 @@ static enum link_sent emit_ack(struct attachment *attachment) {
     uint64_t cursor = attachment->delivered;
     if (cursor > attachment->seen_seq)
         cursor = attachment->seen_seq;
-    uint8_t payload[8];
-    link_u64_write(payload, total);
+    uint64_t sure = link_has_capability(attachment->link, "sure") ? attachment->heard : UINT64_MAX;
+    uint8_t payload[LINK_ACK_SIZE];
+    size_t length = link_ack_write(payload, total, sure);
     enum link_sent sent =
-        link_emit(attachment->link, LINK_ACK, attachment->number, cursor, payload, sizeof payload);
+        link_emit(attachment->link, LINK_ACK, attachment->number, cursor, payload, length);
     if (sent == LINK_SENT)
         attachment->ack_due = false;
     return sent;
@@ -251,6 +256,7 @@ void link_attachments_renumber(struct link *link) {
             continue;
         link->slots[i]->last_seq = 0;
         link->slots[i]->delivered = 0;
+        link->slots[i]->heard = UINT64_MAX;
         link->slots[i]->renumbered = true;
     }
 }

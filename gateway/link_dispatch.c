@@ -9,7 +9,7 @@
 #define LOG_AREA "gateway/link_dispatch"
 
 /* Optional features of this side, each a line. */
-const char *const link_capabilities[] = {"rebuild", "announce", NULL};
+const char *const link_capabilities[] = {"rebuild", "announce", "sure", NULL};
 
 bool link_has_capability(const struct link *link, const char *name) {
     return link_terms_have(&link->terms, link->links->capabilities, name) && link_is_up(link);

@@ -102,8 +102,10 @@ struct attachment_ending {
 /* No event after it. ending NULL: nothing is known. */
 void attachment_close(struct attachment *attachment, const struct attachment_ending *ending);
 /* delivered: cursor, or 0 to leave it. consumed: running total of payload bytes that left our
- * memory. Sent with the turn's batch. */
-void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed);
+ * memory. sure: as in attachment_ending, which nobody may be left to tell. Sent with the turn's
+ * batch. */
+void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed,
+                    uint64_t sure);
 /* False: stop reading the client. Also while it is not attached: nobody else would know of what is
  * read. */
 bool attachment_may_send(const struct attachment *attachment);

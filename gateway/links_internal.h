@@ -143,6 +143,7 @@ struct attachment {
     uint64_t last_seq;      /* handed on */
     uint64_t seen_seq;      /* received since ATTACH, repeated ones too */
     uint64_t delivered;     /* cursor */
+    uint64_t heard;         /* where that was when it was last heard; UINT64_MAX: not known */
     uint64_t received;      /* payload bytes handed on, ever */
     uint64_t received_base; /* of those, before the latest ATTACH */
     uint64_t skipped;       /* repeated payload bytes since the latest ATTACH */

@@ -103,11 +103,30 @@ void link_u64_write(uint8_t out[8], uint64_t value) {
     memcpy(out, &value, sizeof value);
 }
 
-int link_u64_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *ret) {
+static uint64_t read_u64(const uint8_t *from) {
     uint64_t value;
-    if (frame->length != sizeof value || payload == NULL)
+    memcpy(&value, from, sizeof value);
+    return le64toh(value);
+}
+
+int link_u64_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *ret) {
+    if (frame->length != sizeof *ret || payload == NULL)
         return -1;
-    memcpy(&value, payload, sizeof value);
-    *ret = le64toh(value);
+    *ret = read_u64(payload);
+    return 0;
+}
+
+size_t link_ack_write(uint8_t out[LINK_ACK_SIZE], uint64_t consumed, uint64_t sure) {
+    link_u64_write(out, consumed);
+    link_u64_write(out + 8, sure);
+    return sure != UINT64_MAX ? LINK_ACK_SIZE : 8;
+}
+
+int link_ack_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *consumed,
+                  uint64_t *sure) {
+    if ((frame->length != 8 && frame->length != LINK_ACK_SIZE) || payload == NULL)
+        return -1;
+    *consumed = read_u64(payload);
+    *sure = frame->length == LINK_ACK_SIZE ? read_u64(payload + 8) : UINT64_MAX;
     return 0;
 }

@@ -78,6 +78,12 @@ int link_frame_next(const uint8_t *batch, size_t length, size_t *at, struct link
 
 const char *link_type_name(uint8_t type); /* for logs; "type 77" forms come as "unknown" */
 
-/* Payloads that are one u64 (ACK, GRANT). */
+/* Payloads that are one u64 (GRANT). */
 void link_u64_write(uint8_t out[8], uint64_t value);
 int link_u64_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *ret);
+
+/* ACK; sure: UINT64_MAX when it is not told. Returns how many bytes of `out` it takes. */
+enum { LINK_ACK_SIZE = 16 };
+size_t link_ack_write(uint8_t out[LINK_ACK_SIZE], uint64_t consumed, uint64_t sure);
+int link_ack_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *consumed,
+                  uint64_t *sure);

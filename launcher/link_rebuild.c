@@ -49,22 +49,27 @@ void link_rebuild_init(struct link_session *session) {
     session->unsure_to = session->slot->sent_max;
 }
 
+static uint64_t lower(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 void link_rebuild_advance(struct link_attachment *attachment, uint64_t seq) {
     struct link_session *session = attachment->session;
+    int64_t now_ms = clock_monotonic_ms();
     if (attachment->rebuild == NULL && seq > attachment->start)
         attachment->is_unproved = false;
-    if (attachment->is_unproved ||
-        session->slot->cursor <= cursor_trail_at(&session->trail, INT64_MAX))
-        return;
-    int64_t now_ms = clock_monotonic_ms();
-    cursor_trail_move(&session->trail, now_ms, session->slot->cursor);
-    session->slot->sure = cursor_trail_at(&session->trail, now_ms - session->unsure_ms);
+    if (!attachment->is_unproved &&
+        session->slot->cursor > cursor_trail_at(&session->trail, INT64_MAX))
+        cursor_trail_move(&session->trail, now_ms, session->slot->cursor);
+    uint64_t sure = cursor_trail_at(&session->trail, now_ms - session->unsure_ms);
+    list_each (&session->attachments, struct link_attachment, node, each)
+        sure = lower(sure, each->sure);
+    session->slot->sure = sure;
 }
 
 static void widen(struct range *range, const struct link_session *session, uint64_t from,
                   uint64_t to) {
-    if (from < range->from)
-        range->from = from;
+    range->from = lower(range->from, from);
     if (to > range->to)
         range->to = to;
     if (range->from < session->slot->cursor && session->slot->cursor > range->to)
@@ -96,16 +101,19 @@ void link_rebuild_end(struct link_attachment *attachment) {
 
 /* Also of connections that are still there: who comes back may know better than we that they are
  * dead. */
-static struct range find_range(const struct link_attachment *attachment, int64_t now_ms) {
+static struct range find_range(const struct link_attachment *attachment, uint64_t sure,
+                               int64_t now_ms) {
     const struct link_session *session = attachment->session;
-    struct range range = {attachment->sure, session->unsure_to};
+    struct range range = {sure, session->unsure_to};
     widen(&range, session, cursor_trail_at(&session->trail, now_ms), 0);
     list_each (&session->attachments, struct link_attachment, node, other) {
         if (other == attachment || other->sent == 0)
             continue;
-        widen(&range, session, cursor_trail_at(&session->trail, now_ms - other->unsure_ms),
-              other->last_sent);
-        if (attachment->sure <= other->start)
+        /* of those at its own gateway it has just been said anew */
+        uint64_t heard = other->peer != attachment->peer ? lower(sure, other->sure) : sure;
+        uint64_t arrived = cursor_trail_at(&session->trail, now_ms - other->unsure_ms);
+        widen(&range, session, lower(heard, arrived), other->last_sent);
+        if (heard <= other->start)
             widen(&range, session, other->rebuilt_from, 0);
     }
     return range;
@@ -174,10 +182,10 @@ static struct link_rebuild *choose(const struct link_session *session, struct ra
     return NULL;
 }
 
-void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
+void link_rebuild_start(struct link_attachment *attachment, bool is_known, uint64_t sure) {
     struct link_session *session = attachment->session;
     int64_t now_ms = clock_monotonic_ms();
-    struct range range = find_range(attachment, now_ms);
+    struct range range = find_range(attachment, sure, now_ms);
     struct link_rebuild *rebuild = choose(session, range, is_known);
     if (rebuild != NULL) {
         rebuild->until = attachment->position;
@@ -195,7 +203,6 @@ void link_rebuild_start(struct link_attachment *attachment, bool is_known) {
         attachment->is_unproved = true;
         attachment->rebuilt_from = range.from;
     }
-    attachment->sure = UINT64_MAX; /* it was about others */
     remember(session, range, now_ms);
 }
 
@@ -486,7 +493,7 @@ static int take_seq(const json_t *json, const char *member, uint64_t *ret, struc
 }
 
 static int take_ending(struct link_attachment *attachment, const json_t *json, struct error *err) {
-    uint64_t left = attachment->left, sure = UINT64_MAX, seq = 0;
+    uint64_t left = attachment->left, sure = attachment->sure, seq = 0;
     if (take_seq(json, "left", &left, err) < 0 || take_seq(json, "sure", &sure, err) < 0 ||
         take_seq(json, "suspect", &seq, err) < 0)
         return -1;

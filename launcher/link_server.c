@@ -27,7 +27,7 @@ enum {
 };
 
 /* Optional features of this side, each a line. */
-static const char *const capabilities[] = {"rebuild", "announce", NULL};
+static const char *const capabilities[] = {"rebuild", "announce", "sure", NULL};
 
 /* --- deadlines: one heap, one timer --- */
 

@@ -244,11 +244,13 @@ int link_session_write_lost(struct link_server *server, struct bytes parent_head
 /* A session begins, or goes on after another launcher's death: up to its slot's `sure` nothing is
  * unsure, what was sent behind it is. */
 void link_rebuild_init(struct link_session *session);
-/* Of a new client connection, behind ATTACHED. is_known: the session was here before. */
-void link_rebuild_start(struct link_attachment *attachment, bool is_known);
+/* Of a new client connection, behind ATTACHED. is_known: the session was here before. sure: up to
+ * where its other clients at this gateway were there to read; UINT64_MAX: that is not known. */
+void link_rebuild_start(struct link_attachment *attachment, bool is_known, uint64_t sure);
 /* Goes on with what goes before everything else. */
 enum link_step link_rebuild_step(struct link_attachment *attachment);
-/* This one's client has acknowledged everything up to seq; the cursor has moved already. */
+/* This one's client has acknowledged everything up to seq (0: nothing), or is told to have been
+ * there to read; the cursor and `sure` have moved already. */
 void link_rebuild_advance(struct link_attachment *attachment, uint64_t seq);
 /* DETACH: what the gateway knows of its client's end. */
 void link_rebuild_take_ending(struct link_attachment *attachment, const struct link_frame *frame,

@@ -314,7 +314,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
     attachment->unsure_ms = wish->unsure_ms;
-    attachment->sure = wish->sure;
+    attachment->sure = UINT64_MAX;
     attachment->rebuilt_from = UINT64_MAX;
     attachment->left = UINT64_MAX;
     attachment->position = attachment->last_sent = attachment->start =
@@ -330,7 +330,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     emit_attached(attachment, resumed);
     link_announce_attached(attachment);
     if (wish->rebuild && link_peer_has_capability(peer, "rebuild"))
-        link_rebuild_start(attachment, is_known);
+        link_rebuild_start(attachment, is_known, wish->sure);
 }
 
 void link_session_attach(struct link_peer *peer, const struct link_frame *frame,
@@ -408,17 +408,17 @@ void link_sessions_free(struct link_server *server) {
 void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
                       const uint8_t *payload) {
     struct link_attachment *attachment = link_attachment_of(peer, frame->attachment);
-    uint64_t consumed;
+    uint64_t consumed, sure;
     if (attachment == NULL)
         return; /* detached meanwhile, or 0: a probe of the connection */
     struct link_session *session = attachment->session;
-    bool readable = link_u64_read(frame, payload, &consumed) == 0;
+    bool readable = link_ack_read(frame, payload, &consumed, &sure) == 0;
     if (!readable || frame->seq > session->slot->sent_max || consumed > attachment->sent) {
         if (!attachment->ack_refused)
             log_warning("gateway %.36s: attachment %u: an ACK of message %" PRIu64
                         " is refused: %s",
                         peer->gateway, attachment->number, frame->seq,
-                        readable ? "more than was sent" : "its payload is no u64");
+                        readable ? "more than was sent" : "its payload is no u64, nor two");
         attachment->ack_refused = true;
         return;
     }
@@ -426,8 +426,9 @@ void link_session_ack(struct link_peer *peer, const struct link_frame *frame,
         attachment->consumed = consumed;
     if (frame->seq > session->slot->cursor)
         session->slot->cursor = frame->seq;
-    if (frame->seq > 0)
-        link_rebuild_advance(attachment, frame->seq);
+    if (sure != UINT64_MAX)
+        attachment->sure = sure;
+    link_rebuild_advance(attachment, frame->seq);
 }
 
 /* --- sending --- */

@@ -1,10 +1,13 @@
 """Kernels outlive the gateway; the next one finds and serves them."""
+import base64
 import os
 import signal
 import time
 
 import pytest
 
+from support.client import unpack_v1
+from support.link import ATTACH, ATTACHED, DETACH, Link
 from support.processes import Gateway, is_alive, wait_until
 
 
@@ -60,6 +63,40 @@ def test_cell_that_ran_over_the_gateways_death_ends_for_the_client(start_gateway
     back = connect(second, kernel_id, session_id="user")
     cell = back.collect(msg_id, timeout=20)
     assert cell.reply["status"] == "ok" and cell.text().endswith("line 19\nend\n")
+
+
+def test_what_lies_unread_when_the_gateway_is_killed_comes_again(start_gateway, connect):
+    """A client's TCP has acknowledged a cell's end, which nobody reads any more."""
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id, session_id="user")
+    client.run_cell("print before")
+    msg_id = client.send_execute("print unread")
+    with Link(gateway.kernel_directory(kernel_id)) as link:
+        link.hello()
+        wait_until(lambda: ends_of(link, msg_id) == 2, what="the cell's end")
+        wait_until(lambda: cursor_of(link, "user") == link.command("journal")["last"], what="its acknowledgement")
+    gateway.kill()
+    gateway.start()
+    cell = connect(gateway, kernel_id, session_id="user").collect(msg_id)
+    assert cell.messages[0]["header"]["msg_type"] == "clear_output", "it was perhaps read, after all"
+    assert cell.reply["status"] == "ok" and cell.text() == "unread\n"
+
+
+def ends_of(link, msg_id):
+    """Of the cell, how many of reply and idle the launcher has."""
+    messages = [unpack_v1(base64.b64decode(row["message"])) for row in link.command("journal")["messages"] if row["message"]]
+    return sum(message["parent_header"].get("msg_id") == msg_id and (
+        message["header"]["msg_type"] == "execute_reply" or message["content"].get("execution_state") == "idle")
+        for message in messages)
+
+
+def cursor_of(link, session_id):
+    """Up to where the session's clients have acknowledged: where a second connection goes on."""
+    link.send(ATTACH, {"session_id": session_id, "window": 1 << 20, "from": "cursor", "rebuild": False}, attachment=1)
+    cursor = link.expect(ATTACHED).seq
+    link.send(DETACH, attachment=1)
+    return cursor
 
 
 def test_dead_kernel_is_still_explained_by_the_next_gateway(start_gateway, connect):

@@ -47,6 +47,13 @@ void ack(struct peer *peer, uint16_t number, uint64_t seq) {
     peer_expect_nothing(peer);
 }
 
+void ack_sure(struct peer *peer, uint16_t number, uint64_t seq, uint64_t sure) {
+    uint8_t payload[LINK_ACK_SIZE];
+    peer_frame(peer, LINK_ACK, number, seq, payload, link_ack_write(payload, 0, sure));
+    peer_send(peer);
+    peer_expect_nothing(peer);
+}
+
 void pass_over(struct peer *peer, unsigned count) {
     while (count-- > 0)
         peer_next(peer);

@@ -14,6 +14,7 @@ uint64_t attach(struct peer *peer, uint16_t number, const char *session, int uns
                 bool rebuild);
 void detach(struct peer *peer, uint16_t number, const char *ending);
 void ack(struct peer *peer, uint16_t number, uint64_t seq);
+void ack_sure(struct peer *peer, uint16_t number, uint64_t seq, uint64_t sure);
 void pass_over(struct peer *peer, unsigned count);
 /* A message of cell `cell` ('a' ...) from the kernel. */
 uint64_t say_to(struct world *world, session_number session, enum kernel_channel channel, char cell,

@@ -146,7 +146,8 @@ static void peer_say(struct fixture *f, enum link_type type, uint16_t attachment
 static void peer_welcome_as(struct fixture *f, const char *nonce, const char *kernel_id,
                             uint64_t seq) {
     cleanup_free char *text = memory_printf(
-        "{\"version\": 1, \"capabilities\": [\"later\", \"announce\"%s], \"launcher\": \"%s\", "
+        "{\"version\": 1, \"capabilities\": [\"later\", \"announce\", \"sure\"%s], \"launcher\": "
+        "\"%s\", "
         "\"kernel_id\": \"%s\", \"record\": {\"name\": \"python3\", \"numbering\": \"%s\"}, "
         "\"status\": {\"phase\": \"ready\"}}",
         f->rebuilds ? ", \"rebuild\"" : "", nonce, kernel_id, f->numbering);

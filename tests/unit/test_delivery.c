@@ -18,7 +18,7 @@ struct websocket {
     size_t queued;
 };
 struct attachment {
-    uint64_t delivered, consumed;
+    uint64_t delivered, consumed, sure;
 };
 
 uint64_t websocket_accepted(const struct websocket *ws) {
@@ -30,10 +30,12 @@ size_t websocket_queued(const struct websocket *ws) {
 uint64_t websocket_acknowledged(struct websocket *ws) {
     return ws->acknowledged;
 }
-void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed) {
+void attachment_ack(struct attachment *attachment, uint64_t delivered, uint64_t consumed,
+                    uint64_t sure) {
     if (delivered > attachment->delivered)
         attachment->delivered = delivered;
     attachment->consumed = consumed;
+    attachment->sure = sure;
 }
 
 struct fixture {
@@ -204,6 +206,39 @@ static void test_sure_is_what_had_arrived_when_the_client_was_heard(void **state
     assert_int_equal(end_of(f).sure, 11);
 }
 
+/* Should nobody be left to tell it at the end: kill -9. */
+static void test_what_is_sure_is_told_with_the_cursor_and_when_the_client_was_heard(void **state) {
+    struct fixture *f = *state;
+    pass_on(f, 11, 100);
+    write_out(f);
+    arrive(f);
+    delivery_flush(&f->delivery);
+    assert_int_equal(f->attachment.delivered, 11);
+    assert_int_equal(f->attachment.sure, 10);
+    delivery_heard(&f->delivery);
+    assert_true(f->delivery.later.node.place != 0); /* soon */
+    delivery_flush(&f->delivery);
+    assert_int_equal(f->attachment.sure, 11);
+    loop_deadline_clear(f->loop, &f->delivery.later);
+    delivery_heard(&f->delivery);
+    assert_true(f->delivery.later.node.place == 0); /* it was */
+}
+
+static void test_of_a_notebook_server_nothing_is_sure(void **state) {
+    struct fixture *f = *state;
+    f->delivery.is_proxy = true;
+    delivery_start(&f->delivery, &f->attachment, 10, true);
+    pass_on(f, 11, 100);
+    write_out(f);
+    arrive(f);
+    delivery_flush(&f->delivery);
+    delivery_heard(&f->delivery);
+    delivery_flush(&f->delivery);
+    assert_int_equal(f->attachment.delivered, 11);
+    assert_true(f->attachment.sure == UINT64_MAX);
+    assert_true(end_of(f).sure == UINT64_MAX);
+}
+
 static void test_repeats_move_no_cursor_and_are_suspects(void **state) {
     struct fixture *f = *state;
     f->ws.accepted = f->ws.queued = 10000;
@@ -228,6 +263,8 @@ int main(void) {
         TEST(test_another_attachment_begins_at_nothing),
         TEST(test_the_end_tells_what_left_and_what_was_under_way),
         TEST(test_sure_is_what_had_arrived_when_the_client_was_heard),
+        TEST(test_what_is_sure_is_told_with_the_cursor_and_when_the_client_was_heard),
+        TEST(test_of_a_notebook_server_nothing_is_sure),
         TEST(test_repeats_move_no_cursor_and_are_suspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,6 +127,28 @@ static void test_u64_payloads(void **state) {
     assert_int_equal(link_u64_read(&frame, NULL, &value), -1);
 }
 
+static void test_ack_payloads(void **state) {
+    (void)state;
+    uint8_t bytes[LINK_ACK_SIZE];
+    uint64_t consumed = 0, sure = 0;
+    struct link_frame frame = {.length = (uint32_t)link_ack_write(bytes, 7, 258)};
+    assert_int_equal(frame.length, 16);
+    assert_int_equal(bytes[8], 2);
+    assert_int_equal(link_ack_read(&frame, bytes, &consumed, &sure), 0);
+    assert_int_equal(consumed, 7);
+    assert_int_equal(sure, 258);
+    frame.length = (uint32_t)link_ack_write(bytes, 8, UINT64_MAX);
+    assert_int_equal(frame.length, 8); /* as a gateway that does not know it says it */
+    assert_int_equal(link_ack_read(&frame, bytes, &consumed, &sure), 0);
+    assert_int_equal(consumed, 8);
+    assert_true(sure == UINT64_MAX);
+    for (frame.length = 0; frame.length < 20; frame.length++)
+        if (frame.length != 8 && frame.length != 16)
+            assert_int_equal(link_ack_read(&frame, bytes, &consumed, &sure), -1);
+    frame.length = 16;
+    assert_int_equal(link_ack_read(&frame, NULL, &consumed, &sure), -1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames_survive_the_trip),
@@ -135,6 +157,7 @@ int main(void) {
         cmocka_unit_test(test_malformed_batches),
         cmocka_unit_test(test_unknown_types_and_flags_pass),
         cmocka_unit_test(test_u64_payloads),
+        cmocka_unit_test(test_ack_payloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,6 +315,48 @@ static void test_a_direct_client_that_fell_silent_is_unsure_since_then(void **st
     peer_destroy(peer);
 }
 
+/* Nobody says DETACH for a gateway that was killed: what its client's TCP had acknowledged may lie
+ * unread. */
+static void test_a_lost_gateway_has_said_how_far_its_client_was_there(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    static const char *const names[] = {"not known to be gone", "g"};
+    for (uint16_t i = 0; i < 2; i++) { /* it is gone, and so is what the first one was told */
+        ack_sure(peer, 1, 3, 1);
+        struct peer *next = gateway(world, names[i], "\"rebuild\", \"sure\"");
+        attach(next, 1, "s", 0, true);
+        expect_whole_cell(next, 1, 3);
+        peer_expect_nothing(next);
+        peer_destroy(i == 0 ? next : peer);
+        peer = i == 0 ? peer : next;
+    }
+    peer = start_anew(world, peer); /* and the launcher with it */
+    attach(peer, 1, "s", 0, true);
+    expect_whole_cell(peer, 1, 3);
+    say(world, 'a', "stream", "{}");
+    expect(peer, 1, STREAM, 4, 'a', "stream");
+    ack_sure(peer, 1, 4, 3);
+    ack_sure(peer, 1, 0, 4); /* it was heard of */
+    peer = start_anew(world, peer);
+    attach(peer, 1, "s", 0, true);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+}
+
+/* A gateway that answers for all its clients knows them better than what it said before. */
+static void test_clients_of_one_gateway_are_as_sure_as_it_says_last(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    ack_sure(peer, 1, 3, 1);
+    attach(peer, 2, "s", 0, true);
+    peer_expect_nothing(peer);
+    detach(peer, 1, "{\"left\": 3}"); /* which says nothing new of it */
+    attach(peer, 3, "s", 0, true);
+    expect_whole_cell(peer, 3, 3);
+    peer_expect_nothing(peer);
+    peer_destroy(peer);
+}
+
 static void test_a_newcomer_sees_what_runs(void **state) {
     struct world *world = *state;
     struct peer *peer = begin(world, 0);
@@ -460,6 +502,8 @@ int main(void) {
         test_server(test_what_was_sure_is_sure_after_the_launcher),
         test_server(test_a_cell_without_its_beginning_is_not_cleared),
         test_server(test_a_direct_client_that_fell_silent_is_unsure_since_then),
+        test_server(test_a_lost_gateway_has_said_how_far_its_client_was_there),
+        test_server(test_clients_of_one_gateway_are_as_sure_as_it_says_last),
         test_server(test_a_newcomer_sees_what_runs),
         test_server(test_a_question_is_asked_again_until_it_is_answered),
         test_server(test_a_message_that_ends_connections_is_left_out),

@@ -36,7 +36,7 @@ static void test_another_kernels_launcher_is_left(void **state) {
     assert_null(f->link->route);
 }
 
-static const char *const two_capabilities[] = {"rebuild", "announce", NULL};
+static const char *const offered[] = {"rebuild", "announce", "sure", NULL};
 
 static void reconnect_offering(struct fixture *f, const char *const *capabilities) {
     f->links->capabilities = capabilities;
@@ -69,9 +69,9 @@ static void test_only_what_both_sides_named_is_used(void **state) {
     struct fixture *f = *state;
     expect(f, LINK_HELLO);
     for (size_t i = 0; i < sizeof welcomes / sizeof welcomes[0]; i++) {
-        reconnect_offering(f, two_capabilities);
+        reconnect_offering(f, offered);
         const struct heard *hello = expect(f, LINK_HELLO);
-        assert_non_null(strstr(hello->payload, "[\"rebuild\",\"announce\"]"));
+        assert_non_null(strstr(hello->payload, "[\"rebuild\",\"announce\",\"sure\"]"));
         assert_false(link_has_capability(f->link, "announce")); /* not settled yet */
         welcome_with(f, welcomes[i].members);
         run_until(f, is_up);
@@ -84,6 +84,8 @@ static void test_only_what_both_sides_named_is_used(void **state) {
     run_until(f, one_message);
     attachment_send(f->a.attachment, "request", 7);
     assert_memory_equal(expect(f, LINK_REQUEST)->payload, "request", 7);
+    attachment_ack(f->a.attachment, 4, 5, 3);
+    assert_int_equal(number_of(expect(f, LINK_ACK)), 5); /* without `sure` */
     link_payload_release(f->a.kept.owner);
 }
 
@@ -159,7 +161,7 @@ static void test_close_ends_attachments(void **state) {
     link_close(f->link);
     assert_int_equal(f->a.detached, 1);
     assert_int_equal(f->b.detached, 1);
-    attachment_ack(f->a.attachment, 1, 1); /* until the turn's end it may still be named */
+    attachment_ack(f->a.attachment, 1, 1, 1); /* until the turn's end it may still be named */
     attachment_send(f->a.attachment, "x", 1);
     attachment_close(f->a.attachment, NULL);
     assert_false(attachment_may_send(f->a.attachment));
@@ -190,7 +192,7 @@ static void test_malformed_batch_is_dropped_whole(void **state) {
 static int turns;
 
 static bool many_turns(struct fixture *f) {
-    attachment_ack(f->a.attachment, 0, (uint64_t)++turns);
+    attachment_ack(f->a.attachment, 0, (uint64_t)++turns, UINT64_MAX);
     f->ticks = 0;
     return f->links->stalled.head.next != &f->links->stalled.head || turns > 200000;
 }
