@@ -4,10 +4,10 @@ ARGS ?=
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test asan fuzz lint format docs bench chaos clean
+.PHONY: help run demo build test asan fuzz lint format docs bench chaos cluster-up cluster-down test-cluster clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make run ARGS="--port 9999"          pass flags to the gateway (see build/elara-gateway --help)'
 	@echo '  make test ARGS="unit integration"    only these stages (see tests/run --help)'
@@ -26,7 +26,7 @@ build: ## build/elara-gateway, build/elara-launcher, build/elara
 	@tools/build build elara-gateway elara-launcher elara
 
 test: ## everything: linters, unit, fuzz, integration and browser tests, with sanitizers too
-	@tools/packages build run test browser
+	@tools/packages build run test browser cluster
 	@tests/run $(ARGS)
 
 asan: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan
@@ -58,6 +58,17 @@ chaos: ## break everything between notebook and kernel 1,000 times
 	@tools/packages build test
 	@tools/build build
 	@tests/chaos/run $(ARGS)
+
+cluster-up: ## a real Kubernetes on this machine for the tests; the first time builds it (needs root)
+	@tools/packages build test cluster
+	@tests/cluster/cluster up
+
+cluster-down: ## end it, and remove all that it or an aborted run has left
+	@tests/cluster/cluster down
+
+test-cluster: ## the tests on a real Kubernetes: on the one that is up, else on one of their own
+	@tools/packages build run test cluster
+	@tests/run cluster
 
 clean: ## remove the build directories
 	rm -rf build build-asan build-fuzz

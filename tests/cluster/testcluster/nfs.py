@@ -1,0 +1,79 @@
+"""An NFS server of the tests' own, and what makes `mount -t nfs` work on a machine whose kernel has no NFS client."""
+import os
+from pathlib import Path
+
+from testcluster import parts
+from testcluster.control_plane import is_listening
+from testcluster.layout import ADDRESS, HOME
+from testcluster.machine import run, works
+from testcluster.processes import ClusterError, pid_of, remember, start, wait_for_daemon
+
+EXPORT = HOME / "nfs"  # what SHARE is on the server's side
+SHARE = "/share"
+PORT = 2049  # a pod's nfs volume has no place for another one; the address is the cluster's own
+HELPER = Path("/sbin/mount.nfs")
+GANESHA = f"""
+NFS_CORE_PARAM {{
+    Protocols = 4;
+    NFS_Port = {PORT};
+    Bind_addr = {ADDRESS};
+    Enable_NLM = false;
+    Enable_RQUOTA = false;
+}}
+NFSv4 {{
+    Graceless = true;
+    Lease_Lifetime = 120;
+    Only_Numeric_Owners = true;
+    RecoveryRoot = "{HOME}/ganesha";
+}}
+EXPORT {{
+    Export_Id = 1;
+    Path = "{EXPORT}";
+    Pseudo = "{SHARE}";
+    Access_Type = RW;
+    Squash = No_Root_Squash;
+    SecType = sys;
+    # Tests change the directory behind the server's back, and want to see it.
+    Attr_Expiration_Time = 0;
+    FSAL {{ Name = VFS; }}
+}}
+LOG {{ Default_Log_Level = WARN; }}
+"""
+# Where there is no FUSE either: the exported directory itself. Nothing of NFS is tested then.
+BIND = f"""#!/bin/sh
+source=${{1#*:{SHARE}}}
+[ "$source" != "$1" ] || {{ echo "mount.nfs: $1: not an export of the test cluster" >&2; exit 32; }}
+exec mount --bind "{EXPORT}$source" "$2"
+"""
+
+
+def start_ganesha():
+    config = HOME / "ganesha.conf"
+    config.write_text(GANESHA)
+    EXPORT.mkdir()
+    EXPORT.chmod(0o755)
+    (HOME / "ganesha").mkdir()
+    start("ganesha", "ganesha.nfsd", "-F", "-f", config, "-L", HOME / "logs" / "ganesha.log", "-p", HOME / "ganesha.pid")
+    wait_for_daemon("ganesha", lambda: is_listening(ADDRESS, PORT), 60, "the NFS server's port")
+
+
+def install_helper():
+    """Says who mounts NFS in the cluster's mount namespace: the kernel, or a program bound over mount.nfs there."""
+    if "\tnfs4\n" in Path("/proc/filesystems").read_text() or works("modprobe", "nfs"):
+        client = "the operating system's kernel"
+    elif os.path.exists("/dev/fuse"):
+        client = "FUSE with libnfs"
+        bind_helper(parts.mount_helper())
+    else:
+        client = "bind mounts of the exported directory, as there is neither an NFS client nor FUSE"
+        program = HOME / "mount-bind"
+        program.write_text(BIND)
+        program.chmod(0o755)
+        bind_helper(program)
+    remember(nfs_client=client)
+
+
+def bind_helper(program):
+    if not HELPER.exists():
+        raise ClusterError(f"no {HELPER} to bind a helper over; tools/packages cluster installs it")
+    run("nsenter", f"--mount=/proc/{pid_of('namespace')}/ns/mnt", "mount", "--bind", program, HELPER)

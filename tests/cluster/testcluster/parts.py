@@ -1,0 +1,62 @@
+"""The programs that are built for the test cluster, with Go and with C."""
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+from testcluster.cache import cached
+
+HERE = Path(__file__).resolve().parents[1]
+KUBERNETES = "v1.34.4"
+VERSION = "k8s.io/component-base/version"
+
+
+@functools.cache
+def go():
+    """The path of a Go that is new enough."""
+    made = subprocess.run([HERE / "go-program"], check=True, stdout=subprocess.PIPE, text=True)
+    return made.stdout.strip()
+
+
+def build_go(name, output, flags=()):
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
+    subprocess.run([go(), "build", *flags, "-o", output, f"./{name}"], cwd=HERE, env=environment, check=True)
+
+
+def go_program(name, flags=()):
+    """The path of the program whose sources are in the folder of that name."""
+    sources = sorted((HERE / name).glob("*.go"))
+    inputs = [HERE / "go.mod", HERE / "go.sum", *sources, *flags]
+    return cached(name, inputs, lambda place: build_go(name, place / name, flags)) / name
+
+
+def kubernetes():
+    """All of Kubernetes in one program: its first argument says which part."""
+    minor = KUBERNETES.split(".")[1]
+    linked = {"gitVersion": KUBERNETES, "gitMajor": "1", "gitMinor": minor, "gitTreeState": "clean"}
+    values = " ".join(f"-X {VERSION}.{name}={value}" for name, value in linked.items())
+    return go_program("kubernetes", ("-ldflags", f"-s -w {values}"))
+
+
+def hollow_node():
+    return go_program("hollow")
+
+
+def compile_c(source, output, flags, packages):
+    found = []
+    if packages:
+        asked = subprocess.run(["pkg-config", "--cflags", "--libs", *packages], check=True, stdout=subprocess.PIPE, text=True)
+        found = asked.stdout.split()
+    words = ["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", output, source, *flags, *found]
+    subprocess.run(words, check=True)
+
+
+def c_program(name, flags=(), packages=()):
+    """The path of the program of one file in programs/."""
+    source = HERE / "programs" / f"{name}.c"
+    inputs = [source, *flags, *packages]
+    return cached(name, inputs, lambda place: compile_c(source, place / name, flags, packages)) / name
+
+
+def mount_helper():
+    return c_program("mount_nfs", packages=("fuse3", "libnfs"))
