@@ -250,12 +250,19 @@ void launcher_finish(struct launcher *launcher) {
 
 /* --- signals --- */
 
-static sigset_t taken_signals(void) {
+/* An image may name another signal than SIGTERM for its end (STOPSIGNAL); these are in use. The
+ * first process of a container is not ended by one that it does not take: it would get its grace
+ * period in vain, and then SIGKILL. */
+static sigset_t taken_signals(bool is_container) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (is_container) {
+        sigaddset(&set, SIGQUIT);
+        sigaddset(&set, SIGRTMIN + 3);
+    }
     return set;
 }
 
@@ -272,7 +279,7 @@ static void lower_open_files(int64_t open_files) {
         log_warning("the limit of open files could not be set back");
 }
 
-void launcher_become(int64_t open_files) {
+void launcher_become(int64_t open_files, bool is_container) {
     lower_open_files(open_files);
     zsys_handler_set(NULL); /* first: czmq's signal handlers would take our signals */
 #ifdef M_ARENA_MAX
@@ -288,7 +295,7 @@ void launcher_become(int64_t open_files) {
         close(fd);
     setsid();                         /* fails when it leads a session already, which is as good */
     prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the kernel come to us and are reaped */
-    sigset_t set = taken_signals();
+    sigset_t set = taken_signals(is_container);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* the terminal of the gateway's admin is no business of a kernel */
@@ -318,18 +325,18 @@ static void reap(struct launcher *launcher) {
     }
 }
 
-/* SIGINT is a gateway's, which cannot reach us by the link: as the command. SIGTERM is anybody's: a
- * machine or a container that shuts down sends it to everything. Nobody wanted the kernel's output
- * to go, unless a shutdown is under way already. The second one hastens. */
+/* SIGINT is a gateway's on this machine, which cannot reach us by the link: as the command. SIGTERM
+ * is anybody's: a machine or a container that shuts down sends it to everything. Nobody wanted the
+ * kernel's output to go, unless a shutdown is under way already. The second one hastens. */
 static void take_end_signal(struct launcher *launcher, const struct signalfd_siginfo *info) {
-    enum ending ending = info->ssi_signo == SIGINT || launcher->ending == ENDING_SHUTDOWN
-                             ? ENDING_SHUTDOWN
-                             : ENDING_TOLD;
+    bool is_command = info->ssi_signo == SIGINT && !launcher->is_container;
+    enum ending ending =
+        is_command || launcher->ending == ENDING_SHUTDOWN ? ENDING_SHUTDOWN : ENDING_TOLD;
     log_info("signal %u from process %u: %s", info->ssi_signo, info->ssi_pid,
              ending == ENDING_SHUTDOWN ? "shutting down" : "ending, what the kernel said is kept");
     if (ending == ENDING_TOLD && launcher->ending != ending && launcher->policy.was_ready &&
         launcher->process != NULL)
-        launcher_say_death(launcher, launcher_told_reason, false);
+        launcher_say_death(launcher, launcher_told_reason(launcher), false);
     launcher_end(launcher, ending, launcher->ending == ending);
 }
 
@@ -404,6 +411,8 @@ static int read_files(struct launcher *launcher, struct error *err) {
         launch_create(json, &launcher->launch, err) < 0)
         return -1;
     set_log(launcher->launch);
+    if (launcher->launch->is_on_launcher_environment)
+        launch_add_base_environment(launcher->launch, environ);
     if (read_record(launcher, err) < 0)
         return -1;
     launcher_resume_mark(launcher);
@@ -421,7 +430,8 @@ static void note_numbering(struct launcher *launcher) {
     json_object_set_new(launcher->record, "numbering", json_string(id));
 }
 
-static int bind_link(struct launcher *launcher, struct error *err) {
+static int bind_link(struct launcher *launcher, const struct launcher_settings *wanted,
+                     struct error *err) {
     static const struct link_server_events events = {.request = launcher_take_request,
                                                      .command = launcher_take_command,
                                                      .lost = launcher_answer_lost,
@@ -433,14 +443,15 @@ static int bind_link(struct launcher *launcher, struct error *err) {
     cleanup_free char *endpoint = memory_printf("ipc://%s/link", launcher->directory);
     cleanup_free char *journal = memory_printf("%s/journal", launcher->directory);
     cleanup_free char *sessions = memory_printf("%s/sessions", launcher->directory);
-    if (strlen(endpoint) - strlen("ipc://") > 107)
+    if (wanted->endpoint == NULL && strlen(endpoint) - strlen("ipc://") > 107)
         return error_set(err, ERROR_LIMIT,
                          "%s is too long: the path of the link's socket may have 107 bytes; use a "
                          "shorter runtime directory",
                          launcher->directory);
     const struct link_server_settings settings = {
         .kernel_id = launcher->launch->kernel_id,
-        .endpoint = endpoint,
+        .endpoint = wanted->endpoint != NULL ? wanted->endpoint : endpoint,
+        .keys = wanted->keys,
         .journal_directory = journal,
         .session_path = sessions,
         .journal_bytes = launcher->launch->journal_bytes,
@@ -454,7 +465,7 @@ static int bind_link(struct launcher *launcher, struct error *err) {
 }
 
 static int watch_signals(struct launcher *launcher, struct error *err) {
-    sigset_t set = taken_signals();
+    sigset_t set = taken_signals(launcher->is_container);
     launcher->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (launcher->signal_fd < 0)
         return error_system(err, errno, "signalfd");
@@ -470,12 +481,14 @@ static void make_token(char token[TOKEN_SIZE]) {
     text_hex(random, sizeof random, token);
 }
 
-int launcher_create(const char *directory, int lock_fd,
-                    const struct launcher_succession *succession, struct launcher **ret,
+int launcher_create(const struct launcher_settings *settings, struct launcher **ret,
                     struct error *err) {
     struct launcher *launcher = memory_alloc(sizeof *launcher);
-    launcher->resume.wanted = *succession;
-    launcher->directory_fd = launcher->signal_fd = -1;
+    launcher->resume.wanted = settings->succession;
+    launcher->is_container = settings->is_container;
+    launcher->directory_fd = launcher->signal_fd = launcher->oom_score.fd = -1;
+    if (launcher->is_container)
+        oom_score_open(&launcher->oom_score);
     launcher->stage = "starting the process";
     launcher->last_activity_us = clock_wall_us();
     launcher->idle_since_ms = clock_monotonic_ms();
@@ -488,9 +501,9 @@ int launcher_create(const char *directory, int lock_fd,
     launcher->busy = busy_create();
     launcher->loop = zloop_new();
     zloop_set_nonstop(launcher->loop, true); /* it ends when it is told to, not by a stray EINTR */
-    if (lock_directory(launcher, directory, lock_fd, err) < 0 || read_files(launcher, err) < 0 ||
-        launcher_kernel_prepare(launcher, err) < 0 || bind_link(launcher, err) < 0 ||
-        watch_signals(launcher, err) < 0) {
+    if (lock_directory(launcher, settings->directory, settings->lock_fd, err) < 0 ||
+        read_files(launcher, err) < 0 || launcher_kernel_prepare(launcher, err) < 0 ||
+        bind_link(launcher, settings, err) < 0 || watch_signals(launcher, err) < 0) {
         launcher_destroy(launcher);
         return -1;
     }
@@ -535,6 +548,7 @@ void launcher_destroy(struct launcher *launcher) {
     json_decref(launcher->record);
     if (launcher->directory_fd >= 0)
         close(launcher->directory_fd);
+    oom_score_close(&launcher->oom_score);
     buffer_free(&launcher->scratch);
     buffer_free(&launcher->held);
     buffer_free(&launcher->cell.header);

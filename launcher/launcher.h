@@ -4,7 +4,9 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/link_curve.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct launcher;
@@ -22,12 +24,22 @@ struct launcher_succession {
     const char *reason; /* a sentence: what became of the earlier one; NULL: nobody knows */
 };
 
-/* Reads the kernel directory and binds the link; the kernel is started by launcher_run. The
- * directory must be private and have no other launcher: lock_fd is a descriptor of it whose lock
- * (flock) is handed over, or -1. A record that is there and cannot be read is an error: it may be
- * whole again when somebody has looked, and would be lost with the first change. */
-int launcher_create(const char *directory, int lock_fd,
-                    const struct launcher_succession *succession, struct launcher **ret,
+struct launcher_settings {
+    /* Must be private and have no other launcher. */
+    const char *directory;
+    int lock_fd; /* a descriptor of it whose lock (flock) is handed over, or -1 */
+    struct launcher_succession succession;
+    const char *endpoint;               /* of the link; NULL: the socket in the directory */
+    const struct link_curve_keys *keys; /* with endpoint, and only then */
+    /* It is the first process of a container: what ends it ends the container, and whoever comes
+     * after it in this directory is the same container, started again. */
+    bool is_container;
+};
+
+/* Reads the kernel directory and binds the link; the kernel is started by launcher_run. A record
+ * that is there and cannot be read is an error: it may be whole again when somebody has looked, and
+ * would be lost with the first change. */
+int launcher_create(const struct launcher_settings *settings, struct launcher **ret,
                     struct error *err);
 
 /* Starts the kernel and serves it until it was shut down. */
@@ -36,5 +48,5 @@ void launcher_destroy(struct launcher *launcher); /* NULL is fine */
 
 /* Makes this process one that can be a launcher: a session of its own, subreaper, small, its
  * signals kept for launcher_run. The first thing in main, before any thread exists. open_files: the
- * soft limit for it and its kernel, -1: as it is. */
-void launcher_become(int64_t open_files);
+ * soft limit for it and its kernel, -1: as it is. is_container: as in launcher_settings. */
+void launcher_become(int64_t open_files, bool is_container);

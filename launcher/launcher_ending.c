@@ -56,7 +56,7 @@ static void stuck(struct launcher *launcher) {
     }
     launcher_answer(&launcher->shutdown_waiters, &err);
     if (launcher->ending == ENDING_TOLD)
-        launcher_phase(launcher, EVENT_FAILED, "dead", launcher_told_reason);
+        launcher_phase(launcher, EVENT_FAILED, "dead", launcher_told_reason(launcher));
     launcher_finish(launcher);
 }
 

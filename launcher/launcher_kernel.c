@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernelspecs/substitute.h"
+#include "launcher/program_path.h"
 
 #define LOG_AREA "launcher/kernel"
 #include "base/log.h"
@@ -19,9 +20,13 @@
  * the channels were quiet for this long. */
 enum { SETTLE_MS = 20, SETTLE_ROUNDS_MAX = 50 };
 
-const char launcher_told_reason[] = "The kernel's launcher was told to end (SIGTERM), as when the "
-                                    "machine shuts down, and the kernel "
-                                    "ended with it.";
+const char *launcher_told_reason(const struct launcher *launcher) {
+    return launcher->is_container
+               ? "The kernel's pod was told to end, as when it is deleted, evicted or its node is "
+                 "drained, and the kernel ended with it."
+               : "The kernel's launcher was told to end (SIGTERM), as when the machine shuts down, "
+                 "and the kernel ended with it.";
+}
 
 static zloop_timer_fn on_relax_timer, on_probe_timer, on_launch_timer, on_settle_timer;
 
@@ -43,6 +48,22 @@ int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
 
 /* --- starting --- */
 
+/* Where only we see the image, what a gateway does for a local kernel is left to us. */
+static char *resolve(const struct launch *launch, char *argument, bool is_program) {
+    const char *home = launch_variable(launch, "HOME");
+    char *resolved = NULL;
+    if (!launch->is_on_launcher_environment)
+        return argument;
+    if (is_program && program_is_python(argument))
+        resolved = program_find_python(launch_variable(launch, "PATH"), argument);
+    else if (!is_program && home != NULL && text_starts_with(argument, "~/"))
+        resolved = memory_printf("%s%s", home, argument + 1);
+    if (resolved == NULL)
+        return argument;
+    free(argument);
+    return resolved;
+}
+
 static char **make_argv(const struct launcher *launcher) {
     const struct launch *launch = launcher->launch;
     cleanup_json json_t *values = json_pack(
@@ -56,7 +77,7 @@ static char **make_argv(const struct launcher *launcher) {
         count++;
     char **argv = memory_alloc((count + 1) * sizeof *argv);
     for (size_t i = 0; i < count; i++)
-        argv[i] = substitute_placeholders(launch->argv[i], values);
+        argv[i] = resolve(launch, substitute_placeholders(launch->argv[i], values), i == 0);
     return argv;
 }
 
@@ -173,7 +194,9 @@ static int start_process(struct launcher *launcher, struct error *err) {
     launcher->has_exited = false;
     oom_watch_begin(&launcher->oom, oom_watch_count(), clock_monotonic_ms());
     char **argv = make_argv(launcher);
+    oom_score_raise(&launcher->oom_score);
     int started = kernel_process_start(launcher->launch, argv, &launcher->process, err);
+    oom_score_restore(&launcher->oom_score);
     free_argv(argv);
     if (started < 0)
         return -1;
@@ -425,10 +448,10 @@ static void died(struct launcher *launcher, const struct kernel_exit *exit, cons
 /* The running cell was told before it was interrupted: what comes after its reply is not shown. */
 static void end_as_told(struct launcher *launcher, const struct kernel_exit *exit) {
     if (launcher->policy.was_ready) {
-        launcher_end_requests(launcher, "KernelDied", launcher_told_reason);
+        launcher_end_requests(launcher, "KernelDied", launcher_told_reason(launcher));
         launcher_say_status(launcher, "dead");
     }
-    stay_dead(launcher, exit, launcher_told_reason, "", false);
+    stay_dead(launcher, exit, launcher_told_reason(launcher), "", false);
     launcher->ending = ENDING_TOLD;
     launcher_ended(launcher);
 }

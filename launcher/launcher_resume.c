@@ -80,16 +80,33 @@ static void explain(struct launcher *launcher, bool is_rebooted) {
         return;
     }
     const char *said = launcher->resume.wanted.reason;
-    int oom = oom_watch_compare(json_integer_value(json_object_get(record, "oom_kills")),
-                                oom_watch_count());
-    launcher->resume.reason =
-        memory_printf("%s%s",
-                      is_rebooted ? "The machine was restarted, and the kernel ended with it."
-                      : said      ? said
-                             : "The kernel's launcher ended unexpectedly, and the kernel with it.",
-                      !is_rebooted && oom == 1
-                          ? " The system ended a process here for want of memory at that time."
-                          : "");
+    /* A container that is started again counts anew. */
+    int oom = launcher->is_container
+                  ? -1
+                  : oom_watch_compare(json_integer_value(json_object_get(record, "oom_kills")),
+                                      oom_watch_count());
+    launcher->resume.reason = memory_printf(
+        "%s%s",
+        is_rebooted              ? "The machine was restarted, and the kernel ended with it."
+        : said                   ? said
+        : launcher->is_container ? "The kernel's container ended and was started again in its pod. "
+                                   "Running out of memory is a common cause; the pod's status says "
+                                   "more."
+                                 : "The kernel's launcher ended unexpectedly, and the kernel with "
+                                   "it.",
+        !is_rebooted && oom == 1
+            ? " The system ended a process here for want of memory at that time."
+            : "");
+}
+
+/* A machine that comes up again would start everything at once: it stays dead until somebody wants
+ * it. A container was started because its pod is to run. */
+static bool is_to_start(const struct launcher *launcher, bool is_rebooted) {
+    const struct resume *resume = &launcher->resume;
+    if (resume->wanted.how != LAUNCHER_RESUME_BY_POLICY)
+        return resume->wanted.how == LAUNCHER_RESUME_START;
+    return !resume->was_dead && launcher->launch->restart_limit > 0 &&
+           (!is_rebooted || launcher->is_container);
 }
 
 void launcher_resume_look(struct launcher *launcher) {
@@ -101,12 +118,9 @@ void launcher_resume_look(struct launcher *launcher) {
     cleanup_free char *boot_id = read_boot_id();
     const char *earlier = text_of(record, "boot_id");
     bool is_rebooted = *earlier != '\0' && *boot_id != '\0' && strcmp(earlier, boot_id) != 0;
-    enum launcher_resume how = resume->wanted.how;
     resume->is_due = true;
     resume->was_dead = strcmp(phase, "dead") == 0 || strcmp(phase, "stopping") == 0;
-    resume->starts =
-        how == LAUNCHER_RESUME_START || (how == LAUNCHER_RESUME_BY_POLICY && !is_rebooted &&
-                                         !resume->was_dead && launcher->launch->restart_limit > 0);
+    resume->starts = is_to_start(launcher, is_rebooted);
     launcher->restarts = json_integer_value(json_object_get(record, "restarts"));
     snprintf(launcher->kernel_session, sizeof launcher->kernel_session, "%s",
              text_of(record, "message_session"));

@@ -20,6 +20,7 @@
 #include "launcher/launch.h"
 #include "launcher/launcher.h"
 #include "launcher/link_server.h"
+#include "launcher/oom_score.h"
 #include "launcher/oom_watch.h"
 #include "launcher/readiness.h"
 #include "launcher/request_table.h"
@@ -91,6 +92,8 @@ struct launcher {
     char *directory;
     int directory_fd; /* holds the lock that keeps a second launcher out */
     char *connection_path, *output_path, *record_path;
+    bool is_container; /* as in launcher_settings */
+    struct oom_score oom_score;
     struct launch *launch;
     json_t *record;
     zloop_t *loop;
@@ -195,8 +198,8 @@ void launcher_kernel_start(struct launcher *launcher);
 void launcher_kernel_exited(struct launcher *launcher, int wait_status);
 void launcher_kernel_check_ready(struct launcher *launcher);
 void launcher_say_death(struct launcher *launcher, const char *reason, bool is_restarting);
-/* It ended with its launcher, which was told to end. */
-extern const char launcher_told_reason[];
+/* Why it ended with its launcher, which was told to end. */
+const char *launcher_told_reason(const struct launcher *launcher);
 void launcher_kernel_release(struct launcher *launcher);
 extern const struct kernel_channels_events launcher_channel_events;
 
