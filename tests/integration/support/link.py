@@ -9,7 +9,7 @@ import zmq
 HEADER = struct.Struct("<BBHIQ")
 EXTERNAL = 1
 HELLO, WELCOME, RESET, PING, PONG = 1, 2, 3, 4, 5
-ATTACH, ATTACHED, DETACH, MESSAGE, ACK = 10, 11, 12, 20, 21
+ATTACH, ATTACHED, DETACH, MESSAGE, ACK, REQUEST = 10, 11, 12, 20, 21, 22
 COMMAND, RESULT, STATUS, EXIT = 30, 31, 40, 41
 
 
@@ -25,17 +25,21 @@ class Frame:
 
 
 class Link:
-    """One connection to the launcher of a kernel directory."""
+    """One connection to the launcher of a kernel directory, or to one in a pod (endpoint and keys; without keys: in the
+    clear)."""
 
-    def __init__(self, directory, timeout=20):
-        self.kernel_id = directory.name
+    def __init__(self, directory=None, timeout=20, *, kernel_id=None, endpoint=None, server=None, public=None, secret=None):
+        self.kernel_id = kernel_id or directory.name
         self.timeout = timeout
         self.number = 0
         self.frames = []
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.linger = 0
-        self.socket.connect(f"ipc://{directory}/link")
+        self.socket.ipv6 = True
+        if server is not None:
+            self.socket.curve_serverkey, self.socket.curve_publickey, self.socket.curve_secretkey = server, public, secret
+        self.socket.connect(endpoint or f"ipc://{directory}/link")
 
     def __enter__(self):
         return self
