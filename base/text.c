@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,8 +187,25 @@ void text_append_duration(struct buffer *out, int64_t ms) {
         buffer_printf(out, " %" PRId64 " %s", rest / units[unit + 1].ms, units[unit + 1].name);
 }
 
+/* Not fnmatch, to which '[' and, in some places, '.' and '/' mean more. What follows the last * is
+ * tried behind ever more of the text. */
 bool text_glob(const char *pattern, const char *text) {
-    return fnmatch(pattern, text, FNM_NOESCAPE) == 0;
+    const char *behind_star = NULL, *tried = NULL;
+    while (*text != '\0') {
+        if (*pattern == '*') {
+            behind_star = ++pattern;
+            tried = text;
+        } else if (*pattern == '?' || *pattern == *text) {
+            pattern++;
+            text++;
+        } else if (behind_star != NULL) {
+            pattern = behind_star;
+            text = ++tried;
+        } else {
+            return false;
+        }
+    }
+    return pattern[strspn(pattern, "*")] == '\0';
 }
 
 uint64_t text_hash(const char *text) {

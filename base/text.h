@@ -45,7 +45,7 @@ bool text_is_kernel_id(const char *text);
 /* A duration for people, in its two largest units: "2 d 3 h", "1 h", "59 min 3 s", "10 ms". */
 void text_append_duration(struct buffer *out, int64_t ms);
 
-/* Shell-style match with * and ?; for allow and deny lists. */
+/* Match with * (any bytes, also none) and ? (one byte); all others mean themselves. */
 bool text_glob(const char *pattern, const char *text);
 
 /* FNV-1a, 64 bits: to tell texts apart, not against who wants them to collide. */

@@ -216,6 +216,13 @@ static void matches_globs(void **state) {
     assert_false(text_glob("py", "python3"));
     assert_false(text_glob("r?", "r"));
     assert_true(text_glob("a\\b", "a\\b"));
+    assert_true(text_glob("gpu[1]*", "gpu[1]-large")); /* a name may have any of these */
+    assert_false(text_glob("gpu[1]", "gpu1"));
+    assert_true(text_glob("*a*b?d", "xaybaabcd"));
+    assert_false(text_glob("*a*b?d", "xaybaabc"));
+    assert_true(text_glob("**", ""));
+    assert_false(text_glob("?", ""));
+    assert_false(text_glob("", "a"));
 }
 
 static void writes_durations(void **state) {
