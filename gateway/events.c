@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_AREA "gateway/events"
@@ -28,6 +29,7 @@ struct events {
     char *path;
     int fd;
     bool has_failed; /* and it was logged */
+    bool is_torn;    /* the file ends with half a line */
 };
 
 /* O_NONBLOCK: should it be a pipe, nobody waits for its reader. */
@@ -71,15 +73,27 @@ void events_reopen(struct events *events) {
     }
     close(events->fd);
     events->fd = fd;
-    events->has_failed = false;
+    events->has_failed = events->is_torn = false;
 }
 
-static void put_line(struct events *events, char *line) {
+/* Half a line would spoil the next one, too. Whoever else has written behind it keeps his own. */
+static void take_back(struct events *events, ssize_t written) {
+    struct stat status;
+    bool is_last = fstat(events->fd, &status) == 0 && S_ISREG(status.st_mode) &&
+                   lseek(events->fd, 0, SEEK_CUR) == status.st_size;
+    events->is_torn = !is_last || ftruncate(events->fd, status.st_size - written) < 0;
+}
+
+static void put_line(struct events *events, const char *text) {
+    cleanup_free char *line = memory_printf("%s%s\n", events->is_torn ? "\n" : "", text);
     size_t length = strlen(line);
-    line[length] = '\n'; /* in the place of the NUL */
-    ssize_t written = write(events->fd, line, length + 1);
-    if (written == (ssize_t)length + 1)
+    ssize_t written = write(events->fd, line, length);
+    if (written == (ssize_t)length) {
+        events->is_torn = false;
         return;
+    }
+    if (written > 0)
+        take_back(events, written);
     if (!events->has_failed)
         log_error("%s: events are lost, which is logged once: %s", events->path,
                   written < 0 ? strerror(errno) : "not all of one could be written");

@@ -3,6 +3,8 @@
 #include "gateway/kernels_internal.h"
 #include "gateway/metrics.h"
 
+#include <string.h>
+
 /* How a start ended that is followed, by the phase that came. */
 static enum metrics_outcome outcome_of(enum kernel_phase phase) {
     switch (phase) {
@@ -108,11 +110,13 @@ uint64_t kernel_journal_bytes(const struct kernel *kernel) {
     return kernel->observed.journal_bytes;
 }
 
+/* Of msg the first line: what stands behind the reason of a kernel's death is its output, which is
+ * its user's. */
 static json_t *describe(const struct kernel *kernel, const char *action, const char *msg) {
     json_t *data = json_pack("{s:s, s:s, s:s, s:s}", "action", action, "kernel_id", kernel->id,
                              "kernel_name", kernel->name, "owner", kernel->owner);
     if (msg != NULL && data != NULL)
-        json_object_set_new(data, "msg", json_string(msg));
+        json_object_set_new(data, "msg", json_stringn(msg, strcspn(msg, "\n")));
     return data;
 }
 

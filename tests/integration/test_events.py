@@ -69,6 +69,7 @@ def test_schemas_are_valid():
 
 def test_a_kernels_life(start_gateway, specs, tmp_path, reference):
     specs.add("broken", ["/nowhere/at/all"])
+    specs.add("talks", ["/bin/sh", "-c", "echo the salary is 4711; echo giving up; exit 3", "{connection_file}"])
     path = tmp_path / "events.jsonl"
     gateway = start_gateway("--event-log", str(path), token="tok-77aa01")
     kernel_id = gateway.start_kernel()["id"]
@@ -84,6 +85,11 @@ def test_a_kernels_life(start_gateway, specs, tmp_path, reference):
     found = events(path, reference)
     assert "/nowhere/at/all" in next(event["msg"] for event in found if event["action"] == "dead")
     assert {event["kernel_name"] for event in found} == {"stub", "broken"}
+    talks = gateway.start_kernel("talks")["id"]
+    gateway.wait_for_state(talks, "dead")
+    assert "4711" in gateway.model(talks)["reason"]  # its user is told
+    gateway.delete(f"/api/kernels/{talks}")
+    assert "exited with code 3" in path.read_text() and "4711" not in path.read_text()
     assert "tok-77aa01" not in path.read_text()
 
 
