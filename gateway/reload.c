@@ -74,13 +74,13 @@ static void watch_files(struct reload *reload) {
 
 static void reload_settings(struct reload *reload) {
     struct gateway *gateway = reload->gateway;
-    int64_t begun_us = clock_wall_us();
-    int failed = settings_reload(gateway->settings, NULL);
+    int64_t begun_us = clock_monotonic_us();
+    settings_reload(gateway->settings, NULL);
     gateway_configure(gateway); /* what lies in other files is read again in any case */
     watch_files(reload);
-    if (failed == 0)
+    if (settings_problem(gateway->settings, NULL) == NULL)
         log_info("the settings have been read again in %.1f ms",
-                 (double)(clock_wall_us() - begun_us) / 1000);
+                 (double)(clock_monotonic_us() - begun_us) / 1000);
 }
 
 static void on_settings_file(void *context) {

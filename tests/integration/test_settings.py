@@ -107,6 +107,22 @@ def test_show_config_names_each_source(build, config):
     assert "EG_MAX_KERNEL is set, but no setting has that name; is EG_MAX_KERNELS meant?" in shown.stderr
 
 
+def test_sources_that_contradict_each_other(build, config):
+    """A flag goes before a variable, that before the file; config check judges the file alone."""
+    config.write_text("port: 5\nmax_kernels: 5\nlaunch_timeout: 20\n")
+    environment = {"EG_MAX_KERNELS": "6", "ELARA_MAX_KERNELS": "7", "EG_KERNEL_LAUNCH_TIMEOUT": "20"}
+    shown = subprocess.run([build / "elara-gateway", "--config", config, "--max-kernels=8", "--show-config"], capture_output=True,
+                           text=True, check=True, timeout=60, env=environment)
+    assert "\nmax_kernels: 8  # --max-kernels\n" in shown.stdout and f"\nport: 5  # {config}:1\n" in shown.stdout
+    said = [line.split(": ", 1)[1] for line in shown.stderr.splitlines() if "counts" in line]
+    assert said == [f"max_kernels: EG_MAX_KERNELS counts, which says 6, and not {config}:2, which says 5",
+                    "max_kernels: ELARA_MAX_KERNELS counts, which says 7, and not EG_MAX_KERNELS, which says 6",
+                    "max_kernels: --max-kernels counts, which says 8, and not ELARA_MAX_KERNELS, which says 7"]  # equal is no news
+    for environment in ({"EG_MAX_KERNELS": "6"}, {"EG_MAX_KERNELS": "many"}, {}):
+        checked = subprocess.run([build / "elara", "config", "check", config], capture_output=True, text=True, timeout=60, env=environment)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, f"{config}: 0 problems\n", "")
+
+
 def started(gateway):
     """The status of an attempt to start a kernel."""
     return gateway.post("/api/kernels", json={"name": "stub"}).status_code
@@ -177,7 +193,11 @@ def test_tokens_change_without_a_restart(start_gateway, config, build):
     wait_until(lambda: status("second") == 401, 10, "the token file")
     assert "second" not in gateway.log()
     write(config, "auth_token_file: /nowhere\n")  # cannot be read: what there is stays
-    wait_until(lambda: "the tokens stay as they were" in gateway.log(), 10, "the mistake")
+    read = gateway.log().count("the settings have been read again")
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "the tokens stay as they were" in gateway.log().split("SIGHUP: ")[-1], 10, "the mistake")
+    gateway.get("/healthz")  # a later turn of the loop
+    assert gateway.log().count("the settings have been read again") == read
     assert status("second") == 401
     assert gateway.get("/api/kernels").status_code == 401
 
