@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct kernelspec;
 struct kernelspecs;
+struct settings;
 
 struct admin_verb {
     const char *words;     /* "kernelspecs check" */
@@ -47,10 +49,11 @@ int admin_journal(int argc, char **argv, struct error *err);
 char *admin_take_argument(int *argc, char **argv);
 /* A copy without control characters: names and reasons come from clients and kernels. */
 char *admin_printable(const char *text);
-/* Can this user run it: a path, or a name on PATH? */
-bool admin_program_exists(const char *program);
-/* The kernelspecs that a gateway with these flags, this environment and this file would serve. */
-int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err);
+/* What its argv begins with, if this user cannot run that; malloc'ed, or NULL. python: the setting. */
+char *admin_missing_program(const struct kernelspec *spec, const char *python);
+/* The kernelspecs that a gateway with these settings would serve. */
+int admin_load_kernelspecs(const struct settings *settings, struct kernelspecs **ret,
+                           struct error *err);
 
 /* Of JSON from a gateway; "" when it has no such text. */
 const char *admin_text_at(const json_t *object, const char *name);

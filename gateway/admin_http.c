@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "gateway/admin_http_internal.h"
+#include "gateway/http.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -96,10 +97,12 @@ void admin_gateway_destroy(struct admin_gateway *gateway) {
     free(gateway);
 }
 
-/* {"reason", "message"} as one sentence: the message, or the reason when that says more. */
+/* {"reason", "message"} as one sentence. A reason that only repeats the status says nothing. */
 static int refusal(long status, const json_t *answer, struct error *err) {
     const char *reason = json_string_value(json_object_get(answer, "reason"));
     const char *message = json_string_value(json_object_get(answer, "message"));
+    if (reason != NULL && strcmp(reason, http_status_phrase((int)status)) == 0)
+        reason = NULL;
     const char *text = message != NULL && *message != '\0' ? message : reason;
     if (status == 401)
         return error_set(

@@ -4,7 +4,9 @@
 #include "base/option.h"
 #include "base/text.h"
 #include "gateway/admin.h"
+#include "gateway/settings.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/program_path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,35 +47,34 @@ static void print_unused(const json_t *report) {
     }
 }
 
-static bool is_on_path(const char *program) {
+char *admin_missing_program(const struct kernelspec *spec, const char *python) {
+    const char *program = json_string_value(json_array_get(json_object_get(spec->json, "argv"), 0));
     const char *path = getenv("PATH");
-    cleanup_free char *copy = memory_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
-    char *rest = copy;
-    for (const char *directory; (directory = strsep(&rest, ":")) != NULL;) {
-        cleanup_free char *file = memory_printf("%s/%s", directory, program);
-        if (access(file, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool admin_program_exists(const char *program) {
-    return strchr(program, '/') != NULL ? access(program, X_OK) == 0 : is_on_path(program);
+    if (program == NULL || strpbrk(program, "{$") != NULL)
+        return NULL;
+    if (path == NULL)
+        path = "/usr/local/bin:/usr/bin:/bin";
+    bool is_python = program_is_python(program);
+    if (is_python && python != NULL && *python != '\0')
+        program = python;
+    if (strchr(program, '/') != NULL)
+        return access(program, X_OK) == 0 ? NULL : memory_strdup(program);
+    cleanup_free char *found =
+        is_python ? program_find_python(path, program) : program_find(path, program);
+    return found != NULL ? NULL : memory_strdup(program);
 }
 
 /* What is no mistake in the file, but will keep the kernel from starting on this machine. */
-static void print_notes(const struct kernelspecs *specs) {
+static void print_notes(const struct kernelspecs *specs, const char *python) {
     const struct kernelspec *spec;
     for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++) {
         cleanup_free char *unsupported = kernelspec_unsupported(spec);
-        const char *program =
-            json_string_value(json_array_get(json_object_get(spec->json, "argv"), 0));
+        cleanup_free char *missing = admin_missing_program(spec, python);
         if (unsupported != NULL)
             printf("%s: note: %s\n", spec->directory, unsupported);
-        else if (program != NULL && strpbrk(program, "{$") == NULL &&
-                 !admin_program_exists(program))
+        else if (missing != NULL)
             printf("%s: note: argv[0]: there is no program %s for this user here\n",
-                   spec->directory, program);
+                   spec->directory, missing);
     }
 }
 
@@ -90,13 +91,14 @@ static void print_problems(const json_t *problems) {
     }
 }
 
-static void print_check(const struct kernelspecs *specs, bool lacks_default, size_t problems) {
+static void print_check(const struct kernelspecs *specs, const char *python, bool lacks_default,
+                        size_t problems) {
     size_t count = 0;
     while (kernelspecs_at(specs, count) != NULL)
         count++;
     print_directories(kernelspecs_report(specs));
     print_unused(kernelspecs_report(specs));
-    print_notes(specs);
+    print_notes(specs, python);
     print_problems(kernelspecs_problems(specs));
     if (lacks_default)
         printf("default-kernel-name: there is no kernelspec %s\n", kernelspecs_default(specs));
@@ -114,17 +116,22 @@ static void print_json(const struct kernelspecs *specs, bool lacks_default) {
 }
 
 int admin_kernelspecs_check(int argc, char **argv, struct error *err) {
+    struct settings *settings = NULL;
     struct kernelspecs *specs = NULL;
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
-    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
+    if (settings_create(argc, argv, environ, &settings, err) < 0 ||
+        admin_load_kernelspecs(settings, &specs, err) < 0) {
+        settings_destroy(settings);
         return -1;
+    }
     const char *fallback = kernelspecs_default(specs);
     bool lacks_default = *fallback != '\0' && kernelspecs_find(specs, fallback) == NULL;
     size_t problems = json_array_size(kernelspecs_problems(specs)) + (lacks_default ? 1 : 0);
     if (wants_json)
         print_json(specs, lacks_default);
     else
-        print_check(specs, lacks_default, problems);
+        print_check(specs, settings->python, lacks_default, problems);
     kernelspecs_destroy(specs);
+    settings_destroy(settings);
     return problems > 0 ? 1 : 0;
 }

@@ -9,10 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, struct error *err) {
-    struct settings *settings = NULL;
-    if (settings_create(argc, argv, environ, &settings, err) < 0)
-        return -1;
+int admin_load_kernelspecs(const struct settings *settings, struct kernelspecs **ret,
+                           struct error *err) {
     struct kernelspecs_settings wanted = {
         .directories = settings->kernelspec_dirs,
         .allowed = settings->allowed_kernelspecs,
@@ -21,9 +19,7 @@ int admin_load_kernelspecs(int argc, char **argv, struct kernelspecs **ret, stru
         .publish_env = settings->publish_kernelspec_env,
     };
     log_set_level(LOG_ERROR); /* what is found is printed, not logged */
-    int failed = kernelspecs_create(&wanted, ret, err);
-    settings_destroy(settings);
-    return failed;
+    return kernelspecs_create(&wanted, ret, err);
 }
 
 static void print_json(const struct kernelspecs *specs) {
@@ -51,9 +47,14 @@ static void print_list(const struct kernelspecs *specs) {
 }
 
 int admin_kernelspecs_list(int argc, char **argv, struct error *err) {
+    struct settings *settings = NULL;
     struct kernelspecs *specs = NULL;
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
-    if (admin_load_kernelspecs(argc, argv, &specs, err) < 0)
+    if (settings_create(argc, argv, environ, &settings, err) < 0)
+        return -1;
+    int failed = admin_load_kernelspecs(settings, &specs, err);
+    settings_destroy(settings);
+    if (failed < 0)
         return -1;
     if (wants_json)
         print_json(specs);

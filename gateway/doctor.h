@@ -4,6 +4,8 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct settings;
 
@@ -22,9 +24,19 @@ void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state sta
 void doctor_check_runtime_dir(struct doctor *doctor, const struct settings *settings);
 void doctor_check_limits(struct doctor *doctor, const struct settings *settings);
 void doctor_check_clock(struct doctor *doctor, const struct settings *settings);
+/* What these find, judged; for tests, too, which have neither such clocks nor such file systems. */
+struct doctor_clocks {
+    bool stands_still;        /* the monotonic one */
+    int64_t now_s, program_s; /* since 1970; when this program was made */
+    int64_t file_s;           /* what a file that was written now claims; -1: nothing could be */
+    const char *place;        /* of that file */
+};
+void doctor_judge_clocks(struct doctor *doctor, const struct doctor_clocks *clocks);
+/* statfs(2)'s f_type: a file system that may hang, or be somebody else's, too. */
+bool doctor_is_network(unsigned long type);
 
 /* doctor_gateway.c */
-void doctor_check_kernelspecs(struct doctor *doctor, int argc, char **argv);
+void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *settings);
 void doctor_check_launcher(struct doctor *doctor, const struct settings *settings);
 void doctor_check_port(struct doctor *doctor, const struct settings *settings);
 

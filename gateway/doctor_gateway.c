@@ -15,17 +15,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void check_program(struct doctor *doctor, const struct kernelspec *spec) {
-    const char *program = json_string_value(json_array_get(json_object_get(spec->json, "argv"), 0));
+static void check_program(struct doctor *doctor, const struct kernelspec *spec,
+                          const char *python) {
+    cleanup_free char *missing = admin_missing_program(spec, python);
+    bool is_setting = missing != NULL && python != NULL && strcmp(missing, python) == 0;
     cleanup_free char *unsupported = kernelspec_unsupported(spec);
     if (unsupported != NULL)
         doctor_tell(doctor, "kernelspec", DOCTOR_WARN,
                     "hide it with --denied-kernelspecs, or give it a starter that is here",
                     memory_printf("%s: %s", spec->name, unsupported));
-    else if (program != NULL && strpbrk(program, "{$") == NULL && !admin_program_exists(program))
+    else if (missing != NULL)
         doctor_tell(
-            doctor, "kernelspec", DOCTOR_WARN, "install it, or correct argv[0] in kernel.json",
-            memory_printf("%s: there is no program %s for this user here", spec->name, program));
+            doctor, "kernelspec", DOCTOR_WARN,
+            is_setting ? "install it, or correct --python"
+                       : "install it, or correct argv[0] in kernel.json",
+            memory_printf("%s: there is no program %s for this user here", spec->name, missing));
 }
 
 static void tell_problems(struct doctor *doctor, const json_t *problems) {
@@ -41,18 +45,18 @@ static void tell_problems(struct doctor *doctor, const json_t *problems) {
     }
 }
 
-void doctor_check_kernelspecs(struct doctor *doctor, int argc, char **argv) {
+void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *settings) {
     static const char check[] = "kernelspecs";
     struct kernelspecs *specs = NULL;
     struct error err = {0};
-    if (admin_load_kernelspecs(argc, argv, &specs, &err) < 0) {
+    if (admin_load_kernelspecs(settings, &specs, &err) < 0) {
         doctor_tell(doctor, check, DOCTOR_FAIL, "correct the settings", memory_strdup(err.text));
         return;
     }
     size_t count = 0;
     const struct kernelspec *spec;
     for (; (spec = kernelspecs_at(specs, count)) != NULL; count++)
-        check_program(doctor, spec);
+        check_program(doctor, spec, settings->python);
     tell_problems(doctor, kernelspecs_problems(specs));
     const char *fallback = kernelspecs_default(specs);
     if (count == 0)

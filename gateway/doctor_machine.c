@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
@@ -21,20 +22,31 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PROBE_BYTES = 4096, CLOCK_TOLERANCE_S = 2, FILES_WANTED = 4096, FILES_NEEDED = 256 };
+enum {
+    PROBE_BYTES = 4096,
+    CLOCK_TOLERANCE_S = 2,
+    DAY_S = 86400,
+    FILES_WANTED = 4096,
+    FILES_NEEDED = 256
+};
 enum { TASKS_WANTED = 1000, TASKS_NEEDED = 100, SPACE_NEEDED = 16 << 20 };
 
 static const char runtime_dir[] = "runtime-dir";
 
-static bool is_network(const char *path) {
-    static const long types[] = {0x6969, 0x65735546, (long)0xff534d42, 0x01021997, 0x00c36400};
-    struct statfs status;
-    if (statfs(path, &status) < 0)
-        return false;
+bool doctor_is_network(unsigned long type) {
+    static const unsigned long types[] = {
+        NFS_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC, V9FS_MAGIC, CEPH_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC, AFS_SUPER_MAGIC,  0x0bd00bd0,       0x47504653, /* Lustre, GPFS */
+    };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if ((unsigned long)status.f_type == (unsigned long)types[i])
-            return true; /* NFS, FUSE, CIFS, 9P, Ceph */
+        if ((type & UINT32_MAX) == types[i])
+            return true;
     return false;
+}
+
+static bool is_network(const char *path) {
+    struct statfs status;
+    return statfs(path, &status) == 0 && doctor_is_network((unsigned long)status.f_type);
 }
 
 /* What journals and records do with files. NULL: all of it works; else what does not, and errno. */
@@ -279,36 +291,42 @@ void doctor_check_limits(struct doctor *doctor, const struct settings *settings)
 
 /* ---- clocks ---- */
 
-/* Older than the program itself cannot be true. */
-static bool is_before_build(time_t now) {
+static int64_t program_time_s(void) {
     struct stat program;
-    return stat("/proc/self/exe", &program) == 0 && now < program.st_mtim.tv_sec - 86400;
+    return stat("/proc/self/exe", &program) == 0 ? program.st_mtim.tv_sec : 0;
 }
 
-void doctor_check_clock(struct doctor *doctor, const struct settings *settings) {
-    struct timespec first, second, wall, modified = {0};
-    cleanup_free char *part = existing_part(settings->runtime_dir);
-    clock_gettime(CLOCK_MONOTONIC, &first);
-    const char *broken = probe_file(part, &modified);
-    clock_gettime(CLOCK_REALTIME, &wall);
-    clock_gettime(CLOCK_MONOTONIC, &second);
+void doctor_judge_clocks(struct doctor *doctor, const struct doctor_clocks *clocks) {
     char now[CLOCK_TEXT_SIZE];
-    clock_format(clock_wall_us(), now);
-    int64_t apart = (int64_t)wall.tv_sec - (int64_t)modified.tv_sec;
-    bool went_on = second.tv_sec > first.tv_sec ||
-                   (second.tv_sec == first.tv_sec && second.tv_nsec > first.tv_nsec);
-    if (!went_on)
+    clock_format(clocks->now_s * 1000000, now);
+    int64_t apart_s = clocks->now_s - clocks->file_s;
+    if (clocks->stands_still)
         doctor_tell(doctor, "clock", DOCTOR_FAIL, "look at the virtual machine's clock source",
                     memory_strdup("the monotonic clock stands still: nothing would ever end"));
-    else if (is_before_build(wall.tv_sec))
+    else if (clocks->now_s < clocks->program_s - DAY_S) /* older than the program cannot be true */
         doctor_tell(doctor, "clock", DOCTOR_FAIL, "set it, and let NTP keep it",
                     memory_printf("it is %s, before this program was made: TLS and tokens need "
                                   "the time",
                                   now));
-    else if (broken == NULL && (apart > CLOCK_TOLERANCE_S || apart < -CLOCK_TOLERANCE_S))
+    else if (clocks->file_s >= 0 && (apart_s > CLOCK_TOLERANCE_S || apart_s < -CLOCK_TOLERANCE_S))
         doctor_tell(doctor, "clock", DOCTOR_WARN, "let NTP keep both clocks",
-                    memory_printf("the file system's clock (%s) is %" PRId64 " s %s ours", part,
-                                  apart > 0 ? apart : -apart, apart > 0 ? "behind" : "ahead of"));
+                    memory_printf("the file system's clock (%s) is %" PRId64 " s %s ours",
+                                  clocks->place, apart_s > 0 ? apart_s : -apart_s,
+                                  apart_s > 0 ? "behind" : "ahead of"));
     else
-        doctor_tell(doctor, "clock", DOCTOR_OK, "", memory_printf("%s, and files agree", now));
+        doctor_tell(doctor, "clock", DOCTOR_OK, "",
+                    memory_printf("%s%s", now, clocks->file_s >= 0 ? ", and files agree" : ""));
+}
+
+void doctor_check_clock(struct doctor *doctor, const struct settings *settings) {
+    struct timespec modified = {0};
+    cleanup_free char *part = existing_part(settings->runtime_dir);
+    int64_t first_us = clock_monotonic_us();
+    bool is_written = probe_file(part, &modified) == NULL;
+    struct doctor_clocks clocks = {.now_s = time(NULL),
+                                   .program_s = program_time_s(),
+                                   .file_s = is_written ? modified.tv_sec : -1,
+                                   .place = part};
+    clocks.stands_still = clock_monotonic_us() <= first_us;
+    doctor_judge_clocks(doctor, &clocks);
 }

@@ -109,6 +109,8 @@ void http_request_on_gone(struct http_request *request, void (*gone)(void *conte
 /* Calls its handler once more, as if the request had just come. */
 void http_request_repeat(struct http_request *request);
 
+const char *http_status_phrase(int status); /* "Not Found" */
+
 /* Answers; the request is gone afterwards. */
 void http_reply_header(struct http_request *request, const char *name,
                        const char *value); /* before the answer */

@@ -115,7 +115,6 @@ void http_request_trust_proxy(struct http_request *request);
 void http_request_tell_gone(struct http_request *request); /* it may be freed by this */
 
 /* http_reply.c */
-const char *http_status_phrase(int status);
 bool http_etag_matches(const struct http_request *request, const char *etag); /* If-None-Match */
 /* Takes malloc'ed data. */
 void http_reply_memory(struct http_request *request, int status, const char *content_type,

@@ -75,7 +75,17 @@ def test_kernel_that_does_not_start_is_told_with_its_reason(doctor, specs):
     assert "kernel" in failed(findings) and "no licence found" in text(findings, "kernel") and "websocket" not in findings
     assert "nowhere: there is no program /no/such/program" in text(findings, "kernelspec")
     _, findings = doctor("--kernel", "cobol")
-    assert "cobol" in text(findings, "kernel") and "kernel" in failed(findings)
+    assert "cobol" in text(findings, "kernel") and "kernel" in failed(findings) and "Not Found" not in text(findings, "kernel")
+
+
+def test_python_is_the_one_of_the_settings(doctor, specs, build):
+    specs.add("py", ["python3.99", "{connection_file}"])
+    assert "py: there is no program" not in text(doctor("--kernel", "stub", "--python", "/bin/sh")[1] | {"kernelspec": []}, "kernelspec")
+    _, findings = doctor("--kernel", "stub", "--python", "/no/such/python")
+    assert "py: there is no program /no/such/python for this user here | install it, or correct --python" in text(findings, "kernelspec")
+    checked = subprocess.run([build / "elara", "kernelspecs", "check", "--kernelspec-dirs", str(specs), "--python", "/no/such/python"],
+                             capture_output=True, text=True, timeout=60)
+    assert "there is no program /no/such/python" in checked.stdout and checked.returncode == 0
 
 
 def test_no_kernelspecs_and_a_broken_one(doctor, tmp_path, build):

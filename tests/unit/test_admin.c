@@ -313,7 +313,7 @@ static void kernels_of_a_gateway(void **state) {
     assert_int_equal(call(place, words), 0);
     assert_true(says(place, ID " interrupted"));
     assert_int_equal(call(place, "delete " ID), 1);
-    assert_true(complains(place, "Kernel does not exist: " ID));
+    assert_true(complains(place, "404: Kernel does not exist: " ID "\n"));
     assert_int_equal(call(place, "restart " ID), 1); /* 404: it has no such route */
     assert_int_equal(call(place, "restart ../../x"), 2);
     assert_int_equal(call(place, "restart"), 2);
