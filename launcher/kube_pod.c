@@ -146,6 +146,8 @@ static void add_launcher(const struct kube_pod_plan *plan, json_t *spec, json_t 
     json_array_append_new(kube_array_in(container, "ports"),
                           json_pack("{s:s, s:I, s:s}", "name", KUBE_PORT_NAME, "containerPort",
                                     (json_int_t)port_of(settings), "protocol", "TCP"));
+    /* The last lines of a launcher that could not even say hello. */
+    kube_set_default(container, "terminationMessagePolicy", json_string("FallbackToLogsOnError"));
     json_object_set_new(container, "command",
                         json_pack("[s, s, s, s, s, s, s]", KUBE_MOUNT "/bin/elara-launcher",
                                   "--directory", KUBE_MOUNT "/kernel", "--place", KUBE_KEY_MOUNT,
@@ -180,10 +182,11 @@ static void add_init(const struct kube_pod_plan *plan, json_t *spec, const json_
             json_object_set(security, same[i], own);
     }
     json_t *init =
-        json_pack("{s:s, s:s, s:[s, s, s], s:o, s:[{s:s, s:s}], s:o}", "name", KUBE_INIT, "image",
-                  plan->settings->launcher_image, "command", "/usr/bin/elara-launcher", "--install",
-                  KUBE_MOUNT, "securityContext", security, "volumeMounts", "name", KUBE_VOLUME,
-                  "mountPath", KUBE_MOUNT, "resources", init_resources(container));
+        json_pack("{s:s, s:s, s:[s, s, s], s:o, s:[{s:s, s:s}], s:o, s:s}", "name", KUBE_INIT,
+                  "image", plan->settings->launcher_image, "command", "/usr/bin/elara-launcher",
+                  "--install", KUBE_MOUNT, "securityContext", security, "volumeMounts", "name",
+                  KUBE_VOLUME, "mountPath", KUBE_MOUNT, "resources", init_resources(container),
+                  "terminationMessagePolicy", "FallbackToLogsOnError");
     json_array_insert_new(kube_array_in(spec, "initContainers"), 0, init);
 }
 

@@ -117,6 +117,7 @@ static void from_settings_alone(void **state) {
     assert_value(pod, "spec/containers/0/image", "\"registry.example.com/py:3\"");
     assert_value(pod, "spec/containers/0/imagePullPolicy", NULL);
     assert_value(pod, "spec/containers/0/workingDir", NULL);
+    assert_value(pod, "spec/containers/0/terminationMessagePolicy", "\"FallbackToLogsOnError\"");
     assert_value(pod, "spec/containers/0/command",
                  "[\"/opt/elara/bin/elara-launcher\",\"--directory\",\"/opt/elara/kernel\","
                  "\"--place\",\"/etc/elara\",\"--listen\",\"tcp://*:8877\"]");
@@ -135,7 +136,8 @@ static void from_settings_alone(void **state) {
                  "{\"command\":[\"/usr/bin/elara-launcher\",\"--install\",\"/opt/elara\"],"
                  "\"image\":\"elara:1\",\"name\":\"elara-launcher\",\"resources\":{},"
                  "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":"
-                 "{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true},\"volumeMounts\":"
+                 "{\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true},"
+                 "\"terminationMessagePolicy\":\"FallbackToLogsOnError\",\"volumeMounts\":"
                  "[{\"mountPath\":\"/opt/elara\",\"name\":\"elara\"}]}");
     json_decref(pod);
 }

@@ -1,0 +1,209 @@
+#include "kube_trees.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "launcher/kube_reasons.h"
+#include "launcher/kube_status.h"
+#include "launcher/kube_text.h"
+
+#include <stdio.h>
+
+#define FORBIDDEN "pods \"kernel-0f8fad5b-1\" is forbidden: "
+
+static void refusals(void **state) {
+    static const struct {
+        int status;
+        const char *answer; /* a Status; NULL: none */
+        const char *error;  /* the client's own words */
+        const char *word, *message;
+    } rows[] = {
+        {403,
+         "{kind: Status, reason: Forbidden, message: '" FORBIDDEN
+         "exceeded quota: team-a, requested: limits.memory=4Gi, used: limits.memory=14Gi, limited: "
+         "limits.memory=16Gi', details: {name: kernel-0f8fad5b-1, kind: pods}, code: 403}",
+         NULL, "QuotaExceeded",
+         "Kubernetes refuses the pod: exceeded quota: team-a, requested: limits.memory=4Gi, used: "
+         "limits.memory=14Gi, limited: limits.memory=16Gi. Ask for less"},
+        {403, "{message: '" FORBIDDEN "failed quota: team-a: must specify limits.cpu for: kernel'}",
+         NULL, "QuotaNeedsAmounts",
+         "must specify limits.cpu for: kernel. Say them with KERNEL_CPUS"},
+        {403,
+         "{message: '" FORBIDDEN "[maximum memory usage per Container is 1Gi, but limit is 4Gi]'}",
+         NULL, "LimitRange", "maximum memory usage per Container is 1Gi"},
+        {403,
+         "{message: '" FORBIDDEN "cpu max limit to request ratio per Container is 2, but provided "
+         "ratio is 4.000000'}",
+         NULL, "LimitRange", "ratio per Container is 2"},
+        {403,
+         "{message: '" FORBIDDEN
+         "violates PodSecurity \"restricted:latest\": privileged (container "
+         "\"kernel\" must not set securityContext.privileged=true)'}",
+         NULL, "PodSecurity", "violates PodSecurity \"restricted:latest\": privileged (container"},
+        {400,
+         "{message: 'admission webhook \"validate.kyverno.svc-fail\" denied the request: resource "
+         "Pod was blocked: exceeded quota: of policies'}",
+         NULL, "AdmissionDenied", "admission webhook \"validate.kyverno.svc-fail\" denied the"},
+        {422,
+         "{reason: Invalid, message: 'pods \"x\" is forbidden: ValidatingAdmissionPolicy "
+         "''images'' with binding ''all'' denied request: no registry but ours'}",
+         NULL, "AdmissionDenied", "refuses the pod: ValidatingAdmissionPolicy 'images'"},
+        {403,
+         "{message: '" FORBIDDEN "error looking up service account team-a/spark: serviceaccount "
+         "\"spark\" not found'}",
+         NULL, "ServiceAccountMissing", "serviceaccount \"spark\" not found. The administrator"},
+        {403, "{message: '" FORBIDDEN "no PriorityClass with name low was found'}", NULL,
+         "ClassMissing", "no PriorityClass with name low was found."},
+        {403, "{message: '" FORBIDDEN "pod rejected: RuntimeClass \"kata\" not found'}", NULL,
+         "ClassMissing", "RuntimeClass \"kata\" not found."},
+        {403,
+         "{message: '" FORBIDDEN "unable to create new content in namespace team-a because it is "
+         "being terminated'}",
+         NULL, "NamespaceEnding", "because it is being terminated. Start the kernel again"},
+        {403,
+         "{message: 'pods is forbidden: User \"system:serviceaccount:g:elara\" cannot create "
+         "resource \"pods\" in API group \"\" in the namespace \"team-a\"'}",
+         "system:serviceaccount:g:elara may not create pods in namespace \"team-a\": a Role has to "
+         "grant it",
+         "Forbidden", "refuses the pod: system:serviceaccount:g:elara may not create pods in"},
+        {404,
+         "{reason: NotFound, message: 'namespaces \"team-a\" not found', details: {kind: "
+         "namespaces}}",
+         NULL, "NamespaceMissing",
+         "namespaces \"team-a\" not found. The administrator has to make"},
+        {404, "{reason: NotFound, message: 'the server could not find the requested resource'}",
+         NULL, "ApiRefused", "could not find the requested resource."},
+        {409, "{reason: AlreadyExists, message: 'pods \"x\" already exists'}", NULL,
+         "AlreadyExists", "pods \"x\" already exists. Delete it"},
+        {409, "{reason: Conflict, message: 'the object has been modified'}", NULL, "ApiRefused",
+         "has been modified"},
+        {422,
+         "{reason: Invalid, message: 'Pod \"x\" is invalid: spec.containers[1].image: Required "
+         "value'}",
+         NULL, "InvalidObject",
+         "refuses the pod: spec.containers[1].image: Required value. Correct"},
+        {400,
+         "{reason: BadRequest, message: 'Pod in version \"v1\" cannot be handled as a Pod: strict "
+         "decoding error: unknown field \"spec.nodeSelecter\"'}",
+         NULL, "InvalidObject", "refuses the pod: unknown field \"spec.nodeSelecter\". Correct"},
+        {401, "{reason: Unauthorized, message: Unauthorized}", "the token has expired",
+         "Unauthorized", "refuses the pod: the token has expired. The administrator"},
+        {500, "{message: 'Internal error occurred: failed calling webhook'}", NULL, "ApiRefused",
+         "failed calling webhook"},
+        {503, NULL, "what stands before it answers with 503", "ApiRefused", "stands before it"},
+        {403, NULL, NULL, "AdmissionDenied", "Kubernetes refuses the pod (HTTP status 403)."},
+        {403, "[]", NULL, "AdmissionDenied", "(HTTP status 403)."},
+        {403, "{message: 7}", NULL, "AdmissionDenied", "(HTTP status 403)."},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_refusal refusal;
+        struct error err = {.code = ERROR_DENIED};
+        snprintf(err.text, sizeof err.text, "%s", rows[i].error ? rows[i].error : "");
+        json_t *answer = rows[i].answer != NULL ? tree_of(rows[i].answer) : NULL;
+        kube_refusal_explain(rows[i].status, answer, rows[i].error != NULL ? &err : NULL, "the pod",
+                             &refusal);
+        assert_string_equal(refusal.reason, rows[i].word);
+        assert_has(refusal.message, rows[i].message);
+        assert_has(refusal.message, kube_reason_find(refusal.reason)->advice);
+        json_decref(answer);
+    }
+}
+
+static void messages(void **state) {
+    char text[400], small[80];
+    (void)state;
+    kube_reason_write("PodEnded", "the  pod\nis over. ", text, sizeof text);
+    assert_string_equal(text, "The pod is over. The kernel is started again when it is wanted.");
+    kube_reason_write("Nonsense", "a=b.", text, sizeof text);
+    assert_string_equal(text, "a=b.");
+    kube_reason_write("PodEnded", "a cause that is too long for the room that there is", small,
+                      sizeof small);
+    assert_has(small, "... The kernel is started again when it is wanted.");
+    assert_true(strlen(small) < sizeof small);
+    kube_reason_write("PodEnded", "x", small, 20);
+    assert_true(strlen(small) < 20);
+    assert_null(kube_reason_find("Nonsense"));
+    assert_null(kube_reason_at(10000));
+}
+
+static void pulls_that_may_pass(void **state) {
+    static const struct {
+        const char *message, *image;
+        bool expected;
+    } rows[] = {
+        {"docker.io/library/x:1: not found", "x:1", false},
+        {"manifest unknown", "x", false},
+        {"unauthorized: authentication required", "x", false},
+        {"tls: failed to verify certificate: x509: certificate signed by unknown authority", "x",
+         false},
+        {"dial tcp: lookup registry.example.com: no such host", "x", true},
+        {"net/http: TLS handshake timeout", "x", true},
+        {"503 Service Unavailable", "x", true},
+        {"", "x", true},
+        {"something new", "x", true},
+        /* The image's own name says nothing. */
+        {"lab/timeout:1: not found", "lab/timeout:1", false},
+        {"registry:5000/timeout:2: manifest unknown", "registry:5000/timeout:2", false},
+        {"lab/denied:1: dial failed", "lab/denied:1", true},
+        {"x: not found", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (kube_text_pull_may_pass(rows[i].message, rows[i].image) != rows[i].expected)
+            fail_msg("%s", rows[i].message);
+}
+
+/* docs/reasons.md has a row for each word, in this order, and no other; and the graces. */
+static void the_page_shows_the_table(void **state) {
+    char path[512];
+    struct buffer page = {.limit = 1 << 20};
+    struct error err = {0};
+    (void)state;
+    const char *slash = strrchr(__FILE__, '/');
+    snprintf(path, sizeof path, "%.*s/../../docs/reasons.md", (int)(slash - __FILE__), __FILE__);
+    if (file_read(path, 1 << 20, &page, &err) < 0)
+        fail_msg("%s", err.text);
+    const char *at = buffer_text(&page);
+    size_t rows = 0;
+    for (const struct kube_reason *reason; (reason = kube_reason_at(rows)) != NULL; rows++) {
+        char row[1024];
+        snprintf(row, sizeof row, "\n| `%s` | %s | %s |\n", reason->word, reason->when,
+                 reason->advice);
+        const char *found = strstr(at, row);
+        if (found == NULL)
+            fail_msg("docs/reasons.md lacks, at its place:%s", row);
+        at = found + 1;
+    }
+    size_t shown = 0;
+    for (const char *row = buffer_text(&page); (row = strstr(row, "\n| `")) != NULL; row++)
+        shown++;
+    assert_int_equal(shown, rows);
+    const int64_t graces[] = {
+        kube_status_defaults.unschedulable_grace_ms, kube_status_defaults.scale_up_grace_ms,
+        kube_status_defaults.image_grace_ms,         kube_status_defaults.volume_grace_ms,
+        kube_status_defaults.sandbox_grace_ms,       kube_status_defaults.config_grace_ms};
+    at = strstr(buffer_text(&page), "\n## What is waited for");
+    assert_non_null(at);
+    for (size_t i = 0; i < sizeof graces / sizeof *graces; i++) {
+        cleanup_buffer struct buffer cell = {.limit = 64};
+        buffer_append_text(&cell, "| ");
+        text_append_duration(&cell, graces[i]);
+        buffer_append_text(&cell, " |\n");
+        at = strstr(at, buffer_text(&cell));
+        if (at == NULL)
+            fail_msg("docs/reasons.md lacks the grace %s", buffer_text(&cell));
+        at++;
+    }
+    buffer_free(&page);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(messages),
+        cmocka_unit_test(pulls_that_may_pass),
+        cmocka_unit_test(the_page_shows_the_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
