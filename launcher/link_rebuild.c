@@ -497,7 +497,8 @@ static int take_ending(struct link_attachment *attachment, const json_t *json, s
     if (take_seq(json, "left", &left, err) < 0 || take_seq(json, "sure", &sure, err) < 0 ||
         take_seq(json, "suspect", &seq, err) < 0)
         return -1;
-    if (left != UINT64_MAX && left > attachment->session->slot->sent_max)
+    const struct session_slot *slot = attachment->session->slot;
+    if (left != UINT64_MAX && left > slot->sent_max && left > slot->cursor)
         return error_set(err, ERROR_INVALID, "left: more than was sent");
     attachment->left = left;
     attachment->sure = sure;

@@ -330,13 +330,15 @@ static void test_a_lost_gateway_has_said_how_far_its_client_was_there(void **sta
         peer_destroy(i == 0 ? next : peer);
         peer = i == 0 ? peer : next;
     }
-    peer = start_anew(world, peer); /* and the launcher with it */
-    attach(peer, 1, "s", 0, true);
-    expect_whole_cell(peer, 1, 3);
-    say(world, 'a', "stream", "{}");
-    expect(peer, 1, STREAM, 4, 'a', "stream");
-    ack_sure(peer, 1, 4, 3);
-    ack_sure(peer, 1, 0, 4); /* it was heard of */
+    for (uint64_t last = 3; last < 5; last++) { /* and the launcher with it */
+        peer = start_anew(world, peer);
+        attach(peer, 1, "s", 0, true);
+        expect_whole_cell(peer, 1, last);
+        say(world, 'a', "stream", "{}");
+        expect(peer, 1, STREAM, last + 1, 'a', "stream");
+        ack_sure(peer, 1, last + 1, last);
+    }
+    ack_sure(peer, 1, 0, 5); /* it was heard of */
     peer = start_anew(world, peer);
     attach(peer, 1, "s", 0, true);
     peer_expect_nothing(peer);
@@ -483,6 +485,25 @@ static void test_bad_endings_are_refused(void **state) {
     peer_destroy(peer);
 }
 
+/* The cursor passes over what is for others: a client to which nothing more was sent ends there. */
+static void test_an_ending_behind_what_was_sent_to_others_is_taken(void **state) {
+    struct world *world = *state;
+    struct peer *peer = begin(world, 0);
+    const struct link_session *session = map_get(world->server->sessions, "s");
+    ack(peer, 1, 3);
+    attach(peer, 2, "another", 0, false);
+    say_to(world, number_of(world, "another"), CHANNEL_SHELL, 'a', "execute_reply", "{}", 0);
+    peer_expect(peer, LINK_MESSAGE, 2);
+    detach(peer, 1, "{\"left\": 3}");
+    assert_int_equal(attach(peer, 1, "s", 0, true), 4);
+    detach(peer, 1, "{\"left\": 5, \"broken\": true}"); /* that was sent to nobody */
+    assert_int_equal(session->suspect_ends, 0);
+    assert_int_equal(attach(peer, 1, "s", 0, true), 4);
+    detach(peer, 1, "{\"left\": 4, \"broken\": true}");
+    assert_int_equal(session->suspect_ends, 1);
+    peer_destroy(peer);
+}
+
 #define test_server(test) cmocka_unit_test_setup_teardown(test, world_setup, world_destroy)
 
 int main(void) {
@@ -509,6 +530,7 @@ int main(void) {
         test_server(test_a_message_that_ends_connections_is_left_out),
         test_server(test_small_messages_are_not_suspected),
         test_server(test_bad_endings_are_refused),
+        test_server(test_an_ending_behind_what_was_sent_to_others_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
