@@ -215,6 +215,7 @@ static void test_what_is_sure_is_told_with_the_cursor_and_when_the_client_was_he
     delivery_flush(&f->delivery);
     assert_int_equal(f->attachment.delivered, 11);
     assert_int_equal(f->attachment.sure, 10);
+    loop_deadline_clear(f->loop, &f->delivery.later);
     delivery_heard(&f->delivery);
     assert_true(f->delivery.later.node.place != 0); /* soon */
     delivery_flush(&f->delivery);
