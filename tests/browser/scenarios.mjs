@@ -339,6 +339,17 @@ async function tabLeftOpenLosesItsKernelOnlyIfThePolicySaysSo(lab) {
   await reopenAndReadTheNotice(lab, "though somebody was connected");
 }
 
+async function laptopThatSleepsLosesItsKernel(lab) {
+  await lab.open(await lab.ask("soon_without_pongs"));
+  await lab.newNotebook("Python 3");
+  await lab.expect("x = 1; print('x is', x)", "x is 1");
+  await lab.save();
+  same(await lab.ask("cull_unconnected"), "It is kept: somebody is connected to it.", "an open tab");
+  await lab.ask("sleep_until_culled");
+  await lab.shot("awake");
+  await reopenAndReadTheNotice(lab, "nobody was connected");
+}
+
 export const scenarios = {
   launcherShowsTilesWithLogos,
   notebookRunsTextPlotAndDisplays,
@@ -362,4 +373,5 @@ export const scenarios = {
   inputIsAskedAgainAfterEachBreak,
   killedLauncherIsReplacedAndTheCellSaysWhy,
   tabLeftOpenLosesItsKernelOnlyIfThePolicySaysSo,
+  laptopThatSleepsLosesItsKernel,
 };

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -28,7 +29,7 @@ SCENARIOS = re.findall(r"^async function (\w+)\(lab\)", (HERE / "scenarios.mjs")
 
 # What these show about our own programs' memory, integration tests show sooner: the sanitizers' stage leaves them out.
 LONG = {"gatewayKilledInTheMiddleOfALongCell", "gatewayStoppedAndStartedInTheMiddleOfACell", "browserOfflineForTenSeconds",
-        "networkCutBetweenNotebookServerAndGateway"}
+        "networkCutBetweenNotebookServerAndGateway", "laptopThatSleepsLosesItsKernel"}
 
 START = "start-slow"
 START_WHEN_TOLD = """
@@ -84,7 +85,7 @@ def gateway(shared_gateway):
 
 
 @contextlib.contextmanager
-def notebook_server(folder, gateway_url):
+def notebook_server(folder, gateway_url, *options):
     """The port of a JupyterLab whose kernels are the gateway's."""
     port = free_port()
     home = {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
@@ -102,7 +103,7 @@ def notebook_server(folder, gateway_url):
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
              "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
              "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-             f"--ServerApp.root_dir={work}"],
+             f"--ServerApp.root_dir={work}", *options],
             env={**os.environ, **home}, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def is_up():
@@ -139,6 +140,7 @@ class Acts:
         self.browser_side = stack.enter_context(Proxy(port))
         self.url = f"http://127.0.0.1:{self.browser_side.port}"
         self.gateway_side = self.proxied_url = None
+        self.browser = None  # that plays now
 
     def behind_proxy(self):
         """The URL of another JupyterLab, with a proxy between it and the gateway."""
@@ -205,9 +207,31 @@ class Acts:
     def wait_for_end(self, kernel_id):
         """Why it was ended; its successor is not."""
         ended = wait_until(lambda: (answer := self.gateway.get(f"/api/kernels/{kernel_id}")).status_code == 404 and answer.json(),
-                           60, "the kernel's end")
+                           120, "the kernel's end")
         set_policy(self.gateway)
         return ended["reason"]
+
+    def soon_without_pongs(self):
+        """The URL of another JupyterLab, which misses its browser within seconds. As it opens a notebook it leaves a socket behind that
+        it never reads: the gateway misses that one after 30 s."""
+        set_policy(self.gateway, NO_POLICY + "ws_ping_interval: 1s\n")
+        port = self.stack.enter_context(notebook_server(
+            self.folders.mktemp("pings"), self.gateway.base,
+            "--ServerApp.tornado_settings={'ws_ping_interval': 1000, 'ws_ping_timeout': 5000}"))
+        return f"http://127.0.0.1:{port}"
+
+    def sleep_until_culled(self):
+        kernel_id = self.kernel_id()
+        processes = psutil.Process(self.browser.pid).children(recursive=True)
+        for process in processes:
+            process.suspend()
+        try:
+            set_policy(self.gateway, POLICY)
+            return self.wait_for_end(kernel_id)
+        finally:
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def printed(self):
         """All that the kernel's cells have ever printed, as the journal has it."""
@@ -223,6 +247,7 @@ def play(scenario, acts, shots, environment):
     said = []
     with subprocess.Popen(["node", HERE / "lab.mjs", scenario, acts.url, shots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}) as browser:
+        acts.browser = browser
         limit = threading.Timer(240, browser.kill)
         limit.start()
         try:
