@@ -23,6 +23,7 @@ def wait_for_end(gateway, kernel_id, timeout=30):
 
 
 def test_an_idle_kernel_without_clients_is_ended_with_a_reason(start_gateway):
+    """Whoever asks is told, and not with a 500 or silence (nb2kg 31)."""
     gateway = start_gateway(environment=QUICK)
     kernel_id = gateway.start_kernel()["id"]
     ended = wait_for_end(gateway, kernel_id)

@@ -96,6 +96,7 @@ def test_what_is_shown_is_checked_and_fits_the_schema(build, config):
 
 
 def test_show_config_names_each_source(build, config):
+    """Nobody has to guess whether a setting counts (kubeflow 7053)."""
     config.write_text("ip: 127.0.0.1\n\nmax_kernels: 5\nlaunch_timeout: 20\n")
     shown = subprocess.run([build / "elara-gateway", "--config", config, "--port=1", "--show-config"], capture_output=True, text=True,
                            check=True, timeout=60, env={"EG_MAX_KERNELS": "6", "EG_MAX_KERNEL": "7"})

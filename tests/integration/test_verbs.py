@@ -114,6 +114,7 @@ def test_dry_run_shows_what_a_file_that_is_not_in_effect_would_do(start_gateway,
 
 
 def test_cull_ends_what_is_due(start_gateway, elara):
+    """Now, to have the memory of idle kernels back (classic notebook 5707)."""
     gateway = start_gateway(environment=QUICK | {"ELARA_CULL_INTERVAL": "1s", "ELARA_CULL_IDLE_TIMEOUT": "1ms"})
     kernel_id = gateway.start_kernel()["id"]
     ended = wait_until(lambda: (text := elara(gateway, "cull")) != "no kernel is due\n" and text or gateway.get(
