@@ -42,9 +42,10 @@ static inline const char *text_at(const json_t *tree, const char *path) {
 /* The value as JSON against `expected`; NULL: there is none. */
 static inline void assert_value(const json_t *tree, const char *path, const char *expected) {
     char *text = json_dumps(at(tree, path), JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
-    if ((text == NULL) != (expected == NULL) || (text != NULL && strcmp(text, expected) != 0))
-        fail_msg("%s is %s, not %s", path, text ? text : "missing",
-                 expected ? expected : "missing");
+    const char *got = text != NULL ? text : "missing";
+    const char *wanted = expected != NULL ? expected : "missing";
+    if (strcmp(got, wanted) != 0)
+        fail_msg("%s is %s, not %s", path, got, wanted);
     free(text);
 }
 
