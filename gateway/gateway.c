@@ -148,6 +148,7 @@ void gateway_configure(struct gateway *gateway) {
     settings_note_problem(settings, SETTINGS_KERNELSPECS, failed < 0 ? &err : NULL);
     struct kernels_settings kernels = kernels_settings(gateway);
     kernels_configure(gateway->kernels, &kernels);
+    gateway_configure_provisioner(gateway);
     struct channels_settings channels = channels_settings(gateway);
     channels_configure(gateway->channels, &channels);
     if (culling_configure(gateway->culling, &err) < 0)
@@ -171,23 +172,6 @@ static int create_specs(struct gateway *gateway, struct error *err) {
     return kernelspecs_create(&wanted, &gateway->specs, err);
 }
 
-static int create_provisioner(struct gateway *gateway, struct error *err) {
-    const struct settings *settings = gateway->settings;
-    struct provisioner_local_settings wanted = {
-        .runtime_directory = settings->runtime_dir,
-        .launcher_path = settings->launcher,
-        .open_files = gateway->open_files,
-    };
-    if (settings_check_runtime_dir(settings, err) < 0)
-        return -1;
-    if (access(settings->launcher, X_OK) < 0)
-        return error_set(
-            err, ERROR_NOT_FOUND,
-            "launcher: %s is not a program that can be run; say where elara-launcher is",
-            settings->launcher);
-    return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
-}
-
 static bool is_kernel_there(void *context, const char *kernel_id) {
     const struct gateway *gateway = context;
     return kernels_find(gateway->kernels, kernel_id) != NULL;
@@ -208,7 +192,7 @@ static int build(struct gateway *gateway, struct error *err) {
         http_listen(gateway->http, err) < 0)
         return -1;
     handover_close_sockets(&gateway->handover); /* the HTTP server has its own of them */
-    if (create_specs(gateway, err) < 0 || create_provisioner(gateway, err) < 0 ||
+    if (create_specs(gateway, err) < 0 || gateway_create_provisioner(gateway, err) < 0 ||
         links_create(gateway->loop, &gateway->links, err) < 0)
         return -1;
     struct kernels_settings kernels = kernels_settings(gateway);

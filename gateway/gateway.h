@@ -42,3 +42,7 @@ void gateway_destroy(struct gateway *gateway);
 void gateway_configure(struct gateway *gateway);
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */
 void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret);
+
+/* gateway_provisioner.c */
+int gateway_create_provisioner(struct gateway *gateway, struct error *err);
+void gateway_configure_provisioner(struct gateway *gateway);

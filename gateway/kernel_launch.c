@@ -38,15 +38,15 @@ static bool is_ours(const char *name) {
     return false;
 }
 
-static bool is_inherited(const struct kernels_settings *settings, const char *name) {
+static bool is_inherited(const struct kernel_plan *plan, const char *name) {
     bool all = false;
-    for (char *const *at = settings->inherited_envs; at != NULL && *at != NULL; at++) {
+    for (char *const *at = plan->settings->inherited_envs; at != NULL && *at != NULL; at++) {
         if (strcmp(*at, name) == 0)
             return true; /* named: the administrator means it */
         all |= strcmp(*at, "*") == 0;
     }
-    return all && !text_starts_with(name, "ELARA_") && !text_starts_with(name, "EG_") &&
-           !text_starts_with(name, "KG_") && !is_secret(name);
+    return all && !plan->is_elsewhere && !text_starts_with(name, "ELARA_") &&
+           !text_starts_with(name, "EG_") && !text_starts_with(name, "KG_") && !is_secret(name);
 }
 
 static void add_inherited(json_t *env, const struct kernel_plan *plan) {
@@ -55,7 +55,7 @@ static void add_inherited(json_t *env, const struct kernel_plan *plan) {
         if (length == 0 || (*at)[length] != '=')
             continue;
         cleanup_free char *name = memory_strndup(*at, length);
-        if (is_inherited(plan->settings, name) && !is_ours(name))
+        if (is_inherited(plan, name) && !is_ours(name))
             json_object_set_new(env, name, json_string(*at + length + 1)); /* not UTF-8: left out */
     }
 }
@@ -149,8 +149,10 @@ static int make_argv(const struct kernel_plan *plan, const json_t *env, json_t *
         if (!json_is_string(value))
             return error_set(err, ERROR_INVALID, "kernel spec %.100s: argv[%zu] must be a text",
                              plan->spec->name, at);
-        cleanup_free char *argument = at == 0 ? resolve_program(plan, env, json_string_value(value))
-                                              : expand_home(env, json_string_value(value));
+        const char *text = json_string_value(value);
+        cleanup_free char *argument = plan->is_elsewhere ? memory_strdup(text)
+                                      : at == 0          ? resolve_program(plan, env, text)
+                                                         : expand_home(env, text);
         json_array_append_new(argv, json_string(argument));
     }
     *ret = steal(&argv);
@@ -182,6 +184,14 @@ static char *find_prefix(const char *directory) {
     return share ? memory_strndup(directory, (size_t)(share - directory)) : memory_strdup("/usr");
 }
 
+/* The image's own variables with ours on top, and a directory that is there. */
+static void set_elsewhere(json_t *launch, const char *directory) {
+    json_t *directories = *directory != '\0' ? json_pack("[s, s, s]", directory, "~", ".")
+                                             : json_pack("[s, s]", "~", ".");
+    json_object_set_new(launch, "cwd", directories);
+    json_object_set_new(launch, "environment_base", json_string("launcher"));
+}
+
 int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct error *err) {
     const struct kernels_settings *settings = plan->settings;
     cleanup_json json_t *env = kernel_launch_environment(plan);
@@ -210,6 +220,8 @@ int kernel_launch_create(const struct kernel_plan *plan, json_t **ret, struct er
     if (launch == NULL)
         return error_set(err, ERROR_INVALID,
                          "kernel spec %.100s: a path or text in it is not UTF-8", plan->spec->name);
+    if (plan->is_elsewhere)
+        set_elsewhere(launch, plan->directory);
     *ret = launch;
     return 0;
 }

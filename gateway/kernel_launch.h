@@ -30,6 +30,8 @@ int kernel_request_own_idle(const json_t *kept, int64_t *ret_ms, struct error *e
  * it is there or not? Else ERROR_INVALID. */
 int kernel_request_path(const char *path, struct error *err);
 
+/* The same where we see no directories: KERNEL_WORKING_DIR, or "" for the image's own. Borrowed. */
+const char *kernel_request_directory_elsewhere(const json_t *kept);
 /* Where the kernel starts: path below the root directory (or its nearest parent that is there),
  * else KERNEL_WORKING_DIR, else the root directory. *ret is malloc'ed. */
 int kernel_request_directory(const struct kernels_settings *settings, const char *path,
@@ -43,7 +45,7 @@ int kernel_request_user(const struct kernels_settings *settings, const struct ke
                         const char *verified, const json_t *kept, struct error *err);
 
 /* Does this gateway have what the kernelspec wants to be started by? */
-int kernel_request_provisioner(const struct kernelspec *spec, struct error *err);
+int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere, struct error *err);
 
 struct kernel_plan {
     const struct kernels_settings *settings;
@@ -54,6 +56,8 @@ struct kernel_plan {
     const char *username;     /* for KERNEL_USERNAME when the client sent none */
     char *const *environment; /* the gateway's own */
     int64_t launch_timeout_ms;
+    /* It runs where nothing of ours is: not our variables, programs and directories. */
+    bool is_elsewhere;
 };
 
 /* The kernel's whole environment; a new reference. */

@@ -189,6 +189,11 @@ int kernel_request_directory(const struct kernels_settings *settings, const char
     return 0;
 }
 
+const char *kernel_request_directory_elsewhere(const json_t *kept) {
+    const char *wanted = json_string_value(json_object_get(kept, "KERNEL_WORKING_DIR"));
+    return wanted != NULL && *wanted == '/' ? wanted : "";
+}
+
 const char *kernel_request_name(const char *verified, const json_t *kept) {
     return verified ? verified : json_string_value(json_object_get(kept, "KERNEL_USERNAME"));
 }
@@ -203,7 +208,8 @@ int kernel_request_user(const struct kernels_settings *settings, const struct ke
                      user, verified ? "" : " (KERNEL_USERNAME)", spec->name, why);
 }
 
-int kernel_request_provisioner(const struct kernelspec *spec, struct error *err) {
-    cleanup_free char *why = kernelspec_unsupported(spec);
+int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere,
+                               struct error *err) {
+    cleanup_free char *why = is_elsewhere ? NULL : kernelspec_unsupported(spec);
     return why ? error_set(err, ERROR_UNSUPPORTED, "%s", why) : 0;
 }

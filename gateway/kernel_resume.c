@@ -31,9 +31,25 @@ static bool has_resumes_left(struct kernel *kernel) {
     return kernel->resumes < RESUMES_MAX;
 }
 
-bool kernel_resume(struct kernel *kernel) {
+/* Where a launcher's place ends with it, another one is made, without what the kernel has said. */
+static bool replace(struct kernel *kernel, const struct error *cause) {
+    if (kernel->request == NULL || (cause->code != ERROR_SYSTEM && cause->code != ERROR_NOT_FOUND))
+        return false; /* it would end as this one did */
+    kernel->resumes++;
+    log_warning("kernel %s: started anew: %s", kernel->id, cause->text);
+    kernel_replace(&kernel->lost, cause->text);
+    kernel->status.lost = kernel->lost;
+    kernel_drop_link(kernel); /* its clients are told */
+    kernel_post(kernel, KERNEL_EVENT_RESTART);
+    kernel_start_again(kernel);
+    return true;
+}
+
+bool kernel_resume(struct kernel *kernel, const struct error *cause) {
     if (!has_resumes_left(kernel))
         return false;
+    if (kernel->kernels->provisioner->ops->resume == NULL)
+        return cause != NULL && replace(kernel, cause);
     bool is_last = kernel->resumes == RESUMES_MAX - 1;
     struct error err;
     if (resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY, &err) < 0)

@@ -180,6 +180,10 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
         hold_requests(kernel);
     if (phase != KERNEL_DEAD && phase != KERNEL_GONE && kernel->reason != NULL)
         kernel_set_reason(kernel, NULL, NULL);
+    if (phase == KERNEL_READY && kernel->lost != NULL) {
+        free(steal(&kernel->lost));
+        kernel->status.lost = NULL;
+    }
     if (phase == KERNEL_LAUNCHING)
         kernel->reported_state = NULL;
     kernel_set_stage(kernel, default_stages[phase]);
@@ -411,6 +415,9 @@ static void on_reachable(void *context, const struct provision_address *address)
     if (!is_dead && kernel->status.phase != KERNEL_LAUNCHING &&
         kernel->status.phase != KERNEL_RESTARTING)
         return; /* one that is to end gets no link */
+    if (kernel->link != NULL && strcmp(kernel->endpoint, address->endpoint) != 0)
+        kernel_drop_link(kernel); /* another gateway has made it another place */
+    kernel_replace(&kernel->endpoint, address->endpoint);
     if (kernel->link != NULL) {
         link_renew(kernel->link);
     } else if (link_open(kernels->links, kernel->id,
@@ -456,7 +463,7 @@ static void on_ended(void *context, const struct error *cause) {
             return;
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);
-    } else if (kernel_resume(kernel)) {
+    } else if (kernel_resume(kernel, cause)) {
         log_last_words(kernel);
     } else {
         fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");

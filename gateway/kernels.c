@@ -65,10 +65,12 @@ static void free_kernel(struct kernel *kernel) {
     json_decref(kernel->session);
     free(kernel->stage);
     free(kernel->reason);
+    free(kernel->lost);
     free(kernel->message_session);
     free(kernel->last_words);
     free(kernel->stop_reason);
     free(kernel->notice);
+    free(kernel->endpoint);
     free(kernel);
 }
 
@@ -188,7 +190,7 @@ static int check_policy(const struct kernel *kernel, const struct kernelspec *sp
     const json_t *env = json_object_get(kernel->request, "env");
     const char *verified = request_text(kernel, "verified");
     if (kernel_request_user(&kernel->kernels->settings, spec, verified, env, err) < 0 ||
-        kernel_request_provisioner(spec, err) < 0)
+        kernel_request_provisioner(spec, kernel->kernels->provisioner->ops->is_elsewhere, err) < 0)
         return -1;
     return kernel_check_limits(kernel, err);
 }
@@ -203,7 +205,8 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                .kernel_id = kernel->id,
                                .env = json_object_get(kernel->request, "env"),
                                .username = request_text(kernel, "username"),
-                               .environment = environ};
+                               .environment = environ,
+                               .is_elsewhere = kernels->provisioner->ops->is_elsewhere};
     const char *user = kernel_request_name(request_text(kernel, "verified"), plan.env);
     if (find_spec(kernels, request_text(kernel, "name"), user, &spec, err) < 0 ||
         check_policy(kernel, spec, err) < 0 ||
@@ -212,7 +215,7 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                  &directory, err) < 0)
         return -1;
     plan.spec = spec;
-    plan.directory = directory;
+    plan.directory = plan.is_elsewhere ? kernel_request_directory_elsewhere(plan.env) : directory;
     if (kernel_launch_create(&plan, &launch, err) < 0)
         return -1;
     cleanup_json json_t *record = kernel_record(kernel);

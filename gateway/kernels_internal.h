@@ -103,10 +103,11 @@ struct kernel {
     unsigned resumes;   /* of its launcher, in a row */
     int64_t resumed_ms; /* the first of them */
     struct link *link;
+    char *endpoint; /* of the link */
 
     struct kernel_status status; /* texts below */
     struct kernel_observed observed;
-    char *stage, *reason, *message_session;
+    char *stage, *reason, *lost, *message_session;
     const char *reported_state; /* by the launcher, one of the five */
     char *last_words;           /* reason and output of the last EXIT */
 
@@ -201,7 +202,7 @@ void kernel_keep_dead(struct kernel *kernel);
 /* kernel_resume.c */
 /* Its launcher has ended without having been told to: starts another one that goes on. False: there
  * is nothing to go on with, or it happened too often. */
-bool kernel_resume(struct kernel *kernel);
+bool kernel_resume(struct kernel *kernel, const struct error *cause);
 /* The same for one that is dead and stays so, for its output. */
 bool kernel_resume_dead(struct kernel *kernel);
 /* The same because somebody wants the kernel started. -1: not done; ERROR_UNSUPPORTED: there never

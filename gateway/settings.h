@@ -43,6 +43,21 @@ struct settings {
     char *kernel_transport;       /* tcp | ipc */
     char *on_exit;                /* leave | shutdown */
     bool list_kernels;
+    char *provisioner; /* local | kubernetes */
+
+    struct settings_kubernetes {
+        char *kubeconfig, *context;
+        char *install;
+        char *gateway_namespace, *namespaces, *namespace, *namespace_prefix;
+        json_t *namespace_labels;
+        char *cluster_role, *service_account;
+        json_t *pod;
+        char *image, *launcher_image, *gpu_resource;
+        int64_t uid, gid;
+        bool mirror_working_dirs;
+        char **allow;
+        int64_t start_deadline_ms;
+    } kubernetes;
 
     struct culling_settings cull;
 

@@ -1,6 +1,8 @@
 #include "gateway/settings.h"
 
 #include "base/log.h"
+#include "launcher/kube_names.h"
+#include "launcher/kube_template.h"
 
 #include <string.h>
 
@@ -22,6 +24,7 @@ enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define SPECS      "Kernelspecs"
 #define KERNELS    "Kernels"
 #define CULLING    "Culling"
+#define KUBERNETES "Kubernetes"
 #define LIMITS     "Limits"
 #define PROCESS    "The gateway itself"
 
@@ -31,6 +34,28 @@ static int check_log_level(const void *value, struct error *err) {
                ? 0
                : error_set(err, ERROR_INVALID, "\"%.64s\" must be DEBUG, INFO, WARNING or ERROR",
                            (const char *)value);
+}
+
+static int check_install(const void *value, struct error *err) {
+    return kube_install_check(value, err);
+}
+
+static int check_prefix(const void *value, struct error *err) {
+    return kube_prefix_check(value, err);
+}
+
+static int check_pod(const void *value, struct error *err) {
+    return kube_template_check(value, "kubernetes-pod", err);
+}
+
+static int check_labels(const void *value, struct error *err) {
+    const char *name;
+    const json_t *label;
+    json_object_foreach((json_t *)(uintptr_t)value, name, label) {
+        if (!json_is_string(label) || !kube_is_label_value(json_string_value(label)))
+            return error_set(err, ERROR_INVALID, "%.100s: must be the text of a label", name);
+    }
+    return 0;
 }
 
 static int check_base_url(const void *value, struct error *err) {
@@ -191,6 +216,80 @@ static const struct option_row table[] = {
         .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "What becomes of the kernels when the gateway ends: left for the next gateway, or "
                 "shut down (as JEG)."),
+
+    ROW("provisioner", "ELARA_PROVISIONER", OPTION_ENUM, provisioner, "local",
+        .choices = "local|kubernetes", .group = KUBERNETES,
+        .help = "Where kernels run: as processes beside the gateway, or as pods "
+                "(docs/kubernetes.md)."),
+    ROW("kubeconfig", "ELARA_KUBECONFIG,KUBECONFIG", OPTION_TEXT, kubernetes.kubeconfig, NULL,
+        .group = KUBERNETES,
+        .help = "How to reach the cluster. Default: the pod's own service account."),
+    ROW("kube-context", "ELARA_KUBE_CONTEXT", OPTION_TEXT, kubernetes.context, NULL,
+        .group = KUBERNETES, .help = "Context of the kubeconfig. Default: its current-context."),
+    ROW("kubernetes-install", "ELARA_KUBERNETES_INSTALL", OPTION_TEXT, kubernetes.install, "elara",
+        .check = check_install, .group = KUBERNETES,
+        .help = "Name of this installation, on every object it makes: installations in one cluster "
+                "never touch each other's kernels. Its replicas share it."),
+    ROW("kubernetes-gateway-namespace", "ELARA_KUBERNETES_GATEWAY_NAMESPACE,EG_NAMESPACE",
+        OPTION_TEXT, kubernetes.gateway_namespace, NULL, .group = KUBERNETES,
+        .help = "Namespace of the kernels' records and the gateways' keys. Default: the pod's own "
+                "or the context's."),
+    ROW("kubernetes-namespaces", "ELARA_KUBERNETES_NAMESPACES,EG_SHARED_NAMESPACE", OPTION_ENUM,
+        kubernetes.namespaces, "fixed", .choices = "fixed|user|kernel|true|True|false|False",
+        .group = KUBERNETES,
+        .help = "Where pods run: all in one namespace, in one for each user (made when missing, "
+                "kept), or in one for each kernel (deleted with it). JEG's true is fixed, its "
+                "false kernel."),
+    ROW("kubernetes-namespace", "ELARA_KUBERNETES_NAMESPACE", OPTION_TEXT, kubernetes.namespace,
+        NULL, .group = KUBERNETES,
+        .help = "The namespace of all pods with kubernetes-namespaces: fixed. Default: that of the "
+                "records."),
+    ROW("kubernetes-namespace-prefix", "ELARA_KUBERNETES_NAMESPACE_PREFIX", OPTION_TEXT,
+        kubernetes.namespace_prefix, "elara-", .check = check_prefix, .group = KUBERNETES,
+        .help = "What users' namespaces begin with."),
+    ROW("kubernetes-namespace-labels", "ELARA_KUBERNETES_NAMESPACE_LABELS", OPTION_MAPPING,
+        kubernetes.namespace_labels, NULL, .check = check_labels, .group = KUBERNETES,
+        .help = "Labels of namespaces that the gateway makes, such as "
+                "{\"pod-security.kubernetes.io/enforce\": \"restricted\"}."),
+    ROW("kubernetes-cluster-role", "ELARA_KUBERNETES_CLUSTER_ROLE,EG_KERNEL_CLUSTER_ROLE",
+        OPTION_TEXT, kubernetes.cluster_role, NULL, .group = KUBERNETES,
+        .help = "ClusterRole that kernels have in namespaces the gateway makes. Default: none "
+                "(JEG: cluster-admin)."),
+    ROW("kubernetes-service-account",
+        "ELARA_KUBERNETES_SERVICE_ACCOUNT,EG_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME", OPTION_TEXT,
+        kubernetes.service_account, NULL, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Service account of kernels. Default: the namespace's."),
+    ROW("kubernetes-launcher-image", "ELARA_KUBERNETES_LAUNCHER_IMAGE", OPTION_TEXT,
+        kubernetes.launcher_image, NULL, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Elara's own image: it brings the launcher into every pod."),
+    ROW("kubernetes-image", "ELARA_KUBERNETES_IMAGE,EG_KERNEL_IMAGE", OPTION_TEXT, kubernetes.image,
+        NULL, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Image of kernels whose kernelspec names none."),
+    ROW("kubernetes-pod", "ELARA_KUBERNETES_POD", OPTION_MAPPING, kubernetes.pod, NULL,
+        .check = check_pod, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "PodTemplateSpec of kernels whose kernelspec has no pod.yaml: resources, "
+                "nodeSelector, tolerations, volumes, ... (docs/kernelspecs.md)."),
+    ROW("kubernetes-gpu-resource", "ELARA_KUBERNETES_GPU_RESOURCE", OPTION_TEXT,
+        kubernetes.gpu_resource, "nvidia.com/gpu", .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "What KERNEL_GPUS counts."),
+    ROW("kubernetes-uid", "ELARA_KUBERNETES_UID", OPTION_INT, kubernetes.uid, "-1", .min = -1,
+        .max = 4294967294, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "User id of kernels that say none; -1: the image's (JEG: 1000)."),
+    ROW("kubernetes-gid", "ELARA_KUBERNETES_GID", OPTION_INT, kubernetes.gid, "-1", .min = -1,
+        .max = 4294967294, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Group id of kernels that say none; -1: the image's (JEG: 100)."),
+    ROW("mirror-working-dirs", "ELARA_MIRROR_WORKING_DIRS,EG_MIRROR_WORKING_DIRS", OPTION_BOOL,
+        kubernetes.mirror_working_dirs, "false", .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Start a kernel's container in KERNEL_WORKING_DIR, which has to be there."),
+    ROW("kubernetes-allow", "ELARA_KUBERNETES_ALLOW", OPTION_LIST, kubernetes.allow, NULL,
+        .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "Further KERNEL_* variables by which a client may shape its pod, such as "
+                "KERNEL_IMAGE; * for all."),
+    ROW("start-deadline", "ELARA_START_DEADLINE", OPTION_DURATION, kubernetes.start_deadline_ms,
+        "30m", .max = 7 * DAY_MS, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "How long a pod may take until it runs, image pull and waiting for a node "
+                "included; 0: for ever. What clients wish for (KERNEL_LAUNCH_TIMEOUT) does not "
+                "shorten it."),
 
     ROW("cull-idle-timeout", "ELARA_CULL_IDLE_TIMEOUT,EG_CULL_IDLE_TIMEOUT", OPTION_DURATION,
         cull.idle_ms, "12h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,

@@ -236,7 +236,8 @@ void standin_take(struct standin *standin, const void *message, size_t length) {
 }
 
 void standin_end_lost(struct standin *standin, const void *header, size_t length) {
-    const char *reason = kernel_status(standin->kernel)->reason;
+    const struct kernel_status *status = kernel_status(standin->kernel);
+    const char *reason = status->reason != NULL ? status->reason : status->lost;
     absence_answer_lost(&standin->answerer, &(struct kernel_message){.header = {header, length}},
                         last_session(standin),
                         reason ? reason

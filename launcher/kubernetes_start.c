@@ -65,12 +65,8 @@ static void refuse(struct provision *place, int status, const json_t *answer, co
     struct kube_refusal refusal;
     place->step = STEP_NONE;
     place->began_ms = 0;
-    if (status == 403 || status == 422 || status == 404) {
-        kube_refusal_explain(status, answer, what, &refusal);
-        error_set(&cause, err->code, "%s", refusal.message);
-    } else {
-        error_set(&cause, err->code, "%s could not be made: %s", what, err->text);
-    }
+    kube_refusal_explain(status, answer, err, what, &refusal);
+    error_set(&cause, err->code, "%s", refusal.message);
     kubernetes_call_ended(place, &cause);
 }
 

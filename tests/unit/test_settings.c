@@ -414,11 +414,11 @@ static void test_show_config_hides_the_token(void **state) {
 
 static void test_notes_on_what_is_not_acted_on(void **state) {
     (void)state;
-    assert_non_null(strstr(settings_legacy_note("EG_KERNEL_IMAGE=x"), "not supported yet"));
-    assert_non_null(settings_legacy_note("EG_NAMESPACE"));
+    assert_non_null(strstr(settings_legacy_note("EG_PROHIBITED_UIDS=x"), "not supported yet"));
+    assert_non_null(settings_legacy_note("EG_POD_TEMPLATE_DIR"));
     assert_non_null(settings_legacy_note("EG_YARN_ENDPOINT=http://x"));
-    assert_null(settings_legacy_note("EG_SOMETHING_ELSE=EG_NAMESPACE"));
-    assert_null(settings_legacy_note("EG_NAMESPACES=x"));
+    assert_null(settings_legacy_note("EG_SOMETHING_ELSE=EG_POD_TEMPLATE_DIR"));
+    assert_null(settings_legacy_note("EG_POD_TEMPLATE_DIRS=x"));
     /* What is a setting needs no note. */
     for (const struct option_row *row = settings_table(); row->name != NULL; row++)
         for (const char *at = strstr(row->environment, "EG_"); at != NULL;

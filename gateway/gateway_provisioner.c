@@ -1,0 +1,115 @@
+/* Where kernels run, as the settings have it. */
+#include "base/log.h"
+#include "gateway/gateway.h"
+#include "gateway/loop.h"
+#include "launcher/kube_wishes.h"
+#include "launcher/provisioner.h"
+#include "launcher/provisioner_kubernetes.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_AREA "gateway"
+
+static int create_local(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct provisioner_local_settings wanted = {
+        .runtime_directory = settings->runtime_dir,
+        .launcher_path = settings->launcher,
+        .open_files = gateway->open_files,
+    };
+    if (access(settings->launcher, X_OK) < 0)
+        return error_set(
+            err, ERROR_NOT_FOUND,
+            "launcher: %s is not a program that can be run; say where elara-launcher is",
+            settings->launcher);
+    return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
+}
+
+static enum kubernetes_namespaces namespaces_of(const char *name) {
+    if (strcmp(name, "user") == 0)
+        return KUBERNETES_PER_USER;
+    return strcmp(name, "kernel") == 0 || strcasecmp(name, "false") == 0 ? KUBERNETES_PER_KERNEL
+                                                                         : KUBERNETES_FIXED;
+}
+
+static const char *text_or_null(const char *text) {
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static int kubernetes_settings(const struct settings *settings,
+                               struct provisioner_kubernetes_settings *ret, struct error *err) {
+    const struct settings_kubernetes *kubernetes = &settings->kubernetes;
+    *ret = (struct provisioner_kubernetes_settings){
+        .install = kubernetes->install,
+        .gateway_namespace = text_or_null(kubernetes->gateway_namespace),
+        .namespaces = namespaces_of(kubernetes->namespaces),
+        .kernel_namespace = text_or_null(kubernetes->namespace),
+        .namespace_prefix = kubernetes->namespace_prefix,
+        .namespace_labels = kubernetes->namespace_labels,
+        .cluster_role = text_or_null(kubernetes->cluster_role),
+        .service_account = text_or_null(kubernetes->service_account),
+        .start_deadline_ms = kubernetes->start_deadline_ms,
+        .tombstone_retention_ms = settings->tombstone_retention_ms,
+        .pod = {.pod = kubernetes->pod,
+                .image = text_or_null(kubernetes->image),
+                .launcher_image = text_or_null(kubernetes->launcher_image),
+                .gpu_resource = text_or_null(kubernetes->gpu_resource),
+                .service_account = text_or_null(kubernetes->service_account),
+                .uid = kubernetes->uid,
+                .gid = kubernetes->gid,
+                .mirror_working_dirs = kubernetes->mirror_working_dirs,
+                .shutdown_wait_ms = settings->shutdown_wait_ms,
+                .journal_bytes = settings->journal_size,
+                .output_bytes = settings->kernel_log_size},
+    };
+    if (ret->pod.launcher_image == NULL)
+        return error_set(err, ERROR_INVALID,
+                         "kubernetes-launcher-image: must name Elara's own image, which brings the "
+                         "launcher into every pod");
+    if (kube_wishes_parse(kubernetes->allow, &ret->pod.allowed, err) < 0)
+        return error_wrap(err, "kubernetes-allow");
+    return 0;
+}
+
+static int create_kubernetes(struct gateway *gateway, struct error *err) {
+    const struct settings_kubernetes *kubernetes = &gateway->settings->kubernetes;
+    const char *kubeconfig = text_or_null(kubernetes->kubeconfig);
+    struct provisioner_kubernetes_settings wanted;
+    struct kube_config *config;
+    if (kubernetes_settings(gateway->settings, &wanted, err) < 0)
+        return -1;
+    if (kubeconfig != NULL) {
+        if (kube_config_load(kubeconfig, text_or_null(kubernetes->context), &config, err) < 0)
+            return -1;
+    } else if (kube_config_in_cluster(NULL, NULL, NULL, &config, err) < 0) {
+        return err->code == ERROR_NOT_FOUND
+                   ? error_set(err, ERROR_INVALID,
+                               "kubeconfig: provisioner is kubernetes, but the gateway runs in no "
+                               "pod and no kubeconfig says where the cluster is")
+                   : -1;
+    }
+    if (kube_config_is_insecure(config))
+        log_warning("the API server's certificate is not checked (insecure-skip-tls-verify)");
+    return provisioner_kubernetes_create(loop_base(gateway->loop), config, &wanted,
+                                         &gateway->provisioner, err);
+}
+
+int gateway_create_provisioner(struct gateway *gateway, struct error *err) {
+    if (settings_check_runtime_dir(gateway->settings, err) < 0)
+        return -1;
+    return strcmp(gateway->settings->provisioner, "kubernetes") == 0
+               ? create_kubernetes(gateway, err)
+               : create_local(gateway, err);
+}
+
+void gateway_configure_provisioner(struct gateway *gateway) {
+    struct provisioner_kubernetes_settings wanted;
+    struct error err;
+    if (strcmp(gateway->provisioner->ops->name, "kubernetes") != 0)
+        return;
+    if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
+        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    else
+        provisioner_kubernetes_configure(gateway->provisioner, &wanted);
+}
