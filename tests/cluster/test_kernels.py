@@ -1,0 +1,54 @@
+"""Kernels as pods, from the first request to the last."""
+from kernels import *  # noqa: F403
+from kernels import START_S, pods_of, records_of
+from support.processes import wait_until
+
+
+def test_a_cell_runs_in_a_restricted_pod(gateway, connect, kube, places):
+    kernel_id = gateway.start_kernel("python3")["id"]
+    client = connect(gateway, kernel_id)
+    cell = client.run_cell("import os; print(os.getuid(), os.environ['KERNEL_ID'], os.getpid())")
+    assert cell.text().split()[:2] == ["1000", kernel_id]
+    assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-1"]
+    assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    wait_until(lambda: not pods_of(kube, places[1]), START_S, "the pod's end")
+    assert kube.list("Secret", places[1]) == []
+    answer = gateway.get(f"/api/kernels/{kernel_id}")
+    assert answer.status_code == 404
+
+
+def test_a_start_is_on_record_before_it_is_told(gateway, kube, places):
+    kernel_id = gateway.start_kernel("python3")["id"]
+    (record,) = records_of(kube, places[0])
+    assert record["metadata"]["annotations"]["elara.kernel-id"] == kernel_id
+    assert record["metadata"]["labels"]["elara.state"] == "live"
+
+
+def test_the_stage_of_a_start_stands_in_the_cell(gateway, connect):
+    kernel_id = gateway.start_kernel("python3")["id"]
+    client = connect(gateway, kernel_id)
+    cell = client.run_cell("print('done')")
+    assert cell.text() == "done\n"
+
+
+def test_the_next_gateway_takes_over(start_gateway, connect):
+    first = start_gateway()
+    kernel_id = first.start_kernel("python3")["id"]
+    connect(first, kernel_id).run_cell("kept = 42")
+    first.kill()
+    second = start_gateway()
+    assert [model["id"] for model in second.get("/api/kernels").json()] == [kernel_id]
+    assert connect(second, kernel_id).run_cell("print(kept)").text() == "42\n"
+
+
+def test_a_deleted_pod_is_told_of_and_replaced(gateway, connect, kube, places):
+    kernel_id = gateway.start_kernel("python3")["id"]
+    client = connect(gateway, kernel_id)
+    client.run_cell("lost = 1")
+    request = client.send_execute("import time; time.sleep(600)")
+    gateway.wait_for_state(kernel_id, "busy")
+    kube.delete("Pod", f"kernel-{kernel_id}-1", places[1])
+    assert "deleted" in client.collect(request).everything()
+    gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
+    assert client.run_cell("print('lost' in globals())").text() == "False\n"
+    assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"]
