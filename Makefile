@@ -4,7 +4,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test asan fuzz lint format docs bench chaos cluster-up cluster-down test-cluster clean
+.PHONY: help run demo build image test asan fuzz lint format docs bench chaos cluster-up cluster-down test-cluster clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ demo: ## JupyterLab from PyPI in build/demo, pointed at a gateway
 
 build: ## build/elara-gateway, build/elara-launcher, build/elara
 	@tools/build build elara-gateway elara-launcher elara
+
+image: ## build/elara-image.tar: the container image, made without a container engine
+	@tools/packages build
+	@tools/build build elara-gateway elara-launcher elara pod-runtime pages
+	@tools/make-image build build/elara-image.tar $(ARGS)
 
 test: ## everything: linters, unit, fuzz, integration and browser tests, with sanitizers too
 	@tools/packages build run test browser cluster
