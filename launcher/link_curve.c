@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "launcher/link_strangers.h"
 
 #include <openssl/crypto.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct zap_request {
 struct link_curve {
     zloop_t *loop;
     zsock_t *handler;
+    struct link_strangers *strangers;
     uint8_t gateway[LINK_CURVE_KEY_BYTES];
     uint64_t refused, told;
     int64_t told_ms;
@@ -181,7 +183,8 @@ int link_curve_create(zloop_t *loop, zsock_t *socket, const struct link_curve_ke
     struct link_curve *curve = memory_alloc(sizeof *curve);
     curve->loop = loop;
     memcpy(curve->gateway, keys->gateway, sizeof curve->gateway);
-    if (open_handler(curve, err) < 0 || secure(zsock_resolve(socket), keys, err) < 0) {
+    if (open_handler(curve, err) < 0 || secure(zsock_resolve(socket), keys, err) < 0 ||
+        link_strangers_create(loop, socket, &curve->strangers, err) < 0) {
         link_curve_destroy(&curve);
         return -1;
     }
@@ -189,11 +192,21 @@ int link_curve_create(zloop_t *loop, zsock_t *socket, const struct link_curve_ke
     return 0;
 }
 
+void link_curve_heard(struct link_curve *curve, zmq_msg_t *message) {
+    link_strangers_heard(curve->strangers, message);
+}
+
+void link_curve_unwatch(struct link_curve *curve) {
+    if (curve != NULL)
+        link_strangers_destroy(&curve->strangers);
+}
+
 void link_curve_destroy(struct link_curve **place) {
     struct link_curve *curve = *place;
     *place = NULL;
     if (curve == NULL)
         return;
+    link_curve_unwatch(curve);
     if (curve->handler != NULL) {
         zloop_reader_end(curve->loop, curve->handler);
         zmq_unbind(zsock_resolve(curve->handler), ZAP_ENDPOINT); /* now, not some time later */
@@ -204,4 +217,8 @@ void link_curve_destroy(struct link_curve **place) {
 
 uint64_t link_curve_refused(const struct link_curve *curve) {
     return curve->refused;
+}
+
+size_t link_curve_strangers(const struct link_curve *curve) {
+    return link_strangers_count(curve->strangers);
 }

@@ -361,6 +361,8 @@ static size_t receive(struct link_server *server) {
             zmq_msg_close(part);
         in.count++;
     }
+    if (server->curve != NULL && in.count > 0)
+        link_curve_heard(server->curve, &in.parts[0]);
     dispatch(server, &in);
     for (unsigned i = 0; i < in.count && i < LINK_EXTERNAL_MAX + 1; i++)
         zmq_msg_close(&in.parts[i]);
@@ -518,6 +520,7 @@ void link_server_destroy(struct link_server **server_pointer) {
     link_announce_free(server);
     reap(server);
     link_sessions_free(server);
+    link_curve_unwatch(server->curve);
     zsock_destroy(&server->socket);
     link_curve_destroy(&server->curve);
     session_file_close(server->session_file);

@@ -1,16 +1,22 @@
 /* Who gets through the handshake of a pod's link, seen from both ends. */
 #include "base/memory.h"
 #include "launcher/link_curve.h"
+#include "launcher/link_strangers.h"
 #include "log_capture.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 20000, TICK_MS = 5, CLIENTS_MAX = 8 };
+enum { PATIENCE_MS = 20000, TICK_MS = 5, CLIENTS_MAX = 8, STRANGERS = LINK_STRANGERS_MAX + 20 };
 
 struct fixture {
     zloop_t *loop;
@@ -22,6 +28,9 @@ struct fixture {
     void *client[CLIENTS_MAX], *monitor[CLIENTS_MAX];
     int clients;
     char got[64];
+    size_t length;
+    int stranger[STRANGERS]; /* plain sockets */
+    int strangers;
     int messages;
     bool (*until)(struct fixture *fixture);
     int wanted_event, seen_event;
@@ -33,9 +42,16 @@ static int on_message(zloop_t *loop, zsock_t *socket, void *context) {
     char route[64];
     void *router = zsock_resolve(socket);
     while (zmq_recv(router, route, sizeof route, ZMQ_DONTWAIT) >= 0) {
-        int length = zmq_recv(router, f->got, sizeof f->got - 1, ZMQ_DONTWAIT);
-        f->got[length > 0 ? length : 0] = '\0';
+        zmq_msg_t message;
+        zmq_msg_init(&message);
+        assert_true(zmq_msg_recv(&message, router, ZMQ_DONTWAIT) >= 0);
+        link_curve_heard(f->curve, &message);
+        f->length = zmq_msg_size(&message);
+        size_t shown = f->length < sizeof f->got ? f->length : sizeof f->got - 1;
+        memcpy(f->got, zmq_msg_data(&message), shown);
+        f->got[shown] = '\0';
         f->messages++;
+        zmq_msg_close(&message);
     }
     return 0;
 }
@@ -70,8 +86,11 @@ static int teardown(void **state) {
         zmq_close(f->monitor[i]);
         zmq_close(f->client[i]);
     }
+    for (int i = 0; i < f->strangers; i++)
+        close(f->stranger[i]);
     zmq_ctx_term(f->zmq);
     zloop_reader_end(f->loop, f->server);
+    link_curve_unwatch(f->curve);
     zsock_destroy(&f->server);
     link_curve_destroy(&f->curve);
     zloop_destroy(&f->loop);
@@ -201,6 +220,95 @@ static void test_another_server_is_not_talked_to(void **state) {
     assert_int_equal(f->messages, 0);
 }
 
+/* --- who says nothing, or too much --- */
+
+/* As libzmq greets, with CURVE (RFC 23/ZMTP). */
+static const char greeting[64] = "\xff\0\0\0\0\0\0\0\1\x7f\3\1CURVE";
+
+static void connect_stranger(struct fixture *f) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(strrchr(f->endpoint, ':') + 1)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && f->strangers < STRANGERS);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(send(fd, greeting, sizeof greeting, MSG_NOSIGNAL), sizeof greeting);
+    f->stranger[f->strangers++] = fd;
+}
+
+static bool is_ended(int fd) {
+    char bytes[256];
+    ssize_t got;
+    while ((got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        ;
+    return got == 0 || errno == ECONNRESET;
+}
+
+static bool first_stranger_is_ended(struct fixture *f) {
+    return is_ended(f->stranger[0]);
+}
+
+static bool pours_until_it_is_ended(struct fixture *f) {
+    static const char zeros[64 << 10];
+    for (int i = 0; i < 16; i++)
+        if (send(f->stranger[0], zeros, sizeof zeros, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+            errno != EAGAIN)
+            return true;
+    return false;
+}
+
+static void test_a_stranger_says_no_more_than_a_handshake(void **state) {
+    struct fixture *f = *state;
+    connect_stranger(f);
+    /* A command of 1 GB; what is announced is not taken. */
+    assert_int_equal(send(f->stranger[0], "\6\0\0\0\0\x40\0\0\0", 9, MSG_NOSIGNAL), 9);
+    assert_true(run(f, pours_until_it_is_ended));
+    enter(f);
+    assert_true(run(f, has_message));
+}
+
+static void test_the_longest_there_gives_way(void **state) {
+    struct fixture *f = *state;
+    for (int i = 0; i < STRANGERS; i++)
+        connect_stranger(f);
+    assert_true(run(f, first_stranger_is_ended));
+    assert_true(link_curve_strangers(f->curve) <= LINK_STRANGERS_MAX);
+    assert_false(is_ended(f->stranger[STRANGERS - 1]));
+    enter(f);
+    assert_true(run(f, has_message));
+}
+
+static bool has_large_message(struct fixture *f) {
+    return f->length == 4 << 20;
+}
+
+static void test_the_gateway_is_no_stranger(void **state) {
+    struct fixture *f = *state;
+    enter(f);
+    assert_true(run(f, has_message));
+    assert_int_equal(link_curve_strangers(f->curve), 0);
+    char *large = memory_alloc(4 << 20);
+    assert_int_equal(zmq_send(f->client[0], large, 4 << 20, 0), 4 << 20);
+    free(large);
+    assert_true(run(f, has_large_message));
+}
+
+static bool has_no_stranger(struct fixture *f) {
+    return link_curve_strangers(f->curve) == 0;
+}
+
+static bool has_stranger(struct fixture *f) {
+    return link_curve_strangers(f->curve) > 0;
+}
+
+static void test_strangers_that_leave_are_forgotten(void **state) {
+    struct fixture *f = *state;
+    connect_stranger(f);
+    assert_true(run(f, has_stranger));
+    shutdown(f->stranger[0], SHUT_RDWR);
+    assert_true(run(f, has_no_stranger));
+}
+
 static bool has_three_refusals(struct fixture *f) {
     return link_curve_refused(f->curve) >= 3;
 }
@@ -225,6 +333,10 @@ int main(void) {
         TEST(test_another_key_is_refused),
         TEST(test_plaintext_is_refused),
         TEST(test_another_server_is_not_talked_to),
+        TEST(test_a_stranger_says_no_more_than_a_handshake),
+        TEST(test_the_longest_there_gives_way),
+        TEST(test_the_gateway_is_no_stranger),
+        TEST(test_strangers_that_leave_are_forgotten),
         TEST(test_refusals_are_told_at_a_limited_rate),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
