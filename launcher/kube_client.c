@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    CONNECTIONS_MAX = 16,
+    CONNECTIONS_MAX = 32,
     QUEUE_MAX = 10000,
     ANSWER_MAX = 32 << 20,
     PAUSE_MS = 100,

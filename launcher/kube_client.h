@@ -3,8 +3,8 @@
  *
  * A call is tried again, with growing pauses, as long as its deadline allows: when no connection
  * came to be, and at 429 and 503 (the server did nothing), always; when the connection broke later,
- * and at 500, 502 and 504 (a few times), if it may be repeated: GET, PUT and DELETE always, POST and
- * PATCH by may_repeat. A POST that is answered 409 Conflict lost a race for a quota inside the
+ * and at 500, 502 and 504 (a few times), if it may be repeated: GET, PUT and DELETE always, POST
+ * and PATCH by may_repeat. A POST that is answered 409 Conflict lost a race for a quota inside the
  * server and is tried again too. 401 and a certificate that does not verify: once more if the
  * credentials' files have changed. Redirects are never followed. */
 #pragma once
@@ -23,7 +23,7 @@ struct kube_request; /* a call that is not done */
 
 /* 0 is the default in each. */
 struct kube_limits {
-    unsigned connections_max; /* calls under way at once, beside watches (16) */
+    unsigned connections_max; /* calls under way at once, beside watches (32) */
     unsigned queue_max;       /* calls that wait for one of them (10,000); above: ERROR_LIMIT */
     size_t answer_max;        /* bytes of an answer (32 MiB); above: ERROR_LIMIT */
     int64_t pause_ms;         /* before the first repetition (100), doubled up to 50 times that */

