@@ -154,8 +154,8 @@ static void add_launcher(const struct kube_pod_plan *plan, json_t *spec, json_t 
                                   "--listen", listen));
 }
 
-/* The kernel's own amounts: what a quota or a limit range takes for the kernel it takes here too, and
- * as the init container ends before the kernel's begins, they cost nothing. */
+/* The kernel's own amounts: what a quota or a limit range takes for the kernel it takes here too,
+ * and as the init container ends before the kernel's begins, they cost nothing. */
 static json_t *init_resources(const json_t *container) {
     static const char *const sides[] = {"requests", "limits"};
     static const char *const names[] = {"cpu", "memory", "ephemeral-storage"};

@@ -68,6 +68,7 @@ static const char *text_of(const json_t *object, const char *member) {
 
 void kube_refusal_explain(int http_status, const json_t *answer, const struct error *err,
                           const char *what, struct kube_refusal *ret) {
+    *ret = (struct kube_refusal){0};
     const char *message = text_of(answer, "message"), *reason = text_of(answer, "reason");
     const char *word = find_word(http_status, reason, message,
                                  text_of(json_object_get(answer, "details"), "kind"));

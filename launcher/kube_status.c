@@ -52,7 +52,8 @@ static int64_t transition_ms(const json_t *of_condition) {
 
 /* Verdicts */
 
-static void write_stage(struct kube_view *view, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static void write_stage(struct kube_view *view,
+                                                              const char *format, va_list args) {
     char stage[2 * KUBE_STAGE_SIZE];
     vsnprintf(stage, sizeof stage, format, args);
     kube_text_clean(stage, view->verdict->stage, sizeof view->verdict->stage);
@@ -85,8 +86,9 @@ bool kube_view_wait(struct kube_view *view, int64_t since_ms, int64_t grace_ms, 
     return true;
 }
 
-static void end(struct kube_view *view, enum kube_pod_state state, const char *word,
-                const char *format, va_list args) {
+__attribute__((format(printf, 4, 0))) static void end(struct kube_view *view,
+                                                      enum kube_pod_state state, const char *word,
+                                                      const char *format, va_list args) {
     struct kube_pod_verdict *verdict = view->verdict;
     char cause[2 * KUBE_MESSAGE_SIZE];
     vsnprintf(cause, sizeof cause, format, args);

@@ -85,8 +85,9 @@ static json_t *show_braces_in(const json_t *tree) {
     if (!json_is_object(tree))
         return json_copy((json_t *)(uintptr_t)tree);
     json_t *object = json_object();
-    json_object_foreach((json_t *)(uintptr_t)tree, key, member)
+    json_object_foreach((json_t *)(uintptr_t)tree, key, member) {
         json_object_set_new(object, key, show_braces_in(member));
+    }
     return object;
 }
 

@@ -142,38 +142,40 @@ static void from_settings_alone(void **state) {
     json_decref(pod);
 }
 
+static const char rich_template[] =
+    "metadata:\n"
+    "  labels: {team: a, kueue.x-k8s.io/queue-name: gpus}\n"
+    "  annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: 'true'}\n"
+    "spec:\n"
+    "  nodeSelector: {gpu: a100}\n"
+    "  tolerations: [{key: gpu, operator: Exists}]\n"
+    "  affinity: {nodeAffinity: {x: [1]}}\n"
+    "  priorityClassName: low\n"
+    "  runtimeClassName: kata\n"
+    "  imagePullSecrets: [{name: regcred}]\n"
+    "  activeDeadlineSeconds: 3600\n"
+    "  terminationGracePeriodSeconds: 3\n"
+    "  automountServiceAccountToken: true\n"
+    "  enableServiceLinks: true\n"
+    "  serviceAccountName: spark\n"
+    "  securityContext: {fsGroup: 5, seccompProfile: {type: Unconfined}}\n"
+    "  initContainers: [{name: first, image: busybox}]\n"
+    "  volumes: [{name: scratch, emptyDir: {}}]\n"
+    "  containers:\n"
+    "  - {name: proxy, image: envoy, command: [envoy]}\n"
+    "  - name: kernel\n"
+    "    image: from/template\n"
+    "    imagePullPolicy: Never\n"
+    "    env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n"
+    "    ports: [{containerPort: 4040}]\n"
+    "    volumeMounts: [{name: scratch, mountPath: /scratch}]\n"
+    "    resources: {requests: {cpu: 1}, limits: {cpu: '2', nvidia.com/gpu: 1}}\n"
+    "    securityContext: {readOnlyRootFilesystem: true, runAsUser: 5000,\n"
+    "      capabilities: {add: [NET_BIND_SERVICE]}}\n";
+
 static void the_template_stays(void **state) {
     struct fixture *fixture = *state;
-    use_template(fixture,
-                 "metadata:\n"
-                 "  labels: {team: a, kueue.x-k8s.io/queue-name: gpus}\n"
-                 "  annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: 'true'}\n"
-                 "spec:\n"
-                 "  nodeSelector: {gpu: a100}\n"
-                 "  tolerations: [{key: gpu, operator: Exists}]\n"
-                 "  affinity: {nodeAffinity: {x: [1]}}\n"
-                 "  priorityClassName: low\n"
-                 "  runtimeClassName: kata\n"
-                 "  imagePullSecrets: [{name: regcred}]\n"
-                 "  activeDeadlineSeconds: 3600\n"
-                 "  terminationGracePeriodSeconds: 3\n"
-                 "  automountServiceAccountToken: true\n"
-                 "  enableServiceLinks: true\n"
-                 "  serviceAccountName: spark\n"
-                 "  securityContext: {fsGroup: 5, seccompProfile: {type: Unconfined}}\n"
-                 "  initContainers: [{name: first, image: busybox}]\n"
-                 "  volumes: [{name: scratch, emptyDir: {}}]\n"
-                 "  containers:\n"
-                 "  - {name: proxy, image: envoy, command: [envoy]}\n"
-                 "  - name: kernel\n"
-                 "    image: from/template\n"
-                 "    imagePullPolicy: Never\n"
-                 "    env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n"
-                 "    ports: [{containerPort: 4040}]\n"
-                 "    volumeMounts: [{name: scratch, mountPath: /scratch}]\n"
-                 "    resources: {requests: {cpu: 1}, limits: {cpu: '2', nvidia.com/gpu: 1}}\n"
-                 "    securityContext: {readOnlyRootFilesystem: true, runAsUser: 5000,\n"
-                 "      capabilities: {add: [NET_BIND_SERVICE]}}\n");
+    use_template(fixture, rich_template);
     json_t *pod = make(fixture);
     static const char *const same[] = {
         "spec/nodeSelector",

@@ -11,100 +11,96 @@
 
 #define FORBIDDEN "pods \"kernel-0f8fad5b-1\" is forbidden: "
 
+static const struct {
+    int status;
+    const char *answer; /* a Status; NULL: none */
+    const char *error;  /* the client's own words */
+    const char *word, *message;
+} refused[] = {
+    {403,
+     "{kind: Status, reason: Forbidden, message: '" FORBIDDEN
+     "exceeded quota: team-a, requested: limits.memory=4Gi, used: limits.memory=14Gi, limited: "
+     "limits.memory=16Gi', details: {name: kernel-0f8fad5b-1, kind: pods}, code: 403}",
+     NULL, "QuotaExceeded",
+     "Kubernetes refuses the pod: exceeded quota: team-a, requested: limits.memory=4Gi, used: "
+     "limits.memory=14Gi, limited: limits.memory=16Gi. Ask for less"},
+    {403, "{message: '" FORBIDDEN "failed quota: team-a: must specify limits.cpu for: kernel'}",
+     NULL, "QuotaNeedsAmounts", "must specify limits.cpu for: kernel. Say them with KERNEL_CPUS"},
+    {403, "{message: '" FORBIDDEN "[maximum memory usage per Container is 1Gi, but limit is 4Gi]'}",
+     NULL, "LimitRange", "maximum memory usage per Container is 1Gi"},
+    {403,
+     "{message: '" FORBIDDEN "cpu max limit to request ratio per Container is 2, but provided "
+     "ratio is 4.000000'}",
+     NULL, "LimitRange", "ratio per Container is 2"},
+    {403,
+     "{message: '" FORBIDDEN "violates PodSecurity \"restricted:latest\": privileged (container "
+     "\"kernel\" must not set securityContext.privileged=true)'}",
+     NULL, "PodSecurity", "violates PodSecurity \"restricted:latest\": privileged (container"},
+    {400,
+     "{message: 'admission webhook \"validate.kyverno.svc-fail\" denied the request: resource "
+     "Pod was blocked: exceeded quota: of policies'}",
+     NULL, "AdmissionDenied", "admission webhook \"validate.kyverno.svc-fail\" denied the"},
+    {422,
+     "{reason: Invalid, message: 'pods \"x\" is forbidden: ValidatingAdmissionPolicy "
+     "''images'' with binding ''all'' denied request: no registry but ours'}",
+     NULL, "AdmissionDenied", "refuses the pod: ValidatingAdmissionPolicy 'images'"},
+    {403,
+     "{message: '" FORBIDDEN "error looking up service account team-a/spark: serviceaccount "
+     "\"spark\" not found'}",
+     NULL, "ServiceAccountMissing", "serviceaccount \"spark\" not found. The administrator"},
+    {403, "{message: '" FORBIDDEN "no PriorityClass with name low was found'}", NULL,
+     "ClassMissing", "no PriorityClass with name low was found."},
+    {403, "{message: '" FORBIDDEN "pod rejected: RuntimeClass \"kata\" not found'}", NULL,
+     "ClassMissing", "RuntimeClass \"kata\" not found."},
+    {403,
+     "{message: '" FORBIDDEN "unable to create new content in namespace team-a because it is "
+     "being terminated'}",
+     NULL, "NamespaceEnding", "because it is being terminated. Start the kernel again"},
+    {403,
+     "{message: 'pods is forbidden: User \"system:serviceaccount:g:elara\" cannot create "
+     "resource \"pods\" in API group \"\" in the namespace \"team-a\"'}",
+     "system:serviceaccount:g:elara may not create pods in namespace \"team-a\": a Role has to "
+     "grant it",
+     "Forbidden", "refuses the pod: system:serviceaccount:g:elara may not create pods in"},
+    {404,
+     "{reason: NotFound, message: 'namespaces \"team-a\" not found', details: {kind: "
+     "namespaces}}",
+     NULL, "NamespaceMissing", "namespaces \"team-a\" not found. The administrator has to make"},
+    {404, "{reason: NotFound, message: 'the server could not find the requested resource'}", NULL,
+     "ApiRefused", "could not find the requested resource."},
+    {409, "{reason: AlreadyExists, message: 'pods \"x\" already exists'}", NULL, "AlreadyExists",
+     "pods \"x\" already exists. Delete it"},
+    {409, "{reason: Conflict, message: 'the object has been modified'}", NULL, "ApiRefused",
+     "has been modified"},
+    {422,
+     "{reason: Invalid, message: 'Pod \"x\" is invalid: spec.containers[1].image: Required "
+     "value'}",
+     NULL, "InvalidObject", "refuses the pod: spec.containers[1].image: Required value. Correct"},
+    {400,
+     "{reason: BadRequest, message: 'Pod in version \"v1\" cannot be handled as a Pod: strict "
+     "decoding error: unknown field \"spec.nodeSelecter\"'}",
+     NULL, "InvalidObject", "refuses the pod: unknown field \"spec.nodeSelecter\". Correct"},
+    {401, "{reason: Unauthorized, message: Unauthorized}", "the token has expired", "Unauthorized",
+     "refuses the pod: the token has expired. The administrator"},
+    {500, "{message: 'Internal error occurred: failed calling webhook'}", NULL, "ApiRefused",
+     "failed calling webhook"},
+    {503, NULL, "what stands before it answers with 503", "ApiRefused", "stands before it"},
+    {403, NULL, NULL, "AdmissionDenied", "Kubernetes refuses the pod (HTTP status 403)."},
+    {403, "[]", NULL, "AdmissionDenied", "(HTTP status 403)."},
+    {403, "{message: 7}", NULL, "AdmissionDenied", "(HTTP status 403)."},
+};
+
 static void refusals(void **state) {
-    static const struct {
-        int status;
-        const char *answer; /* a Status; NULL: none */
-        const char *error;  /* the client's own words */
-        const char *word, *message;
-    } rows[] = {
-        {403,
-         "{kind: Status, reason: Forbidden, message: '" FORBIDDEN
-         "exceeded quota: team-a, requested: limits.memory=4Gi, used: limits.memory=14Gi, limited: "
-         "limits.memory=16Gi', details: {name: kernel-0f8fad5b-1, kind: pods}, code: 403}",
-         NULL, "QuotaExceeded",
-         "Kubernetes refuses the pod: exceeded quota: team-a, requested: limits.memory=4Gi, used: "
-         "limits.memory=14Gi, limited: limits.memory=16Gi. Ask for less"},
-        {403, "{message: '" FORBIDDEN "failed quota: team-a: must specify limits.cpu for: kernel'}",
-         NULL, "QuotaNeedsAmounts",
-         "must specify limits.cpu for: kernel. Say them with KERNEL_CPUS"},
-        {403,
-         "{message: '" FORBIDDEN "[maximum memory usage per Container is 1Gi, but limit is 4Gi]'}",
-         NULL, "LimitRange", "maximum memory usage per Container is 1Gi"},
-        {403,
-         "{message: '" FORBIDDEN "cpu max limit to request ratio per Container is 2, but provided "
-         "ratio is 4.000000'}",
-         NULL, "LimitRange", "ratio per Container is 2"},
-        {403,
-         "{message: '" FORBIDDEN
-         "violates PodSecurity \"restricted:latest\": privileged (container "
-         "\"kernel\" must not set securityContext.privileged=true)'}",
-         NULL, "PodSecurity", "violates PodSecurity \"restricted:latest\": privileged (container"},
-        {400,
-         "{message: 'admission webhook \"validate.kyverno.svc-fail\" denied the request: resource "
-         "Pod was blocked: exceeded quota: of policies'}",
-         NULL, "AdmissionDenied", "admission webhook \"validate.kyverno.svc-fail\" denied the"},
-        {422,
-         "{reason: Invalid, message: 'pods \"x\" is forbidden: ValidatingAdmissionPolicy "
-         "''images'' with binding ''all'' denied request: no registry but ours'}",
-         NULL, "AdmissionDenied", "refuses the pod: ValidatingAdmissionPolicy 'images'"},
-        {403,
-         "{message: '" FORBIDDEN "error looking up service account team-a/spark: serviceaccount "
-         "\"spark\" not found'}",
-         NULL, "ServiceAccountMissing", "serviceaccount \"spark\" not found. The administrator"},
-        {403, "{message: '" FORBIDDEN "no PriorityClass with name low was found'}", NULL,
-         "ClassMissing", "no PriorityClass with name low was found."},
-        {403, "{message: '" FORBIDDEN "pod rejected: RuntimeClass \"kata\" not found'}", NULL,
-         "ClassMissing", "RuntimeClass \"kata\" not found."},
-        {403,
-         "{message: '" FORBIDDEN "unable to create new content in namespace team-a because it is "
-         "being terminated'}",
-         NULL, "NamespaceEnding", "because it is being terminated. Start the kernel again"},
-        {403,
-         "{message: 'pods is forbidden: User \"system:serviceaccount:g:elara\" cannot create "
-         "resource \"pods\" in API group \"\" in the namespace \"team-a\"'}",
-         "system:serviceaccount:g:elara may not create pods in namespace \"team-a\": a Role has to "
-         "grant it",
-         "Forbidden", "refuses the pod: system:serviceaccount:g:elara may not create pods in"},
-        {404,
-         "{reason: NotFound, message: 'namespaces \"team-a\" not found', details: {kind: "
-         "namespaces}}",
-         NULL, "NamespaceMissing",
-         "namespaces \"team-a\" not found. The administrator has to make"},
-        {404, "{reason: NotFound, message: 'the server could not find the requested resource'}",
-         NULL, "ApiRefused", "could not find the requested resource."},
-        {409, "{reason: AlreadyExists, message: 'pods \"x\" already exists'}", NULL,
-         "AlreadyExists", "pods \"x\" already exists. Delete it"},
-        {409, "{reason: Conflict, message: 'the object has been modified'}", NULL, "ApiRefused",
-         "has been modified"},
-        {422,
-         "{reason: Invalid, message: 'Pod \"x\" is invalid: spec.containers[1].image: Required "
-         "value'}",
-         NULL, "InvalidObject",
-         "refuses the pod: spec.containers[1].image: Required value. Correct"},
-        {400,
-         "{reason: BadRequest, message: 'Pod in version \"v1\" cannot be handled as a Pod: strict "
-         "decoding error: unknown field \"spec.nodeSelecter\"'}",
-         NULL, "InvalidObject", "refuses the pod: unknown field \"spec.nodeSelecter\". Correct"},
-        {401, "{reason: Unauthorized, message: Unauthorized}", "the token has expired",
-         "Unauthorized", "refuses the pod: the token has expired. The administrator"},
-        {500, "{message: 'Internal error occurred: failed calling webhook'}", NULL, "ApiRefused",
-         "failed calling webhook"},
-        {503, NULL, "what stands before it answers with 503", "ApiRefused", "stands before it"},
-        {403, NULL, NULL, "AdmissionDenied", "Kubernetes refuses the pod (HTTP status 403)."},
-        {403, "[]", NULL, "AdmissionDenied", "(HTTP status 403)."},
-        {403, "{message: 7}", NULL, "AdmissionDenied", "(HTTP status 403)."},
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         struct kube_refusal refusal;
         struct error err = {.code = ERROR_DENIED};
-        snprintf(err.text, sizeof err.text, "%s", rows[i].error ? rows[i].error : "");
-        json_t *answer = rows[i].answer != NULL ? tree_of(rows[i].answer) : NULL;
-        kube_refusal_explain(rows[i].status, answer, rows[i].error != NULL ? &err : NULL, "the pod",
-                             &refusal);
-        assert_string_equal(refusal.reason, rows[i].word);
-        assert_has(refusal.message, rows[i].message);
+        snprintf(err.text, sizeof err.text, "%s", refused[i].error ? refused[i].error : "");
+        json_t *answer = refused[i].answer != NULL ? tree_of(refused[i].answer) : NULL;
+        kube_refusal_explain(refused[i].status, answer, refused[i].error != NULL ? &err : NULL,
+                             "the pod", &refusal);
+        assert_string_equal(refusal.reason, refused[i].word);
+        assert_has(refusal.message, refused[i].message);
         assert_has(refusal.message, kube_reason_find(refusal.reason)->advice);
         json_decref(answer);
     }
