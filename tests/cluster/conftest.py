@@ -9,6 +9,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from testcluster import layout, nfs, processes  # noqa: E402
+from testcluster.hollow import HollowNode  # noqa: E402
 from testcluster.kube import Kube  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -95,3 +96,10 @@ def make_namespace(kube):
 @pytest.fixture
 def namespace(make_namespace):
     return make_namespace()
+
+
+@pytest.fixture
+def hollow(cluster, build):
+    """A node without containers; see testcluster/hollow.py. What a pod's command calls elara-launcher is that of the build."""
+    with HollowNode(launcher=build / "elara-launcher") as node:
+        yield node

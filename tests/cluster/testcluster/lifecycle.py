@@ -30,6 +30,7 @@ def make_parts():
     """Everything that is made once for a machine; minutes on a fresh one."""
     parts.kubernetes()
     parts.mount_helper()
+    parts.hollow_node()
     return images.archives()
 
 

@@ -39,7 +39,7 @@ def kubernetes():
 
 
 def hollow_node():
-    return go_program("hollow")
+    return go_program("hollow", ("-ldflags", "-s -w"))
 
 
 def compile_c(source, output, flags, packages):

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"sync"
+
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// What may go wrong, named as the kubelet names it. A pod asks for it with the annotation hollow.elara.test/fault, or a rule
+// of the control port says it of the pods that come. The sentence is hollow.elara.test/message, or the rule's.
+const (
+	faultAnnotation   = "hollow.elara.test/fault"
+	messageAnnotation = "hollow.elara.test/message"
+
+	// These hold the pod where they happen, until it is released or deleted.
+	neverStarts      = "NeverStarts"            // nothing at all is heard of the pod
+	failedSandBox    = "FailedCreatePodSandBox" // an Event, repeated
+	failedMount      = "FailedMount"            // an Event, repeated
+	invalidImageName = "InvalidImageName"       // the container's state, and an Event
+	errImagePull     = "ErrImagePull"           // the state and Events; then ImagePullBackOff
+	slowPull         = "SlowPull"               // the Event Pulling, and ContainerCreating
+
+	// These happen to a container that has started.
+	crashLoop = "CrashLoopBackOff" // it ends at once with status 1, its last line is the message
+	oomKilled = "OOMKilled"        // it is killed as soon as it runs
+	evicted   = "Evicted"          // the pod fails as soon as it runs
+)
+
+var faults = map[string]string{ // with the sentence that is told when none is given
+	neverStarts:      "",
+	failedSandBox:    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox",
+	failedMount:      "MountVolume.SetUp failed for volume \"home\" : mount failed: exit status 32",
+	invalidImageName: "couldn't parse image name: invalid reference format",
+	errImagePull:     "rpc error: code = NotFound desc = manifest unknown",
+	slowPull:         "",
+	crashLoop:        "the container ended",
+	oomKilled:        "",
+	evicted:          "The node was low on resource: memory.",
+}
+
+type fault struct {
+	Name    string `json:"fault"`
+	Message string `json:"message"`
+}
+
+// A rule gives a fault to the next pods that its selector takes. Count 0: to all.
+type rule struct {
+	fault
+	Selector string `json:"selector"`
+	Count    int    `json:"count"`
+	selector labels.Selector
+	used     int
+}
+
+type rules struct {
+	mutex sync.Mutex
+	rules []*rule
+}
+
+func complete(f fault) fault {
+	if f.Message == "" {
+		f.Message = faults[f.Name]
+	}
+	return f
+}
+
+func (r *rules) add(added *rule) error {
+	selector, err := labels.Parse(added.Selector)
+	if err != nil {
+		return err
+	}
+	added.selector = selector
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.rules = append(r.rules, added)
+	return nil
+}
+
+func (r *rules) clear() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.rules = nil
+}
+
+// of says what goes wrong with a pod.
+func (r *rules) of(pod *core.Pod) fault {
+	if name := pod.Annotations[faultAnnotation]; name != "" {
+		return complete(fault{name, pod.Annotations[messageAnnotation]})
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for _, rule := range r.rules {
+		if (rule.Count == 0 || rule.used < rule.Count) && rule.selector.Matches(labels.Set(pod.Labels)) {
+			rule.used++
+			return complete(rule.fault)
+		}
+	}
+	return fault{}
+}
