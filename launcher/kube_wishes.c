@@ -79,7 +79,7 @@ int kube_wishes_take(const json_t *client, const json_t *spec, uint32_t allowed,
             return error_set(err, ERROR_DENIED,
                              "%s: this gateway does not let requests choose it; leave it out, or "
                              "ask the administrator to add it to the setting "
-                             "kubernetes-client-values or to the kernelspec's env",
+                             "kubernetes-allow or to the kernelspec's env",
                              rows[i].name);
         ret->is_clients[i] = theirs != NULL && may;
         ret->value[i] = ret->is_clients[i] ? theirs : ours;

@@ -51,6 +51,6 @@ struct kube_wishes {
 };
 /* client: the request's variables; spec: kernel.json's env, as it stands there; either may be
  * NULL. Empty texts wish nothing. ERROR_DENIED: names variable and
- * setting (kubernetes-client-values). */
+ * setting (kubernetes-allow). */
 int kube_wishes_take(const json_t *client, const json_t *spec, uint32_t allowed,
                      struct kube_wishes *ret, struct error *err);

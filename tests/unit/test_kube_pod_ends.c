@@ -11,7 +11,7 @@ static void ends_of_pods(void **state) {
          "quantity: 100Mi, available: 50Mi. '\n" TARGET("TerminationByKubelet", "x"),
          NULL, 5000, KUBE_POD_GONE, "Evicted",
          "The node evicted the pod: The node was low on resource: memory. Threshold quantity: "
-         "100Mi, available: 50Mi. The kernel is started again",
+         "100Mi, available: 50Mi. What the kernel had",
          0},
         {"phase: Failed\nreason: DeadlineExceeded\nmessage: 'Pod was active on the node longer "
          "than "
@@ -58,7 +58,7 @@ static void pods_being_deleted(void **state) {
          KUBE_POD_GONE, "Evicted", "is being emptied (kubectl drain", 0},
         {"phase: Running\n" TARGET("TerminationByKubelet", "The node was low on resource: "
                                                            "ephemeral-storage."),
-         NULL, 0, KUBE_POD_GONE, "Evicted", "The node was low on resource: ephemeral-storage. The",
+         NULL, 0, KUBE_POD_GONE, "Evicted", "The node was low on resource: ephemeral-storage. What",
          0},
         {"phase: Running\n" CONDITIONS,
          "[{reason: Evicted, message: 'Usage of EmptyDir volume \"elara\" exceeds the limit "

@@ -110,12 +110,12 @@ static void messages(void **state) {
     char text[400], small[80];
     (void)state;
     kube_reason_write("PodEnded", "the  pod\nis over. ", text, sizeof text);
-    assert_string_equal(text, "The pod is over. The kernel is started again when it is wanted.");
+    assert_string_equal(text, "The pod is over. Restart starts the kernel again.");
     kube_reason_write("Nonsense", "a=b.", text, sizeof text);
     assert_string_equal(text, "a=b.");
     kube_reason_write("PodEnded", "a cause that is too long for the room that there is", small,
                       sizeof small);
-    assert_has(small, "... The kernel is started again when it is wanted.");
+    assert_has(small, "... Restart starts the kernel again.");
     assert_true(strlen(small) < sizeof small);
     kube_reason_write("PodEnded", "x", small, 20);
     assert_true(strlen(small) < 20);

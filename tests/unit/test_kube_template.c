@@ -426,7 +426,7 @@ static void wishes(void **state) {
     assert_int_equal(kube_wishes_take(client, spec, allowed, &got, &err), -1);
     assert_int_equal(err.code, ERROR_DENIED);
     assert_has(err.text, "KERNEL_UID: ");
-    assert_has(err.text, "kubernetes-client-values");
+    assert_has(err.text, "kubernetes-allow");
     /* The kernelspec says it: the administrator's word, and no refusal. */
     json_object_set_new(spec, "KERNEL_UID", json_string("1001"));
     assert_int_equal(kube_wishes_take(client, spec, allowed, &got, &err), 0);
