@@ -105,6 +105,7 @@ static struct kernels_settings kernels_settings(const struct gateway *gateway) {
         .failed_retention_ms = settings->failed_retention_ms,
         .tombstone_retention_ms = settings->tombstone_retention_ms,
         .launch_timeout_ms = settings->launch_timeout_ms,
+        .start_deadline_ms = settings->kubernetes.start_deadline_ms,
         .shutdown_wait_ms = settings->shutdown_wait_ms,
         .restart_limit = settings->restart_limit,
         .stable_after_ms = settings->restart_stable_after_ms,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define LOG_AREA "gateway/kernels"
+#define DAY_MS   (INT64_C(24) * 3600 * 1000)
 
 extern char **environ;
 
@@ -215,6 +216,9 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                  &directory, err) < 0)
         return -1;
     plan.spec = spec;
+    if (plan.is_elsewhere) /* a client's patience does not end a start that was accepted */
+        plan.launch_timeout_ms =
+            kernels->settings.start_deadline_ms > 0 ? kernels->settings.start_deadline_ms : DAY_MS;
     plan.directory = plan.is_elsewhere ? kernel_request_directory_elsewhere(plan.env) : directory;
     if (kernel_launch_create(&plan, &launch, err) < 0)
         return -1;

@@ -56,6 +56,7 @@ struct kernels_settings {
     int64_t failed_retention_ms; /* how long a dead kernel stays */
     int64_t tombstone_retention_ms;
     int64_t launch_timeout_ms; /* KERNEL_LAUNCH_TIMEOUT of a request overrides */
+    int64_t start_deadline_ms; /* instead of both, for kernels elsewhere; 0: none */
     int64_t shutdown_wait_ms, restart_limit, stable_after_ms;
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */

@@ -286,7 +286,7 @@ static const struct option_row table[] = {
         .help = "Further KERNEL_* variables by which a client may shape its pod, such as "
                 "KERNEL_IMAGE; * for all."),
     ROW("start-deadline", "ELARA_START_DEADLINE", OPTION_DURATION, kubernetes.start_deadline_ms,
-        "30m", .max = 7 * DAY_MS, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        "30m", .max = DAY_MS, .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "How long a pod may take until it runs, image pull and waiting for a node "
                 "included; 0: for ever. What clients wish for (KERNEL_LAUNCH_TIMEOUT) does not "
                 "shorten it."),

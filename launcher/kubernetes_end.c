@@ -32,12 +32,15 @@ static void delete_object(struct kubernetes *cluster, const char *path, int64_t 
     kube_client_call(cluster->client, &call, done, context);
 }
 
+void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
+                             int64_t grace_s) {
+    cleanup_free char *path = kubernetes_path(namespace, "pods", name);
+    delete_object(cluster, path, grace_s, on_deleted, memory_printf("the pod %s", name));
+}
+
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
-    if (place->pod_name == NULL)
-        return;
-    cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
-    delete_object(place->cluster, path, grace_s, on_deleted,
-                  memory_printf("the pod %s", place->pod_name));
+    if (place->pod_name != NULL)
+        kubernetes_delete_named(place->cluster, place->namespace, place->pod_name, grace_s);
 }
 
 /* --- removal --- */
@@ -267,8 +270,7 @@ static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
         log_warning("the pod %s in %s belongs to no kernel and is deleted", stray->name,
                     stray->namespace);
         cluster->orphans++;
-        cleanup_free char *path = kubernetes_path(stray->namespace, "pods", stray->name);
-        delete_object(cluster, path, -1, on_deleted, memory_printf("the pod %s", stray->name));
+        kubernetes_delete_named(cluster, stray->namespace, stray->name, -1);
         free_stray(stray);
     }
 }

@@ -85,7 +85,6 @@ struct provision {
     json_t *pod;        /* while it does not */
     json_t *pod_events; /* the same: what was told of it */
     char ip[KUBE_IP_SIZE];
-    int64_t created_ms; /* of the record, wall */
 
     /* What its kernel here wants. */
     bool is_held; /* by a kernel, which is told */
@@ -146,6 +145,8 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
                     struct error *err);
 /* The pod of its current attempt goes; grace_s -1: as the pod says. */
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
+void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
+                             int64_t grace_s);
 void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
 void kubernetes_sweep(struct kubernetes *cluster);
 void kubernetes_drop_strays(struct kubernetes *cluster);

@@ -100,11 +100,12 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
 /* Nothing of it is on its way, and we know all pods there are. */
 static void judge_missing(struct provision *place) {
     struct error cause;
-    int64_t age_ms = clock_wall_us() / 1000 - place->created_ms;
+    int64_t age_ms =
+        clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
     if (place->state == KUBE_RECORD_DEAD) {
         error_set(&cause, ERROR_UNAVAILABLE, "The kernel's pod is gone, and the kernel with it.");
         kubernetes_call_ended(place, &cause);
-    } else if (place->attempt <= 1 && age_ms >= 0 && age_ms < KUBERNETES_UNFINISHED_MS) {
+    } else if (age_ms >= 0 && age_ms < KUBERNETES_UNFINISHED_MS) {
         place->judge_at_ms = clock_monotonic_ms() + KUBERNETES_UNFINISHED_MS - age_ms;
         tell_stage(place, "another gateway is starting the kernel");
         kubernetes_wake(place->cluster);

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 60000 };
+enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 30000 };
 
 static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
@@ -447,6 +447,7 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     replace_tree(&place->launch, order->launch);
     replace_tree(&place->spec, order->spec);
     json_object_set_new(place->record, "start", json_string(nonce));
+    json_object_set_new(place->record, "start_ms", json_integer(clock_wall_us() / 1000));
     free(place->nonce);
     place->nonce = memory_strdup(nonce);
     place->events = *events;

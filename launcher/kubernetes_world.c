@@ -39,7 +39,8 @@ static bool is_told(const struct provision *place) {
 static void tell_found(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     bool is_served = place->is_running || place->pod != NULL;
-    if (cluster->watcher.found != NULL && is_told(place) && !place->is_held && !place->is_removed)
+    bool is_ours = place->is_held && !(place->is_ended && is_served); /* or brought back to life */
+    if (cluster->watcher.found != NULL && is_told(place) && !is_ours && !place->is_removed)
         cluster->watcher.found(cluster->watcher_context, place->id, place->record, is_served);
 }
 
@@ -52,7 +53,7 @@ static void tell_gone(struct provision *place) {
 }
 
 /* Ours may be newer while we start it. */
-static void copy_record(struct provision *place, struct kube_record *record, const json_t *secret) {
+static void copy_record(struct provision *place, struct kube_record *record) {
     place->has_record = true;
     place->state = record->state;
     if (place->began_ms == 0 || place->record == NULL) {
@@ -65,9 +66,6 @@ static void copy_record(struct provision *place, struct kube_record *record, con
     if (record->attempt > place->attempt)
         place->attempt = record->attempt;
     replace_text(&place->version, record->version);
-    const json_t *metadata = json_object_get(secret, "metadata");
-    const char *created = text_of(metadata, "creationTimestamp");
-    place->created_ms = created != NULL ? kube_time_parse(created) : 0;
 }
 
 static void forget_record(struct kubernetes *cluster, const json_t *secret) {
@@ -106,7 +104,7 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
     struct provision *place = kubernetes_place(cluster, record->kernel_id);
     bool was_told = is_told(place);
     enum kube_record_state before = place->state;
-    copy_record(place, record, secret);
+    copy_record(place, record);
     kube_record_free(record);
     if (!cluster->has_records || !cluster->has_pods)
         return; /* all are told together */
@@ -186,11 +184,24 @@ static struct provision *place_of(const struct kubernetes *cluster, const json_t
     return place == NULL && id != NULL ? kubernetes_find_place(cluster, id) : place;
 }
 
+/* Two replicas may have started the kernel anew at once: the later attempt is the kernel. */
+static void delete_earlier(const struct provision *place, const json_t *pod) {
+    const json_t *metadata = json_object_get(pod, "metadata");
+    if (json_object_get(metadata, "deletionTimestamp") != NULL ||
+        kube_object_kernel_id(pod) == NULL)
+        return;
+    log_info("kernel %s: the pod %s is of an earlier attempt and is deleted", place->id,
+             kube_object_name(pod));
+    kubernetes_delete_named(place->cluster, kube_object_namespace(pod), kube_object_name(pod), -1);
+}
+
 static void take_pod(struct provision *place, json_t *pod) {
     const char *name = kube_object_name(pod);
     bool is_current = place->pod_name != NULL && strcmp(place->pod_name, name) == 0;
-    if (!is_current && place->pod_name != NULL && attempt_of(pod) <= place->attempt)
-        return; /* an earlier one, on its way out */
+    if (!is_current && place->pod_name != NULL && attempt_of(pod) <= place->attempt) {
+        delete_earlier(place, pod);
+        return;
+    }
     if (!is_current) {
         if (place->namespace == NULL)
             replace_text(&place->namespace, kube_object_namespace(pod));
