@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "launcher/kube_config_internal.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +66,9 @@ static char *url_part(CURLU *url, CURLUPart part) {
 
 /* A token in clear text is for whoever listens. */
 static bool is_loopback(const char *host) {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "[::1]") == 0;
+    struct in_addr address; /* of 127.0.0.0/8; its bytes are in network order */
+    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+           (inet_pton(AF_INET, host, &address) == 1 && *(const uint8_t *)&address == 127);
 }
 
 static int take_url(struct kube_config *config, CURLU *parsed, const char *field, const char *url,
@@ -94,6 +96,8 @@ static int take_url(struct kube_config *config, CURLU *parsed, const char *field
                          field);
     for (size_t length = strlen(path); length > 0 && path[length - 1] == '/'; length--)
         path[length - 1] = '\0';
+    if (is_loopback(host) && config->proxy == NULL) /* whatever the environment says */
+        config->proxy = memory_strdup("");
     free(config->server);
     config->server = memory_printf("%s://%s%s%s%s", scheme, host, port != NULL ? ":" : "",
                                    port != NULL ? port : "", path);
@@ -253,10 +257,11 @@ static int take_account(struct kube_config *config, const char *directory, const
     set_account_file(config, KUBE_TOKEN, directory, "token");
     set_account_file(config, KUBE_AUTHORITY, directory, "ca.crt");
     config->origin = memory_strdup("the pod's service account");
-    config->proxy = memory_strdup("");
     if (kube_config_set_server(config, "KUBERNETES_SERVICE_HOST and _PORT", url, err) < 0 ||
         kube_config_complete(config, err) < 0)
         return -1;
+    free(config->proxy);
+    config->proxy = memory_strdup("");
     return read_namespace(config, directory, err);
 }
 

@@ -40,7 +40,7 @@ static void on_slow_timer(evutil_socket_t fd, short what, void *context) {
     if (*slow_rest == '\0')
         return;
     kube_write(slow_connection, slow_rest++, 1);
-    event_active(timer, EV_TIMEOUT, 1);
+    evtimer_add(timer, &(struct timeval){0}); /* in the next turn */
 }
 
 static void on_slow(void *context, struct kube_connection *connection,
@@ -50,7 +50,7 @@ static void on_slow(void *context, struct kube_connection *connection,
     slow_connection = connection;
     slow_rest = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                 "3\r\n{\"a\r\n4\r\n\":\"\xc3\r\n4\r\n\xbc\"}\n\r\n0\r\n\r\n";
-    event_active(timer, EV_TIMEOUT, 1);
+    evtimer_add(timer, &(struct timeval){0}); /* in the next turn */
 }
 
 static void takes_an_answer_byte_by_byte(void **state) {
@@ -197,9 +197,9 @@ static void waits_as_long_as_the_server_asks(void **state) {
     kube_run_until_count(fixture.loop, &fixture.requests, 1);
     kube_run_for(fixture.loop, 100);
     kube_client_call(fixture.client, &call_of, kube_on_done, &second); /* has to wait, too */
-    kube_run_until(fixture.loop, &first.is_done);
     kube_run_until(fixture.loop, &second.is_done);
     assert_true(clock_monotonic_ms() - begun_ms >= 1000);
+    kube_run_until(fixture.loop, &first.is_done);
     assert_int_equal(first.status, 200);
     assert_int_equal(second.status, 200);
     assert_int_equal(fixture.requests, 3);
@@ -267,9 +267,11 @@ static void says_that_nobody_is_there(void **state) {
 static void says_that_a_name_does_not_resolve(void **state) {
     (void)state;
     struct kube_fixture fixture = {.loop = event_base_new()};
+    static const char *const proxies[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+    for (size_t i = 0; i < sizeof proxies / sizeof proxies[0]; i++)
+        unsetenv(proxies[i]); /* a proxy would resolve it */
     struct kube_result result = {0};
-    fixture.config =
-        kube_fixture_config("https://no-such-host.invalid:6443", "    proxy-url: \"\"\n", NULL);
+    fixture.config = kube_fixture_config("https://no-such-host.invalid:6443", "", NULL);
     fixture.limits.pause_ms = 2;
     kube_fixture_client(&fixture);
     kube_call_and_wait(

@@ -194,6 +194,8 @@ static void names_the_field_that_is_wrong(void **state) {
          "cluster \"here\" of %s: server: is no URL like", ERROR_INVALID},
         {"    server: ftp://10.0.0.1\n", "    {}\n", "server: must begin with https://",
          ERROR_INVALID},
+        {"    server: http://127.example.com\n", "    {}\n", "http:// is taken for this machine",
+         ERROR_INVALID},
         {"    server: http://10.0.0.1\n", "    {}\n", "server: must begin with https://: http://",
          ERROR_INVALID},
         {"    server: https://a:s3cret@10.0.0.1\n", "    {}\n", "server: must be a host and port",
@@ -299,6 +301,9 @@ static void takes_a_pods_service_account(void **state) {
     assert_string_equal(kube_config_server(config), "https://10.96.0.1:443");
     assert_string_equal(kube_config_namespace(config), "gateways");
     assert_string_equal(secret_of(config, KUBE_TOKEN), "s3cret");
+    assert_string_equal(kube_config_proxy(config), "");
+    kube_config_destroy(config);
+    config = account("127.0.0.1");
     assert_string_equal(kube_config_proxy(config), "");
     kube_config_destroy(config);
     config = account("fd00:10:96::1");
