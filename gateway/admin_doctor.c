@@ -26,15 +26,11 @@ void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state sta
     free(text);
 }
 
-static const char *text_at(const json_t *object, const char *name) {
-    return json_string_value(json_object_get(object, name));
-}
-
 static size_t count(const json_t *findings, enum doctor_state state) {
     size_t i, found = 0;
     json_t *finding;
     json_array_foreach(findings, i, finding) {
-        found += strcmp(text_at(finding, "state"), states[state]) == 0;
+        found += strcmp(admin_text_at(finding, "state"), states[state]) == 0;
     }
     return found;
 }
@@ -43,10 +39,11 @@ static void print(const json_t *findings) {
     size_t i;
     json_t *finding;
     json_array_foreach(findings, i, finding) {
-        cleanup_free char *text = admin_printable(text_at(finding, "text"));
-        printf("%-4s  %-11s  %s\n", text_at(finding, "state"), text_at(finding, "check"), text);
-        if (*text_at(finding, "fix") != '\0')
-            printf("      %-11s  fix: %s\n", "", text_at(finding, "fix"));
+        cleanup_free char *text = admin_printable(admin_text_at(finding, "text"));
+        printf("%-4s  %-11s  %s\n", admin_text_at(finding, "state"),
+               admin_text_at(finding, "check"), text);
+        if (*admin_text_at(finding, "fix") != '\0')
+            printf("      %-11s  fix: %s\n", "", admin_text_at(finding, "fix"));
     }
     size_t failed = count(findings, DOCTOR_FAIL), warned = count(findings, DOCTOR_WARN);
     printf("%zu failed, %zu to look at\n", failed, warned);
@@ -112,15 +109,12 @@ int admin_doctor(int argc, char **argv, struct error *err) {
     for (int i = 1; i < their_count; i++)
         free(theirs[i]);
     size_t failed = count(doctor.findings, DOCTOR_FAIL);
-    if (wants_json) {
-        cleanup_json json_t *all =
-            json_pack("{s:I, s:I, s:O}", "failed", (json_int_t)failed, "warned",
-                      (json_int_t)count(doctor.findings, DOCTOR_WARN), "checks", doctor.findings);
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else {
+    if (wants_json)
+        admin_print_json(json_pack("{s:I, s:I, s:O}", "failed", (json_int_t)failed, "warned",
+                                   (json_int_t)count(doctor.findings, DOCTOR_WARN), "checks",
+                                   doctor.findings));
+    else
         print(doctor.findings);
-    }
     json_decref(doctor.findings);
     return failed > 0 ? 1 : 0;
 }

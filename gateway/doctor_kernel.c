@@ -50,17 +50,13 @@ static char *info_request(const char *id) {
     return json_dumps(message, JSON_COMPACT);
 }
 
-static const char *text_at(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 /* The reply's content, a new reference; NULL: it is another message. */
 static json_t *info_reply(struct buffer *message, const char *id) {
     cleanup_json json_t *whole = json_loadb(buffer_text(message), message->length, 0, NULL);
     bool is_it =
-        strcmp(text_at(json_object_get(whole, "parent_header"), "msg_id"), id) == 0 &&
-        strcmp(text_at(json_object_get(whole, "header"), "msg_type"), "kernel_info_reply") == 0;
+        strcmp(admin_text_at(json_object_get(whole, "parent_header"), "msg_id"), id) == 0 &&
+        strcmp(admin_text_at(json_object_get(whole, "header"), "msg_type"), "kernel_info_reply") ==
+            0;
     return is_it ? json_incref(json_object_get(whole, "content")) : NULL;
 }
 
@@ -75,10 +71,10 @@ static int wait_for_start(struct admin_gateway *gateway, const char *path, int64
         cleanup_json json_t *model = NULL;
         if (admin_gateway_call(gateway, "GET", path, NULL, &model, err) < 0)
             return -1;
-        const char *state = text_at(model, "execution_state");
+        const char *state = admin_text_at(model, "execution_state");
         if (strcmp(state, "dead") == 0)
             return error_set(err, ERROR_UNAVAILABLE, "it did not start: %s",
-                             text_at(model, "reason"));
+                             admin_text_at(model, "reason"));
         if (strcmp(state, "idle") == 0 || strcmp(state, "busy") == 0)
             return 0;
     }
@@ -116,12 +112,12 @@ static void check_websocket(struct doctor *doctor, struct admin_gateway *gateway
                     "say more",
                     memory_printf("kernel_info: %s", err.text));
     else
-        doctor_tell(doctor, "websocket", DOCTOR_OK, "",
-                    memory_printf("kernel_info there and back in %" PRId64
-                                  " ms (%s %s, protocol %s)",
-                                  clock_monotonic_ms() - asked_ms, text_at(reply, "implementation"),
-                                  text_at(reply, "implementation_version"),
-                                  text_at(reply, "protocol_version")));
+        doctor_tell(
+            doctor, "websocket", DOCTOR_OK, "",
+            memory_printf("kernel_info there and back in %" PRId64 " ms (%s %s, protocol %s)",
+                          clock_monotonic_ms() - asked_ms, admin_text_at(reply, "implementation"),
+                          admin_text_at(reply, "implementation_version"),
+                          admin_text_at(reply, "protocol_version")));
 }
 
 static void try_kernel(struct doctor *doctor, struct admin_gateway *gateway,
@@ -136,7 +132,7 @@ static void try_kernel(struct doctor *doctor, struct admin_gateway *gateway,
         doctor_tell(doctor, kernel_check, DOCTOR_FAIL, kernel_fix, memory_strdup(err.text));
         return;
     }
-    const char *id = text_at(model, "id"), *name = text_at(model, "name");
+    const char *id = admin_text_at(model, "id"), *name = admin_text_at(model, "name");
     if (!text_is_kernel_id(id)) {
         doctor_tell(doctor, kernel_check, DOCTOR_FAIL, "correct --url",
                     memory_strdup("the answer is no kernel: no gateway is there"));
@@ -168,7 +164,7 @@ void doctor_check_running(struct doctor *doctor, const struct doctor_start *star
                     memory_strdup(err.text));
     } else {
         doctor_tell(doctor, "gateway", DOCTOR_OK, "",
-                    memory_printf("version %s answers", text_at(answer, "gateway_version")));
+                    memory_printf("version %s answers", admin_text_at(answer, "gateway_version")));
         try_kernel(doctor, gateway, start);
     }
     admin_gateway_destroy(gateway);
@@ -290,7 +286,7 @@ static void try_own(struct doctor *doctor, const struct own *own,
     } else {
         doctor_tell(doctor, "gateway", DOCTOR_OK, "",
                     memory_printf("version %s starts with these settings",
-                                  text_at(answer, "gateway_version")));
+                                  admin_text_at(answer, "gateway_version")));
         try_kernel(doctor, gateway, start);
     }
     admin_gateway_destroy(gateway);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { NOTES_MAX = 10000, SHOWN_MAX = 400, KEY_MAX = 96 };
+enum { NOTES_MAX = 10000, SHOWN_MAX = 400 };
 
 struct found {
     char *value;  /* as YAML; NULL: not set */
@@ -286,10 +286,8 @@ static void print_lines(const struct lines *lines, const char *heading, FILE *ou
 }
 
 static void print_setting(const struct option_row *row, const struct found *found, FILE *out) {
-    char key[KEY_MAX];
-    snprintf(key, sizeof key, "%s", row->name);
-    for (char *at = key; *at != '\0'; at++)
-        *at = *at == '-' ? '_' : *at;
+    char key[OPTION_NAME_MAX];
+    option_key(row, key);
     if (row->flags & OPTION_SECRET)
         fprintf(out, "# %s: (%s; not repeated here)\n", key, found->source);
     else
