@@ -6,6 +6,7 @@
 #include "launcher/kube_reasons.h"
 #include "launcher/kube_status.h"
 #include "launcher/kube_text.h"
+#include "launcher/kube_wishes.h"
 
 #include <stdio.h>
 
@@ -150,16 +151,41 @@ static void pulls_that_may_pass(void **state) {
             fail_msg("%s", rows[i].message);
 }
 
+static void read_page(const char *name, struct buffer *page) {
+    char path[512];
+    struct error err = {0};
+    const char *slash = strrchr(__FILE__, '/');
+    snprintf(path, sizeof path, "%.*s/../../docs/%s", (int)(slash - __FILE__), __FILE__, name);
+    if (file_read(path, 1 << 20, page, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* docs/kernelspecs.md says of each wish whether a client may have it. */
+static void the_page_shows_the_wishes(void **state) {
+    struct buffer page = {.limit = 1 << 20};
+    (void)state;
+    read_page("kernelspecs.md", &page);
+    for (unsigned i = 0; i < KUBE_WISHES; i++) {
+        const struct kube_wish_row *wish = kube_wish_row(i);
+        char name[64], line[1024];
+        snprintf(name, sizeof name, "`%s`", wish->name);
+        const char *row = strstr(buffer_text(&page), "| name | what it sets |");
+        for (row = row != NULL ? strstr(row, name) : NULL; row != NULL; row = strstr(row + 1, name))
+            if (strchr(row, '|') != NULL && strchr(row, '|') < strchr(row, '\n'))
+                break;
+        if (row == NULL)
+            fail_msg("docs/kernelspecs.md lacks %s", name);
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(row, "\n"), row);
+        assert_has(line, wish->is_free ? "| yes |" : "| with `kubernetes-allow` |");
+    }
+    buffer_free(&page);
+}
+
 /* docs/reasons.md has a row for each word, in this order, and no other; and the graces. */
 static void the_page_shows_the_table(void **state) {
-    char path[512];
     struct buffer page = {.limit = 1 << 20};
-    struct error err = {0};
     (void)state;
-    const char *slash = strrchr(__FILE__, '/');
-    snprintf(path, sizeof path, "%.*s/../../docs/reasons.md", (int)(slash - __FILE__), __FILE__);
-    if (file_read(path, 1 << 20, &page, &err) < 0)
-        fail_msg("%s", err.text);
+    read_page("reasons.md", &page);
     const char *at = buffer_text(&page);
     size_t rows = 0;
     for (const struct kube_reason *reason; (reason = kube_reason_at(rows)) != NULL; rows++) {
@@ -200,6 +226,7 @@ int main(void) {
         cmocka_unit_test(messages),
         cmocka_unit_test(pulls_that_may_pass),
         cmocka_unit_test(the_page_shows_the_table),
+        cmocka_unit_test(the_page_shows_the_wishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
