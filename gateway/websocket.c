@@ -13,7 +13,8 @@
 #include <sys/socket.h>
 
 enum {
-    READ_MAX = 64 << 10,      /* of one client in one turn */
+    READ_MAX = 64 << 10, /* of one client in one turn */
+    WRITE_MAX = 1 << 20,
     LOW_WATERMARK = 64 << 10, /* drained() below it */
     CLOSE_WAIT_MS = 5000,
     SILENCE_MIN_MS = 30000,
@@ -315,6 +316,7 @@ static void start(struct websocket *ws, struct bufferevent *io) {
     bufferevent_setcb(io, on_read, websocket_on_written, on_event, ws);
     bufferevent_setwatermark(io, EV_WRITE, LOW_WATERMARK, 0);
     bufferevent_set_max_single_read(io, READ_MAX);
+    bufferevent_set_max_single_write(io, WRITE_MAX); /* libevent's own is 16 KiB */
     bufferevent_set_timeouts(io, NULL, NULL);
     bufferevent_enable(io, EV_READ | EV_WRITE);
     if (ws->settings.ping_interval_ms > 0)
