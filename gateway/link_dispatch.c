@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/links_internal.h"
+#include "launcher/journal_segment.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -203,13 +204,54 @@ static void on_malformed(struct link *link, const struct error *err) {
     link_wake(link);
 }
 
-static void dispatch_frames(struct link *link, struct link_batch *batch, zmq_msg_t *parts) {
+/* After a HELLO that does not offer to read files everything comes over the link, from the cursors
+ * on. */
+static void on_unreadable(struct link *link) {
+    log_warning("kernel %s: a message was not where its launcher said in %s: from now on they come "
+                "over the link, which is slower for large ones",
+                link->kernel_id, link->journal);
+    free(steal(&link->journal));
+    link_say_hello(link);
+}
+
+/* A message that is named reads like one that was sent. Returns its bytes. */
+static size_t on_named(struct link *link, const struct link_frame *frame) {
+    struct link_segment place;
+    zmq_msg_t message;
+    if (link->state != LINK_STATE_UP || link_attachment_find(link, frame->attachment) == NULL)
+        return 0;
+    if (link->journal == NULL || link_segment_read(frame, &place) < 0 ||
+        zmq_msg_init_size(&message, place.length) < 0) {
+        struct error err;
+        error_set(&err, ERROR_INVALID, "a MESSAGE that names no place in a journal");
+        on_malformed(link, &err);
+        return 0;
+    }
+    if (segment_read(link->journal, place.first_seq, place.offset, frame->seq,
+                     zmq_msg_data(&message), place.length) < 0) {
+        zmq_msg_close(&message);
+        on_unreadable(link);
+        return 0;
+    }
+    struct link_batch *own = link_batch_take(&message);
+    struct link_payload payload = {zmq_msg_data(&own->message), place.length, own};
+    on_frame(link, frame, &payload);
+    link_payload_release(own);
+    return place.length;
+}
+
+static size_t dispatch_frames(struct link *link, struct link_batch *batch, zmq_msg_t *parts) {
     const uint8_t *data = zmq_msg_data(&batch->message);
     size_t length = zmq_msg_size(&batch->message), at = 0;
     struct link_frame frame;
     unsigned part = 1;
+    size_t bytes = 0;
     while (link->state != LINK_STATE_CLOSED && link->state != LINK_STATE_REFUSED &&
            link_frame_next(data, length, &at, &frame, NULL) > 0) {
+        if (frame.type == LINK_MESSAGE && frame.flags & LINK_FLAG_SEGMENT) {
+            bytes += on_named(link, &frame);
+            continue;
+        }
         if (!(frame.flags & LINK_FLAG_EXTERNAL)) {
             struct link_payload payload = {frame.payload, frame.length, batch};
             on_frame(link, &frame, &payload);
@@ -220,18 +262,21 @@ static void dispatch_frames(struct link *link, struct link_batch *batch, zmq_msg
         on_frame(link, &frame, &payload);
         link_payload_release(own);
     }
+    return bytes;
 }
 
-void link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count) {
+size_t link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count) {
     struct error err;
+    size_t bytes = 0;
     unsigned held = count <= LINK_EXTERNAL_MAX + 1 ? count : LINK_EXTERNAL_MAX + 1;
     if (check_batch(parts, count, &err) < 0) {
         on_malformed(link, &err);
     } else {
         struct link_batch *batch = link_batch_take(&parts[0]);
-        dispatch_frames(link, batch, parts);
+        bytes = dispatch_frames(link, batch, parts);
         link_payload_release(batch);
     }
     for (unsigned i = 0; i < held; i++)
         zmq_msg_close(&parts[i]);
+    return bytes;
 }

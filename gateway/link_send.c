@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/links_internal.h"
+#include "launcher/journal_segment.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,6 +116,9 @@ enum link_sent link_emit(struct link *link, enum link_type type, uint16_t attach
 
 static enum link_sent emit_hello(struct link *link) {
     cleanup_json json_t *hello = link_terms_offer(link->links->capabilities);
+    if (link->journal != NULL)
+        json_array_append_new(json_object_get(hello, "capabilities"),
+                              json_string(SEGMENT_CAPABILITY));
     json_object_set_new(hello, "gateway", json_string(link->links->nonce));
     json_object_set_new(hello, "kernel_id", json_string(link->kernel_id));
     cleanup_free char *text = json_dumps(hello, JSON_COMPACT);

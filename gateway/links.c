@@ -111,7 +111,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context) {
             continue;
         sender->heard_ms = now;
         sender->unanswered = 0;
-        link_dispatch(sender, parts, count);
+        bytes += link_dispatch(sender, parts, count);
     }
     event_active(links->readable, EV_READ, 0);
 }
@@ -309,6 +309,14 @@ static void on_check(void *context) {
     }
 }
 
+/* A local launcher has it beside its socket. */
+static char *find_journal(const char *endpoint) {
+    if (!text_starts_with(endpoint, "ipc:///"))
+        return NULL;
+    const char *path = endpoint + strlen("ipc://"), *name = strrchr(endpoint, '/');
+    return memory_printf("%.*s/journal", (int)(name - path), path);
+}
+
 int link_open(struct links *links, const char *kernel_id, const struct link_address *address,
               const struct link_events *events, void *context, struct link **ret,
               struct error *err) {
@@ -318,6 +326,7 @@ int link_open(struct links *links, const char *kernel_id, const struct link_addr
     link->links = links;
     link->kernel_id = memory_strdup(kernel_id);
     link->endpoint = memory_strdup(address->endpoint);
+    link->journal = find_journal(link->endpoint);
     link->events = *events;
     link->context = context;
     link->check = (struct loop_deadline){.run = on_check, .context = link};
@@ -365,6 +374,7 @@ static void free_link(struct link *link) {
     free(link->slots);
     free(link->kernel_id);
     free(link->endpoint);
+    free(link->journal);
     if (link->keys != NULL)
         explicit_bzero(link->keys, sizeof *link->keys);
     free(link->keys);

@@ -69,6 +69,7 @@ struct link {
     struct link_outgoing *stash; /* a message that the full pipe refused */
     char *kernel_id;
     char *endpoint;
+    char *journal; /* directory of files that we read; NULL: they are elsewhere, or it failed */
     struct link_keys *keys; /* NULL: no CURVE */
     char *route; /* NULL: not connected */
     char *launcher_nonce;
@@ -183,7 +184,8 @@ void link_outgoing_clear(struct link_outgoing *out);
 extern const char *const link_capabilities[];
 /* link_dispatch.c: one message's parts, already without the routing id. The parts' ownership
  * moves. */
-void link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count);
+/* Returns the bytes that were read from the journal's files. */
+size_t link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count);
 
 /* link_attachments.c */
 struct attachment *link_attachment_find(const struct link *link, uint16_t number);

@@ -461,6 +461,20 @@ void journal_rest(struct journal *journal) {
         segment_cool(journal->segments[i]);
 }
 
+bool journal_locate(const struct journal *journal, const struct journal_record *record,
+                    uint64_t *first_seq, uint64_t *offset) {
+    ssize_t at = find_segment(journal, record->seq);
+    if (at < 0 || record->is_folded || journal_may_fold(journal, (size_t)at))
+        return false;
+    const struct segment *segment = journal->segments[at];
+    size_t place = (size_t)(record->data - segment->map) - SEGMENT_RECORD_HEADER_SIZE;
+    if (segment->anonymous || !segment_is_cached(segment, place))
+        return false;
+    *first_seq = segment->first_seq;
+    *offset = place;
+    return true;
+}
+
 void *journal_hold(const struct journal *journal, const struct journal_record *record) {
     ssize_t at = find_segment(journal, record->seq);
     if (at < 0)

@@ -88,6 +88,11 @@ int journal_disk_errno(const struct journal *journal);
  * back costs page faults), and what is only in memory to the disk when there is room again. */
 void journal_rest(struct journal *journal);
 
+/* Where a message is in the files, for another process that reads it soon (segment_read). False: it
+ * is only in memory, or would have to be read from the disk first, or the cap is about to take it.
+ * The record must be fresh from journal_next. */
+bool journal_locate(const struct journal *journal, const struct journal_record *record,
+                    uint64_t *first_seq, uint64_t *offset);
 /* Keeps a record's bytes valid beyond the next append, also after the cap took it, until
  * journal_hold_release(NULL, hold), which any thread may call (its form fits zmq_msg_init_data).
  * The record must be fresh from journal_next. */

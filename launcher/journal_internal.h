@@ -30,6 +30,7 @@ struct journal {
     uint64_t cap;
     uint64_t total; /* bytes of all segments */
     uint64_t folded_bytes;
+    int64_t room_made_ms; /* when the cap took something last */
     size_t next_size;
     uint64_t next_seq;
     uint64_t next_bytes; /* of all messages numbered so far, lost ones too */
@@ -62,6 +63,8 @@ void journal_discard(struct journal *journal, struct segment *segment);
 /* Brings the total down so that `size` more fit the cap. Returns a segment when one of that size
  * could be used again. */
 struct segment *journal_make_room(struct journal *journal, size_t size);
+/* Whether the cap is at work and may take something of the segment soon. */
+bool journal_may_fold(const struct journal *journal, size_t at);
 /* What became of the attempt to make a file of `size`. */
 void journal_note_disk(struct journal *journal, int disk_errno, size_t size);
 /* Gives one segment that is only in memory to the disk. False: there is none, or no room. */

@@ -2,6 +2,7 @@
 #include "launcher/journal_internal.h"
 
 #define LOG_AREA "launcher/journal"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -10,7 +11,8 @@
 enum {
     GAIN_SHARE =
         16, /* folding must take this part of a segment at least, or it waits for the next level */
-    JOIN_MAX = 256 << 10, /* a folded segment smaller than this takes in the next one */
+    MAKING_ROOM_MS = 2000, /* a kernel that prints beyond the cap goes on for so long, likely */
+    JOIN_MAX = 256 << 10,  /* a folded segment smaller than this takes in the next one */
 };
 
 static void remember_point(struct journal *journal, const struct segment *segment) {
@@ -152,6 +154,10 @@ static size_t count_old(const struct journal *journal) {
     return count;
 }
 
+bool journal_may_fold(const struct journal *journal, size_t at) {
+    return at < count_old(journal) && clock_monotonic_ms() - journal->room_made_ms < MAKING_ROOM_MS;
+}
+
 /* The oldest of the least needed among the first `count`. NULL: the oldest segment may go. */
 static struct segment *fold_some(struct journal *journal, size_t count) {
     for (enum fold_level level = FOLD_STREAMS; level <= FOLD_ALL; level++) {
@@ -171,6 +177,7 @@ static struct segment *fold_some(struct journal *journal, size_t count) {
 struct segment *journal_make_room(struct journal *journal, size_t size) {
     struct segment *spare = NULL;
     while (journal->count > 0 && journal->total + size > journal->cap) {
+        journal->room_made_ms = clock_monotonic_ms();
         struct segment *freed = fold_some(journal, count_old(journal));
         if (freed == NULL && !is_oldest_of_many_rows(journal))
             freed = fold_some(journal, journal->count);

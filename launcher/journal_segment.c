@@ -13,12 +13,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE /* headers before Linux 5.14 */
 #define MADV_POPULATE_WRITE 23
 #endif
 
 enum { SEGMENT_VERSION = 3, POPULATE_STRIDE = 64 << 10 };
+
+_Static_assert(SEGMENT_VERSION == 3, "the capability's name says it too");
 
 static const char segment_magic[8] = {'E', 'L', 'R', 'A', 'J', 'R', 'N', 'L'};
 
@@ -465,4 +469,35 @@ void segment_cool(struct segment *segment) {
     segment->populated = segment->used / POPULATE_STRIDE * POPULATE_STRIDE;
     if (!segment->anonymous)
         (void)madvise(segment->map, segment->size, MADV_DONTNEED);
+}
+
+bool segment_is_cached(const struct segment *segment, size_t offset) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = offset / page * page;
+    size_t size = segment_record_size(segment_at(segment, offset)->length) + offset - from;
+    unsigned char pages[1024 + 2];
+    if ((size + page - 1) / page > sizeof pages || mincore(segment->map + from, size, pages) < 0)
+        return false;
+    for (size_t i = 0; i < (size + page - 1) / page; i++)
+        if (!(pages[i] & 1))
+            return false;
+    return true;
+}
+
+/* Files get another name before they are written anew (segment_recycle, segment_park,
+ * segment_replace), and the records of one that has its name stay as they are: so what was read is
+ * right if the file still has its name afterwards. */
+int segment_read(const char *directory, uint64_t first_seq, uint64_t offset, uint64_t seq,
+                 void *data, size_t length) {
+    cleanup_free char *path = segment_path(directory, first_seq, SEGMENT_PLACED);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct segment_record record;
+    struct iovec parts[] = {{&record, sizeof record}, {data, length}};
+    struct stat read, named;
+    if (fd < 0 || offset > INT64_MAX ||
+        preadv(fd, parts, 2, (off_t)offset) != (ssize_t)(sizeof record + length) ||
+        record.seq != seq || record.length != length || record.kind != SEGMENT_KEPT)
+        return -1;
+    if (fstat(fd, &read) < 0 || stat(path, &named) < 0)
+        return -1;
+    return read.st_dev == named.st_dev && read.st_ino == named.st_ino ? 0 : -1;
 }

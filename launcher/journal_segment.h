@@ -41,6 +41,9 @@ enum {
         4096, /* bytes of a parent header that a FOLDED record keeps; a larger one is left out */
 };
 
+/* A capability of the link: who reads our files must know this version of them. */
+#define SEGMENT_CAPABILITY "segments-3"
+
 enum segment_kind { SEGMENT_KEPT = 0, SEGMENT_FOLDED = 1 };
 
 enum segment_flag {
@@ -158,5 +161,12 @@ struct segment_folded segment_folded(const struct segment_record *record);
 /* Offset of the record that stands for `seq`, which must be in the segment, and the bytes of the
  * messages before that record in this segment. */
 size_t segment_find(const struct segment *segment, uint64_t seq, uint64_t *bytes);
+/* Whether the record can be read without waiting for the disk. */
+bool segment_is_cached(const struct segment *segment, size_t offset);
+/* For another process: the payload of the message `seq` from the file of the segment that begins
+ * with first_seq, where the record is at an offset. -1: it is not there (any more), and data holds
+ * anything. */
+int segment_read(const char *directory, uint64_t first_seq, uint64_t offset, uint64_t seq,
+                 void *data, size_t length);
 /* Lets the pages go from our memory; the page cache keeps them. */
 void segment_cool(struct segment *segment);

@@ -130,3 +130,18 @@ int link_ack_read(const struct link_frame *frame, const uint8_t *payload, uint64
     *sure = frame->length == LINK_ACK_SIZE ? read_u64(payload + 8) : UINT64_MAX;
     return 0;
 }
+
+void link_segment_write(uint8_t out[LINK_SEGMENT_SIZE], const struct link_segment *segment) {
+    link_u64_write(out, segment->first_seq);
+    link_u64_write(out + 8, segment->offset);
+    link_u64_write(out + 16, segment->length);
+}
+
+int link_segment_read(const struct link_frame *frame, struct link_segment *ret) {
+    uint64_t values[3];
+    if (frame->length != sizeof values || frame->payload == NULL)
+        return -1;
+    memcpy(values, frame->payload, sizeof values);
+    *ret = (struct link_segment){le64toh(values[0]), le64toh(values[1]), le64toh(values[2])};
+    return ret->length >= LINK_SEGMENT_MIN && ret->length <= LINK_SEGMENT_MAX ? 0 : -1;
+}

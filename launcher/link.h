@@ -16,6 +16,11 @@ enum {
     LINK_BATCH_MAX = 64 << 10, /* first part of a message */
     LINK_INLINE_MAX = 8 << 10, /* larger payloads are parts of their own */
     LINK_EXTERNAL_MAX = 64,    /* further parts of a message */
+    LINK_SEGMENT_SIZE = 24,    /* payload with LINK_FLAG_SEGMENT */
+    /* Which messages are only named. Below, the calls cost more than the copies; above, the reader
+     * would be away from its loop for too long. */
+    LINK_SEGMENT_MIN = 64 << 10,
+    LINK_SEGMENT_MAX = 4 << 20,
     LINK_PAYLOAD_MAX = 1 << 30,
     LINK_WINDOW_DEFAULT = 4 << 20, /* bytes under way to one attachment */
     LINK_GRANT_DEFAULT = 1 << 20,  /* bytes under way from one attachment */
@@ -55,6 +60,14 @@ enum link_announcement {
 enum {
     LINK_FLAG_EXTERNAL = 1, /* the payload is a further part */
     LINK_FLAG_REPEAT = 2,   /* a MESSAGE that rebuilds a cell */
+    LINK_FLAG_SEGMENT = 4,  /* the payload says where in the journal's files the message is */
+};
+
+/* What a payload with LINK_FLAG_SEGMENT says. */
+struct link_segment {
+    uint64_t first_seq; /* the file's name */
+    uint64_t offset;    /* of the record */
+    uint64_t length;    /* of the message */
 };
 
 struct link_frame {
@@ -87,3 +100,7 @@ enum { LINK_ACK_SIZE = 16 };
 size_t link_ack_write(uint8_t out[LINK_ACK_SIZE], uint64_t consumed, uint64_t sure);
 int link_ack_read(const struct link_frame *frame, const uint8_t *payload, uint64_t *consumed,
                   uint64_t *sure);
+
+/* Payloads with LINK_FLAG_SEGMENT; -1 for what no launcher sends. */
+void link_segment_write(uint8_t out[LINK_SEGMENT_SIZE], const struct link_segment *segment);
+int link_segment_read(const struct link_frame *frame, struct link_segment *ret);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "launcher/journal_segment.h"
 #include "launcher/link_server_internal.h"
 
 #include <stdlib.h>
@@ -9,7 +10,10 @@
 
 #define LOG_AREA "launcher/link_peers"
 
-enum { BATCH_KEEP = 16 << 10 };
+enum {
+    BATCH_KEEP = 16 << 10,
+    NAMED_MAX = 1 << 20, /* in a batch: its gateway reads all of it in one turn */
+};
 
 struct control_frame {
     struct list_node node;
@@ -136,6 +140,7 @@ static bool send_batch(struct link_peer *peer) {
             zmq_msg_close(&peer->parts[i]);
     }
     peer->part_count = 0;
+    peer->named = 0;
     peer->is_blocked = false;
     buffer_clear(&peer->batch);
     return true;
@@ -146,7 +151,7 @@ static bool make_room(struct link_peer *peer, size_t length, bool external) {
     if (peer->is_gone || peer->is_blocked)
         return false;
     size_t size = LINK_HEADER_SIZE + (external ? 0 : length);
-    bool fits = peer->batch.length + size <= LINK_BATCH_MAX &&
+    bool fits = peer->batch.length + size <= LINK_BATCH_MAX && peer->named < NAMED_MAX &&
                 (!external || peer->part_count < LINK_EXTERNAL_MAX);
     return fits || send_batch(peer);
 }
@@ -198,6 +203,29 @@ void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t a
     link_peer_emit(peer, type, attachment, seq, payload, strlen(payload));
 }
 
+/* A gateway on this machine reads the message from the journal's file: two copies less. */
+static bool locate(const struct link_peer *peer, const struct journal_record *record,
+                   uint8_t ret[LINK_SEGMENT_SIZE]) {
+    struct link_segment place = {.length = record->length};
+    if (record->length < LINK_SEGMENT_MIN || record->length > LINK_SEGMENT_MAX ||
+        !link_peer_has_capability(peer, SEGMENT_CAPABILITY) ||
+        !journal_locate(peer->server->journal, record, &place.first_seq, &place.offset))
+        return false;
+    link_segment_write(ret, &place);
+    return true;
+}
+
+static bool emit_place(struct link_peer *peer, const struct link_frame *head,
+                       const uint8_t place[LINK_SEGMENT_SIZE]) {
+    struct link_frame named = *head;
+    named.length = LINK_SEGMENT_SIZE;
+    named.flags |= LINK_FLAG_SEGMENT;
+    if (!emit_now(peer, &named, place))
+        return false;
+    peer->named += head->length;
+    return true;
+}
+
 bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
                             const void *payload, const struct journal_record *record) {
     size_t length = head->length;
@@ -205,6 +233,9 @@ bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *hea
         return false;
     if (record == NULL || length <= LINK_INLINE_MAX)
         return emit_now(peer, head, payload);
+    uint8_t place[LINK_SEGMENT_SIZE];
+    if (locate(peer, record, place))
+        return emit_place(peer, head, place);
     if (!make_room(peer, length, true))
         return false;
     link_frame_write(&peer->batch, head->type, head->attachment, head->seq, NULL, length,

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/journal_segment.h"
 #include "launcher/link_server_internal.h"
 
 #include <inttypes.h>
@@ -27,7 +28,7 @@ enum {
 };
 
 /* Optional features of this side, each a line. */
-static const char *const capabilities[] = {"rebuild", "announce", "sure", NULL};
+static const char *const capabilities[] = {"rebuild", "announce", "sure", SEGMENT_CAPABILITY, NULL};
 
 /* --- deadlines: one heap, one timer --- */
 

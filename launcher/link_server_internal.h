@@ -75,6 +75,7 @@ struct link_peer {
     struct buffer batch;
     zmq_msg_t parts[LINK_EXTERNAL_MAX];
     unsigned part_count;
+    size_t named;        /* bytes of the messages that the batch names in the journal's files */
     struct list control; /* struct control_frame, behind a blocked batch */
     size_t control_bytes;
     struct link_attachment **attachments; /* by number */
