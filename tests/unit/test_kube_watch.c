@@ -212,6 +212,9 @@ static void goes_on_where_a_stream_ended(void **state) {
     assert_non_null(strstr(world.stream_path, "resourceVersion=77&"));
     send_event(&world, "MODIFIED", object("a", "12")); /* told already */
     send_event(&world, "DELETED", object("z", "80"));  /* never told */
+    json_t *former = object("a", "80");                /* another object had this name */
+    json_object_set_new(json_object_get(former, "metadata"), "uid", json_string("former"));
+    send_event(&world, "DELETED", former);
     send_event(&world, "MODIFIED", object("a", "81"));
     run_until_told(&world, 4);
     expect(&world, "added a 1\nsynced\nmodified a 12\nmodified a 81\n");
