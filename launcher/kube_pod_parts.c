@@ -168,6 +168,21 @@ static void set_identity(json_t *pod, json_t *container, const char *member, int
     }
 }
 
+/* containerd makes no sandbox for a group without a user. */
+static int check_group(const json_t *pod, const json_t *container, bool is_wish,
+                       struct error *err) {
+    static const char remedy[] = "needs a runAsUser beside it: set KERNEL_UID, kubernetes-uid or "
+                                 "runAsUser in the kernelspec's pod.yaml";
+    const char *name = is_wish ? "KERNEL_GID" : "spec.securityContext.runAsGroup";
+    if (has(pod, "runAsGroup") && !has(pod, "runAsUser"))
+        return error_set(err, ERROR_INVALID, "%s %s", name, remedy);
+    if (has(container, "runAsGroup") && !has(container, "runAsUser") && !has(pod, "runAsUser"))
+        return error_set(err, ERROR_INVALID, "%s %s",
+                         is_wish ? name : "securityContext.runAsGroup of the kernel's container",
+                         remedy);
+    return 0;
+}
+
 static bool is_zero(const json_t *value) {
     return json_is_integer(value) && json_integer_value(value) == 0;
 }
@@ -200,7 +215,13 @@ int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wis
     bool may_be_root = json_is_false(json_object_get(pod, "runAsNonRoot")) ||
                        json_is_false(json_object_get(own, "runAsNonRoot"));
     set_identity(pod, own, "runAsUser", uid, may_be_root ? -1 : settings->uid);
-    set_identity(pod, own, "runAsGroup", gid, may_be_root ? -1 : settings->gid);
+    /* A group goes where the user is. */
+    bool is_inner = !has(pod, "runAsUser") && has(own, "runAsUser");
+    bool has_user = is_inner || has(pod, "runAsUser");
+    set_identity(is_inner ? own : pod, own, "runAsGroup", gid,
+                 may_be_root || !has_user || has(pod, "runAsGroup") ? -1 : settings->gid);
+    if (check_group(pod, own, gid >= 0, err) < 0)
+        return -1;
     if (gid >= 0) /* a client's group, so that volumes are the group's too */
         json_object_set_new(pod, "fsGroup", json_integer(gid));
     const json_t *group = json_object_get(own, "runAsGroup");

@@ -15,7 +15,7 @@ enum { MINUTE_MS = 60 * 1000, PART_SIZE = 640 };
 const struct kube_status_settings kube_status_defaults = {
     .unschedulable_grace_ms = 5 * MINUTE_MS,
     .scale_up_grace_ms = 15 * MINUTE_MS,
-    .image_grace_ms = 5 * MINUTE_MS,
+    .image_grace_ms = 2 * MINUTE_MS,
     .volume_grace_ms = 3 * MINUTE_MS,
     .sandbox_grace_ms = 3 * MINUTE_MS,
     .config_grace_ms = MINUTE_MS,

@@ -112,12 +112,14 @@ static void judge_config(struct kube_view *view, const struct part *part, const 
     if (*message == '\0' && event->message != NULL)
         message = text_starts_with(event->message, "Error: ") ? event->message + 7 : event->message;
     kube_text_clean(kube_text_after_rpc(message), said, sizeof said);
-    bool may_pass = strstr(said, "runAsNonRoot") == NULL;
+    bool is_root = strstr(said, "runAsNonRoot") != NULL;
     int64_t since_ms = event->message != NULL ? event->first_ms : begin_ms(view);
-    if (!may_pass ||
-        !kube_view_wait(view, since_ms, view->settings->config_grace_ms,
-                        "the container %.100s cannot be made yet: %s", part->name, said))
-        kube_view_fail(view, word, "the container %.100s cannot be made: %s", part->name, said);
+    if (is_root || !kube_view_wait(view, since_ms, view->settings->config_grace_ms,
+                                   "the container %.100s cannot be made yet: %s", part->name, said))
+        kube_view_fail(view, word, "the container %.100s cannot be made: %s%s", part->name, said,
+                       is_root ? "; a user's number is needed: runAsUser in pod.yaml, "
+                                 "kubernetes-uid or KERNEL_UID"
+                               : "");
 }
 
 static const json_t *last_end(const struct part *part) {
@@ -168,20 +170,21 @@ static void judge_ends(struct kube_view *view, const struct part *part) {
     json_int_t ends = json_integer_value(json_object_get(part->status, "restartCount")) + 1;
     char text[PART_SIZE];
     kube_view_end_text(end, text, sizeof text);
-    if (is_no_start(end))
+    if (is_no_start(end)) {
+        kube_text_run(kube_view_text(end, "message"), text, sizeof text);
         kube_view_fail(view, "RunContainerError", "the container %.100s cannot be started: %s",
-                       part->name, kube_text_after_rpc(text));
-    else if (was_short(end) && ends >= view->settings->crash_limit)
+                       part->name, text);
+    } else if (was_short(end) && ends >= view->settings->crash_limit) {
         fail_of_ends(view, part, end, ends);
-    else
+    } else {
         kube_view_pending(view, "the container %.100s ended (%s) and is started again", part->name,
                           text);
+    }
 }
 
 static void judge_run_error(struct kube_view *view, const struct part *part) {
     char said[PART_SIZE];
-    kube_text_clean(kube_text_after_rpc(kube_view_text(part->waiting, "message")), said,
-                    sizeof said);
+    kube_text_run(kube_view_text(part->waiting, "message"), said, sizeof said);
     kube_view_fail(view, "RunContainerError", "the container %.100s cannot be started: %s",
                    part->name, said);
 }

@@ -144,6 +144,14 @@ void kube_text_mount(const char *message, char *out, size_t size) {
     kube_text_clean(after, out, size);
 }
 
+void kube_text_run(const char *message, char *out, size_t size) {
+    static const char layer[] = "unable to start container process: ", tail[] = ": unknown";
+    const char *at = kube_text_after_rpc(message), *inner = strstr(at, layer);
+    kube_text_clean(inner != NULL ? inner + strlen(layer) : at, out, size);
+    if (text_ends_with(out, tail))
+        out[strlen(out) - strlen(tail)] = '\0';
+}
+
 void kube_text_schedule(const char *message, char *out, size_t size) {
     static const char *const ends[] = {". preemption:", ", preemption:", ". no new claims",
                                        " preemption:"};

@@ -16,5 +16,7 @@ bool kube_text_pull_may_pass(const char *message, const char *image);
 const char *kube_text_after_rpc(const char *message);
 /* Of what mount printed, or the kubelet's own words. */
 void kube_text_mount(const char *message, char *out, size_t size);
+/* Why a command could not be executed, without the layers that passed it on. */
+void kube_text_run(const char *message, char *out, size_t size);
 /* The scheduler's sentence without what it says about preemption. */
 void kube_text_schedule(const char *message, char *out, size_t size);

@@ -213,9 +213,9 @@ static void the_template_stays(void **state) {
     assert_value(pod, "spec/containers/1/securityContext",
                  "{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"add\":"
                  "[\"NET_BIND_SERVICE\"],\"drop\":[\"ALL\"]},\"readOnlyRootFilesystem\":true,"
-                 "\"runAsUser\":5000}");
+                 "\"runAsGroup\":100,\"runAsUser\":5000}");
     assert_value(pod, "spec/securityContext",
-                 "{\"fsGroup\":5,\"runAsGroup\":100,\"runAsNonRoot\":true,\"seccompProfile\":"
+                 "{\"fsGroup\":5,\"runAsNonRoot\":true,\"seccompProfile\":"
                  "{\"type\":\"Unconfined\"}}");
     assert_value(pod, "metadata/annotations/kubectl.kubernetes.io~default-container", "\"kernel\"");
     /* The template is as it was: the next pod is made of it too. */
@@ -370,6 +370,12 @@ static void users_and_groups(void **state) {
          "{}"},
         {NULL, NULL, NULL, 1000, "{runAsGroup: 0}", "{}",
          "{\"runAsGroup\":0,\"runAsNonRoot\":true,\"runAsUser\":1000}", "{}"},
+        {NULL, "77", NULL, 1000, "{}", "{runAsUser: 7}", "{\"fsGroup\":77,\"runAsNonRoot\":true}",
+         "{\"runAsGroup\":77,\"runAsUser\":7}"},
+        {NULL, "77", NULL, -1, "{}", "{}", "!KERNEL_GID needs a runAsUser beside it", NULL},
+        {NULL, NULL, NULL, -1, "{runAsGroup: 5}", "{}",
+         "!spec.securityContext.runAsGroup needs a runAsUser", NULL},
+        {NULL, NULL, NULL, -1, "{}", "{runAsGroup: 5}", "!of the kernel's container needs a", NULL},
         {"0", NULL, NULL, 1000, "{}", "{}", "!KERNEL_UID: 0 is root", NULL},
         {"00", NULL, NULL, 1000, "{}", "{}", "!KERNEL_UID", NULL},
         {"4294967296", NULL, NULL, 1000, "{}", "{}", "!KERNEL_UID", NULL},

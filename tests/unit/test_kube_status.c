@@ -112,9 +112,9 @@ static void pulls(void **state) {
                  "the image registry.example.com/team/py:3 cannot be pulled yet, it is tried "
                  "again: failed to do request: Head \"https://registry.example.com/v2/\": dial tcp "
                  "10.0.0.9:443: i/o timeout",
-                 NULL, MINUTES(4)),
+                 NULL, MINUTES(1)),
         PULL_ROW("ImagePullBackOff", RPC("Unknown", "dial tcp 10.0.0.9:443: i/o timeout"),
-                 MINUTES(5) + 20000, KUBE_POD_FAILED, "ImagePullBackOff",
+                 MINUTES(2) + 20000, KUBE_POD_FAILED, "ImagePullBackOff",
                  "cannot be pulled: dial tcp 10.0.0.9:443: i/o timeout. Check", 0),
         PULL_ROW("ErrImagePull",
                  RPC("Unknown", "unexpected status: 429 Too Many Requests - "
@@ -130,7 +130,7 @@ static void pulls(void **state) {
          "cannot be pulled: no match for platform in manifest: not found. Check", 0},
         {PENDING INIT_DONE WAITING("ImagePullBackOff",
                                    "Back-off pulling image \"registry.example.com/team/py:3\""),
-         NULL, 12000, KUBE_POD_PENDING, "cannot be pulled yet", NULL, MINUTES(5) - 10000},
+         NULL, 12000, KUBE_POD_PENDING, "cannot be pulled yet", NULL, MINUTES(2) - 10000},
         {PENDING INIT_DONE WAITING("InvalidImageName",
                                    "Failed to apply default image tag \"A b\": couldn''t parse "
                                    "image name \"A b\": invalid reference format"),
@@ -228,7 +228,8 @@ static const struct row starts[] = {
     {PENDING INIT_DONE WAITING("CreateContainerConfigError",
                                "container has runAsNonRoot and image will run as root (pod: "
                                "\"x\", container: kernel)"),
-     NULL, 5000, KUBE_POD_FAILED, "CreateContainerConfigError", "image will run as root", 0},
+     NULL, 5000, KUBE_POD_FAILED, "CreateContainerConfigError",
+     "container: kernel); a user's number is needed: runAsUser", 0},
     {PENDING INIT_DONE WAITING("CreateContainerError", "context deadline exceeded"), NULL, 5000,
      KUBE_POD_PENDING, "context deadline exceeded", NULL, 57000},
     {PENDING INIT_DONE WAITING("RunContainerError",
@@ -239,7 +240,7 @@ static const struct row starts[] = {
     {"phase: Running\n" CONDITIONS INIT_DONE ENDED(
          "0", T("10"), T("10"), "exitCode: 128, reason: StartError, message: 'exec: no'"),
      NULL, 15000, KUBE_POD_FAILED, "RunContainerError",
-     "The container kernel cannot be started: exit code 128: exec: no.", 0},
+     "The container kernel cannot be started: exec: no. Check", 0},
     {"phase: Running\n" CONDITIONS INIT_DONE ENDED(
          "0", T("10"), T("11"),
          "exitCode: 1, reason: Error, message: 'exec /opt/elara/bin/elara-launcher: exec "
