@@ -81,7 +81,11 @@ def test_image_of_musl(make_pod, musl_image, build):
     pod.launch(["start", f"/opt/elara/stub/{loader}", option, "/opt/elara/stub", f"/opt/elara/stub/{program}", "-f",
                 "{connection_file}"], env={"PATH": "/bin"}, transport="ipc")
     assert not list(musl_image.rglob("*ld-linux*"))
-    container = pod.start()
+    traps = pod.elara / "traps"  # what the image's own programs are to load is not for the launcher
+    traps.mkdir()
+    for name in ("libzmq.so.5", "libc.so.6"):
+        (traps / name).write_text("no library")
+    container = pod.start(environment={"LD_LIBRARY_PATH": "/opt/elara/traps"})
     with pod.link() as link:
         notebook = Notebook(link)
         assert notebook.wait_ready()[0]["implementation"] == "stub"
@@ -296,6 +300,28 @@ def test_root_and_unknown_users(make_pod, glibc_image, build):
             Notebook(link).wait_ready()
             container.signal(signal.SIGTERM)
             assert container.wait() == 0
+
+
+def test_installation_in_an_image(build, tmp_path):
+    """What `cmake --install` puts into an image is what its init container copies, as any user."""
+    done = subprocess.run(["cmake", "--install", build, "--prefix", tmp_path / "usr"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    command = [tmp_path / "usr/bin/elara-launcher", "--install", volume]
+    if os.getuid() == 0:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o755)
+        command = ["setpriv", "--reuid", "123456", "--regid", "123456", "--clear-groups", *command]
+    for _ in range(2):
+        subprocess.run(command, check=True)
+    expected = {path.name: path.read_bytes() for path in (build / "pod-runtime").rglob("*") if path.is_file()}
+    assert {path.name: path.read_bytes() for path in volume.rglob("*") if path.is_file()} == expected
+    program = subprocess.run(["readelf", "-ld", volume / "bin/elara-launcher"], capture_output=True, text=True).stdout
+    assert "interpreter: /opt/elara/lib/ld-linux" in program
+    assert "(RPATH)" in program and "(RUNPATH)" not in program and "[/opt/elara/lib]" in program
+    assert sum(len(content) for content in expected.values()) < 100 << 20
 
 
 def test_no_port_without_keys(build, tmp_path):
