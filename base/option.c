@@ -66,8 +66,8 @@ static void note_override(const struct load *load, const struct option_row *row,
              (int)text_utf8_floor(before, strlen(before), SHOWN_VALUE), before);
 }
 
-/* A variable's or flag's text into the row's field, to which later flags of a list add; says so when
- * it overrides a source that says something else. */
+/* A variable's or flag's text into the row's field, to which later flags of a list add; says so
+ * when it overrides a source that says something else. */
 static int take(struct load *load, const struct option_row *row, const char *text,
                 const struct option_source *source) {
     struct option_source *place = source_of(load, row);

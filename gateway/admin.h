@@ -49,7 +49,8 @@ int admin_journal(int argc, char **argv, struct error *err);
 char *admin_take_argument(int *argc, char **argv);
 /* A copy without control characters: names and reasons come from clients and kernels. */
 char *admin_printable(const char *text);
-/* What its argv begins with, if this user cannot run that; malloc'ed, or NULL. python: the setting. */
+/* What its argv begins with, if this user cannot run that; malloc'ed, or NULL. python: the
+ * setting. */
 char *admin_missing_program(const struct kernelspec *spec, const char *python);
 /* The kernelspecs that a gateway with these settings would serve. */
 int admin_load_kernelspecs(const struct settings *settings, struct kernelspecs **ret,

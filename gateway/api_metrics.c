@@ -3,8 +3,8 @@
 #include "gateway/api.h"
 #include "gateway/metrics_families.h"
 
-/* Labels are bounded (metrics_families.c): even if each route had answered with every status it were
- * less than half of what a buffer holds. */
+/* Labels are bounded (metrics_families.c): even if each route had answered with every status it
+ * were less than half of what a buffer holds. */
 static void reply(struct http_request *request, const struct gateway *gateway) {
     cleanup_buffer struct buffer text = {0};
     metrics_families_write(gateway, &text);

@@ -12,7 +12,8 @@ struct notes;
 
 enum { NOTE_MAX_BYTES = 16 << 10 };
 
-/* directory: made 0700 if missing. max: notes that are kept, give or take an eighth; 16 at least. */
+/* directory: made 0700 if missing. max: notes that are kept, give or take an eighth; 16 at
+ * least. */
 int notes_create(const char *directory, size_t max, struct notes **ret, struct error *err);
 void notes_destroy(struct notes *notes);
 
