@@ -6,15 +6,11 @@
 #include <string.h>
 
 static const char *const names[] = {
-    [ERROR_NONE] = "none",
-    [ERROR_INVALID] = "invalid",
-    [ERROR_NOT_FOUND] = "not_found",
-    [ERROR_EXISTS] = "exists",
-    [ERROR_DENIED] = "denied",
-    [ERROR_LIMIT] = "limit",
-    [ERROR_UNAVAILABLE] = "unavailable",
-    [ERROR_TIMEOUT] = "timeout",
-    [ERROR_UNSUPPORTED] = "unsupported",
+    [ERROR_NONE] = "none",           [ERROR_INVALID] = "invalid",
+    [ERROR_NOT_FOUND] = "not_found", [ERROR_EXISTS] = "exists",
+    [ERROR_DENIED] = "denied",       [ERROR_CHANGED] = "changed",
+    [ERROR_LIMIT] = "limit",         [ERROR_UNAVAILABLE] = "unavailable",
+    [ERROR_TIMEOUT] = "timeout",     [ERROR_UNSUPPORTED] = "unsupported",
     [ERROR_SYSTEM] = "system",
 };
 

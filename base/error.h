@@ -11,6 +11,7 @@ enum error_code {
     ERROR_NOT_FOUND,   /* no such thing */
     ERROR_EXISTS,      /* there is one already */
     ERROR_DENIED,      /* not allowed */
+    ERROR_CHANGED,     /* it is no longer as the order took it to be */
     ERROR_LIMIT,       /* a limit was reached */
     ERROR_UNAVAILABLE, /* not now; trying again may help */
     ERROR_TIMEOUT,     /* took too long */

@@ -141,6 +141,8 @@ void culling_look(const struct culling *culling, const struct culling_policies *
     ret->is_known = kernel_activity_now(kernel_activity(kernel), kernel_connections(kernel),
                                         clock_monotonic_ms(), &ret->inputs);
     culling_policy_for(policies, &subject, &ret->inputs, &ret->policy);
+    if (ret->kept == NULL && kernel_activity(kernel)->is_end_ordered)
+        ret->kept = "it is being ended already";
     if (!ret->is_known && ret->kept == NULL)
         ret->kept = kernel_activity(kernel)->is_unknown
                         ? "its launcher is of an older version, which does not tell what it does"
@@ -199,41 +201,72 @@ void culling_explain(const struct culling_view *view, struct buffer *out) {
 
 /* Acting. */
 
-static void on_culled(void *context, const struct error *err) {
-    (void)context;
-    if (err != NULL)
-        log_warning("a culled kernel did not end: %s", err->text);
-}
-
 /* Most have no reader any more: the owner's next kernel tells. */
-static void leave_notice(const struct culling *culling, struct kernel *kernel,
-                         const struct culling_view *view) {
+static void leave_notice(const struct culling *culling, struct kernel *kernel, const char *why) {
     cleanup_buffer struct buffer text = {0};
     char now[CLOCK_TEXT_SIZE]; /* 2026-01-31T12:00:00.000000Z */
     if (!culling_policies_settings(culling->policies)->notice)
         return;
     clock_format(clock_wall_us(), now);
     buffer_printf(&text,
-                  "[elara] The kernel that was here before was ended on %.10s at %.5s UTC: ", now,
-                  now + 11);
-    culler_explain(&view->inputs, &view->policy, view->decision.rule, &text);
-    buffer_append_text(&text, ". Its variables are gone.");
+                  "[elara] The kernel that was here before was ended on %.10s at %.5s UTC: %s. "
+                  "Its variables are gone.",
+                  now, now + 11, why);
     kernel_leave_notice(kernel, buffer_text(&text));
 }
 
-static void cull(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
-    enum culler_rule rule = view->decision.rule;
-    cleanup_buffer struct buffer reason = {0};
-    buffer_append_text(&reason, "The kernel was ended because ");
-    culler_explain(&view->inputs, &view->policy, rule, &reason);
-    buffer_append_text(&reason, ".");
-    culling->counters.culled[rule]++;
-    log_info("kernel %s: culled by the rule %s: %s", kernel_id(kernel), culler_rule_name(rule),
-             buffer_text(&reason));
+/* Not before it is sure that nothing else has ended it, nor kept it: the launcher lets one order of
+ * all gateways end the kernel. */
+struct order {
+    struct culling *culling;
+    enum culler_rule rule;
+    char *why;    /* "it was idle for 1 h ..." */
+    char *reason; /* the same as a sentence */
+};
+
+static void free_order(struct order *order) {
+    free(order->why);
+    free(order->reason);
+    free(order);
+}
+
+static void count(const struct order *order, struct kernel *kernel) {
+    struct culling *culling = order->culling;
+    culling->counters.culled[order->rule]++;
+    log_info("kernel %s: culled by the rule %s: %s", kernel_id(kernel),
+             culler_rule_name(order->rule), order->reason);
     if (culling->observer.culled != NULL)
-        culling->observer.culled(culling->observer.context, kernel, rule, buffer_text(&reason));
-    leave_notice(culling, kernel, view);
-    kernel_shutdown(kernel, buffer_text(&reason), on_culled, NULL);
+        culling->observer.culled(culling->observer.context, kernel, order->rule, order->reason);
+    leave_notice(culling, kernel, order->why);
+}
+
+/* One that was refused is decided upon again in the next pass. */
+static void on_ordered(void *context, struct kernel *kernel, const struct error *err) {
+    struct order *order = context;
+    if (kernel != NULL && err == NULL)
+        count(order, kernel);
+    else if (kernel != NULL && err->code == ERROR_CHANGED)
+        log_info("kernel %s: is not culled after all: %s", kernel_id(kernel), err->text);
+    else if (kernel != NULL)
+        log_warning("kernel %s: could not be culled: %s", kernel_id(kernel), err->text);
+    free_order(order);
+}
+
+static void cull(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
+    cleanup_buffer struct buffer why = {0};
+    culler_explain(&view->inputs, &view->policy, view->decision.rule, &why);
+    struct order *order = memory_alloc(sizeof *order);
+    order->culling = culling;
+    order->rule = view->decision.rule;
+    order->why = memory_strdup(buffer_text(&why));
+    order->reason = memory_printf("The kernel was ended because %s.", order->why);
+    if (kernel_may_end_if(kernel)) {
+        kernel_end_if(kernel, order->rule != CULLER_RULE_AGE, order->reason, on_ordered, order);
+        return;
+    }
+    count(order, kernel);
+    kernel_shutdown(kernel, order->reason, NULL, NULL);
+    free_order(order);
 }
 
 static const char *advice(enum culler_rule rule) {

@@ -321,6 +321,7 @@ static int status_of(enum error_code code) {
     case ERROR_NOT_FOUND:
         return 404;
     case ERROR_EXISTS:
+    case ERROR_CHANGED:
         return 409;
     case ERROR_UNAVAILABLE:
         return 503;

@@ -84,6 +84,7 @@ int kernel_activity_take(struct kernel_activity *activity, const json_t *json, b
             told.at_rest_for_ms = activity->then.at_rest_for_ms + (now_ms - activity->heard_ms);
     }
     activity->then = told;
+    activity->changes = (uint64_t)json_integer_value(json_object_get(json, "changes"));
     activity->heard_ms = now_ms;
     return 0;
 }

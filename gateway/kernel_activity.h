@@ -14,10 +14,12 @@ struct kernel;
 
 struct kernel_activity {
     struct culler_kernel then; /* as it was told */
+    uint64_t changes;          /* which it was of all that there were; 0: not told */
     int64_t heard_ms;          /* when, by our monotonic clock; 0: never */
     int64_t answered_ms;       /* when it last answered, having looked at its CPU; 0: never */
     bool is_unknown;           /* its launcher is of a version that does not tell */
     struct list askers;        /* share one COMMAND */
+    bool is_end_ordered;       /* kernel_end_if is under way */
     /* of the last answer; -1: unknown */
     int64_t cpu_ms, rss_bytes, processes;
     /* The culling's, as the following: when it last wanted to know; 0: never */
@@ -46,3 +48,11 @@ typedef void kernel_asked(void *context, struct kernel *kernel, const struct err
 void kernel_ask_activity(struct kernel *kernel, kernel_asked *asked, void *context);
 bool kernel_may_ask_activity(const struct kernel *kernel);
 bool kernel_is_asking_activity(const struct kernel *kernel);
+
+/* Ends it if it runs and nobody else ends it; if_unchanged: and if all is as it was told last. Told
+ * when its launcher has agreed (this is what ends it) or not (ERROR_CHANGED; nothing is done), once
+ * and never from inside the call; kernel NULL: it is gone, and nobody knows. Until then the kernel
+ * is what it was. Only when kernel_may_end_if: launchers of earlier releases do not know it. */
+void kernel_end_if(struct kernel *kernel, bool if_unchanged, const char *reason, kernel_asked *told,
+                   void *context);
+bool kernel_may_end_if(const struct kernel *kernel);

@@ -305,18 +305,22 @@ static void stop_without_link(struct kernel *kernel) {
         wait_for_end(kernel, KERNEL_END_WAIT_MS);
 }
 
+static void begin_stop(struct kernel *kernel, const char *reason) {
+    struct error err;
+    kernel->is_stopping = true;
+    kernel_replace(&kernel->stop_reason, reason);
+    kernel_post(kernel, KERNEL_EVENT_STOP);
+    error_set(&err, ERROR_UNAVAILABLE, "The kernel is being ended");
+    kernel->is_restarting = false;
+    kernel_answer_all(kernel->kernels, &kernel->restart_waiters, &err);
+}
+
 void kernel_stop(struct kernel *kernel, const char *reason) {
     if (kernel->is_stopping || kernel->status.phase == KERNEL_GONE)
         return;
     struct kernels *kernels = kernel->kernels;
     bool was_dead = kernel->status.phase == KERNEL_DEAD;
-    kernel->is_stopping = true;
-    kernel_replace(&kernel->stop_reason, reason);
-    kernel_post(kernel, KERNEL_EVENT_STOP);
-    struct error err;
-    error_set(&err, ERROR_UNAVAILABLE, "The kernel is being ended");
-    kernel->is_restarting = false;
-    kernel_answer_all(kernels, &kernel->restart_waiters, &err);
+    begin_stop(kernel, reason);
     if (kernel->link != NULL && link_is_up(kernel->link))
         kernel_order(kernel, "shutdown", json_pack("{s:b, s:s?}", "now", 0, "reason", reason),
                      kernels->settings.shutdown_wait_ms + KERNEL_ANSWER_MARGIN_MS, on_stopped, NULL,
@@ -334,4 +338,53 @@ void kernel_shutdown(struct kernel *kernel, const char *reason, kernel_done *don
     }
     kernel_wait_in(&kernel->stop_waiters, done, context);
     kernel_stop(kernel, reason);
+}
+
+/* Shutdown, if nothing has changed. */
+
+struct condition {
+    char *reason;
+    kernel_asked *told;
+    void *context;
+};
+
+/* What its end, or its launcher's silence, means was left to this answer. */
+static void go_on(struct kernel *kernel, bool agreed) {
+    if (kernel->has_ended)
+        kernel_provision_events.ended(kernel, NULL);
+    else if (agreed)
+        wait_for_end(kernel, kernel->kernels->settings.shutdown_wait_ms + KERNEL_ANSWER_MARGIN_MS);
+}
+
+static void on_agreed(struct kernel *kernel, kernel_done *done, void *context, const json_t *result,
+                      const struct error *err) {
+    (void)done, (void)result;
+    struct condition *condition = context;
+    if (kernel != NULL) {
+        kernel->activity.is_end_ordered = false;
+        if (err == NULL)
+            begin_stop(kernel, condition->reason);
+    }
+    condition->told(condition->context, kernel, err);
+    if (kernel != NULL)
+        go_on(kernel, err == NULL);
+    free(condition->reason);
+    free(condition);
+}
+
+void kernel_end_if(struct kernel *kernel, bool if_unchanged, const char *reason, kernel_asked *told,
+                   void *context) {
+    struct condition *condition = memory_alloc(sizeof *condition);
+    *condition = (struct condition){memory_strdup(reason), told, context};
+    json_t *members = json_pack("{s:s, s:b}", "reason", reason, "if_running", 1);
+    if (if_unchanged)
+        json_object_set_new(members, "if_unchanged",
+                            json_integer((json_int_t)kernel->activity.changes));
+    kernel->activity.is_end_ordered = true;
+    kernel_order(kernel, "shutdown", members, KERNEL_AGREE_TIMEOUT_MS, on_agreed, NULL, condition);
+}
+
+bool kernel_may_end_if(const struct kernel *kernel) {
+    return kernel->link != NULL && kernel->activity.changes != 0 &&
+           !kernel->activity.is_end_ordered && !kernel->is_stopping;
 }

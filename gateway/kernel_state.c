@@ -447,6 +447,8 @@ static void on_reachable(void *context, const struct provision_address *address)
 static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
     kernel->has_ended = true;
+    if (kernel->activity.is_end_ordered)
+        return; /* whether that is why it ended is about to be known: kernel_end_if */
     if (kernel->status.phase == KERNEL_STOPPING) {
         kernel_finish_stop(kernel);
     } else if (kernel->is_replacing) {

@@ -71,14 +71,21 @@ void activity_restarted(struct activity *activity, int64_t now_ms) {
     for (int whose = 0; whose < ACTIVITY_CPUS; whose++)
         activity->samples[whose].is_taken = false;
     activity->input_count = 0;
+    activity->changes++;
 }
 
 void activity_touched(struct activity *activity, int64_t now_ms) {
     activity->touched_ms = now_ms;
+    activity->changes++;
 }
 
 void activity_said(struct activity *activity, int64_t now_ms) {
     activity->output_ms = now_ms;
+    activity->changes++;
+}
+
+void activity_attended(struct activity *activity) {
+    activity->changes++;
 }
 
 /* Noise that lasts is work, from its beginning. */
@@ -88,6 +95,7 @@ static void settle_noise(struct activity *activity, int64_t now_ms) {
     activity->is_noisy = false;
     activity->state = ACTIVITY_BUSY;
     activity->since_ms = activity->noise_ms;
+    activity->changes++;
 }
 
 void activity_set_state(struct activity *activity, int64_t now_ms, enum activity_state state,
@@ -106,6 +114,7 @@ void activity_set_state(struct activity *activity, int64_t now_ms, enum activity
         activity->input_count = 0; /* nothing runs that could be waiting */
     activity->state = state;
     activity->since_ms = now_ms;
+    activity->changes++;
 }
 
 /* --- CPU --- */
@@ -117,10 +126,13 @@ void activity_take_sample(struct activity *activity, int64_t now_ms, enum activi
     int64_t used_ms = cpu_ms - last->cpu_ms, between_ms = now_ms - last->at_ms;
     bool is_work =
         last->is_taken && used_ms >= ACTIVITY_WORK_MS && used_ms >= between_ms / ACTIVITY_WORK_PART;
-    if (is_work || !last->is_taken)
+    bool is_news = is_work || !last->is_taken;
+    if (is_news) {
         activity->worked_ms = now_ms;
+        activity->changes++;
+    }
     /* Little in a short time may be the beginning of more. */
-    else if (used_ms >= 0 && between_ms < ACTIVITY_WORK_MS * ACTIVITY_WORK_PART)
+    if (!is_news && used_ms >= 0 && between_ms < ACTIVITY_WORK_MS * ACTIVITY_WORK_PART)
         return;
     *last = (struct activity_sample){true, now_ms, cpu_ms};
 }
@@ -129,6 +141,7 @@ void activity_take_sample(struct activity *activity, int64_t now_ms, enum activi
 
 static void forget_input(struct activity *activity, size_t at) {
     activity->input_count--;
+    activity->changes++;
     memmove(activity->inputs + at, activity->inputs + at + 1,
             (activity->input_count - at) * sizeof *activity->inputs);
 }
@@ -144,6 +157,7 @@ void activity_asked(struct activity *activity, uint64_t request) {
     if (activity->input_count == ACTIVITY_INPUTS_MAX)
         forget_input(activity, 0);
     activity->inputs[activity->input_count++] = request;
+    activity->changes++;
 }
 
 /* Clients do not tell reliably what they answer; a kernel takes answers in turn. */
@@ -156,6 +170,7 @@ void activity_answered(struct activity *activity) {
 
 void activity_keep(struct activity *activity, int64_t now_ms, int64_t for_ms) {
     activity->keep_until_ms = now_ms + for_ms;
+    activity->changes++;
 }
 
 struct activity_report activity_look(const struct activity *activity, int64_t now_ms) {
@@ -171,6 +186,7 @@ struct activity_report activity_look(const struct activity *activity, int64_t no
         .at_rest_for_ms = now_ms - now.worked_ms,
         .keep_ms = keep_ms > 0 ? keep_ms : 0,
         .waits_for_input = now.input_count > 0,
+        .changes = now.changes,
     };
 }
 

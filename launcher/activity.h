@@ -51,6 +51,9 @@ struct activity {
     uint64_t inputs[ACTIVITY_INPUTS_MAX]; /* the requests that asked, oldest first */
     size_t input_count;
     int64_t keep_until_ms;
+    /* How often anything of this was another than before: a decision that was made upon it holds
+     * while the count stays the same. Time that passes is no change. */
+    uint64_t changes;
 };
 
 /* Durations up to now, as the COMMAND `activity` tells them. */
@@ -63,6 +66,7 @@ struct activity_report {
     int64_t at_rest_for_ms;   /* since it was seen to have used CPU worth mentioning */
     int64_t keep_ms;          /* what is left of a keep-alive mark */
     bool waits_for_input;
+    uint64_t changes;
 };
 
 /* A kernel that is age_ms old. It counts as touched: somebody started it. */
@@ -87,6 +91,9 @@ void activity_said(struct activity *activity, int64_t now_ms);
  * somebody wanted. */
 void activity_set_state(struct activity *activity, int64_t now_ms, enum activity_state state,
                         bool is_noise);
+
+/* Clients have come, or have gone. */
+void activity_attended(struct activity *activity);
 
 /* CPU that was used so far, in ms. */
 void activity_take_sample(struct activity *activity, int64_t now_ms, enum activity_cpu whose,

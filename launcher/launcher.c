@@ -162,6 +162,7 @@ static int on_activity_timer(zloop_t *loop, int timer, void *context) {
 /* With the next status that activity makes, so that a client which comes and asks costs one. */
 static void note_attendance(void *context) {
     struct launcher *launcher = context;
+    activity_attended(&launcher->activity);
     launcher->has_activity = true;
     if (launcher->activity_timer == 0)
         launcher_timer_set(launcher, &launcher->activity_timer, ACTIVITY_PUSH_MS,
@@ -493,6 +494,7 @@ int launcher_create(const struct launcher_settings *settings, struct launcher **
     launcher->last_activity_us = clock_wall_us();
     launcher->idle_since_ms = clock_monotonic_ms();
     activity_begin(&launcher->activity, launcher->idle_since_ms, 0);
+    launcher->activity.changes = (uint64_t)launcher->last_activity_us; /* no earlier launcher's */
     launcher->scratch.limit = launcher->held.limit = PAYLOAD_MAX + (1 << 20);
     launcher->cell.header.limit = CELL_HEADER_MAX;
     make_token(launcher->own_session);

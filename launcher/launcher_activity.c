@@ -110,14 +110,14 @@ static json_t *tell(const struct launcher *launcher, const struct activity_repor
                     int64_t now_ms) {
     int64_t since_ms =
         launcher->link != NULL ? link_server_unattached_since(launcher->link) : now_ms;
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:i, s:I}", "state",
-                     activity_state_name(report->state), "age_ms", (json_int_t)report->age_ms,
-                     "state_for_ms", (json_int_t)report->state_for_ms, "untouched_for_ms",
-                     (json_int_t)report->untouched_for_ms, "silent_for_ms",
-                     (json_int_t)report->silent_for_ms, "unattached_for_ms",
-                     (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms), "waits_for_input",
-                     report->waits_for_input, "busy_subshells", (int)busy_subshells(launcher->busy),
-                     "keep_ms", (json_int_t)report->keep_ms);
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:I}", "state",
+        activity_state_name(report->state), "age_ms", (json_int_t)report->age_ms, "state_for_ms",
+        (json_int_t)report->state_for_ms, "untouched_for_ms", (json_int_t)report->untouched_for_ms,
+        "silent_for_ms", (json_int_t)report->silent_for_ms, "unattached_for_ms",
+        (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms), "waits_for_input",
+        report->waits_for_input, "busy_subshells", (int)busy_subshells(launcher->busy), "keep_ms",
+        (json_int_t)report->keep_ms, "changes", (json_int_t)report->changes);
 }
 
 json_t *launcher_activity_status(struct launcher *launcher) {
@@ -202,10 +202,16 @@ static int64_t number_of(const json_t *object, const char *member) {
     return value > 0 ? value : 0;
 }
 
+static void begin_anew(struct launcher *launcher, int64_t now_ms, int64_t age_ms) {
+    uint64_t changes = launcher->activity.changes;
+    activity_begin(&launcher->activity, now_ms, age_ms);
+    launcher->activity.changes = changes + 1;
+}
+
 void launcher_activity_renew(struct launcher *launcher) {
     int64_t now_ms = clock_monotonic_ms();
     int64_t keep_ms = launcher->activity.keep_until_ms - now_ms;
-    activity_begin(&launcher->activity, now_ms, 0);
+    begin_anew(launcher, now_ms, 0);
     activity_keep(&launcher->activity, now_ms, keep_ms > 0 ? keep_ms : 0);
 }
 
@@ -218,7 +224,7 @@ void launcher_activity_resume(struct launcher *launcher, bool is_rebooted) {
         passed_ms = 0; /* a machine that is off makes no kernel older */
     int64_t left_ms = number_of(keep, "left_ms") - passed_ms;
     const char *by = json_string_value(json_object_get(keep, "by"));
-    activity_begin(activity, now_ms, number_of(noted, "age_ms") + passed_ms);
+    begin_anew(launcher, now_ms, number_of(noted, "age_ms") + passed_ms);
     activity_keep(activity, now_ms, left_ms > 0 ? left_ms : 0);
     launcher->keep_by = memory_strdup(by != NULL ? by : "");
     if (!launcher->resume.was_dead)

@@ -66,6 +66,36 @@ static void run_restart(struct launcher *launcher, const json_t *members,
         launcher_end(launcher, ENDING_RESTART, false);
 }
 
+static bool is_ending(const struct launcher *launcher) {
+    return launcher->phase == PHASE_STOPPING ||
+           (launcher->ending != ENDING_NONE && launcher->ending != ENDING_RESTART);
+}
+
+/* An order that was decided upon what the kernel was then holds for that kernel alone. */
+static int check_condition(struct launcher *launcher, const json_t *members, bool *ret_has,
+                           struct error *err) {
+    const json_t *running = json_object_get(members, "if_running");
+    const json_t *unchanged = json_object_get(members, "if_unchanged");
+    if (running != NULL && !json_is_boolean(running))
+        return error_set(err, ERROR_INVALID, "if_running must be true or false");
+    if (unchanged != NULL && !json_is_integer(unchanged))
+        return error_set(err, ERROR_INVALID,
+                         "if_unchanged must be a whole number: changes of activity");
+    *ret_has = json_is_true(running) || unchanged != NULL;
+    if (!*ret_has)
+        return 0;
+    if (is_ending(launcher))
+        return error_set(err, ERROR_CHANGED, "The kernel is being ended already.");
+    if (launcher->phase == PHASE_DEAD || launcher->process == NULL || launcher->has_exited)
+        return error_set(err, ERROR_CHANGED, "The kernel does not run any more.");
+    launcher_activity_update(launcher);
+    struct activity_report report = activity_look(&launcher->activity, clock_monotonic_ms());
+    if (unchanged != NULL && json_integer_value(unchanged) != (json_int_t)report.changes)
+        return error_set(err, ERROR_CHANGED,
+                         "The kernel was used, or its clients came or went, in the meantime.");
+    return 0;
+}
+
 static void run_shutdown(struct launcher *launcher, const json_t *members,
                          struct link_command *command) {
     const json_t *now = json_object_get(members, "now");
@@ -79,7 +109,13 @@ static void run_shutdown(struct launcher *launcher, const json_t *members,
         refuse(command, ERROR_INVALID, "reason must be a text or null");
         return;
     }
-    if (!launcher_wait(&launcher->shutdown_waiters, command)) {
+    struct error err;
+    bool is_conditional = false;
+    if (check_condition(launcher, members, &is_conditional, &err) < 0) {
+        link_server_result(command, NULL, &err);
+        return;
+    }
+    if (!is_conditional && !launcher_wait(&launcher->shutdown_waiters, command)) {
         refuse(command, ERROR_LIMIT, "Too many shutdowns wait for this kernel already.");
         return;
     }
@@ -88,6 +124,8 @@ static void run_shutdown(struct launcher *launcher, const json_t *members,
         launcher_say(launcher, text);
     }
     launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(now));
+    if (is_conditional) /* that it is this order's end may be known at once */
+        link_server_result(command, NULL, NULL);
 }
 
 static void run_signal(struct launcher *launcher, const json_t *members,

@@ -292,6 +292,59 @@ static void test_questions_have_a_limit_and_go_with_the_run(void **state) {
     assert_false(waits(&activity));
 }
 
+/* --- decisions --- */
+
+/* What was decided of a kernel holds while the count stays the same: whatever a decision is made
+ * upon moves it, time and noise do not. */
+static void test_changes_are_counted(void **state) {
+    (void)state;
+    struct activity activity = ready();
+    uint64_t last = activity.changes;
+#define EXPECT(is_change, statement)                                                               \
+    do {                                                                                           \
+        statement;                                                                                 \
+        uint64_t now = activity_look(&activity, READY + H).changes;                                \
+        if ((now > last) != (is_change))                                                           \
+            fail_msg("line %d: %s", __LINE__, #statement);                                         \
+        last = now;                                                                                \
+    } while (0)
+    EXPECT(true, activity_touched(&activity, READY));
+    EXPECT(true, activity_said(&activity, READY));
+    EXPECT(true, activity_attended(&activity));
+    EXPECT(true, activity_keep(&activity, READY, H));
+    EXPECT(true, sample(&activity, READY, 700)); /* at rest since then */
+    EXPECT(false, sample(&activity, READY + S, 710));
+    EXPECT(true, sample(&activity, READY + S, 2710));
+    EXPECT(false, idle(&activity, READY + S)); /* told again */
+    EXPECT(true, busy(&activity, READY + S));
+    EXPECT(false, busy(&activity, READY + 2 * S));
+    EXPECT(true, activity_asked(&activity, 1));
+    EXPECT(true, activity_answered(&activity));
+    EXPECT(false, activity_answered(&activity));
+    EXPECT(true, activity_asked(&activity, 2));
+    EXPECT(true, activity_ended(&activity, 2));
+    EXPECT(false, activity_ended(&activity, 2));
+    EXPECT(true, idle(&activity, READY + 3 * S));
+    EXPECT(true, activity_restarted(&activity, READY + 4 * S));
+    EXPECT(true, idle(&activity, READY + 5 * S));
+    EXPECT(true, noise(&activity, READY + 6 * S));      /* an hour of it, at READY + H */
+    EXPECT(false, idle(&activity, READY + 6 * S + 10)); /* it was none */
+#undef EXPECT
+}
+
+static void test_noise_is_no_change_until_it_is_work(void **state) {
+    (void)state;
+    struct activity activity = ready();
+    uint64_t before = activity.changes;
+    noise(&activity, READY + S);
+    assert_int_equal(activity_look(&activity, READY + S + 999).changes, before);
+    uint64_t after = activity_look(&activity, READY + 2 * S).changes;
+    assert_true(after > before);
+    noise(&activity, READY + 3 * S); /* noticed only now */
+    assert_int_equal(activity_look(&activity, READY + 4 * S).changes, after);
+    assert_int_equal(activity.changes, after);
+}
+
 /* --- what counts --- */
 
 static bool is_wish(const char *type, const char *content) {
@@ -355,6 +408,8 @@ int main(void) {
         cmocka_unit_test(test_others_work_apart),
         cmocka_unit_test(test_input_is_answered_or_over),
         cmocka_unit_test(test_questions_have_a_limit_and_go_with_the_run),
+        cmocka_unit_test(test_changes_are_counted),
+        cmocka_unit_test(test_noise_is_no_change_until_it_is_work),
         cmocka_unit_test(test_what_somebody_wanted),
         cmocka_unit_test(test_what_is_output),
     };

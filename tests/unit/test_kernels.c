@@ -2,6 +2,8 @@
 #include "gateway/api.h"
 #include "kernels_fixture.h"
 
+#include "gateway/kernel_activity.h"
+
 static void test_a_whole_life(void **state) {
     struct fixture *f = *state;
     struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
@@ -148,6 +150,49 @@ static void test_shutdown_while_it_starts(void **state) {
     start(f, (struct kernel_request){.kernel_id = ID}); /* the id is free again */
     assert_null(kernels_tombstone(f->kernels, ID, &ann));
     run_until(f, is_ready);
+}
+
+static void on_asked(void *context, struct kernel *kernel, const struct error *err) {
+    assert_non_null(kernel);
+    on_done(context, err);
+}
+
+/* Ordered upon what it was then; true: its launcher has agreed. */
+static bool end_if(struct fixture *f, struct kernel *kernel, uint64_t changes) {
+    f->first.count = 0;
+    kernel_activity(kernel)->changes = changes;
+    assert_true(kernel_may_end_if(kernel));
+    kernel_end_if(kernel, true, "of a decision", on_asked, &f->first);
+    assert_false(kernel_may_end_if(kernel));
+    assert_int_equal(kernel_status(kernel)->phase, KERNEL_READY); /* nothing is decided yet */
+    run_until(f, first_done);
+    assert_true(f->first.code == ERROR_NONE || f->first.code == ERROR_CHANGED);
+    return f->first.code == ERROR_NONE;
+}
+
+static void test_an_order_holds_for_what_it_was_decided_upon(void **state) {
+    struct fixture *f = *state;
+    struct kernel *kernel = start(f, (struct kernel_request){.kernel_id = ID});
+    run_until(f, is_ready);
+    kernel_ask_activity(kernel, on_asked, &f->first);
+    run_until(f, first_done);
+    uint64_t then = kernel_activity(kernel)->changes;
+    kernel_keep(kernel, 60000, "ann", on_done, &f->second);
+    f->first.count = f->second.count = 0;
+    kernel_ask_activity(kernel, on_asked, &f->first);
+    run_until(f, both_done);
+    assert_true(kernel_activity(kernel)->changes > then);
+    assert_false(end_if(f, kernel, then));
+    assert_int_equal(kernel_status(kernel)->phase, KERNEL_READY);
+    f->first.count = f->second.count = 0;
+    kernel_end_if(kernel, false, "of its age", on_asked, &f->first);
+    kernel_end_if(kernel, false, "a second time", on_asked, &f->second);
+    run_until(f, both_done);
+    assert_int_equal(f->first.code, ERROR_NONE);
+    assert_int_equal(f->second.code, ERROR_CHANGED); /* one of them has ended it */
+    if (!f->was_gone)
+        run_until(f, gone);
+    assert_string_equal(kernels_tombstone(f->kernels, ID, &ann), "of its age");
 }
 
 static pid_t launcher_pid(const struct fixture *f, const char *id) {
@@ -533,6 +578,7 @@ int main(void) {
         TEST(test_refused_kernel_starts_later),
         TEST(test_failed_starts_say_why),
         TEST(test_shutdown_while_it_starts),
+        TEST(test_an_order_holds_for_what_it_was_decided_upon),
         TEST(test_launcher_dies),
         TEST(test_dead_kernels_share_their_room),
         TEST(test_launcher_hangs),
