@@ -65,20 +65,36 @@ static void put(struct notes *notes, const char *key, json_t *note) {
     log_warning("why a kernel ended will not be told: %s", err.text);
 }
 
+/* Of gateways that only see that a kernel has ended: a place of their own, since the one that ended
+ * it writes at the same time, and knows better. */
+static char *key_aside(const char *kernel_id) {
+    return memory_printf("%s\n", kernel_id);
+}
+
 void kernel_ends_bury(struct kernel_ends *ends, const char *kernel_id, const char *owner,
                       const char *reason, bool by_another) {
     if (ends->reasons == NULL)
         return;
+    cleanup_free char *aside = key_aside(kernel_id);
     cleanup_json json_t *known = by_another ? notes_get(ends->reasons, kernel_id) : NULL;
     if (known == NULL || age_of(known) > BY_ANOTHER_MS)
-        put(ends->reasons, kernel_id, make_note(reason, owner));
+        put(ends->reasons, by_another ? aside : kernel_id, make_note(reason, owner));
+}
+
+/* What was said aside counts where nothing else was said of the same end. */
+static json_t *reason_of(const struct kernel_ends *ends, const char *kernel_id) {
+    cleanup_free char *aside = key_aside(kernel_id);
+    cleanup_json json_t *own = notes_get(ends->reasons, kernel_id);
+    cleanup_json json_t *other = notes_get(ends->reasons, aside);
+    bool is_later = own == NULL || (other != NULL && age_of(other) + BY_ANOTHER_MS < age_of(own));
+    return is_later ? steal(&other) : steal(&own);
 }
 
 const char *kernel_ends_reason(struct kernel_ends *ends, const char *kernel_id,
                                const struct auth_identity *identity, int64_t retention_ms) {
     if (ends->reasons == NULL)
         return NULL;
-    cleanup_json json_t *note = notes_get(ends->reasons, kernel_id);
+    cleanup_json json_t *note = reason_of(ends, kernel_id);
     const char *owner = json_string_value(json_object_get(note, "owner"));
     const char *text = json_string_value(json_object_get(note, "text"));
     if (text == NULL || owner == NULL || !auth_may_use(identity, owner) ||

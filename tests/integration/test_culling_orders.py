@@ -157,8 +157,8 @@ def test_of_two_gateways_that_decide_at_once_one_ends_the_kernel(start_gateway, 
         pair = [start_gateway("--event-log", str(log), home=first.home, environment=QUICK) for log in logs]
         wait_until(lambda: len({gateway for gateway, _ in proxy.held}) == 2, 60, "an order of each")
         proxy.let_go()
-        ends = [wait_for_end(gateway, kernel_id) for gateway in pair]
-        assert ends[0] == ends[1] and "nobody was connected" in ends[0]["reason"]
+        for gateway in pair:  # the one that did not end it may see the end sooner
+            wait_until(lambda gateway=gateway: "nobody was connected" in wait_for_end(gateway, kernel_id)["reason"], 10, "the reason")
         wait_until(lambda: sum(culling(gateway)["culled"]["idle"] for gateway in pair) > 0, 10, "the count")
         assert sorted(culling(gateway)["culled"]["idle"] for gateway in pair) == [0, 1]
         assert sorted(log.read_text().count('"culled"') for log in logs) == [0, 1]

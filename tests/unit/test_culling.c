@@ -395,6 +395,10 @@ static void test_reasons_are_for_their_owner(void **state) {
     assert_null(kernel_ends_reason(ends, "id", &bob, HOUR));
     assert_null(kernel_ends_reason(ends, "id", &ann, -1)); /* too long ago */
     assert_null(kernel_ends_reason(ends, "other", &ann, HOUR));
+    kernel_ends_bury(ends, "both", "ann", "through another gateway", true);
+    assert_string_equal(kernel_ends_reason(ends, "both", &ann, HOUR), "through another gateway");
+    kernel_ends_bury(ends, "both", "ann", "because", false);
+    assert_string_equal(kernel_ends_reason(ends, "both", &ann, HOUR), "because");
     struct kernel_heir heir = {.user = "ann", .spec = "stub", .directory = "/home"};
     struct kernel_heir stranger = {.user = "bob", .spec = "stub", .directory = "/home"};
     kernel_ends_bequeath(ends, &heir, "gone");
