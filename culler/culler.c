@@ -82,27 +82,49 @@ static struct measure measure(const struct culler_kernel *kernel,
     return (struct measure){0, 0};
 }
 
-/* More than the limit, as Enterprise Gateway counts. A keep-alive mark holds off every rule but the
- * admin's last word, the age. */
-static int64_t time_left(const struct culler_kernel *kernel, const struct culler_policy *policy,
-                         enum culler_rule rule) {
+/* Whether a warning was given while this rule has held, about an end of the same kind: an idle
+ * kernel is told that a cell keeps it, an old one that nothing does. */
+static bool is_warned(const struct culler_kernel *kernel, enum culler_rule rule, int64_t for_ms) {
+    return kernel->warned_rule != CULLER_NO_RULE &&
+           (kernel->warned_rule == CULLER_RULE_AGE) == (rule == CULLER_RULE_AGE) &&
+           kernel->warned_for_ms <= for_ms;
+}
+
+/* More than the limit, as Enterprise Gateway counts. A rule that only holds without clients was not
+ * due before the last one went. A keep-alive mark holds off every rule but the admin's last word,
+ * the age. */
+static int64_t due_in(const struct culler_kernel *kernel, enum culler_rule rule,
+                      struct measure found) {
+    int64_t due_ms = found.limit_ms - found.for_ms + 1;
+    if (rule == CULLER_RULE_AGE)
+        return due_ms;
+    if (rule == CULLER_RULE_IDLE)
+        due_ms = most(due_ms, -kernel->unheard_for_ms);
+    return kernel->keep_ms > 0 ? most(due_ms, kernel->keep_ms) : due_ms;
+}
+
+static struct culler_decision decide_by(const struct culler_kernel *kernel,
+                                        const struct culler_policy *policy, enum culler_rule rule) {
     struct measure found = measure(kernel, policy, rule);
     if (found.limit_ms <= 0 || kernel->state == CULLER_DEAD ||
         (kernel->state == CULLER_STARTING && rule != CULLER_RULE_AGE))
-        return CULLER_NEVER;
-    int64_t left = found.for_ms > found.limit_ms ? 0 : found.limit_ms - found.for_ms + 1;
-    return rule == CULLER_RULE_AGE ? left : most(left, kernel->keep_ms);
+        return (struct culler_decision){.in_ms = CULLER_NEVER, .due_in_ms = CULLER_NEVER};
+    struct culler_decision decision = {.rule = rule,
+                                       .is_warned = is_warned(kernel, rule, found.for_ms),
+                                       .due_in_ms = due_in(kernel, rule, found)};
+    int64_t grace_ms = policy->warn_ms - (decision.is_warned ? kernel->warned_for_ms : 0);
+    decision.in_ms = most(most(decision.due_in_ms, grace_ms), 0);
+    return decision;
 }
 
 struct culler_decision culler_decide(const struct culler_kernel *kernel,
                                      const struct culler_policy *policy) {
-    struct culler_decision decision = {CULLER_KEEP, CULLER_NO_RULE, CULLER_NEVER};
+    struct culler_decision decision = {.in_ms = CULLER_NEVER, .due_in_ms = CULLER_NEVER};
     for (enum culler_rule rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++) {
-        int64_t left = time_left(kernel, policy, rule);
-        if (left < decision.in_ms) {
-            decision.rule = rule;
-            decision.in_ms = left;
-        }
+        struct culler_decision by = decide_by(kernel, policy, rule);
+        if (by.in_ms < decision.in_ms ||
+            (by.in_ms == decision.in_ms && by.due_in_ms < decision.due_in_ms))
+            decision = by;
     }
     if (decision.in_ms <= 0)
         decision.verdict = CULLER_CULL;

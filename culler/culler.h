@@ -21,6 +21,16 @@ enum culler_state {
     CULLER_DEAD, /* kept for its reason; its retention ends it, no rule */
 };
 
+enum culler_rule {
+    CULLER_NO_RULE,
+    CULLER_RULE_IDLE,
+    CULLER_RULE_IDLE_CONNECTED,
+    CULLER_RULE_STALLED,
+    CULLER_RULE_DETACHED,
+    CULLER_RULE_AGE,
+    CULLER_RULES, /* how many */
+};
+
 struct culler_kernel {
     enum culler_state state;
     int64_t age_ms;
@@ -36,6 +46,10 @@ struct culler_kernel {
     int64_t keep_ms;      /* of a keep-alive mark, what is left; 0: none */
     int64_t own_idle_ms;  /* wished by its kernelspec or owner, within what the admin allows */
     bool has_own_idle_ms; /* 0 ms then means never */
+    /* The last warning that was given, by the rule it was of; CULLER_NO_RULE: none, or it was
+     * called off. One from before something happened to the kernel means nothing any more. */
+    enum culler_rule warned_rule;
+    int64_t warned_for_ms;
 };
 
 struct culler_policy {
@@ -45,17 +59,7 @@ struct culler_policy {
     int64_t stalled_ms;        /* a cell that runs without output or CPU */
     int64_t detached_ms;       /* nobody is connected, and nothing runs */
     int64_t age_ms;            /* whatever it does */
-    int64_t warn_ms;           /* a warning goes out so long before */
-};
-
-enum culler_rule {
-    CULLER_NO_RULE,
-    CULLER_RULE_IDLE,
-    CULLER_RULE_IDLE_CONNECTED,
-    CULLER_RULE_STALLED,
-    CULLER_RULE_DETACHED,
-    CULLER_RULE_AGE,
-    CULLER_RULES, /* how many */
+    int64_t warn_ms;           /* a warning goes out so long before, at the least; 0: none */
 };
 
 enum culler_verdict { CULLER_KEEP, CULLER_WARN, CULLER_CULL };
@@ -64,8 +68,15 @@ struct culler_decision {
     enum culler_verdict verdict;
     enum culler_rule rule; /* the one that ends it first, if nothing happens */
     int64_t in_ms;         /* until then; 0: now; CULLER_NEVER */
+    bool is_warned;        /* of it, since something last happened */
+    /* in_ms without the time that is left to a warning: negative, for as long as the kernel would
+     * have been gone had somebody been told. With its age the moment at which it was due, which
+     * stays the same until something happens. */
+    int64_t due_in_ms;
 };
 
+/* Nobody is ended unwarned: a kernel that is beyond a limit which did not apply to it before (its
+ * last client has gone, the limit was lowered) is warned now and has warn_ms from then on. */
 struct culler_decision culler_decide(const struct culler_kernel *kernel,
                                      const struct culler_policy *policy);
 

@@ -132,19 +132,22 @@ static const char *why_kept(const struct kernel *kernel) {
 
 void culling_look(const struct culling *culling, const struct culling_policies *policies,
                   struct kernel *kernel, struct culling_view *ret) {
+    const struct kernel_activity *activity = kernel_activity(kernel);
+    int64_t now_ms = clock_monotonic_ms();
     struct culling_subject subject = {.user = kernel_user(kernel),
                                       .spec = kernel_spec_name(kernel),
                                       .own_idle_ms = kernel_own_idle_ms(kernel)};
     *ret = (struct culling_view){.kept = why_kept(kernel), .decision = {.in_ms = CULLER_NEVER}};
     if (policies == NULL)
         policies = culling->policies;
-    ret->is_known = kernel_activity_now(kernel_activity(kernel), kernel_connections(kernel),
-                                        clock_monotonic_ms(), &ret->inputs);
+    ret->is_known = kernel_activity_now(activity, kernel_connections(kernel), now_ms, &ret->inputs);
+    ret->inputs.warned_rule = activity->warned_rule;
+    ret->inputs.warned_for_ms = now_ms - activity->warned_ms;
     culling_policy_for(policies, &subject, &ret->inputs, &ret->policy);
-    if (ret->kept == NULL && kernel_activity(kernel)->is_end_ordered)
+    if (ret->kept == NULL && activity->is_end_ordered)
         ret->kept = "it is being ended already";
     if (!ret->is_known && ret->kept == NULL)
-        ret->kept = kernel_activity(kernel)->is_unknown
+        ret->kept = activity->is_unknown
                         ? "its launcher is of an older version, which does not tell what it does"
                         : "nothing is known of it yet";
     if (ret->kept == NULL)
@@ -278,10 +281,11 @@ static const char *advice(enum culler_rule rule) {
 }
 
 /* Of several gateways that warn, the launcher lets one speak. */
-static void say_warning(struct kernel *kernel, const struct culling_view *view, int64_t end_ms) {
+static void say_warning(struct kernel *kernel, const struct culling_view *view) {
     cleanup_buffer struct buffer text = {0};
-    cleanup_free char *id = memory_printf("culling: %s at the age of %" PRId64,
-                                          culler_rule_name(view->decision.rule), end_ms);
+    cleanup_free char *id =
+        memory_printf("culling: %s at the age of %" PRId64, culler_rule_name(view->decision.rule),
+                      view->inputs.age_ms + view->decision.due_in_ms);
     buffer_append_text(&text, "\n[elara] ");
     append_end(view, "This kernel", &text);
     culler_explain(&view->inputs, &view->policy, view->decision.rule, &text);
@@ -289,19 +293,19 @@ static void say_warning(struct kernel *kernel, const struct culling_view *view, 
     kernel_say(kernel, buffer_text(&text), id);
 }
 
-/* The age at which it ends stays the same until something happens to the kernel: one approach, one
- * warning. */
+/* One approach, one warning. */
 static void warn(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
     struct kernel_activity *activity = kernel_activity(kernel);
-    int64_t end_ms = view->inputs.age_ms + view->decision.in_ms;
-    if (activity->warned_end_ms == end_ms)
+    if (view->decision.is_warned)
         return;
-    activity->warned_end_ms = end_ms;
+    activity->warned_rule = view->decision.rule;
+    activity->warned_ms = clock_monotonic_ms();
+    activity->spared_ms = 0;
     culling->counters.warned++;
     cleanup_buffer struct buffer text = {0};
     culling_explain(view, &text);
     log_info("kernel %s: is to be culled soon: %s", kernel_id(kernel), buffer_text(&text));
-    say_warning(kernel, view, end_ms);
+    say_warning(kernel, view);
     if (culling->observer.warned != NULL)
         culling->observer.warned(culling->observer.context, kernel, view->decision.rule,
                                  view->decision.in_ms, buffer_text(&text));
@@ -319,6 +323,19 @@ bool culling_act(struct culling *culling, struct kernel *kernel) {
 
 /* The pass. */
 
+/* A warning is called off when nothing was about to end the kernel for as long as it was early: its
+ * client is back, the limit was raised. Not sooner, or one that comes and goes would be warned for
+ * ever. */
+static void note_spared(const struct culling *culling, struct kernel_activity *activity,
+                        const struct culling_view *view) {
+    if (view->decision.verdict != CULLER_KEEP)
+        activity->spared_ms = 0;
+    else if (activity->spared_ms == 0)
+        activity->spared_ms = culling->pass_ms;
+    else if (culling->pass_ms - activity->spared_ms >= view->policy.warn_ms)
+        activity->warned_rule = CULLER_NO_RULE;
+}
+
 static void consider(struct culling *culling, struct kernel *kernel) {
     struct kernel_activity *activity = kernel_activity(kernel);
     struct culling_view view;
@@ -326,6 +343,8 @@ static void consider(struct culling *culling, struct kernel *kernel) {
         !kernel_may_ask_activity(kernel))
         return;
     culling_look(culling, NULL, kernel, &view);
+    if (activity->warned_rule != CULLER_NO_RULE)
+        note_spared(culling, activity, &view);
     bool is_unknown = !view.is_known && kernel_status(kernel)->phase == KERNEL_READY;
     if (view.decision.verdict == CULLER_KEEP && !is_unknown)
         return;

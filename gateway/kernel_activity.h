@@ -24,9 +24,10 @@ struct kernel_activity {
     int64_t cpu_ms, rss_bytes, processes;
     /* The culling's, as the following: when it last wanted to know; 0: never */
     int64_t asked_ms;
-    /* The age at which the kernel would have ended when its user was last warned;
-     * 0: never warned. It stays the same until something happens. */
-    int64_t warned_end_ms;
+    /* Of what its user was last warned, and when; CULLER_NO_RULE: never, or that is off again. */
+    enum culler_rule warned_rule;
+    int64_t warned_ms;
+    int64_t spared_ms; /* since when no rule has been about to end it after all; 0: one is */
 };
 
 void kernel_activity_init(struct kernel_activity *activity);

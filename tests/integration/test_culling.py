@@ -1,7 +1,9 @@
 """Kernels that are ended by the administrator's policy: which, when, and that people are told."""
 import hashlib
+import json
 import os
 import signal
+from datetime import datetime
 
 import pytest
 
@@ -85,6 +87,72 @@ def test_the_notebook_is_warned_once_and_told_why(start_gateway, connect):
     assert last["parent_header"]["msg_id"] == cell
     wait_for_end(gateway, kernel_id)
     assert gateway.get("/api/elara/status").json()["culling"]["warned"] == 2
+
+
+def warnings_and_ends(log, kernel_id):
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    return [event for event in events if event["kernel_id"] == kernel_id and event["__schema__"].endswith("kernel_culling:v1")]
+
+
+def seconds_between(earlier, later):
+    return (datetime.fromisoformat(later.rstrip("Z")) - datetime.fromisoformat(earlier.rstrip("Z"))).total_seconds()
+
+
+def wait_until_idle_for(gateway, kernel_id, ms):
+    names = ("state", "untouched", "silent", "at_rest")
+    wait_until(lambda: (inputs := why(gateway, kernel_id)["inputs"]) and all(inputs[f"{name}_for_ms"] > ms for name in names),
+               60, f"a kernel that is idle for {ms} ms")
+
+
+def test_a_kernel_whose_tab_breaks_late_has_its_warning(start_gateway, connect, tmp_path):
+    log = tmp_path / "events"
+    gateway = start_gateway("--event-log", str(log), environment=QUICK | {"ELARA_CULL_IDLE_TIMEOUT": "6s",
+                                                                          "ELARA_CULL_WARN_BEFORE": "3s"})
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id)
+    client.run_cell("print x")
+    wait_until_idle_for(gateway, kernel_id, 7000)
+    assert why(gateway, kernel_id)["verdict"] == "keep" and warnings_and_ends(log, kernel_id) == []
+    client.drop()
+    wait_until(lambda: warnings_and_ends(log, kernel_id), 30, "the warning")
+    assert why(gateway, kernel_id)["verdict"] == "warn"
+    client = connect(gateway, kernel_id)  # back in time: nothing was about to end it for as long
+    passes = gateway.get("/api/elara/status").json()["culling"]["passes"]
+    wait_until(lambda: gateway.get("/api/elara/status").json()["culling"]["passes"] > passes + 40, 60, "4 s of them")
+    client.drop()
+    ended = wait_for_end(gateway, kernel_id)
+    assert "nobody was connected; the limit is 6 s" in ended["reason"]
+    told = warnings_and_ends(log, kernel_id)
+    assert [event["action"] for event in told] == ["warned", "warned", "culled"]
+    assert 2000 < told[0]["in_ms"] <= 3000
+    assert seconds_between(told[1]["__timestamp__"], told[2]["__timestamp__"]) >= 2.9  # the clock of the log may be turned
+
+
+def test_a_limit_that_is_lowered_warns_whom_it_puts_beyond_it(start_gateway, connect, tmp_path):
+    config = tmp_path / "elara.yaml"
+    text = "cull_interval: 100ms\ncull_connected: true\ncull_warn_before: {}\ncull_idle_timeout: {}\n"
+    config.write_text(text.format("1s", "1h"))
+    gateway = start_gateway("--config", str(config))
+    kernel_id = gateway.start_kernel()["id"]
+    client = connect(gateway, kernel_id)
+    client.run_cell("print x")
+    wait_until_idle_for(gateway, kernel_id, 2500)
+    config.write_text(text.format("1s", "2s"))
+    gateway.process.send_signal(signal.SIGHUP)
+    warning = stderr_of(client, "[elara] This kernel will be ended in 1 s if nothing happens: it was idle for ")
+    last = stderr_of(client, "The kernel was ended because it was idle for ")
+    assert "the limit is 2 s (cull-idle-timeout, cull-connected)" in last["content"]["text"]
+    assert seconds_between(warning["header"]["date"], last["header"]["date"]) >= 0.9
+    wait_for_end(gateway, kernel_id)
+    at_once = gateway.start_kernel()["id"]
+    config.write_text(text.format("0", "1h"))
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: why(gateway, at_once)["policy"]["warn_ms"] == 0, what="the settings")
+    wait_until_idle_for(gateway, at_once, 2500)
+    config.write_text(text.format("0", "2s"))
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for_end(gateway, at_once)
+    assert gateway.get("/api/elara/status").json()["culling"]["warned"] == 1
 
 
 def test_the_reason_outlives_the_gateway(start_gateway):

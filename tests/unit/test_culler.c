@@ -25,7 +25,8 @@
 #define QUIET                                                                                      \
     .state = CULLER_IDLE, .age_ms = 30 * D, .state_for_ms = 10 * D, .untouched_for_ms = 10 * D,    \
     .silent_for_ms = 10 * D, .at_rest_for_ms = 10 * D, .unheard_for_ms = 10 * D
-#define BUSY QUIET, .state = CULLER_BUSY
+#define BUSY            QUIET, .state = CULLER_BUSY
+#define TOLD(rule, ago) .warned_rule = CULLER_RULE_##rule, .warned_for_ms = (ago)
 
 /* JEG's defaults (start script, chart), and policies of ours. */
 #define OFF                                                                                        \
@@ -151,14 +152,30 @@ static const struct row rows[] = {
     {"its own longer limit holds with a tab as well", {QUIET, .unheard_for_ms = 0, .has_own_idle_ms = true, .own_idle_ms = 30 * D}, SLOWER, KEEP(IDLE_CONNECTED, 20 * D + 1)},
 
     /* warnings */
-    {"ten minutes before", {QUIET, .state_for_ms = 51 * MIN}, WARNED, WARN(IDLE, 9 * MIN + 1)},
+    {"ten minutes before, told a minute ago", {QUIET, .state_for_ms = 51 * MIN, TOLD(IDLE, 1 * MIN)}, WARNED, WARN(IDLE, 9 * MIN + 1)},
     {"exactly ten minutes before", {QUIET, .state_for_ms = 50 * MIN + 1}, WARNED, WARN(IDLE, 10 * MIN)},
     {"eleven minutes before", {QUIET, .state_for_ms = 49 * MIN}, WARNED, KEEP(IDLE, 11 * MIN + 1)},
-    {"a warning during the last minute of a mark", {QUIET, .keep_ms = 1 * MIN}, WARNED, WARN(IDLE, 1 * MIN)},
+    {"a warning during the last minute of a mark", {QUIET, .keep_ms = 1 * MIN, TOLD(IDLE, 9 * MIN)}, WARNED, WARN(IDLE, 1 * MIN)},
+    {"looked at late: the warning has its length", {QUIET, .state_for_ms = 58 * MIN}, WARNED, WARN(IDLE, 10 * MIN)},
+    {"idle for days behind a tab that has just closed", {QUIET, .unheard_for_ms = 1 * S}, WARNED, WARN(IDLE, 10 * MIN)},
+    {"the same, told four minutes ago", {QUIET, .unheard_for_ms = 4 * MIN, TOLD(IDLE, 4 * MIN)}, WARNED, WARN(IDLE, 6 * MIN)},
+    {"the same, told long enough ago", {QUIET, .unheard_for_ms = 10 * MIN, TOLD(IDLE, 10 * MIN)}, WARNED, CULL(IDLE)},
+    {"the tab comes and goes: told is told", {QUIET, .unheard_for_ms = 1 * S, TOLD(IDLE, 10 * MIN)}, WARNED, CULL(IDLE)},
+    {"told with its tab open, which then closes", {QUIET, .unheard_for_ms = 1 * S, TOLD(IDLE_CONNECTED, 10 * MIN)}, WARNED, CULL(IDLE)},
+    {"told, then used, and idle again", {QUIET, .state_for_ms = 55 * MIN, .untouched_for_ms = 55 * MIN, TOLD(IDLE, 56 * MIN)}, WARNED, WARN(IDLE, 10 * MIN)},
+    {"told, then used", {QUIET, .state_for_ms = 2 * MIN, TOLD(IDLE, 3 * MIN)}, WARNED, KEEP(IDLE, 58 * MIN + 1)},
+    {"a limit was lowered, its tab is open", {QUIET, .unheard_for_ms = 0}, {.idle_ms = 1 * H, .culls_connected = true, .warn_ms = 5 * MIN}, WARN(IDLE_CONNECTED, 5 * MIN)},
+    {"a limit was lowered under a cell that hangs", {BUSY, .state_for_ms = 7 * H}, {.stalled_ms = 6 * H, .warn_ms = 5 * MIN}, WARN(STALLED, 5 * MIN)},
+    {"a limit was lowered, a mark is longer", {QUIET, .keep_ms = 1 * H}, WARNED, KEEP(IDLE, 1 * H)},
+    {"the greatest age was lowered", {BUSY, .age_ms = 8 * D}, {.age_ms = 7 * D, .warn_ms = 5 * MIN}, WARN(AGE, 5 * MIN)},
+    {"told that it is idle, which is not its age", {QUIET, .age_ms = 8 * D, TOLD(IDLE, 1 * H)}, {.age_ms = 7 * D, .warn_ms = 5 * MIN}, WARN(AGE, 5 * MIN)},
+    {"told of its age", {QUIET, .age_ms = 8 * D, TOLD(AGE, 5 * MIN)}, {.age_ms = 7 * D, .warn_ms = 5 * MIN}, CULL(AGE)},
+    {"no warning is wanted: at once", {QUIET, .unheard_for_ms = 1 * S, TOLD(AGE, 0)}, CHART, CULL(IDLE)},
     {"touched: the warning is off", {QUIET, .untouched_for_ms = 0}, WARNED, KEEP(IDLE, 1 * H + 1)},
 
     /* several */
     {"the first rule to end it is named", {QUIET, .age_ms = 1 * H, .state_for_ms = 20 * MIN}, ALL, KEEP(DETACHED, 10 * MIN + 1)},
+    {"of those that wait for a warning, the one that was due first", {QUIET, .age_ms = 7 * D - 1 * MIN, .state_for_ms = 58 * MIN}, {.idle_ms = 1 * H, .age_ms = 7 * D, .warn_ms = 5 * MIN}, WARN(AGE, 5 * MIN)},
     {"busy: age comes before the stall", {BUSY, .age_ms = 7 * D - 1 * H, .state_for_ms = 1 * H}, ALL, KEEP(AGE, 1 * H + 1)},
 };
 /* clang-format on */
@@ -196,7 +213,9 @@ static struct culler_kernel some_kernel(unsigned *seed) {
                                   .busy_subshells = (unsigned)rand_r(seed) % 2,
                                   .keep_ms = rand_r(seed) % 4 != 0 ? 0 : SOME(times),
                                   .own_idle_ms = SOME(limits),
-                                  .has_own_idle_ms = rand_r(seed) % 3 == 0};
+                                  .has_own_idle_ms = rand_r(seed) % 3 == 0,
+                                  .warned_rule = (enum culler_rule)(rand_r(seed) % CULLER_RULES),
+                                  .warned_for_ms = SOME(times)};
 }
 
 static struct culler_policy some_policy(unsigned *seed) {
@@ -225,6 +244,7 @@ static int64_t earliest_alone(const struct culler_kernel *kernel, const struct c
     };
     int64_t earliest = CULLER_NEVER;
     for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
+        alone[i].warn_ms = all->warn_ms;
         int64_t in_ms = culler_decide(kernel, &alone[i]).in_ms;
         earliest = in_ms < earliest ? in_ms : earliest;
     }
@@ -245,6 +265,11 @@ static void holds_for_any_numbers(void **state) {
         assert_int_equal(found.rule == CULLER_NO_RULE, found.in_ms == CULLER_NEVER);
         if (kernel.state == CULLER_DEAD)
             assert_int_equal(found.verdict, CULLER_KEEP);
+        assert_true(found.in_ms >= found.due_in_ms);
+        if (found.verdict == CULLER_CULL && policy.warn_ms > 0) /* nobody goes unwarned */
+            assert_true(found.is_warned && kernel.warned_for_ms >= policy.warn_ms);
+        if (policy.warn_ms == 0 && found.due_in_ms <= 0)
+            assert_int_equal(found.verdict, CULLER_CULL);
         struct culler_kernel later = kernel; /* a moment later, nothing has happened */
         int64_t passed = SOME(times);
         later.age_ms += passed;
@@ -254,7 +279,18 @@ static void holds_for_any_numbers(void **state) {
         later.at_rest_for_ms += passed;
         later.unheard_for_ms += kernel.unheard_for_ms > 0 ? passed : 0;
         later.keep_ms = kernel.keep_ms > passed ? kernel.keep_ms - passed : 0;
-        assert_true(culler_decide(&later, &policy).in_ms <= found.in_ms);
+        later.warned_for_ms += passed;
+        struct culler_decision then = culler_decide(&later, &policy);
+        assert_true(then.in_ms <= found.in_ms);
+        if (then.rule == found.rule && found.rule != CULLER_NO_RULE && kernel.keep_ms == 0 &&
+            kernel.busy_subshells == 0) /* when it was due stays the same */
+            assert_int_equal(then.due_in_ms + passed, found.due_in_ms);
+        if (found.verdict != CULLER_KEEP && !found.is_warned) { /* told now, it goes on time */
+            later = kernel;
+            later.warned_rule = found.rule;
+            later.warned_for_ms = 0;
+            assert_int_equal(culler_decide(&later, &policy).in_ms, found.in_ms);
+        }
         struct culler_kernel used = kernel; /* somebody runs a cell that ends at once */
         used.state_for_ms = used.untouched_for_ms = 0;
         struct culler_policy without_age = policy;
