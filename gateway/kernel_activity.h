@@ -20,6 +20,7 @@ struct kernel_activity {
     bool is_unknown;           /* its launcher is of a version that does not tell */
     struct list askers;        /* share one COMMAND */
     bool is_end_ordered;       /* kernel_end_if is under way */
+    bool is_gone;              /* and another gateway has cleared it away meanwhile */
     /* of the last answer; -1: unknown */
     int64_t cpu_ms, rss_bytes, processes;
     /* The culling's, as the following: when it last wanted to know; 0: never */

@@ -138,11 +138,19 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
         kernel_ends_bury(kernels->ends, id, owner, why, true);
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
-    log_info("kernel %s: another gateway has ended it", id);
+    if (kernel->activity.is_end_ordered) /* it may be our doing, and is about to be known */
+        kernel->activity.is_gone = true;
+    else
+        kernel_forget_gone(kernel, why);
+}
+
+void kernel_forget_gone(struct kernel *kernel, const char *why) {
+    log_info("kernel %s: another gateway has ended it", kernel->id);
     struct error err; /* one that was started since then has no place and is to end */
-    (void)kernels->provisioner->ops->signal(kernel->provision, SIGINT, &err);
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
+    (void)ops->signal(kernel->provision, SIGINT, &err);
     kernel_drop_link(kernel);
-    kernels->provisioner->ops->release(steal(&kernel->provision));
+    ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
     kernel_forget(kernel, why ? why : "it was ended through another gateway", true);
 }

@@ -348,9 +348,13 @@ struct condition {
     void *context;
 };
 
-/* What its end, or its launcher's silence, means was left to this answer. */
+/* What it means that it has ended was left to this answer. */
 static void go_on(struct kernel *kernel, bool agreed) {
-    if (kernel->has_ended)
+    if (kernel->activity.is_gone && kernel->is_stopping)
+        kernel_finish_stop(kernel);
+    else if (kernel->activity.is_gone)
+        kernel_forget_gone(kernel, NULL);
+    else if (kernel->has_ended)
         kernel_provision_events.ended(kernel, NULL);
     else if (agreed)
         wait_for_end(kernel, kernel->kernels->settings.shutdown_wait_ms + KERNEL_ANSWER_MARGIN_MS);

@@ -212,6 +212,8 @@ int kernel_resume_wanted(struct kernel *kernel, struct error *err);
 
 /* kernel_adoption.c */
 void kernel_adoption_settled(struct kernel *kernel); /* it answered or ended */
+/* Another gateway has ended it, for that reason (NULL: it did not say). */
+void kernel_forget_gone(struct kernel *kernel, const char *why);
 /* A launcher that was there before us, or is another gateway's, has not spoken yet: whatever we
  * believe of the kernel may be old. */
 bool kernel_is_unheard(const struct kernel *kernel);

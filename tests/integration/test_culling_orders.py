@@ -150,13 +150,18 @@ def test_who_comes_between_decision_and_end_keeps_the_kernel(start_gateway, conn
         assert culling(second)["culled"]["idle"] == 1
 
 
-def test_of_two_gateways_that_decide_at_once_one_ends_the_kernel(start_gateway, tmp_path):
+@pytest.mark.parametrize("answers", ["in time", "late"])
+def test_of_two_gateways_that_decide_at_once_one_ends_the_kernel(start_gateway, tmp_path, answers):
     first, (kernel_id,) = start_idle(start_gateway)
     with LinkProxy(first.kernel_directory(kernel_id)) as proxy:
         logs = [tmp_path / "second", tmp_path / "third"]
         pair = [start_gateway("--event-log", str(log), home=first.home, environment=QUICK) for log in logs]
         wait_until(lambda: len({gateway for gateway, _ in proxy.held}) == 2, 60, "an order of each")
-        proxy.let_go()
+        proxy.let_go(answers == "in time")
+        if answers == "late":  # the kernel has ended, and neither knows yet who it was
+            wait_until(lambda: len(proxy.answered) == 2 and first.get(f"/api/kernels/{kernel_id}").status_code == 404, 30, "the end")
+            assert all(gateway.model(kernel_id) for gateway in pair)
+            proxy.let_go()
         for gateway in pair:  # the one that did not end it may see the end sooner
             wait_until(lambda gateway=gateway: "nobody was connected" in wait_for_end(gateway, kernel_id)["reason"], 10, "the reason")
         wait_until(lambda: sum(culling(gateway)["culled"]["idle"] for gateway in pair) > 0, 10, "the count")

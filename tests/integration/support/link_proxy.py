@@ -1,4 +1,4 @@
-"""Between gateways and the launcher of one kernel: what they say passes, orders to end the kernel wait until they are let go."""
+"""Between gateways and the launcher of one kernel: what they say passes; orders to end the kernel, and the answers, wait until they are let go."""
 import contextlib
 import json
 import os
@@ -6,7 +6,7 @@ import threading
 
 import zmq
 
-from support.link import COMMAND, EXTERNAL, HEADER
+from support.link import COMMAND, EXTERNAL, HEADER, RESULT
 
 
 def payloads(parts, kind):
@@ -27,7 +27,8 @@ def is_order(parts):
 
 
 class LinkProxy:
-    """Takes the place of a launcher's socket; gateways that connect from now on are led through it. `held` are the orders that wait."""
+    """Takes the place of a launcher's socket; gateways that connect from now on are led through it. `held` are the orders that wait,
+    `answers` what the launcher has said since it answered one of them."""
 
     def __init__(self, directory):
         self.link = directory / "link"
@@ -40,6 +41,8 @@ class LinkProxy:
         self.wake.bind("inproc://wake")
         self.backs = {}  # gateway's connection: our connection to the launcher in its place
         self.held = []
+        self.answers = []
+        self.answered = set()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -58,32 +61,42 @@ class LinkProxy:
             push.connect("inproc://wake")
             push.send(word)
 
-    def let_go(self):
-        """What waits goes on, in the order in which it came; so does all that comes later."""
-        self.say(b"go")
+    def let_go(self, answers=True):
+        """The orders go on, in the order in which they came; so does all that comes later. Without answers these wait until they are let go."""
+        self.say(b"all" if answers else b"orders")
 
     def run(self):
-        holds = True
+        holds = {"orders", "answers"}
         while True:
             poller = zmq.Poller()
             for socket in (self.wake, self.front, *self.backs.values()):
                 poller.register(socket, zmq.POLLIN)
             ready = dict(poller.poll())
             if self.wake in ready:
-                if self.wake.recv() == b"end":
+                word = self.wake.recv()
+                if word == b"end":
                     return
-                holds = False
-                for gateway, parts in self.held:
-                    self.backs[gateway].send_multipart(parts)
+                if "orders" in holds:
+                    for gateway, parts in self.held:
+                        self.backs[gateway].send_multipart(parts)
+                holds = {"answers"} if word == b"orders" else set()
+                for gateway, parts in self.answers if not holds else ():
+                    self.front.send_multipart([gateway, *parts])
             if self.front in ready:
                 gateway, *parts = self.front.recv_multipart()
-                if holds and is_order(parts):
+                if "orders" in holds and is_order(parts):
                     self.held.append((gateway, parts))
                 else:
                     self.back(gateway).send_multipart(parts)
             for gateway, back in list(self.backs.items()):
-                if back in ready:
-                    self.front.send_multipart([gateway, *back.recv_multipart()])
+                if back not in ready:
+                    continue
+                parts = back.recv_multipart()
+                if holds == {"answers"} and (gateway in self.answered or any(payloads(parts, RESULT))):
+                    self.answered.add(gateway)
+                    self.answers.append((gateway, parts))
+                else:
+                    self.front.send_multipart([gateway, *parts])
 
     def back(self, gateway):
         if gateway not in self.backs:
