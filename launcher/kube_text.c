@@ -119,11 +119,9 @@ bool kube_text_pull_may_pass(const char *message, const char *image) {
                                           "no such image",
                                           NULL};
     cleanup_free char *copy = memory_strndup(message, strnlen(message, MESSAGE_MAX));
-    const char *slash = strrchr(image, '/');
-    const char *tag = strchr(slash != NULL ? slash : image, ':');
-    cleanup_free char *name =
-        memory_strndup(image, tag != NULL ? (size_t)(tag - image) : strlen(image));
-    blank(copy, image);
+    const char *slash = strrchr(image, '/'), *last = slash != NULL ? slash + 1 : image;
+    cleanup_free char *name = /* without tag and digest */
+        memory_strndup(image, (size_t)(last - image) + strcspn(last, ":@"));
     blank(copy, name);
     return has_any(copy, passing) || !has_any(copy, lasting);
 }

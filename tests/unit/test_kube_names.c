@@ -35,6 +35,7 @@ static void suffixes(void **state) {
         if (rows[i].expected != NULL) {
             assert_string_equal(suffix, rows[i].expected);
         } else {
+            assert_string_not_equal(suffix, rows[i].id);
             assert_int_equal(strlen(suffix), 40);
             assert_int_equal(strspn(suffix, "0123456789abcdef"), 40);
         }

@@ -143,6 +143,7 @@ static void pulls_that_may_pass(void **state) {
         {"lab/timeout:1: not found", "lab/timeout:1", false},
         {"registry:5000/timeout:2: manifest unknown", "registry:5000/timeout:2", false},
         {"lab/denied:1: dial failed", "lab/denied:1", true},
+        {"lab/timeout@sha256:00: not found", "lab/timeout@sha256:00", false},
         {"x: not found", "", false},
     };
     (void)state;

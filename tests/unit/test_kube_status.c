@@ -30,6 +30,12 @@ static void on_the_way_to_a_node(void **state) {
          "size reached\", " TIMES(T("30"), T("40")) "}]",
          MINUTES(6), KUBE_POD_FAILED, "Unschedulable",
          "; no node is added: pod didn't trigger scale-up: 1 max node group size reached.", 0},
+        {full,
+         "[{reason: TriggeredScaleUp, message: x, " TIMES(
+             T("30"), T("30")) "}, {reason: "
+                               "NotTriggerScaleUp, message: limit, " TIMES(T_MIN("02:00"),
+                                                                           T_MIN("02:00")) "}]",
+         MINUTES(6), KUBE_POD_FAILED, "Unschedulable", "; no node is added: limit.", 0},
         {"phase: Pending\nnominatedNodeName: node-3\nconditions: [{type: PodScheduled, status: "
          "'False', reason: Unschedulable, lastTransitionTime: " T("01") ", message: x}]\n",
          NULL, MINUTES(6), KUBE_POD_PENDING, "room is made on node-3", NULL, -1},
@@ -165,6 +171,14 @@ static void troubles_that_only_events_tell(void **state) {
         {PENDING CREATING, nfs, 70000, KUBE_POD_PENDING,
          "the volume home cannot be mounted yet, it is tried again: mount.nfs: access denied by "
          "server while mounting 10.0.0.1:/home",
+         NULL, MINUTES(2)},
+        {PENDING CREATING,
+         "[{reason: FailedMount, message: 'Unable to attach or mount volumes: x', " TIMES(
+             T("20"), T("20")) "}, {reason: FailedMount, message: 'MountVolume.SetUp failed for "
+                               "volume \"home\" : no server', " TIMES(T("10"), T("10")) "}]",
+         70000, KUBE_POD_PENDING,
+         "the volume home cannot be mounted yet, it is tried again: no "
+         "server",
          NULL, MINUTES(2)},
         {PENDING CREATING, nfs, MINUTES(3) + 10000, KUBE_POD_FAILED, "FailedMount",
          "The volume home cannot be mounted: mount.nfs: access denied by server while mounting "
