@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))
 from testcluster import layout, nfs, processes  # noqa: E402
 from testcluster.hollow import HollowNode  # noqa: E402
 from testcluster.kube import Kube  # noqa: E402
+from testcluster.registry import Registry  # noqa: E402
 
 ROOT = HERE.parents[1]
 START_LIMIT_S = 40 * 60  # a fresh machine builds Kubernetes first
@@ -103,3 +104,10 @@ def hollow(cluster, build):
     """A node without containers; see testcluster/hollow.py. What a pod's command calls elara-launcher is that of the build."""
     with HollowNode(launcher=build / "elara-launcher") as node:
         yield node
+
+
+@pytest.fixture
+def registry():
+    """A registry of the test's own; see testcluster/registry.py."""
+    with Registry() as one:
+        yield one

@@ -152,7 +152,7 @@ func (p *pod) report(phase core.PodPhase, reason string, state core.ContainerSta
 	p.status = core.PodStatus{
 		Phase: phase, Reason: reason, StartTime: &started, HostIP: p.pods.options.address,
 		HostIPs:    []core.HostIP{{IP: p.pods.options.address}},
-		Conditions: p.conditions(isRunning, phase),
+		Conditions: p.conditions(isRunning, isInitialized(phase, state)),
 	}
 	for i := range p.object.Spec.Containers {
 		container := &p.object.Spec.Containers[i]
@@ -163,6 +163,8 @@ func (p *pod) report(phase core.PodPhase, reason string, state core.ContainerSta
 	if phase != core.PodPending {
 		p.status.PodIP = p.address
 		p.status.PodIPs = []core.PodIP{{IP: p.address}}
+	}
+	if isInitialized(phase, state) {
 		p.status.InitContainerStatuses = p.initStatuses()
 	}
 	p.mutex.Unlock()
@@ -181,7 +183,12 @@ func (p *pod) initStatuses() []core.ContainerStatus {
 	return found
 }
 
-func (p *pod) conditions(isRunning bool, phase core.PodPhase) []core.PodCondition {
+// isInitialized: a kubelet looks at a container's image when the init containers have done their work.
+func isInitialized(phase core.PodPhase, state core.ContainerState) bool {
+	return phase != core.PodPending || state.Waiting != nil && state.Waiting.Reason != "ContainerCreating"
+}
+
+func (p *pod) conditions(isRunning, isInitialized bool) []core.PodCondition {
 	condition := func(kind core.PodConditionType, is bool) core.PodCondition {
 		status := core.ConditionFalse
 		if is {
@@ -190,7 +197,7 @@ func (p *pod) conditions(isRunning bool, phase core.PodPhase) []core.PodConditio
 		return core.PodCondition{Type: kind, Status: status, LastTransitionTime: meta.Now()}
 	}
 	return []core.PodCondition{
-		condition(core.PodInitialized, phase != core.PodPending),
+		condition(core.PodInitialized, isInitialized),
 		condition(core.PodReady, isRunning),
 		condition(core.ContainersReady, isRunning),
 	}

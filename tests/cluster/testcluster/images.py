@@ -3,8 +3,10 @@
 Names are in localhost/elara-test/, which no registry serves: a pod that asks for one that is not here gets ErrImagePull.
 """
 import inspect
+import platform
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 from testcluster import parts
@@ -12,8 +14,12 @@ from testcluster.cache import cached
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKER = ROOT / "tools" / "pack-image"
+MUSL_WHEEL = "pyzmq==26.2.0"  # newer ones are linked in a way (DT_RELR) that Debian's musl 1.2.3 cannot load
+MUSL_KERNEL = parts.HERE / "programs" / "musl_kernel.c"
+MACHINE = platform.machine()
 PAUSE = "localhost/elara-test/pause:1"
 BUSYBOX = "localhost/elara-test/busybox:1"  # Debian's static busybox alone
+MUSL = "localhost/elara-test/musl:1"  # busybox, musl and /usr/bin/musl_kernel: nothing of glibc
 IPYKERNEL = "localhost/elara-test/ipykernel:1"  # Debian 12 with python3-ipykernel
 RELEASE = "bookworm"
 # debootstrap does not look for what provides a virtual package: python3-zmq and gdb need the others.
@@ -36,7 +42,7 @@ def make_pause(place):
 
 def busybox_root(root):
     """/bin/busybox with a link for each of its applets, and what a program expects of a root file system."""
-    for name in ("bin", "dev", "etc", "home", "lib", "proc", "root", "sys", "tmp", "usr", "var"):
+    for name in ("bin", "dev", "etc", "home", "lib", "proc", "root", "sys", "tmp", "usr/lib", "var"):
         (root / name).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
     (root / "usr" / "bin").symlink_to("../bin")
@@ -54,6 +60,41 @@ def make_busybox(place):
     busybox_root(root)
     pack(root, BUSYBOX, place / "image.tar", "--cmd", "/bin/sh", "--owner", "0")
     shutil.rmtree(root)
+
+
+def musl_libraries(place):
+    """libzmq and libsodium, built against musl: PyZMQ's wheel for Alpine brings them."""
+    venv = subprocess.run([ROOT / "tests" / "venv"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    subprocess.run([f"{venv}/bin/python", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", place,
+                    "--only-binary=:all:", f"--platform=musllinux_1_1_{MACHINE}", "--python-version=311", "--implementation=cp",
+                    "--abi=cp311", MUSL_WHEEL], check=True)
+    with zipfile.ZipFile(next(place.glob("*.whl"))) as wheel:
+        wheel.extractall(place)
+    return sorted(place.glob("*.libs/*.so*"))
+
+
+def make_musl(place):
+    """An Alpine-like root file system: musl's loader and libc are at Alpine's places, everything else is busybox."""
+    root, work = place / "root", place / "work"
+    work.mkdir()
+    busybox_root(root)
+    libraries = musl_libraries(work)
+    headers = work / "include"  # musl's compiler must not see the rest of the machine's
+    headers.mkdir()
+    shutil.copy("/usr/include/zmq.h", headers)
+    shutil.copy("/usr/include/sodium.h", headers)
+    shutil.copytree("/usr/include/sodium", headers / "sodium")
+    linked = [path for path in libraries if path.name.startswith(("libzmq", "libsodium"))]
+    subprocess.run(["musl-gcc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-I", headers, "-o", root / "bin" / "musl_kernel",
+                    MUSL_KERNEL, *linked, "-Wl,--allow-shlib-undefined"], check=True)
+    for library in libraries:
+        shutil.copy(library, root / "usr" / "lib" / library.name)
+    loader = f"ld-musl-{MACHINE}.so.1"
+    shutil.copy(Path("/lib") / loader, root / "lib" / loader)
+    (root / "lib" / f"libc.musl-{MACHINE}.so.1").symlink_to(loader)
+    pack(root, MUSL, place / "image.tar", "--cmd", "/bin/sh", "--owner", "0")
+    shutil.rmtree(root)
+    shutil.rmtree(work)
 
 
 def make_ipykernel(place):
@@ -81,5 +122,6 @@ def archives():
     return {
         PAUSE: image("pause", make_pause, parts.HERE / "programs" / "pause.c"),
         BUSYBOX: image("busybox", make_busybox, inspect.getsource(busybox_root), Path("/bin/busybox")),
+        MUSL: image("musl", make_musl, inspect.getsource(busybox_root), inspect.getsource(musl_libraries), MUSL_WHEEL, MUSL_KERNEL),
         IPYKERNEL: image("ipykernel", make_ipykernel, RELEASE, PACKAGES, NOT_NEEDED),
     }

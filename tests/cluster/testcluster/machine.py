@@ -1,7 +1,9 @@
 """What of the machine the cluster needs and changes: says what is missing, puts back what it changed."""
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -18,9 +20,14 @@ SYSCTLS = ("kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxbytes", 
            "net.netfilter.nf_conntrack_max", "net.bridge.bridge-nf-call-iptables")
 
 
-def run(*command, **options):
+def die_with_parent():
+    """For a child, before it becomes its program: it must not go on making things when this run is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def run(*command):
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, **options)
+                          stderr=subprocess.STDOUT, text=True, preexec_fn=die_with_parent)
     if done.returncode != 0:
         raise ClusterError(f"{' '.join(str(word) for word in command)}: {done.stdout.strip()}")
     return done.stdout
