@@ -188,10 +188,31 @@ static void begin_binding(struct provision *place) {
     call(place, "POST", path, binding, on_binding);
 }
 
+/* One of that name that is somebody else's gets no kernel of ours. */
+static void on_known_namespace(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    struct error foreign;
+    place->call = NULL;
+    error_set(&foreign, ERROR_DENIED,
+              "the namespace %s is there, and lacks the label " KUBE_LABEL_INSTALL
+              "=%s: it was not made for kernels. Give it the label, or choose another "
+              "kubernetes-namespace-prefix",
+              place->namespace, place->cluster->settings.install);
+    if (err != NULL)
+        refuse(place, status, answer, "the kernel's namespace", err);
+    else if (!kube_namespace_is_ours(answer, place->cluster->settings.install))
+        refuse(place, 0, NULL, "the kernel's namespace", &foreign);
+    else
+        advance(place, STEP_BINDING);
+}
+
 static void on_namespace(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
     place->call = NULL;
-    if (err != NULL && status != 409)
+    if (status == 409) {
+        cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
+        call(place, "GET", path, NULL, on_known_namespace);
+    } else if (err != NULL)
         refuse(place, status, answer, "the kernel's namespace", err);
     else
         advance(place, STEP_BINDING);
