@@ -1,4 +1,5 @@
-/* What the files of the link server share. link_server.c: the socket, what comes in, deadlines.
+/* What the files of the link server share. link_socket.c: where it listens. link_server.c: what
+ * comes in, deadlines.
  * link_peers.c: connections and what goes out. link_sessions.c: sessions, attachments, cursors and
  * windows. link_rebuild.c: what is unsure after a break, and the cells shown anew for it.
  * link_requests.c: client messages and their credit. link_commands.c: commands and their results.
@@ -127,7 +128,7 @@ struct link_attachment {
 struct link_server {
     zloop_t *loop;
     zsock_t *socket;
-    void *router; /* the same for zmq_* calls */
+    void *router;             /* the same for zmq_* calls */
     struct link_curve *curve; /* NULL: the link is a socket of this machine */
     struct link_server_events events;
     void *context;
@@ -189,6 +190,10 @@ void link_server_run_deadlines(struct link_server *server, int64_t now_ms);
 /* A payload as a JSON object (NUL bytes in texts allowed), a new reference; NULL with the
  * reason. */
 json_t *link_server_parse(const uint8_t *payload, size_t length, size_t max, struct error *err);
+
+/* link_socket.c */
+int link_server_bind(struct link_server *server, const char *endpoint,
+                     const struct link_curve_keys *keys, struct error *err);
 
 /* link_peers.c */
 struct link_peer *link_peer_find(struct link_server *server, const void *route, size_t length);
