@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/pod_start.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -221,11 +222,14 @@ static bool is_about_us(const char *variable) {
 
 void launch_add_base_environment(struct launch *launch, char *const *base) {
     for (; *base != NULL; base++) {
-        size_t name = strcspn(*base, "=");
-        if (name == 0 || (*base)[name] != '=' || is_about_us(*base))
+        const char *variable = *base;
+        if (text_starts_with(variable, POD_START_PREFIX))
+            variable += strlen(POD_START_PREFIX); /* it was hidden from our own loader */
+        size_t name = strcspn(variable, "=");
+        if (name == 0 || variable[name] != '=' || is_about_us(variable))
             continue;
-        if (launch->environment[find_variable(launch, *base, name + 1)] == NULL)
-            launch_add_environment(launch, *base);
+        if (launch->environment[find_variable(launch, variable, name + 1)] == NULL)
+            launch_add_environment(launch, variable);
     }
 }
 

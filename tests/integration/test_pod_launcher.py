@@ -58,10 +58,13 @@ def musl_image(tmp_path):
     (image / "lib/ld-musl-x86_64.so.1").symlink_to("libc.so")
     source = tmp_path / "start.c"
     # A kernel's front, as a shell script would be one: linked with the image's own C library.
-    source.write_text("#include <stdio.h>\n#include <unistd.h>\n"
+    source.write_text("#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
                       'int main(int argc, char **argv) { if (argc < 2) return puts("musl") < 0;\n'
-                      'fprintf(stderr, "started by musl\\n"); execv(argv[1], argv + 1); return 9; }\n')
+                      'fprintf(stderr, "started by musl\\n"); unsetenv("LD_PRELOAD"); execv(argv[1], argv + 1); return 9; }\n')
     subprocess.run(["musl-gcc", "-o", image / "bin/start", source], check=True)
+    subprocess.run(["musl-gcc", "-shared", "-fPIC", "-o", image / "lib/preload.so", "-x", "c", "-"], check=True, text=True,
+                   input="#include <stdio.h>\n__attribute__((constructor)) static void begin(void) "
+                         '{ fprintf(stderr, "in by preload\\n"); }\n')
     program = subprocess.run(["readelf", "-l", image / "bin/start"], capture_output=True, text=True, check=True).stdout
     assert "ld-musl" in program
     return image
@@ -85,12 +88,14 @@ def test_image_of_musl(make_pod, musl_image, build):
     traps.mkdir()
     for name in ("libzmq.so.5", "libc.so.6"):
         (traps / name).write_text("no library")
-    container = pod.start(environment={"LD_LIBRARY_PATH": "/opt/elara/traps"})
+    container = pod.start(environment={"LD_LIBRARY_PATH": "/opt/elara/traps", "LD_PRELOAD": "/lib/preload.so"})
     with pod.link() as link:
         notebook = Notebook(link)
         assert notebook.wait_ready()[0]["implementation"] == "stub"
         assert notebook.run("print from musl") == "from musl\n"
-        assert "started by musl" in link.command("logs")["text"]
+        logs = link.command("logs")["text"]
+        assert "started by musl" in logs and "in by preload" in logs
+        assert "in by preload" not in container.log()
         container.signal(signal.SIGTERM)
         assert container.wait() == 0
 
@@ -316,9 +321,10 @@ def test_installation_in_an_image(build, tmp_path):
         command = ["setpriv", "--reuid", "123456", "--regid", "123456", "--clear-groups", *command]
     for _ in range(2):
         subprocess.run(command, check=True)
-    expected = {path.name: path.read_bytes() for path in (build / "pod-runtime").rglob("*") if path.is_file()}
-    assert {path.name: path.read_bytes() for path in volume.rglob("*") if path.is_file()} == expected
-    program = subprocess.run(["readelf", "-ld", volume / "bin/elara-launcher"], capture_output=True, text=True).stdout
+    runtime = build / "pod-runtime"
+    expected = {path.relative_to(runtime): path.read_bytes() for path in runtime.rglob("*") if path.is_file()}
+    assert {path.relative_to(volume): path.read_bytes() for path in volume.rglob("*") if path.is_file()} == expected
+    program = subprocess.run(["readelf", "-ld", volume / "lib/elara-launcher"], capture_output=True, text=True).stdout
     assert "interpreter: /opt/elara/lib/ld-linux" in program
     assert "(RPATH)" in program and "(RUNPATH)" not in program and "[/opt/elara/lib]" in program
     assert sum(len(content) for content in expected.values()) < 100 << 20

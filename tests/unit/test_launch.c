@@ -120,6 +120,7 @@ static void test_base_environment(void **state) {
                           (char[]){"PATHS=x"},
                           (char[]){"CUDA=13"},
                           (char[]){"ELARA_X=1"},
+                          (char[]){"ELARA_IMAGE_LD_PRELOAD=x.so"},
                           (char[]){"ENTERPRISE_GATEWAY_PORT_8888_TCP=tcp://10.0.0.1:8888"},
                           (char[]){"no equals sign"},
                           (char[]){"=nameless"},
@@ -131,11 +132,12 @@ static void test_base_environment(void **state) {
     assert_string_equal(launch_variable(launch, "PATHS"), "x");
     assert_string_equal(launch_variable(launch, "EMPTY"), "");
     assert_null(launch_variable(launch, "ELARA_X"));
+    assert_string_equal(launch_variable(launch, "LD_PRELOAD"), "x.so");
     assert_null(launch_variable(launch, "PAT"));
     size_t count = 0;
     while (launch->environment[count] != NULL)
         count++;
-    assert_int_equal(count, 4);
+    assert_int_equal(count, 5);
     launch_destroy(launch);
 }
 
