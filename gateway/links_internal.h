@@ -71,7 +71,7 @@ struct link {
     char *endpoint;
     char *journal; /* directory of files that we read; NULL: they are elsewhere, or it failed */
     struct link_keys *keys; /* NULL: no CURVE */
-    char *route; /* NULL: not connected */
+    char *route;            /* NULL: not connected */
     char *launcher_nonce;
     char *numbering; /* which numbers of messages are meant; NULL: its launcher does not say */
     struct link_terms terms; /* of the last WELCOME */
