@@ -16,7 +16,7 @@ static bool has_client(const struct culler_kernel *kernel) {
 
 /* A run that has just ended makes a kernel idle from now on, however long nobody touched it; and
  * what works behind an idle prompt, a thread or a child, is work. */
-static int64_t idle_for(const struct culler_kernel *kernel) {
+int64_t culler_idle_for(const struct culler_kernel *kernel) {
     if (kernel->state != CULLER_IDLE || kernel->busy_subshells > 0)
         return 0;
     return least(least(kernel->state_for_ms, kernel->untouched_for_ms),
@@ -46,7 +46,7 @@ static int64_t quiet_for(const struct culler_kernel *kernel) {
  * input does not. */
 static int64_t detached_for(const struct culler_kernel *kernel) {
     bool asks = kernel->state == CULLER_BUSY && kernel->waits_for_input;
-    return least(kernel->unheard_for_ms, asks ? quiet_for(kernel) : idle_for(kernel));
+    return least(kernel->unheard_for_ms, asks ? quiet_for(kernel) : culler_idle_for(kernel));
 }
 
 struct measure {
@@ -60,11 +60,11 @@ static struct measure measure(const struct culler_kernel *kernel,
     case CULLER_RULE_IDLE:
         if (has_client(kernel) || kernel->state != CULLER_IDLE)
             break;
-        return (struct measure){idle_for(kernel), idle_limit(kernel, policy)};
+        return (struct measure){culler_idle_for(kernel), idle_limit(kernel, policy)};
     case CULLER_RULE_IDLE_CONNECTED:
         if (!has_client(kernel) || kernel->state != CULLER_IDLE)
             break;
-        return (struct measure){idle_for(kernel), idle_connected_limit(kernel, policy)};
+        return (struct measure){culler_idle_for(kernel), idle_connected_limit(kernel, policy)};
     case CULLER_RULE_STALLED:
         if (kernel->state != CULLER_BUSY || kernel->waits_for_input) /* the user has stalled */
             break;
@@ -131,6 +131,11 @@ struct culler_decision culler_decide(const struct culler_kernel *kernel,
     else if (decision.rule != CULLER_NO_RULE && decision.in_ms <= policy->warn_ms)
         decision.verdict = CULLER_WARN;
     return decision;
+}
+
+const char *culler_state_name(enum culler_state state) {
+    static const char *const names[CULLER_STATES] = {"starting", "idle", "busy", "dead"};
+    return names[state];
 }
 
 const char *culler_rule_name(enum culler_rule rule) {

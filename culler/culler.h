@@ -18,7 +18,8 @@ enum culler_state {
     CULLER_STARTING, /* and restarting: it has not answered yet */
     CULLER_IDLE,
     CULLER_BUSY,
-    CULLER_DEAD, /* kept for its reason; its retention ends it, no rule */
+    CULLER_DEAD,   /* kept for its reason; its retention ends it, no rule */
+    CULLER_STATES, /* how many */
 };
 
 enum culler_rule {
@@ -80,6 +81,11 @@ struct culler_decision {
 struct culler_decision culler_decide(const struct culler_kernel *kernel,
                                      const struct culler_policy *policy);
 
+/* How long it has been idle: since its last run, since somebody wanted anything of it, since it
+ * printed and since it worked behind its prompt; 0 while it is not. */
+int64_t culler_idle_for(const struct culler_kernel *kernel);
+/* "starting", "idle", "busy", "dead": as launchers say it, and people are told it. */
+const char *culler_state_name(enum culler_state state);
 /* As metrics and `elara why` name it: "idle", "stalled" ... */
 const char *culler_rule_name(enum culler_rule rule);
 /* Why it ends, for people: "it was idle for 1 h 5 min and nobody was connected; the limit is 1 h

@@ -28,15 +28,6 @@ struct listing {
     void *context;
 };
 
-/* Since when nobody wanted anything of it and nothing ran. */
-static int64_t idle_ms(const struct culling_view *view) {
-    const struct culler_kernel *inputs = &view->inputs;
-    if (!view->is_known || inputs->state != CULLER_IDLE || inputs->busy_subshells > 0)
-        return view->is_known ? 0 : -1;
-    return inputs->state_for_ms < inputs->untouched_for_ms ? inputs->state_for_ms
-                                                           : inputs->untouched_for_ms;
-}
-
 static json_t *details(struct gateway *gateway, struct kernel *kernel,
                        const struct auth_identity *identity) {
     static const char *const of_entry[] = {"owner", "user", "verdict", "rule", "text"};
@@ -53,7 +44,8 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     json_object_set_new(model, "stage", json_string(kernel_status(kernel)->stage));
     json_object_set_new(model, "session", session ? json_deep_copy(session) : json_null());
     json_object_set_new(model, "age_ms", culling_number(view.is_known ? view.inputs.age_ms : -1));
-    json_object_set_new(model, "idle_ms", culling_number(idle_ms(&view)));
+    json_object_set_new(model, "idle_ms",
+                        culling_number(view.is_known ? culler_idle_for(&view.inputs) : -1));
     json_object_set_new(model, "keep_ms", culling_number(view.is_known ? view.inputs.keep_ms : -1));
     json_object_set_new(model, "rss_bytes", culling_number(activity->rss_bytes));
     json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));

@@ -15,14 +15,6 @@ static const char *verdict_name(enum culler_verdict verdict) {
     return names[verdict];
 }
 
-static const char *state_name(enum culler_state state) {
-    static const char *const names[] = {[CULLER_STARTING] = "starting",
-                                        [CULLER_IDLE] = "idle",
-                                        [CULLER_BUSY] = "busy",
-                                        [CULLER_DEAD] = "dead"};
-    return names[state];
-}
-
 static json_t *in_ms(const struct culling_view *view) {
     int64_t left_ms = view->decision.in_ms;
     return left_ms == CULLER_NEVER ? json_null() : json_integer(left_ms);
@@ -39,7 +31,7 @@ static json_t *inputs_model(struct kernel *kernel, const struct culling_view *vi
         return json_null();
     json_t *model = json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:i}", "state",
-        state_name(inputs->state), "age_ms", (json_int_t)inputs->age_ms, "state_for_ms",
+        culler_state_name(inputs->state), "age_ms", (json_int_t)inputs->age_ms, "state_for_ms",
         (json_int_t)inputs->state_for_ms, "untouched_for_ms", (json_int_t)inputs->untouched_for_ms,
         "silent_for_ms", (json_int_t)inputs->silent_for_ms, "at_rest_for_ms",
         (json_int_t)inputs->at_rest_for_ms, "unattached_for_ms", (json_int_t)inputs->unheard_for_ms,

@@ -35,16 +35,10 @@ static int take_number(const json_t *json, const char *member, int64_t *ret, str
 }
 
 static int take_state(const json_t *json, enum culler_state *ret, struct error *err) {
-    static const char *const names[] = {
-        [CULLER_STARTING] = "starting",
-        [CULLER_IDLE] = "idle",
-        [CULLER_BUSY] = "busy",
-        [CULLER_DEAD] = "dead",
-    };
     const char *text = json_string_value(json_object_get(json, "state"));
-    for (size_t i = 0; text != NULL && i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(names[i], text) == 0) {
-            *ret = (enum culler_state)i;
+    for (enum culler_state state = 0; text != NULL && state < CULLER_STATES; state++)
+        if (strcmp(culler_state_name(state), text) == 0) {
+            *ret = state;
             return 0;
         }
     return error_set(err, ERROR_INVALID, "activity.state: must be starting, idle, busy or dead");

@@ -341,6 +341,22 @@ def test_kernels_in_detail_come_in_pages(start_gateway):
         assert gateway.get("/api/elara/kernels", params=query).status_code == 400, query
 
 
+def test_what_is_shown_as_idle_is_what_the_rules_measure(start_gateway, connect):
+    """A thread prints behind the prompt: the kernel is at work for the rules, and in the list."""
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("python3")["id"]
+    connect(gateway, kernel_id, timeout=60).run_cell(
+        "import threading, time\ndef talk():\n    while True:\n        print('x', flush=True)\n        time.sleep(0.1)\n"
+        "threading.Thread(target=talk, daemon=True).start()")
+
+    def idle():
+        found = why(gateway, kernel_id)["inputs"]
+        entry, = gateway.get("/api/elara/kernels").json()
+        return found["state_for_ms"] > 3000 and entry["idle_ms"] < 2000
+
+    wait_until(idle, 60, "a prompt behind which something works")
+
+
 def test_kernels_in_detail_and_their_logs(gateway, connect):
     with gateway.kernel("python3") as kernel_id:
         client = connect(gateway, kernel_id, timeout=60)

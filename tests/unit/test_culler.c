@@ -356,11 +356,31 @@ static void explains(void **state) {
     }
 }
 
+static void idle_time_is_what_rules_measure(void **state) {
+    (void)state;
+    static const struct {
+        struct culler_kernel kernel;
+        int64_t want;
+    } cases[] = {
+        {{QUIET, .state_for_ms = 5, .untouched_for_ms = 4, .silent_for_ms = 3, .at_rest_for_ms = 2},
+         2},
+        {{QUIET, .state_for_ms = 5, .untouched_for_ms = 4, .silent_for_ms = 3, .at_rest_for_ms = 9},
+         3},
+        {{QUIET, .state_for_ms = 5, .busy_subshells = 1}, 0},
+        {{BUSY, .state_for_ms = 5}, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(culler_idle_for(&cases[i].kernel), cases[i].want);
+    for (enum culler_state at = 0; at < CULLER_STATES; at++)
+        assert_true(strlen(culler_state_name(at)) > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decides_as_the_table_says),
         cmocka_unit_test(holds_for_any_numbers),
         cmocka_unit_test(explains),
+        cmocka_unit_test(idle_time_is_what_rules_measure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
