@@ -2,6 +2,7 @@
 
 #include "gateway/kernels_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@
 #include "base/memory.h"
 
 #define LOG_AREA "gateway/kernel_activity"
+
+/* What any JSON reader keeps exactly; time goes on behind it without an overflow. */
+#define NUMBER_MAX (INT64_C(1) << 53)
 
 enum { ASK_TIMEOUT_MS = 15000, KEEP_TIMEOUT_MS = 15000 };
 
@@ -27,9 +31,11 @@ void kernel_activity_init(struct kernel_activity *activity) {
 
 static int take_number(const json_t *json, const char *member, int64_t *ret, struct error *err) {
     const json_t *value = json_object_get(json, member);
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return error_set(err, ERROR_INVALID, "activity.%s: must be a whole number from 0 on",
-                         member);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > NUMBER_MAX)
+        return error_set(err, ERROR_INVALID,
+                         "activity.%s: must be a whole number from 0 to %" PRId64, member,
+                         NUMBER_MAX);
     *ret = json_integer_value(value);
     return 0;
 }

@@ -283,6 +283,27 @@ static void test_bad_activity_changes_nothing(void **state) {
     }
 }
 
+static void test_no_launcher_makes_time_overflow(void **state) {
+    (void)state;
+    static const struct {
+        int64_t value;
+        int taken;
+    } rows[] = {{INT64_MAX, -1}, {(INT64_C(1) << 53) + 1, -1}, {INT64_C(1) << 53, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kernel_activity activity = {0};
+        struct culler_kernel now;
+        struct error err = {0};
+        cleanup_json json_t *json = told("idle", 0);
+        json_object_set_new(json, "age_ms", json_integer(rows[i].value));
+        assert_int_equal(kernel_activity_take(&activity, json, false, 1000, &err), rows[i].taken);
+        if (rows[i].taken == 0)
+            assert_true(kernel_activity_now(&activity, 0, INT64_C(1) << 53, &now) &&
+                        now.age_ms > rows[i].value);
+        else
+            assert_non_null(strstr(err.text, "activity.age_ms"));
+    }
+}
+
 static void test_a_kernelspecs_own_timeout(void **state) {
     (void)state;
     static const struct {
@@ -430,6 +451,7 @@ int main(void) {
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_time_goes_on_after_what_was_told),
         cmocka_unit_test(test_bad_activity_changes_nothing),
+        cmocka_unit_test(test_no_launcher_makes_time_overflow),
         cmocka_unit_test(test_a_kernelspecs_own_timeout),
         IN_DIRECTORY(test_notes_are_capped_and_taken_once),
         IN_DIRECTORY(test_a_sweep_leaves_another_gateways_temporary_file),
