@@ -1,5 +1,6 @@
 #include "gateway/culling_policy.h"
 
+#include "base/cleanup.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/option.h"
@@ -91,8 +92,7 @@ static int read_patterns(const char *group, const json_t *json, struct list *ret
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)json, text, value) {
         struct override says = {0};
-        char where[128];
-        snprintf(where, sizeof where, "%s.%s", group, text);
+        cleanup_free char *where = memory_printf("%s.%s", group, text);
         if (read_override(where, value, &says, err) < 0)
             return -1;
         struct pattern *pattern = memory_alloc(sizeof *pattern);

@@ -138,6 +138,13 @@ static void test_bad_overrides(void **state) {
     }
     cleanup_json json_t *good = json_loads(overrides, 0, NULL);
     assert_int_equal(culling_check_overrides(good, NULL), 0);
+    char name[201] = "", *says = memory_printf("%0199d", 7);
+    snprintf(name, sizeof name, "%s", says);
+    free(says);
+    cleanup_json json_t *far = json_pack("{s:{s:{s:s}}}", "specs", name, "idle_timeout", "soon");
+    struct error err = {0};
+    assert_int_equal(culling_check_overrides(far, &err), -1);
+    assert_non_null(strstr(err.text, "00007: idle_timeout")); /* the whole name, or its end */
 }
 
 static void test_the_interval_of_enterprise_gateway(void **state) {
