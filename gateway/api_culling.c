@@ -54,8 +54,8 @@ static void on_kept(void *context, const struct error *err) {
                         json_pack("{s:I}", "keep_ms", (json_int_t)pending.number));
 }
 
-static int read_keep(struct http_request *request, const struct culling_settings *settings,
-                     int64_t *ret, struct error *err) {
+static int read_keep(struct http_request *request, int64_t max_ms, int64_t *ret,
+                     struct error *err) {
     json_t *body = NULL;
     if (http_request_json(request, &body, err) < 0)
         return -1;
@@ -65,9 +65,7 @@ static int read_keep(struct http_request *request, const struct culling_settings
                          "for: must say how long, such as {\"for\": \"4h\"}; \"0\" takes it back");
     if (culling_duration(value, "for", ret, err) < 0)
         return -1;
-    int64_t max_ms = settings->own_max_ms;
-    bool is_user = http_request_identity(request)->role != AUTH_ADMIN;
-    if (!is_user || max_ms <= 0 || *ret <= max_ms)
+    if (max_ms <= 0 || *ret <= max_ms)
         return 0;
     cleanup_buffer struct buffer text = {0};
     text_append_duration(&text, max_ms);
@@ -82,13 +80,15 @@ static void post_keep(struct http_request *request, void *context) {
     int64_t for_ms = 0;
     if (kernel == NULL)
         return;
-    if (read_keep(request, &gateway->settings->cull, &for_ms, &err) < 0) {
+    const struct auth_identity *identity = http_request_identity(request);
+    int64_t max_ms = culling_keep_max_ms(gateway->culling, kernel, identity);
+    if (read_keep(request, max_ms, &for_ms, &err) < 0) {
         http_reply_failure(request, &err);
         return;
     }
     struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));
     pending->number = for_ms;
-    kernel_keep(kernel, for_ms, http_request_identity(request)->name, on_kept, pending);
+    kernel_keep(kernel, for_ms, identity->name, on_kept, pending);
 }
 
 /* Cull. */

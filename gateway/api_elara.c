@@ -47,6 +47,8 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     json_object_set_new(model, "idle_ms",
                         culling_number(view.is_known ? culler_idle_for(&view.inputs) : -1));
     json_object_set_new(model, "keep_ms", culling_number(view.is_known ? view.inputs.keep_ms : -1));
+    int64_t keep_max_ms = culling_keep_max_ms(gateway->culling, kernel, identity);
+    json_object_set_new(model, "keep_max_ms", culling_number(keep_max_ms > 0 ? keep_max_ms : -1));
     json_object_set_new(model, "rss_bytes", culling_number(activity->rss_bytes));
     json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));
     json_object_set_new(model, "processes", culling_number(activity->processes));

@@ -13,7 +13,18 @@
 enum { INTERVAL_OF_ZERO_MS = 300000, INTERVAL_MIN_MS = 50, PATTERNS_MAX = 1000 };
 #define YEAR_MS (INT64_C(365) * 86400 * 1000)
 
-enum { IDLE, IDLE_CONNECTED, STALLED, DETACHED, AGE, WARN, DURATIONS, CONNECTED = DURATIONS, ROWS };
+enum {
+    IDLE,
+    IDLE_CONNECTED,
+    STALLED,
+    DETACHED,
+    AGE,
+    WARN,
+    OWN_MAX,
+    DURATIONS,
+    CONNECTED = DURATIONS,
+    ROWS
+};
 
 /* What an override may say, under the settings' names without "cull-". */
 struct override {
@@ -35,6 +46,7 @@ static const struct option_row rows[ROWS + 1] = {
     DURATION("detached-timeout", DETACHED),
     DURATION("max-age", AGE),
     DURATION("warn-before", WARN),
+    DURATION("max-own-timeout", OWN_MAX),
     [CONNECTED] = {.name = "connected",
                    .type = OPTION_BOOL,
                    .offset = offsetof(struct override, connected)},
@@ -155,11 +167,12 @@ const struct culling_settings *culling_policies_settings(const struct culling_po
 
 /* For one kernel. */
 
-static void apply(const struct override *says, struct culler_policy *policy) {
+static void apply(const struct override *says, struct culler_policy *policy, int64_t *own_max_ms) {
     int64_t *const fields[DURATIONS] = {
         [IDLE] = &policy->idle_ms,       [IDLE_CONNECTED] = &policy->idle_connected_ms,
         [STALLED] = &policy->stalled_ms, [DETACHED] = &policy->detached_ms,
         [AGE] = &policy->age_ms,         [WARN] = &policy->warn_ms,
+        [OWN_MAX] = own_max_ms,
     };
     for (size_t i = 0; i < DURATIONS; i++)
         if (says->is_set[i])
@@ -168,26 +181,26 @@ static void apply(const struct override *says, struct culler_policy *policy) {
         policy->culls_connected = says->connected;
 }
 
-static void apply_first(const struct list *patterns, const char *name,
-                        struct culler_policy *policy) {
+static void apply_first(const struct list *patterns, const char *name, struct culler_policy *policy,
+                        int64_t *own_max_ms) {
     for (const struct list_node *at = patterns->head.next; at != &patterns->head; at = at->next) {
         const struct pattern *pattern =
             (const struct pattern *)(const void *)((const char *)at -
                                                    offsetof(struct pattern, node));
         if (!text_glob(pattern->text, name))
             continue;
-        apply(&pattern->says, policy);
+        apply(&pattern->says, policy, own_max_ms);
         return;
     }
 }
 
-static void apply_own(const struct culling_settings *settings,
-                      const struct culling_subject *subject, struct culler_kernel *kernel) {
+static void apply_own(const struct culling_subject *subject, int64_t max_ms,
+                      struct culler_kernel *kernel) {
     kernel->has_own_idle_ms = subject->own_idle_ms >= 0;
     kernel->own_idle_ms = kernel->has_own_idle_ms ? subject->own_idle_ms : 0;
-    bool is_too_long = kernel->own_idle_ms == 0 || kernel->own_idle_ms > settings->own_max_ms;
-    if (kernel->has_own_idle_ms && settings->own_max_ms > 0 && is_too_long)
-        kernel->own_idle_ms = settings->own_max_ms;
+    bool is_too_long = kernel->own_idle_ms == 0 || kernel->own_idle_ms > max_ms;
+    if (kernel->has_own_idle_ms && max_ms > 0 && is_too_long)
+        kernel->own_idle_ms = max_ms;
 }
 
 static void bound_warning(const struct culler_kernel *kernel, struct culler_policy *policy) {
@@ -203,11 +216,8 @@ static void bound_warning(const struct culler_kernel *kernel, struct culler_poli
             policy->warn_ms = limits[i] / 2;
 }
 
-void culling_policy_for(const struct culling_policies *policies,
-                        const struct culling_subject *subject, struct culler_kernel *kernel,
-                        struct culler_policy *ret) {
-    const struct culling_settings *settings = &policies->settings;
-    *ret = (struct culler_policy){
+struct culler_policy culling_policy_of(const struct culling_settings *settings) {
+    return (struct culler_policy){
         .idle_ms = settings->idle_ms,
         .culls_connected = settings->connected,
         .idle_connected_ms = settings->idle_connected_ms,
@@ -216,8 +226,26 @@ void culling_policy_for(const struct culling_policies *policies,
         .age_ms = settings->age_ms,
         .warn_ms = settings->warn_ms,
     };
-    apply_first(&policies->specs, subject->spec, ret);
-    apply_first(&policies->owners, subject->user, ret);
-    apply_own(settings, subject, kernel);
+}
+
+static int64_t apply_overrides(const struct culling_policies *policies,
+                               const struct culling_subject *subject, struct culler_policy *ret) {
+    int64_t own_max_ms = policies->settings.own_max_ms;
+    *ret = culling_policy_of(&policies->settings);
+    apply_first(&policies->specs, subject->spec, ret, &own_max_ms);
+    apply_first(&policies->owners, subject->user, ret, &own_max_ms);
+    return own_max_ms;
+}
+
+int64_t culling_own_max_ms(const struct culling_policies *policies,
+                           const struct culling_subject *subject) {
+    struct culler_policy policy;
+    return apply_overrides(policies, subject, &policy);
+}
+
+void culling_policy_for(const struct culling_policies *policies,
+                        const struct culling_subject *subject, struct culler_kernel *kernel,
+                        struct culler_policy *ret) {
+    apply_own(subject, apply_overrides(policies, subject, ret), kernel);
     bound_warning(kernel, ret);
 }

@@ -35,11 +35,17 @@ int culling_policies_create(const struct culling_settings *settings, struct cull
 void culling_policies_destroy(struct culling_policies *policies);
 const struct culling_settings *culling_policies_settings(const struct culling_policies *policies);
 
+/* For kernels of which no override says anything. */
+struct culler_policy culling_policy_of(const struct culling_settings *settings);
+
 struct culling_subject {
     const char *user; /* as it counts in max-kernels-per-user */
     const char *spec;
     int64_t own_idle_ms; /* what it asks for itself; -1: nothing, 0: never */
 };
+/* The most that such a kernel may ask for itself, and its user for it (keep); 0: no limit. */
+int64_t culling_own_max_ms(const struct culling_policies *policies,
+                           const struct culling_subject *subject);
 /* Of the overrides the first pattern that fits counts, and the user's go before the kernelspec's.
  * Its own timeout goes into the kernel's inputs, within what is allowed. A warning comes no earlier
  * than in the second half of the shortest limit: it is no news after each cell. */

@@ -55,13 +55,7 @@ static json_t *policy_model(const struct culler_policy *policy) {
 }
 
 json_t *culling_settings_model(const struct culling_settings *settings, bool with_overrides) {
-    const struct culler_policy policy = {.idle_ms = settings->idle_ms,
-                                         .culls_connected = settings->connected,
-                                         .idle_connected_ms = settings->idle_connected_ms,
-                                         .stalled_ms = settings->stalled_ms,
-                                         .detached_ms = settings->detached_ms,
-                                         .age_ms = settings->age_ms,
-                                         .warn_ms = settings->warn_ms};
+    const struct culler_policy policy = culling_policy_of(settings);
     json_t *model = policy_model(&policy);
     json_object_set_new(model, "interval_ms", json_integer(culling_interval_ms(settings)));
     json_object_set_new(model, "max_own_ms", json_integer(settings->own_max_ms));
@@ -91,6 +85,14 @@ json_t *culling_entry(struct kernel *kernel, const struct culling_view *view) {
                      kernel_user(kernel), "verdict", verdict_name(view->decision.verdict), "rule",
                      culler_rule_name(view->decision.rule), "in_ms", in_ms(view), "text",
                      explanation(view));
+}
+
+int64_t culling_keep_max_ms(const struct culling *culling, const struct kernel *kernel,
+                            const struct auth_identity *identity) {
+    const struct culling_subject subject = {.user = kernel_user(kernel),
+                                            .spec = kernel_spec_name(kernel)};
+    return identity->role == AUTH_ADMIN ? 0
+                                        : culling_own_max_ms(culling_policies(culling), &subject);
 }
 
 /* What comes in. */

@@ -14,6 +14,10 @@ json_t *culling_settings_model(const struct culling_settings *settings, bool wit
 /* null for what is not known: below 0. */
 json_t *culling_number(int64_t value);
 
+/* How long this client may have this kernel kept; 0: as long as it likes. */
+int64_t culling_keep_max_ms(const struct culling *culling, const struct kernel *kernel,
+                            const struct auth_identity *identity);
+
 /* A duration as settings have it, a text ("4h") or a number of seconds; the error names `what`. */
 int culling_duration(const json_t *value, const char *what, int64_t *ret_ms, struct error *err);
 /* The policy that would be in effect with a settings file that says {"cull_idle_timeout": "1h",

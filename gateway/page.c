@@ -32,7 +32,6 @@ static void reply(void *context, json_t *list, size_t total, uint64_t next) {
         .max_kernels = settings->max_kernels,
         .max_kernels_per_user = settings->max_kernels_per_user,
         .max_kernels_per_spec = settings->max_kernels_per_spec,
-        .keep_ms = page_keep_ms(gateway, identity),
         .problem = is_admin ? settings_problem(settings, NULL) : NULL,
         .pending = is_admin ? settings_pending(settings) : NULL,
         .done = http_request_query(request, "done"),

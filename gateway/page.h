@@ -23,7 +23,6 @@ struct page_view {
     bool is_adopting; /* kernels of an earlier gateway are still missing */
     int64_t now_us, started_us;
     int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1: none */
-    int64_t keep_ms; /* what the client may ask for by a button */
     /* For admins, since they name files: why changed settings are not in effect, and which ones
      * wait for a restart; NULL: nothing. */
     const char *problem, *pending;
@@ -41,8 +40,8 @@ struct page_view {
  * made. */
 void page_render(const struct page_view *view, struct buffer *out);
 
-/* For how long "Keep" keeps: 4 h, or what users may ask for at most. */
-int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *identity);
+/* For how long "Keep" keeps: 4 h, or what the client may ask for at most (0, -1: no limit). */
+int64_t page_keep_ms(int64_t max_ms);
 
 /* What the page's buttons do: POST ?do=...&kernel=... */
 void page_act(struct http_request *request, void *context);

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "gateway/api.h"
+#include "gateway/culling_view.h"
 #include "gateway/kernel_activity.h"
 #include "gateway/page.h"
 
@@ -31,15 +32,14 @@ static void shut_down(struct kernel *kernel, struct api_pending *pending) {
     kernel_shutdown(kernel, NULL, on_done, pending);
 }
 
-int64_t page_keep_ms(const struct gateway *gateway, const struct auth_identity *identity) {
-    int64_t max_ms = gateway->settings->cull.own_max_ms;
-    bool is_bound = identity->role != AUTH_ADMIN && max_ms > 0 && max_ms < KEEP_MS;
-    return is_bound ? max_ms : KEEP_MS;
+int64_t page_keep_ms(int64_t max_ms) {
+    return max_ms > 0 && max_ms < KEEP_MS ? max_ms : KEEP_MS;
 }
 
 static void keep(struct kernel *kernel, struct api_pending *pending) {
     const struct auth_identity *identity = http_request_identity(pending->request);
-    kernel_keep(kernel, page_keep_ms(pending->gateway, identity), identity->name, on_done, pending);
+    int64_t max_ms = culling_keep_max_ms(pending->gateway->culling, kernel, identity);
+    kernel_keep(kernel, page_keep_ms(max_ms), identity->name, on_done, pending);
 }
 
 static const struct action actions[] = {

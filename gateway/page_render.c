@@ -189,11 +189,10 @@ static void add_button(struct buffer *out, const json_t *kernel, const char *act
 }
 
 /* What takes the kernel's variables away is one step further than the rest. */
-static void add_actions(struct buffer *out, const struct page_view *view, const json_t *kernel,
-                        bool is_dead) {
+static void add_actions(struct buffer *out, const json_t *kernel, bool is_dead) {
     cleanup_buffer struct buffer keep = {0};
     buffer_append_text(&keep, "Keep for ");
-    text_append_duration(&keep, view->keep_ms);
+    text_append_duration(&keep, page_keep_ms(number_of(kernel, "keep_max_ms")));
     begin_cell(out, COLUMN_ACTIONS);
     html_add(out, "<form method=\"post\">\n");
     if (!is_dead) {
@@ -227,7 +226,7 @@ static void add_row(struct buffer *out, const struct page_view *view, const json
     add_cull(out, kernel, is_dead);
     add_memory(out, kernel, is_dead);
     add_duration_cell(out, COLUMN_CPU, number_of(kernel, "cpu_ms"));
-    add_actions(out, view, kernel, is_dead);
+    add_actions(out, kernel, is_dead);
     html_add(out, "</tr>\n");
 }
 

@@ -302,7 +302,8 @@ def test_users_see_and_end_their_own(start_gateway, tmp_path):
     tokens.write_text("".join(f"{name}:{role}:sha256:{hashlib.sha256(name.encode()).hexdigest()}\n"
                               for name, role in people.items()))
     tokens.chmod(0o600)
-    gateway = start_gateway("--auth-token-file", str(tokens), "--cull-max-own-timeout", "1h")
+    gateway = start_gateway("--auth-token-file", str(tokens), "--cull-max-own-timeout", "1h",
+                            environment={"ELARA_CULL_OVERRIDES": '{"owners": {"bert": {"max_own_timeout": "30m"}}}'})
 
     def as_(name):
         return {"headers": {"Authorization": f"token {name}"}}
@@ -318,6 +319,10 @@ def test_users_see_and_end_their_own(start_gateway, tmp_path):
     assert [k["id"] for k in gateway.post("/api/elara/cull", json={"dry_run": True}, **as_("bert")).json()] == [kernels["bert"]]
     refused = gateway.post(f"/api/kernels/{kernels['anna']}/keep", json={"for": "2h"}, **as_("anna"))
     assert refused.status_code == 403 and "at most 1 h" in refused.json()["message"]
+    refused = gateway.post(f"/api/kernels/{kernels['bert']}/keep", json={"for": "1h"}, **as_("bert"))
+    assert refused.status_code == 403 and "at most 30 min" in refused.json()["message"]
+    assert [k["keep_max_ms"] for k in gateway.get("/api/elara/kernels", **as_("bert")).json()] == [1800000]
+    assert "Keep for 30 min" in gateway.get("/elara", **as_("bert")).text and "Keep for 1 h" in gateway.get("/elara", **as_("anna")).text
     allowed = gateway.post(f"/api/kernels/{kernels['anna']}/keep", json={"for": "2h"}, **as_("root"))
     assert allowed.json() == {"keep_ms": 7200000}
 

@@ -106,6 +106,36 @@ static void test_own_timeouts(void **state) {
     }
 }
 
+static void test_own_timeouts_within_what_an_override_allows(void **state) {
+    (void)state;
+    cleanup_json json_t *json = json_loads("{\"specs\": {\"gpu-*\": {\"max_own_timeout\": \"1h\"}},"
+                                           " \"owners\": {\"carla\": {\"max_own_timeout\": "
+                                           "\"30d\"}, \"dora\": {\"max_own_timeout\": 0}}}",
+                                           0, NULL);
+    struct culling_settings settings = settings_with(json);
+    static const struct {
+        const char *user, *spec;
+        int64_t own_ms, expected_ms;
+    } rows[] = {
+        {"ann", "stub", 3 * DAY, DAY},
+        {"ann", "gpu-1", 3 * DAY, HOUR},
+        {"ann", "gpu-1", 0, HOUR},
+        {"ann", "gpu-1", MINUTE, MINUTE},
+        {"carla", "gpu-1", 3 * DAY, 3 * DAY},
+        {"carla", "stub", 60 * DAY, 30 * DAY},
+        {"dora", "gpu-1", 0, 0},
+    };
+    struct culling_policies *policies;
+    assert_int_equal(culling_policies_create(&settings, &policies, NULL), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct result result = policy_of(&settings, rows[i].user, rows[i].spec, rows[i].own_ms);
+        assert_int_equal(result.kernel.own_idle_ms, rows[i].expected_ms);
+    }
+    const struct culling_subject gpu = {.user = "ann", .spec = "gpu-1"};
+    assert_int_equal(culling_own_max_ms(policies, &gpu), HOUR);
+    culling_policies_destroy(policies);
+}
+
 static void test_a_warning_is_no_news_after_each_cell(void **state) {
     (void)state;
     struct culling_settings settings = settings_with(NULL);
@@ -451,6 +481,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_own_timeouts),
+        cmocka_unit_test(test_own_timeouts_within_what_an_override_allows),
         cmocka_unit_test(test_a_warning_is_no_news_after_each_cell),
         cmocka_unit_test(test_bad_overrides),
         cmocka_unit_test(test_the_interval_of_enterprise_gateway),
