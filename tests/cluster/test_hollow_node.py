@@ -1,6 +1,7 @@
 """The hollow node says of its pods what a kubelet says, and runs them as local processes."""
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -124,6 +125,19 @@ def test_a_deleted_pod_gets_its_grace_and_goes(kube, hollow, namespace):
     kube.delete("Pod", "deleted", namespace)
     kube.wait_gone("Pod", "deleted", namespace, timeout=20)
     assert not hollow.processes()
+
+
+def test_hundreds_of_pods_run_at_once(kube, hollow, namespace):
+    count = 300
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: run(kube, hollow, namespace, f"pod-{number}", "sleep", "1000"), range(count)))
+    addresses = {}
+    for _, item in kube.watch("Pod", namespace, timeout=150):
+        if is_running(item):
+            addresses[item["metadata"]["name"]] = item["status"]["podIP"]
+        if len(addresses) == count:
+            break
+    assert len(set(addresses.values())) == count and len(hollow.processes()) == count
 
 
 def test_a_lost_node_is_noticed_and_its_processes_live_on(kube, hollow, namespace):

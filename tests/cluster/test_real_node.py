@@ -150,6 +150,47 @@ def test_nfs_is_mounted_and_written_by_the_user(cluster, kube, make_namespace):
     assert "nfs" in lines[2]
 
 
+PROGRAM_ON_NFS = """import mmap, os, sqlite3
+os.chdir("/home")
+with open("a", "w") as file: file.write("x" * 3000000)
+with open("a", "r+b") as file: file.truncate(10)
+with open("a", "a") as file: file.write("end")
+assert open("a").read() == "x" * 10 + "end"
+os.rename("a", "b"), os.link("b", "c"), os.symlink("b", "d"), os.chmod("b", 0o640), os.utime("b", (5, 6))
+status = os.stat("d")
+assert (status.st_mode & 0o777, status.st_mtime, status.st_nlink, status.st_uid) == (0o640, 6, 2, 1000), status
+database = sqlite3.connect("database")
+database.execute("create table numbers(number)")
+database.executemany("insert into numbers values(?)", [(number,) for number in range(1000)])
+database.commit()
+assert database.execute("select sum(number) from numbers").fetchone() == (499500,)
+with open("gone", "w+") as file:
+    os.unlink("gone")
+    file.write("still there"), file.seek(0)
+    assert file.read() == "still there"
+with open("mapped", "w+b") as file:
+    file.truncate(4096)
+    with mmap.mmap(file.fileno(), 4096) as area: area[:6] = b"mapped"
+assert open("mapped", "rb").read(6) == b"mapped"
+for wrong in (lambda: os.open("b", os.O_CREAT | os.O_EXCL), lambda: os.chown("b", 0, 0), lambda: os.mkdir("b")):
+    try: wrong()
+    except OSError: continue
+    raise AssertionError("it worked")
+print(sorted(os.listdir(".")))"""
+
+
+def test_programs_do_on_nfs_what_they_do_elsewhere(cluster, kube, make_namespace):
+    namespace = make_namespace({"pod-security.kubernetes.io/enforce": "baseline"})
+    home = cluster.nfs_directory / namespace
+    home.mkdir()
+    os.chown(home, 1000, 1000)
+    volume = {"name": "home", "nfs": {"server": cluster.nfs_server, "path": f"{cluster.nfs_share}/{namespace}"}}
+    mounts = {"volumeMounts": [{"name": "home", "mountPath": "/home"}]}
+    kube.create(pod("program", "/usr/bin/python3", "-c", PROGRAM_ON_NFS, image=IPYKERNEL, container=mounts, volumes=[volume]), namespace)
+    kube.wait_for("Pod", "program", namespace, has_ended)
+    assert kube.logs("program", namespace) == "['b', 'c', 'd', 'database', 'mapped']\n"
+
+
 def test_an_export_that_is_not_there_is_a_failed_mount(cluster, kube, make_namespace):
     namespace = make_namespace({"pod-security.kubernetes.io/enforce": "baseline"})
     volume = {"name": "home", "nfs": {"server": cluster.nfs_server, "path": "/nowhere"}}

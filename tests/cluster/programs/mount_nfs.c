@@ -184,9 +184,11 @@ static int keep(int result, struct nfsfh *handle, struct fuse_file_info *info) {
     return 0;
 }
 
-/* O_APPEND is for FUSE to obey: libnfs would look for the file's end at each write. */
+/* O_APPEND is for FUSE to obey: libnfs would look for the file's end at each write. For O_EXCL the
+ * kernel has looked whether there is such a file: NFSv4 would do without the race, but would keep
+ * what tells two creators apart in the file's times, and libnfs 4.0 cannot set these afterwards. */
 static int usable_flags(int flags) {
-    return flags & (O_ACCMODE | O_EXCL | O_TRUNC);
+    return flags & (O_ACCMODE | O_TRUNC);
 }
 
 static int do_create(const char *path, mode_t mode, struct fuse_file_info *info) {
@@ -196,11 +198,6 @@ static int do_create(const char *path, mode_t mode, struct fuse_file_info *info)
     int result = nfs_create(nfs, path, flags, (int)(mode & 07777), &handle);
     if (result == 0)
         result = nfs_fchmod(nfs, handle, (int)(mode & 07777)); /* libnfs 4.0 creates with 0600 */
-    if (result == 0 && (info->flags & O_EXCL)) {
-        struct timeval now; /* where NFSv4 has kept what tells two who create apart */
-        gettimeofday(&now, NULL);
-        result = nfs_lutimes(nfs, path, (struct timeval[2]){now, now});
-    }
     return keep(result, handle, info);
 }
 
