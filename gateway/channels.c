@@ -258,7 +258,8 @@ static bool forward_request(void *context, const void *message, size_t length) {
 
 static bool is_recorded(void *context) {
     const struct client *client = context;
-    return client->attachment != NULL && attachment_is_recorded(client->attachment);
+    return client->attachment != NULL ? attachment_is_recorded(client->attachment)
+                                      : kernel_is_held_on_record(client->kernel);
 }
 
 /* A dead kernel's requests are answered here. */
@@ -268,8 +269,10 @@ static bool may_read(const struct client *client) {
     enum kernel_phase phase = kernel_status(client->kernel)->phase;
     if (phase == KERNEL_DEAD || phase == KERNEL_GONE)
         return true;
-    return client->attachment != NULL && attachment_may_send(client->attachment) &&
-           !standin_is_full(client->standin);
+    if (standin_is_full(client->standin))
+        return false;
+    return client->attachment != NULL ? attachment_may_send(client->attachment)
+                                      : kernel_may_hold(client->kernel);
 }
 
 /* Backpressure: what the launcher does not take waits in the client's own TCP window. So does what
@@ -294,13 +297,23 @@ static void end_lost_requests(struct client *client) {
         return;
     cleanup_buffer struct buffer header = {0};
     while (unanswered_take(&client->unanswered, &header))
-        standin_end_lost(client->standin, header.data, header.length);
+        standin_end_lost(client->standin, header.data, header.length, NULL);
+}
+
+/* What a gateway held that is gone was never sent to the kernel. */
+static void end_orphans(struct client *client) {
+    cleanup_buffer struct buffer header = {0};
+    while (kernel_take_orphan(client->kernel, client->session_id, &header))
+        standin_end_lost(client->standin, header.data, header.length,
+                         "The gateway that had this cell ended while the kernel started, and the "
+                         "cell was not run. Run it again.");
 }
 
 static void client_update(struct client *client) {
     if (client->ws == NULL || client->kernel == NULL)
         return;
     end_lost_requests(client);
+    end_orphans(client);
     client_attach(client);
     if (client->attachment != NULL || kernel_status(client->kernel)->phase != KERNEL_READY)
         standin_update(client->standin);
@@ -336,6 +349,9 @@ static void on_client_message(void *context, bool binary, const uint8_t *data, s
         return;
     }
     client->delivery.has_spoken = true;
+    if (client->attachment == NULL)
+        kernel_hold(client->kernel, client->session_id, client->request.data,
+                    client->request.length);
     if (standin_is_needed(client->standin) || client->attachment == NULL)
         standin_take(client->standin, client->request.data, client->request.length);
     else

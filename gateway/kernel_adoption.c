@@ -62,6 +62,7 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
     kernels->adopting += is_adopting;
     kernel->is_unrecorded = record == NULL;
     kernel_take_record(kernel, record);
+    kernel_take_orphans(kernel, record);
     if (kernel->owner == NULL)
         kernel_replace(&kernel->owner, ""); /* nobody's: administrators see it */
     if (kernel->user == NULL)

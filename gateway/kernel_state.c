@@ -180,6 +180,8 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
         hold_requests(kernel);
     if (phase != KERNEL_DEAD && phase != KERNEL_GONE && kernel->reason != NULL)
         kernel_set_reason(kernel, NULL, NULL);
+    if (phase == KERNEL_READY || phase == KERNEL_DEAD)
+        kernel_drop_held(kernel);
     if (phase == KERNEL_READY && kernel->lost != NULL) {
         free(steal(&kernel->lost));
         kernel->status.lost = NULL;
@@ -350,6 +352,12 @@ void kernel_drop_provision(struct kernel *kernel, const char *why) {
     kernel->has_ended = false;
 }
 
+static void on_noted(void *context) {
+    struct kernel *kernel = context;
+    kernel->is_held_on_record = true;
+    kernel_changed(kernel);
+}
+
 static void on_stage(void *context, const char *text) {
     struct kernel *kernel = context;
     if (kernel->status.phase == KERNEL_LAUNCHING)
@@ -472,5 +480,8 @@ static void on_ended(void *context, const struct error *cause) {
     }
 }
 
-const struct provision_events kernel_provision_events = {
-    .accepted = on_accepted, .stage = on_stage, .reachable = on_reachable, .ended = on_ended};
+const struct provision_events kernel_provision_events = {.accepted = on_accepted,
+                                                         .noted = on_noted,
+                                                         .stage = on_stage,
+                                                         .reachable = on_reachable,
+                                                         .ended = on_ended};

@@ -64,6 +64,8 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->display_name);
     json_decref(kernel->request);
     json_decref(kernel->session);
+    json_decref(kernel->held);
+    json_decref(kernel->orphans);
     free(kernel->stage);
     free(kernel->reason);
     free(kernel->lost);

@@ -3,6 +3,7 @@
  * record. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "gateway/auth.h"
@@ -173,6 +174,14 @@ struct kernel_watcher {
 };
 void kernel_watch(struct kernel *kernel, struct kernel_watcher *watcher);
 void kernel_unwatch(struct kernel_watcher *watcher);
+
+/* kernel_held.c: while the kernel's launcher is on its way, where that takes long. */
+bool kernel_may_hold(const struct kernel *kernel); /* a client may be read: */
+/* Its execute_request, in the link's layout, goes on record. */
+void kernel_hold(struct kernel *kernel, const char *session_id, const void *message, size_t length);
+bool kernel_is_held_on_record(const struct kernel *kernel); /* all of them are there */
+/* One that a gateway held that is gone: its header. False: none of that session. */
+bool kernel_take_orphan(struct kernel *kernel, const char *session_id, struct buffer *header);
 
 void kernel_connected(struct kernel *kernel);    /* a client's WebSocket opened */
 void kernel_disconnected(struct kernel *kernel); /* and closed */

@@ -3,7 +3,7 @@
  * kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept.
  * kernel_adoption.c: kernels of an earlier gateway. kernel_resume.c: launchers that were killed.
  * kernel_launch.c, kernel_request.c: from a request to launch.json. kernel_observe.c: what admins
- * are told. */
+ * are told. kernel_held.c: requests before there is a launcher. */
 #pragma once
 
 #include "base/clock.h"
@@ -86,9 +86,11 @@ struct kernel {
     char *display_name;
     json_t *request; /* {"name", "env", "path"}: what it is started from again */
     json_t *session;
-    bool session_unsaid; /* the record has an older one */
-    bool is_unrecorded;  /* the record cannot be read: only its launcher knows whose it is */
-    bool is_unaccepted;  /* it is not on record yet, so nobody is told of it */
+    bool session_unsaid;    /* the record has an older one */
+    bool is_unrecorded;     /* the record cannot be read: only its launcher knows whose it is */
+    json_t *held, *orphans; /* kernel_held.c: [{session, header}] of ours, of a gateway before */
+    bool is_held_on_record;
+    bool is_unaccepted; /* it is not on record yet, so nobody is told of it */
     char created[CLOCK_TEXT_SIZE];
     char last_activity[CLOCK_TEXT_SIZE];
     unsigned connections;
@@ -191,6 +193,11 @@ void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes 
 void kernel_finish_stop(struct kernel *kernel);
 void kernel_start_again(struct kernel *kernel); /* from its request; ends a restart */
 void kernels_drop_waiters(struct list *waiters);
+
+/* kernel_held.c */
+void kernel_drop_held(struct kernel *kernel);
+void kernel_drop_orphans(struct kernel *kernel);
+void kernel_take_orphans(struct kernel *kernel, const json_t *record);
 
 /* kernel_dead.c */
 /* Room for one more dead kernel of this user (of kernel.user; NULL: of nobody). */

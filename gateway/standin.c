@@ -235,9 +235,9 @@ void standin_take(struct standin *standin, const void *message, size_t length) {
     standin->held_bytes += length;
 }
 
-void standin_end_lost(struct standin *standin, const void *header, size_t length) {
+void standin_end_lost(struct standin *standin, const void *header, size_t length, const char *why) {
     const struct kernel_status *status = kernel_status(standin->kernel);
-    const char *reason = status->reason != NULL ? status->reason : status->lost;
+    const char *reason = why != NULL ? why : status->reason != NULL ? status->reason : status->lost;
     absence_answer_lost(&standin->answerer, &(struct kernel_message){.header = {header, length}},
                         last_session(standin),
                         reason ? reason

@@ -39,8 +39,8 @@ void standin_take(struct standin *standin, const void *message, size_t length);
 bool standin_is_full(const struct standin *standin);
 
 /* The header of an execute_request that the kernel had when it was lost with its launcher: its cell
- * ends with the reason. */
-void standin_end_lost(struct standin *standin, const void *header, size_t length);
+ * ends with why, NULL for the reason of the kernel's end. */
+void standin_end_lost(struct standin *standin, const void *header, size_t length, const char *why);
 
 /* The kernel's status changed: shows the stage, hands over, or answers with the reason. */
 void standin_update(struct standin *standin);

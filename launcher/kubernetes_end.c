@@ -82,8 +82,8 @@ static json_t *tombstone(const struct provision *place, const char *why) {
     return record;
 }
 
-static void patch_record(struct provision *place, enum kube_record_state state,
-                         const json_t *record, kube_done *done, void *context) {
+struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,
+                                             const json_t *record, kube_done *done, void *context) {
     struct kubernetes *cluster = place->cluster;
     struct kube_record *as_is = kube_record_new(place->id, record);
     cleanup_json json_t *patch = NULL;
@@ -96,7 +96,7 @@ static void patch_record(struct provision *place, enum kube_record_state state,
     kube_record_free(as_is);
     if (failed < 0) {
         done(context, 0, NULL, &err);
-        return;
+        return NULL;
     }
     char name[KUBE_NAME_SIZE];
     kube_name_record(place->id, name);
@@ -106,7 +106,7 @@ static void patch_record(struct provision *place, enum kube_record_state state,
                                    .body = patch,
                                    .content_type = "application/merge-patch+json",
                                    .may_repeat = true};
-    kube_client_call(cluster->client, &call, done, context);
+    return kube_client_call(cluster->client, &call, done, context);
 }
 
 static void let_go(struct provision *place) {
@@ -132,7 +132,7 @@ void kubernetes_remove(struct provision *place, const char *why) {
     char key[KUBE_NAME_SIZE];
     kube_name_key(place->id, key);
     place->removals++;
-    patch_record(place, KUBE_RECORD_ENDED, record, on_removal, place);
+    (void)kubernetes_patch_record(place, KUBE_RECORD_ENDED, record, on_removal, place);
     if (place->namespace != NULL && place->namespace_created) {
         remove_object(place, NULL, "namespaces", place->namespace);
     } else if (place->namespace != NULL) {
@@ -194,7 +194,8 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
     place->record = whole;
     place->state = KUBE_RECORD_DEAD;
     if (place->has_record)
-        patch_record(place, KUBE_RECORD_DEAD, whole, on_kept, memory_strdup(place->id));
+        (void)kubernetes_patch_record(place, KUBE_RECORD_DEAD, whole, on_kept,
+                                      memory_strdup(place->id));
     else
         post_dead(place);
     *ret = place;

@@ -2,7 +2,7 @@
  * kubernetes_start.c: from an order to a pod, step by step. kubernetes_world.c: what the watches
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
- * gateways' own CURVE keys. */
+ * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher. */
 #pragma once
 
 #include "base/list.h"
@@ -94,12 +94,14 @@ struct provision {
     struct kube_request *call;
     int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
-    json_t *owner;       /* reference to the key Secret */
-    char *nonce;         /* of the record that we make: tells our own from a foreign one */
-    bool is_on_its_way;  /* counted in cluster.on_their_way */
-    bool is_reachable;   /* told */
-    bool is_ended;       /* told */
-    bool is_removed;     /* only waits for the API server */
+    json_t *owner;      /* reference to the key Secret */
+    char *nonce;        /* of the record that we make: tells our own from a foreign one */
+    bool is_on_its_way; /* counted in cluster.on_their_way */
+    bool is_reachable;  /* told */
+    bool is_ended;      /* told */
+    bool is_removed;    /* only waits for the API server */
+    struct kube_request *note_call;
+    bool is_note_due;    /* what is held is not on its way to the record */
     int removals;        /* answers that are awaited */
     int64_t judge_at_ms; /* monotonic; 0: never */
     char stage[KUBE_STAGE_SIZE];
@@ -150,6 +152,13 @@ void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, 
 void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
 void kubernetes_sweep(struct kubernetes *cluster);
 void kubernetes_drop_strays(struct kubernetes *cluster);
+
+/* Brings the record Secret to this; the caller may cancel it. */
+struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,
+                                             const json_t *record, kube_done *done, void *context);
+
+/* kubernetes_note.c */
+void kubernetes_note(struct provision *place, json_t *requests);
 
 /* kubernetes_pair.c */
 void kubernetes_read_pair(struct kubernetes *cluster);

@@ -27,6 +27,8 @@ struct provision_events {
     /* Follows when start returned 1. err NULL: the kernel is on record, its start may be told.
      * Else it is not, and nothing was left behind; only release may be called after it. */
     void (*accepted)(void *context, const struct error *err);
+    /* What note() was given last is on record. May be NULL. */
+    void (*noted)(void *context);
     /* What is going on, for the person who waits ("starting the process"). */
     void (*stage)(void *context, const char *text);
     /* The launcher is listening: connect the link. Again when it listens somewhere else. */
@@ -106,6 +108,9 @@ struct provisioner_ops {
     int (*keep)(struct provisioner *self, const char *kernel_id, json_t *record,
                 const struct provision_events *events, void *context, struct provision **ret,
                 struct error *err);
+    /* Puts requests that wait for the launcher on record, as its member "held", in place of those
+     * that were there; noted() follows unless that fails. NULL: starts are too quick for it. */
+    void (*note)(struct provision *provision, json_t *requests);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or

@@ -46,7 +46,8 @@ struct provision *kubernetes_place(struct kubernetes *cluster, const char *id) {
 
 void kubernetes_cancel(struct provision *place) {
     kube_request_cancel(place->call);
-    place->call = NULL;
+    kube_request_cancel(place->note_call);
+    place->call = place->note_call = NULL;
 }
 
 void kubernetes_forget(struct provision *place) {
@@ -276,6 +277,7 @@ static const struct provisioner_ops ops = {
     .look = look,
     .adopt = adopt,
     .keep = kubernetes_keep,
+    .note = kubernetes_note,
     .signal = signal_pod,
     .remove = kubernetes_remove,
     .release = release,

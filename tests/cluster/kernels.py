@@ -1,4 +1,5 @@
 """Gateways whose kernels are pods of the test cluster: what the tests of kernels share."""
+import base64
 import json
 import subprocess
 import sys
@@ -104,3 +105,8 @@ def pods_of(kube, namespace):
 
 def records_of(kube, namespace):
     return kube.list("Secret", namespace, labelSelector="elara.kind=record")
+
+
+def record_of(secret):
+    """record.json of a record Secret."""
+    return json.loads(base64.b64decode(secret["data"]["record.json"]))

@@ -127,6 +127,9 @@ func (p *pod) pull(f fault) bool {
 	image := p.container().Image
 	switch f.Name {
 	case slowPull:
+		if len(p.object.Spec.InitContainers) > 0 {
+			p.report(core.PodPending, "", waiting("PodInitializing", ""))
+		}
 		p.event(core.EventTypeNormal, "Pulling", "Pulling image \""+image+"\"")
 		if !p.hold() {
 			return false
