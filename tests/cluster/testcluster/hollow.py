@@ -42,7 +42,10 @@ class HollowNode:
             self.process = subprocess.Popen([str(word) for word in self.command], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=log, start_new_session=True)
         line = self.process.stdout.readline()  # ends at the latest with the process
-        assert line, f"the hollow node ended:\n{self.log_path.read_text()[-2000:]}"
+        if not line:
+            log = self.log_path.read_text()[-2000:]
+            self.__exit__()
+            raise AssertionError(f"the hollow node ended:\n{log}")
         self.control = json.loads(line)["control"]
         self.session = requests.Session()
         self.session.trust_env = False
