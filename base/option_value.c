@@ -336,7 +336,9 @@ static char *json_as_text(const struct option_row *row, const json_t *json) {
         return memory_strdup(json_string_value(json));
     bool wants_number = row->type == OPTION_INT || row->type == OPTION_DURATION ||
                         row->type == OPTION_BYTES || row->type == OPTION_BOOL;
-    if (json_is_boolean(json) && row->type == OPTION_BOOL)
+    if (json_is_boolean(json) && (row->type == OPTION_BOOL ||
+                                  (row->type == OPTION_ENUM &&
+                                   is_choice(row->choices, json_is_true(json) ? "true" : "false"))))
         return memory_strdup(json_is_true(json) ? "true" : "false");
     if (json_is_integer(json) && wants_number)
         return memory_printf("%" JSON_INTEGER_FORMAT, json_integer_value(json));

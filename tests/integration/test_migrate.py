@@ -181,8 +181,9 @@ def test_what_has_no_equivalent_is_named_with_its_place_and_reason(migrate):
     assert "insecure" not in settings and "auth_token" not in settings  # there is one, and it is kept out of the file
     assert "EG_AUTH_TOKEN, jeg.env:5; not repeated here" in output
     assert "EG_PORT_8888_TCP" not in output and "SPARK_HOME" not in output
-    _, _, output = migrate({"values.yaml": LAB})
-    for line in ("# - mirrorWorkingDirs (values.yaml): ", "# - kip (values.yaml): no image puller", "# - kernelspecsPvc (values.yaml): mount",
+    _, settings, output = migrate({"values.yaml": LAB})
+    assert settings["mirror_working_dirs"] == "true" and settings["kubernetes_namespaces"] == '"false"'
+    for line in ("# - kip (values.yaml): no image puller", "# - kernelspecsPvc (values.yaml): mount",
                  "# - service.ports: http-response (values.yaml): launchers do not report back"):
         assert line in output
     status, _, output = migrate({"values.yaml": "kernel: {culIdleTimeout: 5}\n"})
