@@ -114,8 +114,8 @@ struct provisioner_ops {
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or
-     * soon: until then start refuses the id. why: what is to be told to whoever asks for the kernel;
-     * NULL: it is started anew. Idempotent. No callback comes after it. */
+     * soon: until then start refuses the id. why: what is to be told to whoever asks for the
+     * kernel; NULL: it is started anew. Idempotent. No callback comes after it. */
     void (*remove)(struct provision *provision, const char *why);
     /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes
      * after it. */
