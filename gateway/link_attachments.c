@@ -409,6 +409,8 @@ static enum link_sent emit_attach(struct attachment *attachment) {
                   cursor && attachment->session->id != NULL ? "cursor" : "live", "rebuild",
                   attachment->rebuilding, "unsure_ms", (json_int_t)attachment->unsure_ms);
     set_seq(json, "sure", attachment->sure);
+    if (attachment->is_unnamed)
+        json_object_set_new(json, "named", json_false());
     cleanup_free char *text = json_dumps(json, JSON_COMPACT);
     enum link_sent sent =
         link_emit(attachment->link, LINK_ATTACH, attachment->number, 0, text, strlen(text));
@@ -507,6 +509,11 @@ static void forget(struct attachment *attachment) {
     }
     set_state(attachment, ATTACHMENT_DUE);
     wake(attachment);
+}
+
+void link_attachment_again(struct attachment *attachment) {
+    attachment->is_unnamed = true;
+    forget(attachment);
 }
 
 void link_hold_requests(struct link *link, bool is_holding) {

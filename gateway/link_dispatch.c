@@ -204,33 +204,35 @@ static void on_malformed(struct link *link, const struct error *err) {
     link_wake(link);
 }
 
-/* After a HELLO that does not offer to read files everything comes over the link, from the cursors
- * on. */
-static void on_unreadable(struct link *link) {
-    log_warning("kernel %s: a message was not where its launcher said in %s: from now on they come "
-                "over the link, which is slower for large ones",
-                link->kernel_id, link->journal);
-    free(steal(&link->journal));
-    link_say_hello(link);
+/* It is sent to this attachment then, from its cursor on; the others go on. */
+static void on_unreadable(struct attachment *attachment) {
+    struct link *link = attachment->link;
+    if (!link->unreadable_logged)
+        log_warning("kernel %s: a message was not where its launcher said in %s: a client's come "
+                    "over the link from now on, which is slower for large ones",
+                    link->kernel_id, link->journal != NULL ? link->journal : "a journal");
+    link->unreadable_logged = true;
+    link_attachment_again(attachment);
 }
 
 /* A message that is named reads like one that was sent. Returns its bytes. */
 static size_t on_named(struct link *link, const struct link_frame *frame) {
     struct link_segment place;
     zmq_msg_t message;
-    if (link->state != LINK_STATE_UP || link_attachment_find(link, frame->attachment) == NULL)
+    struct attachment *attachment = link_attachment_find(link, frame->attachment);
+    if (link->state != LINK_STATE_UP || attachment == NULL ||
+        attachment->state != ATTACHMENT_ATTACHED)
         return 0;
     if (link->journal == NULL || link_segment_read(frame, &place) < 0 ||
         zmq_msg_init_size(&message, place.length) < 0) {
-        struct error err;
-        error_set(&err, ERROR_INVALID, "a MESSAGE that names no place in a journal");
-        on_malformed(link, &err);
+        link->links->malformed++;
+        on_unreadable(attachment);
         return 0;
     }
     if (segment_read(link->journal, place.first_seq, place.offset, frame->seq,
                      zmq_msg_data(&message), place.length) < 0) {
         zmq_msg_close(&message);
-        on_unreadable(link);
+        on_unreadable(attachment);
         return 0;
     }
     struct link_batch *own = link_batch_take(&message);

@@ -79,7 +79,7 @@ struct link {
     void *context;
     enum link_state state;
     bool hello_due, ping_due, pong_due, reset_due;
-    bool malformed_logged, refusal_logged;
+    bool malformed_logged, unreadable_logged, refusal_logged;
     bool is_holding;     /* requests that come now wait until it ends */
     unsigned unanswered; /* HELLOs and PINGs since anything was heard */
     uint64_t pong_seq, ping_seq;
@@ -133,6 +133,7 @@ struct attachment {
     bool rebuilding; /* a rebuild was asked for; it is complete when a message behind it has come */
     bool has_ending;
     bool renumbered; /* the journal began again, and ATTACHED did not come yet */
+    bool is_unnamed; /* a message that was only named could not be read: none is from now on */
     size_t window;
     int64_t unsure_ms;
     uint64_t sure; /* for the first ATTACH */
@@ -189,6 +190,8 @@ size_t link_dispatch(struct link *link, zmq_msg_t *parts, unsigned count);
 
 /* link_attachments.c */
 struct attachment *link_attachment_find(const struct link *link, uint16_t number);
+/* ATTACHes it anew, from its cursor; nothing is only named to it any more. */
+void link_attachment_again(struct attachment *attachment);
 void link_attachments_forget(struct link *link);   /* the launcher knows of none any more */
 void link_attachments_renumber(struct link *link); /* the journal began again */
 void link_attachments_end(struct link *link, const char *reason);

@@ -93,6 +93,9 @@ void journal_rest(struct journal *journal);
  * The record must be fresh from journal_next. */
 bool journal_locate(const struct journal *journal, const struct journal_record *record,
                     uint64_t *first_seq, uint64_t *offset);
+/* So many of the newest bytes are left alone while anything older can be folded: what is under way
+ * to a reader that keeps up is safe among them. */
+uint64_t journal_newest_bytes(const struct journal *journal);
 /* Keeps a record's bytes valid beyond the next append, also after the cap took it, until
  * journal_hold_release(NULL, hold), which any thread may call (its form fits zmq_msg_init_data).
  * The record must be fresh from journal_next. */

@@ -149,9 +149,13 @@ static bool is_oldest_of_many_rows(const struct journal *journal) {
 static size_t count_old(const struct journal *journal) {
     size_t count = journal->count;
     uint64_t recent = 0;
-    while (count > 0 && recent < journal->cap / JOURNAL_SIZE_SHARE)
+    while (count > 0 && recent < journal_newest_bytes(journal))
         recent += journal->segments[--count]->size;
     return count;
+}
+
+uint64_t journal_newest_bytes(const struct journal *journal) {
+    return journal->cap / JOURNAL_SIZE_SHARE;
 }
 
 bool journal_may_fold(const struct journal *journal, size_t at) {

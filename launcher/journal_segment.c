@@ -483,6 +483,12 @@ bool segment_is_cached(const struct segment *segment, size_t offset) {
     return true;
 }
 
+/* Without waiting for a disk, where the file system knows how. */
+static ssize_t read_now(int fd, const struct iovec parts[2], uint64_t offset) {
+    ssize_t got = preadv2(fd, parts, 2, (off_t)offset, RWF_NOWAIT);
+    return got < 0 && errno == EOPNOTSUPP ? preadv(fd, parts, 2, (off_t)offset) : got;
+}
+
 /* Files get another name before they are written anew (segment_recycle, segment_park,
  * segment_replace), and the records of one that has its name stay as they are: so what was read is
  * right if the file still has its name afterwards. */
@@ -494,8 +500,8 @@ int segment_read(const char *directory, uint64_t first_seq, uint64_t offset, uin
     struct iovec parts[] = {{&record, sizeof record}, {data, length}};
     struct stat read, named;
     if (fd < 0 || offset > INT64_MAX ||
-        preadv(fd, parts, 2, (off_t)offset) != (ssize_t)(sizeof record + length) ||
-        record.seq != seq || record.length != length || record.kind != SEGMENT_KEPT)
+        read_now(fd, parts, offset) != (ssize_t)(sizeof record + length) || record.seq != seq ||
+        record.length != length || record.kind != SEGMENT_KEPT)
         return -1;
     if (fstat(fd, &read) < 0 || stat(path, &named) < 0)
         return -1;

@@ -227,14 +227,15 @@ static bool emit_place(struct link_peer *peer, const struct link_frame *head,
 }
 
 bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
-                            const void *payload, const struct journal_record *record) {
+                            const void *payload, const struct journal_record *record,
+                            bool may_name) {
     size_t length = head->length;
     if (!list_is_empty(&peer->control))
         return false;
     if (record == NULL || length <= LINK_INLINE_MAX)
         return emit_now(peer, head, payload);
     uint8_t place[LINK_SEGMENT_SIZE];
-    if (locate(peer, record, place))
+    if (may_name && locate(peer, record, place))
         return emit_place(peer, head, place);
     if (!make_room(peer, length, true))
         return false;

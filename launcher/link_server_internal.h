@@ -109,6 +109,7 @@ struct link_attachment {
     bool owns_session;
     uint16_t number;
     bool is_gone, grant_due, ack_refused;
+    bool may_name; /* large messages; SEGMENT_CAPABILITY */
     uint64_t position; /* everything in the journal up to it was sent or is not for it */
     uint64_t last_sent;
     uint64_t start;               /* its first position */
@@ -211,9 +212,10 @@ void link_peer_emit(struct link_peer *peer, enum link_type type, uint16_t attach
 void link_peer_emit_json(struct link_peer *peer, enum link_type type, uint16_t attachment,
                          uint64_t seq, const json_t *json);
 /* A MESSAGE, if it can go now; false when it has to wait or the peer is gone. record NULL: the
- * bytes are copied, else large ones are lent by the journal. */
+ * bytes are copied, else large ones are lent by the journal, or named if they may be. */
 bool link_peer_emit_message(struct link_peer *peer, const struct link_frame *head,
-                            const void *payload, const struct journal_record *record);
+                            const void *payload, const struct journal_record *record,
+                            bool may_name);
 void link_peer_flush(struct link_peer *peer);
 
 /* link_sessions.c */

@@ -210,7 +210,7 @@ static struct session_gateway *find_numbers(struct link_session *session, uint64
 
 struct attach_wish {
     const char *session_id; /* in json */
-    bool from_cursor, rebuild;
+    bool from_cursor, rebuild, may_name;
     uint64_t window;
     int64_t unsure_ms;
     uint64_t sure;
@@ -249,6 +249,7 @@ static int check_attach(const json_t *json, struct attach_wish *ret, struct erro
     if (ret->window > SERVER_WINDOW_MAX)
         ret->window = SERVER_WINDOW_MAX;
     ret->from_cursor = ret->session_id != NULL && strcmp(from, "cursor") == 0;
+    ret->may_name = ret->session_id != NULL && !json_is_false(json_object_get(json, "named"));
     ret->rebuild = ret->from_cursor && json_is_true(json_object_get(json, "rebuild"));
     const json_t *unsure_ms = json_object_get(json, "unsure_ms");
     if (unsure_ms != NULL && (!json_is_integer(unsure_ms) || json_integer_value(unsure_ms) < 0))
@@ -313,6 +314,7 @@ static void attach(struct link_peer *peer, uint16_t number, const struct attach_
     attachment->number = number;
     attachment->owns_session = session->id == NULL;
     attachment->window = wish->window;
+    attachment->may_name = wish->may_name && wish->window <= journal_newest_bytes(server->journal);
     attachment->unsure_ms = wish->unsure_ms;
     attachment->sure = UINT64_MAX;
     attachment->rebuilt_from = UINT64_MAX;
@@ -488,7 +490,7 @@ enum link_step link_session_emit(struct link_attachment *attachment, uint8_t fla
     uint64_t under_way = attachment->sent - attachment->consumed;
     if (under_way > 0 && under_way + length > attachment->window)
         return LINK_STEP_NO_CREDIT;
-    if (!link_peer_emit_message(attachment->peer, &head, payload, record))
+    if (!link_peer_emit_message(attachment->peer, &head, payload, record, attachment->may_name))
         return LINK_STEP_BLOCKED;
     attachment->sent += length;
     return LINK_STEP_DONE;

@@ -65,9 +65,18 @@ def test_files_that_are_not_there_cost_nothing_but_time(start_gateway, connect):
         file.rename(file.with_suffix(".elsewhere"))
     assert come_back(gateway, connect, kernel_id, msg_id, v1=True) == list(range(OUTPUTS))
     assert gateway.log().count("was not where its launcher said") == 1
-    msg_id = miss_a_flood(gateway, connect, kernel_id)
+
+
+def test_nothing_is_read_from_files_at_a_small_cap(start_gateway, connect):
+    """The cap could take what is only named before it is read."""
+    gateway = start_gateway("--journal-size", "1M")
+    kernel_id = gateway.start_kernel()["id"]
+    clients = [connect(gateway, kernel_id, session_id=session, v1=True, timeout=60) for session in ("one", None)]
     before = read_from_files(gateway)
-    assert come_back(gateway, connect, kernel_id, msg_id, v1=True) == list(range(OUTPUTS))
+    msg_id = clients[0].send_execute(f"flood {OUTPUTS} {OUTPUT_BYTES}")
+    for client in clients:
+        client.receive_until(lambda m: m["header"]["msg_type"] == "status" and m["parent_header"].get("msg_id") == msg_id and
+                             m["content"]["execution_state"] == "idle")
     assert read_from_files(gateway) - before < OUTPUT_BYTES
 
 

@@ -17,13 +17,17 @@
 
 #include <cmocka.h>
 
-enum { WINDOW = 64 << 20, LARGE = 300 << 10 };
+enum { WINDOW = 8 << 20, LARGE = 300 << 10 };
+
+/* The newest eighth of the journal, which the cap leaves alone, is a window. */
+static const struct link_server_settings settings = {.journal_bytes = 8 * WINDOW};
 
 #define NAMES "\"" SEGMENT_CAPABILITY "\""
 
 static struct peer *reader(struct world *world, const char *capabilities) {
     struct peer *peer = gateway(world, "g", capabilities);
-    peer_attach(peer, 1, "s", WINDOW, "cursor", NULL, NULL);
+    size_t window = (size_t)journal_newest_bytes(world->server->journal);
+    peer_attach(peer, 1, "s", window, "cursor", NULL, NULL);
     return peer;
 }
 
@@ -62,7 +66,7 @@ static void expect_named(const struct world *world, struct peer *peer, const cha
 
 static void test_large_messages_are_named(void **state) {
     struct world *world = *state;
-    world_start(world, NULL);
+    world_start(world, &settings);
     struct peer *peer = reader(world, NAMES);
     publish(world, 0, "\"one\"", LARGE);
     publish(world, 0, "\"small\"", LINK_SEGMENT_MIN / 2);
@@ -78,7 +82,7 @@ static void test_large_messages_are_named(void **state) {
 
 static void test_nothing_is_named_to_who_does_not_read(void **state) {
     struct world *world = *state;
-    world_start(world, NULL);
+    world_start(world, &settings);
     struct peer *peer = reader(world, "\"segments-2\"");
     publish_now(world, 0, "\"one\"", LARGE);
     struct inbox_frame *frame = peer_expect(peer, LINK_MESSAGE, 1);
@@ -87,10 +91,28 @@ static void test_nothing_is_named_to_who_does_not_read(void **state) {
     peer_destroy(peer);
 }
 
+/* What is under way could be taken by the cap, or the attachment does not want it, or could not be
+ * sent it again. */
+static void test_nothing_is_named_where_that_is_not_safe(void **state) {
+    struct world *world = *state;
+    world_start(world, &settings);
+    struct peer *peer = gateway(world, "g", NAMES);
+    peer_attach(peer, 1, "wide", WINDOW + 1, "cursor", NULL, NULL);
+    peer_attach(peer, 2, NULL, WINDOW, "live", NULL, NULL);
+    peer_json(peer, LINK_ATTACH, 3, 0,
+              "{\"session_id\": \"s\", \"window\": 1000000, \"from\": \"live\", \"named\": false}");
+    peer_send(peer);
+    peer_expect(peer, LINK_ATTACHED, 3);
+    publish_now(world, 0, "\"one\"", LARGE);
+    for (uint16_t attachment = 1; attachment <= 3; attachment++)
+        assert_false(is_named(peer_expect(peer, LINK_MESSAGE, attachment)));
+    peer_destroy(peer);
+}
+
 /* What counts for the window is the message, not its name. */
 static void test_the_window_holds(void **state) {
     struct world *world = *state;
-    world_start(world, NULL);
+    world_start(world, &settings);
     struct peer *peer = gateway(world, "g", NAMES);
     peer_attach(peer, 1, "s", 2 * LARGE, "cursor", NULL, NULL);
     publish(world, 0, "\"one\"", LARGE);
@@ -107,7 +129,7 @@ static void test_the_window_holds(void **state) {
 /* A gateway reads a batch at one go: it is not to be away from its loop for long. */
 static void test_a_batch_names_little(void **state) {
     struct world *world = *state;
-    world_start(world, NULL);
+    world_start(world, &settings);
     struct peer *peer = reader(world, NAMES);
     world->server->unflushed_max = SIZE_MAX;
     for (int i = 0; i < 24; i++)
@@ -160,7 +182,7 @@ static void test_the_cap_takes_what_was_named(void **state) {
 
 static void test_what_does_not_fit_is_not_read(void **state) {
     struct world *world = *state;
-    world_start(world, NULL);
+    world_start(world, &settings);
     struct peer *peer = reader(world, NAMES);
     publish_now(world, 0, "\"one\"", LARGE);
     struct link_segment place = place_of(peer_expect(peer, LINK_MESSAGE, 1));
@@ -195,6 +217,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         test_world(test_large_messages_are_named),
         test_world(test_nothing_is_named_to_who_does_not_read),
+        test_world(test_nothing_is_named_where_that_is_not_safe),
         test_world(test_the_window_holds),
         test_world(test_a_batch_names_little),
         test_world(test_the_cap_takes_what_was_named),

@@ -38,10 +38,6 @@ static bool one_message(struct fixture *f) {
     return f->a.messages == 1;
 }
 
-static bool is_not_up(struct fixture *f) {
-    return !link_is_up(f->link);
-}
-
 static void test_what_is_named_is_read(void **state) {
     struct fixture *f = *state;
     struct link_segment place;
@@ -63,49 +59,47 @@ static void test_what_is_named_is_read(void **state) {
     segment_release(segment);
 }
 
-/* The message comes over the link then, and so does everything behind it. */
+/* The attachment is sent everything then; whoever else is there notices nothing. */
 static void test_what_is_not_there_is_asked_for_otherwise(void **state) {
     struct fixture *f = *state;
     struct link_segment place;
     struct segment *segment = make_journal(f, &place);
     come_up(f);
     uint16_t a = attach(f, &f->a, "session a");
+    uint16_t b = attach(f, &f->b, NULL);
     cleanup_free char *directory = memory_printf("%s/journal", f->directory);
     segment_unlink(segment, directory);
     segment_release(segment);
-    link_command(f->link, "logs", NULL, 60000, on_result, f); /* goes on too */
+    link_command(f->link, "logs", NULL, 60000, on_result, f); /* is under way, and stays so */
     expect(f, LINK_COMMAND);
     peer_name(f, a, 4, &place);
     peer_say(f, LINK_MESSAGE, a, 5, "behind it");
-    const struct heard *hello = expect(f, LINK_HELLO);
-    assert_null(strstr(hello->payload, NAMES));
+    const struct heard *again = expect(f, LINK_ATTACH);
+    assert_int_equal(again->attachment, a);
+    assert_non_null(strstr(again->payload, "\"named\":false"));
     assert_int_equal(f->a.messages, 0); /* none is left out */
-    peer_welcome(f, KERNEL, 5);
-    run_until(f, is_up);
-    expect(f, LINK_COMMAND);
-    a = expect(f, LINK_ATTACH)->attachment;
+    peer_say(f, LINK_MESSAGE, b, 5, "to the other");
     peer_say(f, LINK_ATTACHED, a, 3, "{\"resumed\": true, \"next_request\": 1}");
     peer_say(f, LINK_MESSAGE, a, 4, "at last");
     run_until(f, one_message);
     assert_string_equal(f->a.text, "at last");
-    link_reconnect(f->link);
-    assert_null(strstr(expect(f, LINK_HELLO)->payload, NAMES));
+    assert_string_equal(f->b.text, "to the other");
+    assert_true(link_is_up(f->link));
 }
 
-static void test_names_of_nothing_are_malformed(void **state) {
+static void test_names_of_nothing_are_not_followed(void **state) {
     struct fixture *f = *state;
     const struct link_segment wrong[] = {
         {4, 64, 0}, {4, 64, UINT64_MAX}, {4, 64, LINK_SEGMENT_MAX + 1}};
+    come_up(f);
+    uint16_t a = attach(f, &f->a, "session a");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        come_up(f);
-        uint16_t a = attach(f, &f->a, "session a");
         peer_name(f, a, 4, &wrong[i]);
-        run_until(f, is_not_up);
+        assert_int_equal(expect(f, LINK_ATTACH)->attachment, a);
         assert_int_equal(f->links->malformed, i + 1);
-        attachment_close(f->a.attachment, NULL);
-        f->a = (struct client){0};
+        peer_say(f, LINK_ATTACHED, a, 3, "{\"resumed\": true, \"next_request\": 1}");
+        settle(f);
     }
-    assert_non_null(strstr(expect(f, LINK_HELLO)->payload, NAMES));
 }
 
 static void test_only_local_journals_are_read(void **state) {
@@ -124,7 +118,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         test(test_what_is_named_is_read),
         test(test_what_is_not_there_is_asked_for_otherwise),
-        test(test_names_of_nothing_are_malformed),
+        test(test_names_of_nothing_are_not_followed),
         test(test_only_local_journals_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
