@@ -37,6 +37,7 @@ static const char *text_or_null(const char *text) {
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
+/* On failure ret is filled all the same, and starts say what is wrong. */
 static int kubernetes_settings(const struct settings *settings,
                                struct provisioner_kubernetes_settings *ret, struct error *err) {
     const struct settings_kubernetes *kubernetes = &settings->kubernetes;
@@ -110,6 +111,5 @@ void gateway_configure_provisioner(struct gateway *gateway) {
         return;
     if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
-    else
-        provisioner_kubernetes_configure(gateway->provisioner, &wanted);
+    provisioner_kubernetes_configure(gateway->provisioner, &wanted); /* what it had is gone */
 }

@@ -124,24 +124,22 @@ static void on_record(void *context, int status, json_t *answer, const struct er
     place->events.accepted(place->context, &cause);
 }
 
-static int make_record(const struct provision *place, struct kube_record **ret) {
+static struct kube_record *make_record(const struct provision *place) {
     struct kube_record *record = kube_record_new(place->id, place->record);
     record->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
     record->namespace_created = place->namespace_created;
     record->attempt = place->attempt;
     record->port = place->cluster->settings.pod.port;
     record->state = KUBE_RECORD_LIVE;
-    *ret = record;
-    return 0;
+    return record;
 }
 
 static void begin_record(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
     const char *namespace = cluster->settings.gateway_namespace;
-    struct kube_record *record;
+    struct kube_record *record = make_record(place);
     cleanup_json json_t *object = NULL;
     struct error err;
-    (void)make_record(place, &record);
     int failed = place->has_record ? kube_record_patch(record, &object, &err)
                                    : kube_record_tree(record, cluster->settings.install, namespace,
                                                       &object, &err);
