@@ -52,6 +52,14 @@ char *admin_printable(const char *text);
 /* What its argv begins with, if this user cannot run that; malloc'ed, or NULL. python: the
  * setting. */
 char *admin_missing_program(const struct kernelspec *spec, const char *python);
+/* Are kernels pods? Then a process proxy is no obstacle, and programs are the image's. */
+bool admin_has_pods(const struct settings *settings);
+/* The problems of the kernel.json (kernelspecs_problems), and where kernels are pods of the
+ * pod.yaml; a new reference. */
+json_t *admin_kernelspecs_problems(const struct settings *settings,
+                                   const struct kernelspecs *specs);
+/* One of them: "file:line: field: what is wrong"; malloc'ed. */
+char *admin_problem_text(const json_t *problem);
 /* The kernelspecs that a gateway with these settings would serve. */
 int admin_load_kernelspecs(const struct settings *settings, struct kernelspecs **ret,
                            struct error *err);

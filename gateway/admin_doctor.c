@@ -81,6 +81,12 @@ static void examine(struct doctor *doctor, const struct settings *settings, cons
         return;
     }
     doctor_check_port(doctor, settings);
+    if (admin_has_pods(settings)) {
+        doctor_tell(doctor, "gateway", DOCTOR_WARN, "name one that runs with --url",
+                    memory_strdup("none is started to be tried: where kernels are pods it would be "
+                                  "a replica, and take part in all of their lives"));
+        return;
+    }
     start.argc = argc;
     start.argv = argv;
     doctor_check_own(doctor, &start);

@@ -6,6 +6,7 @@
 #include "gateway/admin.h"
 #include "gateway/settings.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/kube_template.h"
 #include "launcher/program_path.h"
 
 #include <stdio.h>
@@ -78,38 +79,73 @@ static void print_notes(const struct kernelspecs *specs, const char *python) {
     }
 }
 
+bool admin_has_pods(const struct settings *settings) {
+    return strcmp(settings->provisioner, "kubernetes") == 0;
+}
+
+/* text: "pod.yaml: spec.containers[0].image: must be a text", or of a file that cannot be read. */
+static json_t *pod_problem(const struct kernelspec *spec, const char *text) {
+    size_t length = strcspn(text, ":");
+    bool has_name = text_starts_with(text, "pod.") && text[length] == ':';
+    cleanup_free char *file = has_name
+                                  ? memory_printf("%s/%.*s", spec->directory, (int)length, text)
+                                  : memory_strdup(spec->directory);
+    return json_pack("{s:s, s:i, s:s, s:s}", "file", file, "line", 0, "field", "", "problem",
+                     has_name ? text + length + 1 + strspn(text + length + 1, " ") : text);
+}
+
+json_t *admin_kernelspecs_problems(const struct settings *settings,
+                                   const struct kernelspecs *specs) {
+    json_t *all = json_copy((json_t *)(uintptr_t)kernelspecs_problems(specs));
+    const struct kernelspec *spec;
+    for (size_t i = 0; admin_has_pods(settings) && (spec = kernelspecs_at(specs, i)) != NULL; i++) {
+        struct error err = {0};
+        cleanup_json json_t *template = NULL;
+        if (kube_template_load(spec->directory, &template, &err) < 0)
+            json_array_append_new(all, pod_problem(spec, err.text));
+    }
+    return all;
+}
+
+char *admin_problem_text(const json_t *problem) {
+    json_int_t line = json_integer_value(json_object_get(problem, "line"));
+    const char *file = text_at(problem, "file"), *field = text_at(problem, "field");
+    cleanup_free char *place =
+        line > 0 ? memory_printf("%s:%lld", file, (long long)line) : memory_strdup(file);
+    return memory_printf("%s: %s%s%s", place, field, *field != '\0' ? ": " : "",
+                         text_at(problem, "problem"));
+}
+
 static void print_problems(const json_t *problems) {
     size_t i;
     json_t *problem;
     json_array_foreach(problems, i, problem) {
-        json_int_t line = json_integer_value(json_object_get(problem, "line"));
-        const char *field = text_at(problem, "field");
-        printf("%s:", text_at(problem, "file"));
-        if (line > 0)
-            printf("%lld:", (long long)line);
-        printf(" %s%s%s\n", field, *field != '\0' ? ": " : "", text_at(problem, "problem"));
+        cleanup_free char *text = admin_problem_text(problem);
+        puts(text);
     }
 }
 
-static void print_check(const struct kernelspecs *specs, const char *python, bool lacks_default,
-                        size_t problems) {
+static void print_check(const struct settings *settings, const struct kernelspecs *specs,
+                        bool lacks_default, const json_t *problems) {
+    size_t wrong = json_array_size(problems) + (lacks_default ? 1 : 0);
     size_t count = 0;
     while (kernelspecs_at(specs, count) != NULL)
         count++;
     print_directories(kernelspecs_report(specs));
     print_unused(kernelspecs_report(specs));
-    print_notes(specs, python);
-    print_problems(kernelspecs_problems(specs));
+    if (!admin_has_pods(settings))
+        print_notes(specs, settings->python);
+    print_problems(problems);
     if (lacks_default)
         printf("default-kernel-name: there is no kernelspec %s\n", kernelspecs_default(specs));
-    printf("%zu kernelspec%s, %zu problem%s\n", count, count == 1 ? "" : "s", problems,
-           problems == 1 ? "" : "s");
+    printf("%zu kernelspec%s, %zu problem%s\n", count, count == 1 ? "" : "s", wrong,
+           wrong == 1 ? "" : "s");
 }
 
 /* What is searched and found, with the problems beside it. */
-static void print_json(const struct kernelspecs *specs, bool lacks_default) {
+static void print_json(const struct kernelspecs *specs, bool lacks_default, json_t *problems) {
     json_t *all = json_copy((json_t *)(uintptr_t)kernelspecs_report(specs));
-    json_object_set(all, "problems", (json_t *)(uintptr_t)kernelspecs_problems(specs));
+    json_object_set(all, "problems", problems);
     json_object_set_new(all, "default", json_string(kernelspecs_default(specs)));
     json_object_set_new(all, "default_is_there", json_boolean(!lacks_default));
     admin_print_json(all);
@@ -126,12 +162,12 @@ int admin_kernelspecs_check(int argc, char **argv, struct error *err) {
     }
     const char *fallback = kernelspecs_default(specs);
     bool lacks_default = *fallback != '\0' && kernelspecs_find(specs, fallback) == NULL;
-    size_t problems = json_array_size(kernelspecs_problems(specs)) + (lacks_default ? 1 : 0);
+    cleanup_json json_t *problems = admin_kernelspecs_problems(settings, specs);
     if (wants_json)
-        print_json(specs, lacks_default);
+        print_json(specs, lacks_default, problems);
     else
-        print_check(specs, settings->python, lacks_default, problems);
+        print_check(settings, specs, lacks_default, problems);
     kernelspecs_destroy(specs);
     settings_destroy(settings);
-    return problems > 0 ? 1 : 0;
+    return json_array_size(problems) > 0 || lacks_default ? 1 : 0;
 }

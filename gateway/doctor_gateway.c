@@ -36,12 +36,9 @@ static void tell_problems(struct doctor *doctor, const json_t *problems) {
     size_t i;
     json_t *problem;
     json_array_foreach(problems, i, problem) {
-        const char *file = json_string_value(json_object_get(problem, "file"));
-        const char *field = json_string_value(json_object_get(problem, "field"));
-        const char *text = json_string_value(json_object_get(problem, "problem"));
-        json_int_t line = json_integer_value(json_object_get(problem, "line"));
-        doctor_tell(doctor, "kernelspec", DOCTOR_WARN, "correct the file; it is not offered",
-                    memory_printf("%s:%" JSON_INTEGER_FORMAT ": %s: %s", file, line, field, text));
+        doctor_tell(doctor, "kernelspec", DOCTOR_WARN,
+                    "correct the file; until then no kernel starts from it",
+                    admin_problem_text(problem));
     }
 }
 
@@ -56,8 +53,10 @@ void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *sett
     size_t count = 0;
     const struct kernelspec *spec;
     for (; (spec = kernelspecs_at(specs, count)) != NULL; count++)
-        check_program(doctor, spec, settings->python);
-    tell_problems(doctor, kernelspecs_problems(specs));
+        if (!admin_has_pods(settings))
+            check_program(doctor, spec, settings->python);
+    cleanup_json json_t *problems = admin_kernelspecs_problems(settings, specs);
+    tell_problems(doctor, problems);
     const char *fallback = kernelspecs_default(specs);
     if (count == 0)
         doctor_tell(doctor, check, DOCTOR_FAIL,
@@ -73,7 +72,21 @@ void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *sett
     kernelspecs_destroy(specs);
 }
 
+static void check_launcher_image(struct doctor *doctor, const struct settings *settings) {
+    const char *image = settings->kubernetes.launcher_image;
+    if (image == NULL || *image == '\0')
+        doctor_tell(doctor, "launcher", DOCTOR_FAIL,
+                    "name Elara's own image with --kubernetes-launcher-image (docs/kubernetes.md)",
+                    memory_strdup("no image brings it into the pods"));
+    else
+        doctor_tell(doctor, "launcher", DOCTOR_OK, "", memory_printf("comes with %s", image));
+}
+
 void doctor_check_launcher(struct doctor *doctor, const struct settings *settings) {
+    if (admin_has_pods(settings)) {
+        check_launcher_image(doctor, settings);
+        return;
+    }
     if (access(settings->launcher, X_OK) < 0)
         doctor_tell(doctor, "launcher", DOCTOR_FAIL,
                     "install elara-launcher beside elara-gateway, or name it with --launcher",

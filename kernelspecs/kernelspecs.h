@@ -47,8 +47,8 @@ const char *kernelspecs_default(const struct kernelspecs *specs);
 /* The index-th by name; NULL behind the last. As short-lived as kernelspecs_find's. */
 const struct kernelspec *kernelspecs_at(const struct kernelspecs *specs, size_t index);
 
-/* Why this gateway cannot start it (a provisioner or process proxy it does not have), or NULL. A
- * malloc'ed sentence. */
+/* Why a gateway whose kernels are processes cannot start it (a provisioner or process proxy it does
+ * not have), or NULL. A malloc'ed sentence. */
 char *kernelspec_unsupported(const struct kernelspec *spec);
 
 /* The gateway's own lists of users: NULL-terminated, NULL or empty for none. */

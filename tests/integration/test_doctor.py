@@ -197,3 +197,20 @@ def test_gateway_that_cannot_run_leaves_its_last_words(doctor, build, tmp_path):
     gateway.unlink()
     _, findings = doctor(program=folder / "elara")
     assert "No such file" in text(findings, "gateway")
+
+
+def test_pods_need_nothing_of_this_machine_but_their_template(doctor, specs, build):
+    """No gateway is started either: it would be a replica, and its end that of everybody's kernels."""
+    specs.add("elsewhere", ["/only/in/the/image", "{connection_file}"], metadata={"process_proxy": {"class_name": "a.KubernetesProcessProxy"}})
+    wrong = specs.stub("wrong")
+    (wrong / "pod.yaml").write_text("spec: {containers: [{image: 5}]}\n")
+    flags = ("--provisioner", "kubernetes", "--kubernetes-launcher-image", "r/elara:1")
+    _, findings = doctor(*flags, "--launcher", "/no/launcher")
+    assert failed(findings) == set() and not {"kernel", "websocket"} & set(findings)
+    assert "comes with r/elara:1" in text(findings, "launcher") and "--url" in text(findings, "gateway")
+    [finding] = findings["kernelspec"]
+    assert finding["text"] == f"{wrong}/pod.yaml: spec.containers[0].image: must be a text (put it in quotes)"
+    _, findings = doctor("--provisioner", "kubernetes")
+    assert failed(findings) == {"launcher"} and "--kubernetes-launcher-image" in text(findings, "launcher")
+    _, findings = doctor("--kernel", "stub")
+    assert "local processes only" in text(findings, "kernelspec") and "pod.yaml" not in text(findings, "kernelspec")

@@ -204,3 +204,26 @@ def test_check_command_is_content_with_good_specs(build, specs):
     check = subprocess.run([build / "elara", "kernelspecs", "check", "--kernelspec-dirs", str(specs)],
                            capture_output=True, text=True, timeout=10)
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_check_command_looks_at_pods_where_kernels_are_pods(build, specs):
+    specs.add("elsewhere", ["/only/in/the/image", "{connection_file}"], metadata={"process_proxy": {"class_name": "a.KubernetesProcessProxy"}})
+    folder = specs.add("image", ["/only/in/the/image", "{connection_file}"])
+    (folder / "pod.yaml").write_text("spec: {containers: [{image: 5}]}\n")
+
+    def check(*flags):
+        done = subprocess.run([build / "elara", "kernelspecs", "check", "--kernelspec-dirs", str(specs), *flags], capture_output=True,
+                              text=True, timeout=10)
+        return done.returncode, done.stdout
+
+    status, output = check()
+    assert status == 0 and "local processes only" in output and "no program /only/in/the/image" in output
+    status, output = check("--provisioner", "kubernetes")
+    assert status == 1 and "note: " not in output and ", 1 problem\n" in output
+    assert f"{folder}/pod.yaml: spec.containers[0].image: must be a text" in output
+    status, output = check("--provisioner", "kubernetes", "--json")
+    [problem] = json.loads(output)["problems"]
+    assert status == 1 and problem["file"] == f"{folder}/pod.yaml" and problem["problem"].startswith("spec.containers[0].image: ")
+    (folder / "pod.yaml").write_text("spec: {containers: [{image: 'a:b'}]}\n")
+    status, output = check("--provisioner", "kubernetes")
+    assert status == 0 and ", 0 problems\n" in output
