@@ -59,6 +59,7 @@ int admin_migrate(int argc, char **argv, struct error *err) {
     }
     size_t troubles = 0;
     add_own_default(migration, argc, argv);
+    migration_add_defaults(migration);
     if (failed == 0)
         troubles = migration_print(migration, buffer_text(&sources), stdout);
     if (troubles > 0)

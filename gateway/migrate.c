@@ -8,6 +8,7 @@
 #include "gateway/settings_legacy.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { NOTES_MAX = 10000, SHOWN_MAX = 400 };
 
@@ -25,8 +26,9 @@ struct lines {
 
 struct migration {
     struct found *found; /* one a row of settings_table() */
-    struct lines notes, troubles, kernelspecs;
-    bool may_have_token; /* one that could not be read, or is a secret of the cluster's */
+    struct lines notes, troubles;
+    struct lines kernelspecs[2]; /* where kernels are processes, where they are pods */
+    bool may_have_token;         /* one that could not be read, or is a secret of the cluster's */
 };
 
 struct migration *migration_create(void) {
@@ -54,7 +56,8 @@ void migration_destroy(struct migration *migration) {
     free(migration->found);
     lines_free(&migration->notes);
     lines_free(&migration->troubles);
-    lines_free(&migration->kernelspecs);
+    lines_free(&migration->kernelspecs[0]);
+    lines_free(&migration->kernelspecs[1]);
     free(migration);
 }
 
@@ -98,8 +101,10 @@ void migration_trouble(struct migration *migration, const char *as, const char *
     lines_add(&migration->troubles, note_text(as, where, text));
 }
 
-void migration_kernelspec(struct migration *migration, const char *text) {
-    lines_add(&migration->kernelspecs, memory_strdup(text));
+void migration_kernelspec(struct migration *migration, enum migrate_place where, const char *text) {
+    for (unsigned i = 0; i < 2; i++)
+        if (((unsigned)where & 1u << i) != 0)
+            lines_add(&migration->kernelspecs[i], memory_strdup(text));
 }
 
 static const struct option_row *find_row(const char *variable, int *place) {
@@ -115,6 +120,15 @@ static const struct option_row *find_row(const char *variable, int *place) {
     return NULL;
 }
 
+/* What JEG's words are called here; the rest as it is. */
+static const char *our_word(const struct option_row *row, const char *word) {
+    if (strcmp(row->name, "kubernetes-namespaces") != 0)
+        return word;
+    return strcasecmp(word, "true") == 0    ? "fixed"
+           : strcasecmp(word, "false") == 0 ? "kernel"
+                                            : word;
+}
+
 /* The row's value as YAML, or NULL with err. */
 static char *convert(const struct option_row *row, const json_t *value, struct error *err) {
     static const char as[] = "the value";
@@ -126,6 +140,10 @@ static char *convert(const struct option_row *row, const json_t *value, struct e
             : NULL;
     if (number != NULL)
         text = number;
+    else if (json_is_boolean(value) && row->type == OPTION_ENUM)
+        text = json_is_true(value) ? "true" : "false";
+    if (text != NULL)
+        text = our_word(row, text);
     int failed = text != NULL ? option_value_parse(row, text, as, &scratch, err)
                               : option_value_from_json(row, value, as, &scratch, err);
     char *yaml = NULL;
@@ -169,6 +187,19 @@ static void refuse_unknown(struct migration *migration, const char *variable, co
         migration_trouble(migration, as, where, "Elara has no setting of that name");
 }
 
+static void see_pods_by(struct migration *migration, const char *variable, const char *as,
+                        const char *where) {
+    static const char *const names[] = {"EG_NAMESPACE", "EG_SHARED_NAMESPACE",
+                                        "EG_KERNEL_CLUSTER_ROLE"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(variable, names[i]) == 0)
+            migration_see_pods(migration, as, where);
+}
+
+void migration_see_variable(struct migration *migration, const char *variable, const char *where) {
+    see_pods_by(migration, variable, variable, where);
+}
+
 void migration_set_json(struct migration *migration, const char *variable, const json_t *value,
                         const char *as, const char *where, enum migrate_rank rank) {
     struct found given = {.rank = rank};
@@ -197,6 +228,7 @@ void migration_set_json(struct migration *migration, const char *variable, const
     }
     given.source = as_comment(memory_printf("%s, %s", as, where));
     keep(migration, &migration->found[row - settings_table()], given);
+    see_pods_by(migration, variable, as, where);
 }
 
 void migration_set_text(struct migration *migration, const char *variable, const char *text,
@@ -215,8 +247,6 @@ void migration_set_text(struct migration *migration, const char *variable, const
         migration_set_json(migration, variable, value, as, where, rank);
 }
 
-/* ---- printing ---- */
-
 static const struct found *found_for(const struct migration *migration, const char *option) {
     for (size_t i = 0; settings_table()[i].name != NULL; i++)
         if (strcmp(settings_table()[i].name, option) == 0)
@@ -229,12 +259,39 @@ static bool is_set(const struct migration *migration, const char *option) {
     return found != NULL && found->value != NULL && strcmp(found->value, "null") != 0;
 }
 
+static bool has_pods(const struct migration *migration) {
+    const char *value = found_for(migration, "provisioner")->value;
+    return value != NULL && strcmp(value, "\"kubernetes\"") == 0;
+}
+
+void migration_see_pods(struct migration *migration, const char *as, const char *where) {
+    if (!has_pods(migration)) /* the first that says so is named */
+        migration_set_text(migration, "ELARA_PROVISIONER", "kubernetes", as, where, MIGRATE_SCRIPT);
+}
+
+void migration_add_defaults(struct migration *migration) {
+    static const char as[] = "default of JEG", where[] = "whose kernels are pods";
+    if (!has_pods(migration))
+        return;
+    if (!is_set(migration, "kubernetes-namespaces"))
+        migration_set_text(migration, "EG_SHARED_NAMESPACE", "False", as, where, MIGRATE_SCRIPT);
+    /* Its images' user has a name only, which does not show that it is not root. */
+    if (!is_set(migration, "kubernetes-uid"))
+        migration_set_text(migration, "ELARA_KUBERNETES_UID", "1000", as, where, MIGRATE_SCRIPT);
+    if (!is_set(migration, "kubernetes-gid"))
+        migration_set_text(migration, "ELARA_KUBERNETES_GID", "100", as, where, MIGRATE_SCRIPT);
+}
+
+/* ---- printing ---- */
+
 /* In sentences of an admin who knows JEG. */
-static const struct {
+struct difference {
     const char *option;
     bool when_set;
     const char *text;
-} differences[] = {
+};
+
+static const struct difference differences[] = {
     {"on-exit", false,
      "kernels outlive the gateway; JEG ends them with itself. As JEG: on_exit: shutdown"},
     {"port-retries", false,
@@ -244,12 +301,6 @@ static const struct {
      "GET /api/kernels answers, which notebook servers need; JEG itself "
      "(not its container) says 403. As JEG: list_kernels: false"},
     {"list-kernels", true, "notebook servers need list_kernels: true"},
-    {"inherited-envs", false,
-     "kernels get a list of variables of the gateway; JEG hands all of "
-     "them to a request without env. As JEG: inherited_envs: [\"*\"]"},
-    {"inherited-envs", true,
-     "inherited_envs replaces the gateway's own list (PATH, HOME, LANG and "
-     "others): what kernels need has to be in it"},
     {"authorized-users", true,
      "a client with a token of its own is its name, whatever "
      "KERNEL_USERNAME says"},
@@ -265,17 +316,55 @@ static const struct {
     {"launch-timeout", true,
      "a start is answered at once; the time-out runs while the notebook "
      "shows how far it is"},
+    {0},
 };
+
+static const struct difference differences_of_processes[] = {
+    {"inherited-envs", false,
+     "kernels get a list of variables of the gateway; JEG hands all of "
+     "them to a request without env. As JEG: inherited_envs: [\"*\"]"},
+    {"inherited-envs", true,
+     "inherited_envs replaces the gateway's own list (PATH, HOME, LANG and "
+     "others): what kernels need has to be in it"},
+    {0},
+};
+
+static const struct difference differences_of_pods[] = {
+    {"provisioner", true,
+     "every kernelspec starts as a pod, those for local processes too; one that names no image "
+     "(image_name in kernel.json, or its pod.yaml) gets kubernetes_image. docs/kernelspecs.md"},
+    {"provisioner", true,
+     "JEG's chart or Deployment gives way to manifests/ (docs/kubernetes.md); kernels that JEG "
+     "started are not taken over"},
+    {"kubernetes-allow", false,
+     "clients may not say KERNEL_IMAGE, KERNEL_UID, KERNEL_GID, KERNEL_SERVICE_ACCOUNT_NAME and "
+     "volumes of their pods. As JEG: kubernetes_allow: [\"*\"]"},
+    {"kubernetes-cluster-role", false,
+     "kernels may do nothing in the cluster; JEG binds them to a ClusterRole in their namespaces, "
+     "its chart to kernel-controller. As there: kubernetes_cluster_role: kernel-controller"},
+    {"kubernetes-cluster-role", true,
+     "kubernetes_cluster_role came with JEG and has to be kept; where the gateway makes namespaces "
+     "it needs the rights to create RoleBindings and to bind that ClusterRole. Kernels get a token "
+     "only if their pod.yaml says automountServiceAccountToken: true"},
+    {0},
+};
+
+static void print_rows(const struct migration *migration, const struct difference *rows,
+                       FILE *out) {
+    for (; rows->option != NULL; rows++)
+        if (found_for(migration, rows->option) != NULL &&
+            is_set(migration, rows->option) == rows->when_set)
+            fprintf(out, "# - %s\n", rows->text);
+}
 
 static void print_differences(const struct migration *migration, FILE *out) {
     fputs("\n# What differs from JEG:\n"
           "# - EG_ and KG_ variables are read too, and win over this file (in JEG the file wins): "
           "unset them\n",
           out);
-    for (size_t i = 0; i < sizeof differences / sizeof *differences; i++)
-        if (found_for(migration, differences[i].option) != NULL &&
-            is_set(migration, differences[i].option) == differences[i].when_set)
-            fprintf(out, "# - %s\n", differences[i].text);
+    print_rows(migration, differences, out);
+    print_rows(migration, has_pods(migration) ? differences_of_pods : differences_of_processes,
+               out);
 }
 
 static void print_lines(const struct lines *lines, const char *heading, FILE *out) {
@@ -316,6 +405,16 @@ static void print_exposure(const struct migration *migration, FILE *out) {
           out);
 }
 
+/* A name of an image cannot be guessed. */
+static void print_launcher_image(const struct migration *migration, FILE *out) {
+    if (has_pods(migration) && !is_set(migration, "kubernetes-launcher-image"))
+        fputs("# STILL TO BE SET, the gateway does not start without it: Elara's own image, which "
+              "brings the\n"
+              "# launcher into every pod (`make image`, docs/kubernetes.md).\n"
+              "# kubernetes_launcher_image: REGISTRY/elara:VERSION\n",
+              out);
+}
+
 size_t migration_print(const struct migration *migration, const char *sources, FILE *out) {
     cleanup_free char *from = as_comment(memory_strdup(sources));
     fprintf(out, "# Settings of an Elara gateway, from %s.\n", from);
@@ -323,10 +422,11 @@ size_t migration_print(const struct migration *migration, const char *sources, F
     for (size_t i = 0; settings_table()[i].name != NULL; i++)
         if (migration->found[i].value != NULL)
             print_setting(&settings_table()[i], &migration->found[i], out);
+    print_launcher_image(migration, out);
     print_exposure(migration, out);
     print_differences(migration, out);
     print_lines(&migration->notes, "Not carried over, and why:", out);
-    print_lines(&migration->kernelspecs, "Kernelspecs:", out);
+    print_lines(&migration->kernelspecs[has_pods(migration)], "Kernelspecs:", out);
     print_lines(&migration->troubles, "NOT UNDERSTOOD, please look:", out);
     return migration->troubles.count;
 }

@@ -17,6 +17,9 @@ enum { MIGRATE_FILE_MAX = 1 << 20 };
  * script sets by itself. */
 enum migrate_rank { MIGRATE_SCRIPT, MIGRATE_ENVIRONMENT, MIGRATE_FILE };
 
+/* Where kernels run, when a line about a kernelspec holds. */
+enum migrate_place { MIGRATE_LOCAL = 1, MIGRATE_PODS = 2, MIGRATE_ANYWHERE = 3 };
+
 struct migration;
 struct migration *migration_create(void);
 void migration_destroy(struct migration *migration);
@@ -34,8 +37,15 @@ void migration_note(struct migration *migration, const char *as, const char *whe
 /* What was not understood: the admin has to look. */
 void migration_trouble(struct migration *migration, const char *as, const char *where,
                        const char *text);
-/* A line about a kernelspec, under a heading of its own. */
-void migration_kernelspec(struct migration *migration, const char *text);
+/* A line about a kernelspec, under a heading of its own. It is printed when the settings, whose
+ * sources may come later, have kernels there. */
+void migration_kernelspec(struct migration *migration, enum migrate_place where, const char *text);
+/* Something only a JEG whose kernels are pods has, so they are pods here too. */
+void migration_see_pods(struct migration *migration, const char *as, const char *where);
+/* A variable whose value is not known: its being there may say where kernels run. */
+void migration_see_variable(struct migration *migration, const char *variable, const char *where);
+/* After the last source: what JEG takes where none says anything. */
+void migration_add_defaults(struct migration *migration);
 
 /* The YAML file with its comments. sources: "values.yaml, EG_ variables". Returns how much trouble
  * there was. */

@@ -4,13 +4,18 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/migrate.h"
+#include "launcher/kube_pod.h"
+#include "launcher/kube_template.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum { SPECS_LISTED_MAX = 4096 };
+
+static const char local_proxy[] = "LocalProcessProxy", pod_proxy[] = "KubernetesProcessProxy";
 
 static const char *last_part(const char *class_name) {
     const char *dot = strrchr(class_name, '.');
@@ -22,9 +27,6 @@ static const char *advice(const char *proxy) {
         const char *proxy;
         const char *text;
     } rows[] = {
-        {"LocalProcessProxy", "starts here as it is"},
-        {"KubernetesProcessProxy", "listed, but starting kernels in Kubernetes is not supported "
-                                   "yet: a start says so"},
         {"SparkOperatorProcessProxy", "listed, but Spark operators are not supported"},
         {"CustomResourceProcessProxy", "listed, but custom resources are not supported"},
         {"KubeflowProcessProxy", "listed, but elastic-jupyter-operator's own launcher is not "
@@ -42,10 +44,10 @@ static const char *advice(const char *proxy) {
     return "listed, but nobody here can start it";
 }
 
-/* The first placeholder that only JEG fills in, NULL for none. */
-static const char *find_placeholder(const json_t *argv) {
-    static const char *const names[] = {"{response_address}", "{public_key}", "{port_range}",
-                                        "{kernel_id}"};
+/* What in argv only JEG's launch scripts understand; NULL: nothing. */
+static const char *find_script(const json_t *argv) {
+    static const char *const names[] = {"launch_kubernetes.py", "{response_address}",
+                                        "{public_key}", "{port_range}", "{kernel_id}"};
     size_t i;
     json_t *word;
     json_array_foreach((json_t *)(uintptr_t)argv, i, word) {
@@ -57,10 +59,78 @@ static const char *find_placeholder(const json_t *argv) {
 }
 
 /* Takes text. */
-static void tell(struct migration *migration, const char *name, char *text) {
+static void tell(struct migration *migration, enum migrate_place where, const char *name,
+                 char *text) {
     cleanup_free char *line = memory_printf("%s: %s", name, text);
-    migration_kernelspec(migration, line);
+    migration_kernelspec(migration, where, line);
     free(text);
+}
+
+static bool is_there(const char *directory, const char *file) {
+    cleanup_free char *path = memory_printf("%s/%s", directory, file);
+    return access(path, F_OK) == 0;
+}
+
+/* What its pod will be. */
+static void tell_pod(struct migration *migration, const char *name, const char *directory,
+                     const json_t *spec) {
+    struct error err = {0};
+    cleanup_json json_t *template = NULL;
+    if (kube_template_load(directory, &template, &err) < 0) {
+        migration_trouble(migration, name, directory, err.text);
+        return;
+    }
+    const json_t *containers = json_object_get(json_object_get(template, "spec"), "containers");
+    const char *image = kube_spec_image(spec);
+    if (image == NULL && template != NULL)
+        image = json_string_value(
+            json_object_get(json_array_get(containers, kube_template_kernel(template)), "image"));
+    tell(migration, MIGRATE_PODS, name,
+         image != NULL
+             ? memory_printf("starts as a pod of %.200s", image)
+             : memory_strdup("starts as a pod of kubernetes_image: it names no image itself"));
+    if (template == NULL && is_there(directory, "scripts/kernel-pod.yaml.j2"))
+        tell(migration, MIGRATE_PODS, name,
+             memory_strdup("scripts/kernel-pod.yaml.j2 is not read: what was added to it (volumes, "
+                           "tolerations, ...) belongs into a pod.yaml beside kernel.json "
+                           "(docs/kernelspecs.md)"));
+}
+
+static void tell_start(struct migration *migration, const char *name, const char *directory,
+                       const json_t *spec, const char *proxy) {
+    bool is_local = proxy == NULL || strcmp(proxy, local_proxy) == 0;
+    if (is_local)
+        tell(migration, MIGRATE_LOCAL, name,
+             memory_printf("%s%sstarts here as it is", proxy != NULL ? proxy : "",
+                           proxy != NULL ? ": " : ""));
+    else if (strcmp(proxy, pod_proxy) == 0)
+        tell(migration, MIGRATE_LOCAL, name,
+             memory_printf("%s: listed, but it starts with provisioner: kubernetes only", proxy));
+    else
+        tell(migration, MIGRATE_ANYWHERE, name, memory_printf("%s: %s", proxy, advice(proxy)));
+    if (is_local || strcmp(proxy, pod_proxy) == 0)
+        tell_pod(migration, name, directory, spec);
+}
+
+static void tell_argv(struct migration *migration, const char *name, const json_t *spec) {
+    const char *script = find_script(json_object_get(spec, "argv"));
+    const char *language = json_string_value(json_object_get(spec, "language"));
+    const char *command = "the one in its own kernel.json (`jupyter kernelspec list` says where)";
+    if (script == NULL)
+        return;
+    if (language == NULL || strcasecmp(language, "python") == 0)
+        command = "[\"python3\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]";
+    else if (strcasecmp(language, "R") == 0)
+        command = "[\"R\", \"--slave\", \"-e\", \"IRkernel::main()\", \"--args\", "
+                  "\"{connection_file}\"]";
+    tell(migration, MIGRATE_LOCAL, name,
+         memory_printf("argv holds %s, which JEG's own launch scripts want; here it has to be the "
+                       "kernel's own command: %s (no process_proxy is needed then)",
+                       script, command));
+    tell(migration, MIGRATE_PODS, name,
+         memory_printf("argv holds %s, which JEG's own launch scripts want; here it has to be the "
+                       "kernel's own command in the image: %s",
+                       script, command));
 }
 
 static void tell_config(struct migration *migration, const char *name, const json_t *config) {
@@ -69,28 +139,27 @@ static void tell_config(struct migration *migration, const char *name, const jso
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)config, key, value) {
         bool is_used = strcmp(key, counts[0]) == 0 || strcmp(key, counts[1]) == 0;
+        bool is_of_pods = strcmp(key, "image_name") == 0;
         if (!is_used)
-            tell(migration, name, memory_printf("process_proxy.config.%s does nothing here", key));
+            tell(migration, is_of_pods ? MIGRATE_LOCAL : MIGRATE_ANYWHERE, name,
+                 memory_printf("process_proxy.config.%s does nothing here", key));
     }
 }
 
-static void tell_spec(struct migration *migration, const char *name, const json_t *spec) {
-    const json_t *proxy = json_object_get(json_object_get(spec, "metadata"), "process_proxy");
-    const char *class_name = json_string_value(json_object_get(proxy, "class_name"));
-    if (class_name == NULL) {
-        tell(migration, name, memory_strdup("starts here as it is"));
-        return;
+static void tell_spec(struct migration *migration, const char *name, const char *directory,
+                      const json_t *spec) {
+    const json_t *stanza = json_object_get(json_object_get(spec, "metadata"), "process_proxy");
+    const char *class_name = json_string_value(json_object_get(stanza, "class_name"));
+    const char *proxy = class_name != NULL ? last_part(class_name) : NULL;
+    if (proxy != NULL && strcmp(proxy, pod_proxy) == 0) {
+        cleanup_free char *as = memory_printf("%s of %s", pod_proxy, name);
+        migration_see_pods(migration, as, directory);
     }
-    const char *last = last_part(class_name);
-    const char *placeholder = find_placeholder(json_object_get(spec, "argv"));
-    tell(migration, name, memory_printf("%s: %s", last, advice(last)));
-    tell_config(migration, name, json_object_get(proxy, "config"));
-    if (placeholder != NULL)
-        tell(migration, name,
-             memory_printf("argv holds %s, which JEG's own launch scripts want; a kernel on this "
-                           "machine is [\"python3\", \"-m\", \"ipykernel_launcher\", \"-f\", "
-                           "\"{connection_file}\"] (no process_proxy is needed then)",
-                           placeholder));
+    tell_start(migration, name, directory, spec, proxy);
+    if (proxy == NULL)
+        return;
+    tell_config(migration, name, json_object_get(stanza, "config"));
+    tell_argv(migration, name, spec);
 }
 
 static void read_spec(struct migration *migration, const char *directory, const char *name) {
@@ -100,12 +169,11 @@ static void read_spec(struct migration *migration, const char *directory, const 
     if (file_read_json(path, MIGRATE_FILE_MAX, &spec, &err) < 0)
         migration_trouble(migration, name, path, err.text);
     else
-        tell_spec(migration, name, spec);
+        tell_spec(migration, name, directory, spec);
 }
 
 static bool is_spec(const char *directory) {
-    cleanup_free char *path = memory_printf("%s/kernel.json", directory);
-    return access(path, F_OK) == 0;
+    return is_there(directory, "kernel.json");
 }
 
 static int is_named(const struct dirent *entry) {

@@ -154,12 +154,15 @@ static void take_defaults(struct migration *migration, bool is_chart) {
                      {"EG_PORT", "8888"},
                      {"EG_CULL_INTERVAL", "60"},
                      {"EG_LIST_KERNELS", "True"}};
+    const char *from = is_chart ? "default of JEG's chart" : "default of the operator";
     for (size_t i = 0; i < sizeof of_script / sizeof *of_script; i++)
         migration_set_text(migration, of_script[i].variable, of_script[i].text,
                            of_script[i].variable, "default of JEG's container", MIGRATE_SCRIPT);
     migration_set_text(migration, "EG_CULL_IDLE_TIMEOUT", "3600",
-                       is_chart ? "kernel.cullIdleTimeout" : "cullIdleTimeout",
-                       is_chart ? "default of JEG's chart" : "default of the operator",
+                       is_chart ? "kernel.cullIdleTimeout" : "cullIdleTimeout", from,
+                       MIGRATE_SCRIPT);
+    migration_set_text(migration, "EG_SHARED_NAMESPACE", is_chart ? "False" : "True",
+                       is_chart ? "kernel.shareGatewayNamespace" : "EG_SHARED_NAMESPACE", from,
                        MIGRATE_SCRIPT);
 }
 
@@ -172,6 +175,8 @@ static void take_container(struct migration *migration, const json_t *container,
         if (variable == NULL ||
             (!text_starts_with(variable, "EG_") && !text_starts_with(variable, "KG_")))
             continue;
+        if (value == NULL)
+            migration_see_variable(migration, variable, name);
         if (value == NULL)
             migration_note(migration, variable, name,
                            "its value comes from elsewhere (valueFrom): keep the entry, the "

@@ -1,6 +1,7 @@
 """elara migrate: set-ups of Jupyter Enterprise Gateway as they are found, turned into settings that a gateway takes."""
 import json
 import subprocess
+import tempfile
 
 import pytest
 
@@ -152,11 +153,13 @@ def accepted(build, tmp_path):
 @pytest.mark.parametrize("name, text, wanted", [
     ("values.yaml", LAB, {"ip": '"0.0.0.0"', "port": "8888", "insecure": "true", "launch_timeout": "1m", "log_level": '"DEBUG"',
                           "allowed_kernelspecs": '["python_kubernetes", "spark_python_kubernetes"]', "inherited_envs": '["PATH"]',
-                          "default_kernel_name": '"python_kubernetes"'}),
-    ("values.yaml", OLD_CHART, {"port": "8888", "launch_timeout": "1m", "allowed_kernelspecs": '["r_kubernetes", "python_kubernetes"]'}),
+                          "default_kernel_name": '"python_kubernetes"',
+                          "provisioner": '"kubernetes"', "kubernetes_namespaces": '"kernel"',
+                          "kubernetes_cluster_role": '"kernel-controller"', "kubernetes_uid": "1000", "kubernetes_gid": "100"}),
+    ("values.yaml", OLD_CHART, {"port": "8888", "provisioner": '"kubernetes"', "kubernetes_namespaces": '"kernel"', "launch_timeout": "1m", "allowed_kernelspecs": '["r_kubernetes", "python_kubernetes"]'}),
     ("gateway.yaml", OPERATOR, {"allowed_kernelspecs": '["python-kubernetes"]', "default_kernel_name": '"python-kubernetes"',
-                                "insecure": "true"}),
-    ("deployment.yml", DEPLOYMENT, {"port": "8888", "ip": '"0.0.0.0"', "launch_timeout": "1m",
+                                "insecure": "true", "provisioner": '"kubernetes"', "kubernetes_namespaces": '"fixed"'}),
+    ("deployment.yml", DEPLOYMENT, {"port": "8888", "provisioner": '"kubernetes"', "kubernetes_namespaces": '"fixed"', "ip": '"0.0.0.0"', "launch_timeout": "1m",
                                     "allowed_kernelspecs": '["r_kubernetes", "python_kubernetes"]'}),
     ("jeg.env", SCRIPT, {"ip": '"0.0.0.0"', "port": "9000", "allowed_kernelspecs": '["python3", "ir"]', "list_kernels": "true",
                          "max_kernels": "40", "max_kernels_per_user": "3"}),
@@ -182,7 +185,7 @@ def test_what_has_no_equivalent_is_named_with_its_place_and_reason(migrate):
     assert "EG_AUTH_TOKEN, jeg.env:5; not repeated here" in output
     assert "EG_PORT_8888_TCP" not in output and "SPARK_HOME" not in output
     _, settings, output = migrate({"values.yaml": LAB})
-    assert settings["mirror_working_dirs"] == "true" and settings["kubernetes_namespaces"] == '"false"'
+    assert settings["mirror_working_dirs"] == "true" and settings["kubernetes_namespaces"] == '"kernel"'
     for line in ("# - kip (values.yaml): no image puller", "# - kernelspecsPvc (values.yaml): mount",
                  "# - service.ports: http-response (values.yaml): launchers do not report back"):
         assert line in output
@@ -289,11 +292,62 @@ def test_kernelspecs_with_a_process_proxy(migrate, specs):
     specs.add("own", ["x"], metadata={"process_proxy": {"class_name": "acme.OwnProxy"}})
     (specs.directory / "broken").mkdir()
     (specs.directory / "broken" / "kernel.json").write_text("{")
-    status, settings, output = migrate({}, str(specs))
-    assert status == 1 and settings == {}
+    status, settings, output = migrate({"jeg.env": "ELARA_PROVISIONER=local\n"}, str(specs))
+    assert status == 1 and settings == {"provisioner": '"local"'}
     for line in ("# - stub: starts here as it is", "# - local: LocalProcessProxy: starts here as it is",
-                 "# - local: process_proxy.config.port_range does nothing here", "# - pod: KubernetesProcessProxy: listed, but",
-                 "# - pod: process_proxy.config.image_name does nothing here", "# - pod: argv holds {response_address}",
+                 "# - local: process_proxy.config.port_range does nothing here", "# - pod: KubernetesProcessProxy: listed, but it starts with",
+                 "# - pod: process_proxy.config.image_name does nothing here", "# - pod: argv holds launch_kubernetes.py",
                  "# - own: OwnProxy: listed, but nobody here can start it", "# - broken ("):
         assert line in output
     assert "authorized_users" not in output  # they count here too
+
+
+def test_kernelspecs_of_pods(migrate, accepted, specs):
+    """Whatever comes first, kernelspecs or settings."""
+    class_name = "enterprise_gateway.services.processproxies.k8s.KubernetesProcessProxy"
+    launch = ["python", "/specs/scripts/launch_kubernetes.py", "--RemoteProcessProxy.kernel-id", "{kernel_id}"]
+    templated = specs.add("ir", launch, language="R", metadata={"process_proxy": {"class_name": class_name, "config": {"image_name": "r:1"}}})
+    (templated / "scripts").mkdir()
+    (templated / "scripts" / "kernel-pod.yaml.j2").write_text("{{ kernel_image }}")
+    own = specs.add("own", ["ipython"], metadata={"process_proxy": {"class_name": class_name}})
+    (own / "pod.yaml").write_text("spec: {containers: [{name: kernel, image: 'own:2'}]}\n")
+    wrong = specs.add("wrong", ["ipython"])
+    (wrong / "pod.yaml").write_text("spec: {containers: [{image: 5}]}\n")
+    (specs.directory.parent / "jeg.env").write_text("EG_PORT=1\n")
+    for arguments in (["jeg.env", str(specs)], [str(specs), "jeg.env"]):
+        status, settings, output = migrate({}, *arguments)
+        assert status == 1 and settings == {"port": "1", "provisioner": '"kubernetes"', "kubernetes_namespaces": '"kernel"',
+                                            "kubernetes_uid": "1000", "kubernetes_gid": "100"}
+        for line in ("# - ir: starts as a pod of r:1\n", "# - ir: scripts/kernel-pod.yaml.j2 is not read",
+                     '["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]\n', "# - own: starts as a pod of own:2\n",
+                     "# - stub: starts as a pod of kubernetes_image", "pod.yaml: spec.containers[0].image: must be a text"):
+            assert line in output
+        assert "starts here as it is" not in output and "image_name does nothing" not in output
+        assert 'provisioner: "kubernetes"' in accepted(output)
+
+
+@pytest.mark.parametrize("line", ["EG_NAMESPACE=jeg", "EG_SHARED_NAMESPACE=False", "EG_KERNEL_CLUSTER_ROLE=kernel-controller"])
+def test_cluster_of_an_environment(migrate, build, tmp_path, line):
+    _, settings, output = migrate({"jeg.env": line + "\n"})
+    assert settings["provisioner"] == '"kubernetes"' and settings["kubernetes_namespaces"] == '"kernel"'
+    assert "\n# kubernetes_launcher_image: " in output and "kubernetes_launcher_image" not in settings
+    (tmp_path / "elara.yaml").write_text(output)
+    with tempfile.TemporaryDirectory(prefix="elara-", dir="/tmp") as runtime:  # a short path, for the sake of sockets
+        refused = subprocess.run([build / "elara-gateway", "--config", tmp_path / "elara.yaml", "--runtime-dir", runtime, "--port", "0"],
+                                 capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0 and "kubernetes-launcher-image" in refused.stderr  # what the file says is still to be set
+    _, settings, output = migrate({"jeg.env": line + "\nELARA_KUBERNETES_LAUNCHER_IMAGE=r/elara:1\n"})
+    assert settings["kubernetes_launcher_image"] == '"r/elara:1"' and "STILL TO BE SET" not in output
+
+
+def test_cluster_of_a_deployment_that_takes_its_namespace_from_the_pod(migrate):
+    shared = "            - {name: EG_SHARED_NAMESPACE, value: \"True\"}\n"
+    assert shared in DEPLOYMENT
+    _, settings, _ = migrate({"deployment.yaml": DEPLOYMENT.replace(shared, "")})
+    assert settings["provisioner"] == '"kubernetes"' and settings["kubernetes_namespaces"] == '"kernel"'
+
+
+def test_no_cluster_where_none_was(migrate):
+    for files in ({"jeg.env": SCRIPT}, {"c.py": CONFIG}):
+        _, settings, output = migrate(files)
+        assert not [key for key in settings if key.startswith("kube") or key == "provisioner"] and "pods" not in output
