@@ -173,6 +173,18 @@ static int refuse_key(struct load *load, const char *key) {
     return note_problem(load, &problem);
 }
 
+/* What says nothing below a mapping's key. */
+static void note_empty(const struct load *load, const char *path, const json_t *value) {
+    const char *key;
+    json_t *member;
+    if (json_is_null(value))
+        note(load, "%s: %s has no value, and says nothing", place_in_file(load, path).text, path);
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) {
+        cleanup_free char *longer = memory_printf("%s.%s", path, key);
+        note_empty(load, longer, member);
+    }
+}
+
 static int load_member(struct load *load, const struct option_row *row, const char *key,
                        const json_t *value) {
     struct option_source place = place_in_file(load, key);
@@ -180,6 +192,8 @@ static int load_member(struct load *load, const struct option_row *row, const ch
         if (row->fallback != NULL && *row->fallback != '\0')
             note(load, "%s: %s has no value; the default counts, which is %s", place.text, key,
                  row->fallback);
+        else if (row->type == OPTION_MAPPING)
+            note_empty(load, key, value);
         return 0;
     }
     struct error problem = {0};
@@ -187,6 +201,8 @@ static int load_member(struct load *load, const struct option_row *row, const ch
         add_place(load, key, &problem);
         return note_problem(load, &problem);
     }
+    if (row->type == OPTION_MAPPING)
+        note_empty(load, key, value);
     *source_of(load, row) = place;
     return 0;
 }

@@ -27,8 +27,8 @@ enum option_type {
     OPTION_TEXT,  /* char *, owned by the settings struct; NULL when the default is NULL */
     OPTION_ENUM,  /* char *, one of the texts in `choices`, separated by '|' */
     OPTION_LIST,  /* char **, NULL-terminated, owned; never NULL itself */
-    /* json_t *, an object, owned; NULL when not set. A flag or variable holds it as JSON. What it
-     * may hold is the row's `check`. */
+    /* json_t *, an object, owned; NULL when not set, or empty. A flag or variable holds it as JSON.
+     * What it may hold is the row's `check`. */
     OPTION_MAPPING,
 };
 

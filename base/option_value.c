@@ -272,10 +272,11 @@ static int set_mapping(const struct option_row *row, json_t *tree, const char *s
         option_value_describe(row, &form);
         return error_set(err, ERROR_INVALID, "%s: must be %s", source, buffer_text(&form));
     }
-    if (row->check != NULL && row->check(mapping, err) < 0)
+    bool is_empty = json_object_size(mapping) == 0; /* as if it were not set */
+    if (!is_empty && row->check != NULL && row->check(mapping, err) < 0)
         return error_wrap(err, "%s", source);
     json_decref(*field);
-    *field = steal(&mapping);
+    *field = is_empty ? NULL : steal(&mapping);
     return 0;
 }
 
@@ -401,7 +402,7 @@ void option_value_print(const struct option_row *row, const void *settings, stru
         print_json(text != NULL ? json_string(text) : json_null(), out);
     } else if (row->type == OPTION_MAPPING) {
         json_t *mapping = *(json_t *const *)field;
-        print_json(mapping != NULL ? json_incref(mapping) : json_null(), out);
+        print_json(mapping != NULL ? json_incref(mapping) : json_object(), out);
     } else {
         print_number(row, *(const int64_t *)field, out);
     }

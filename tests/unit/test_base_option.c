@@ -203,8 +203,8 @@ static const struct good_row good[] = {
     {"users", "[\"a\", \"2\"]  # elara.yaml:1", {.yaml = "users: [a, '2']"}},
     {"users", "[\"a\", \"b\"]  # elara.yaml:1", {.yaml = "users: a,b"}},
     {"users", "[]  # elara.yaml:1", {.yaml = "users: []"}},
-    {"overrides", "null  # default", {.yaml = NULL}},
-    {"overrides", "null  # default", {.environment = {"ELARA_OVERRIDES="}}},
+    {"overrides", "{}  # default", {.yaml = NULL}},
+    {"overrides", "{}  # default", {.environment = {"ELARA_OVERRIDES="}}},
     {"overrides", "{}  # elara.yaml:1", {.yaml = "overrides: {}"}},
     {"overrides", "{\"alice\": {\"idle\": 5}}  # elara.yaml:1", {.yaml = "overrides:\n  alice:\n    idle: 5\n"}},
     {"overrides", "{\"alice\": {\"idle\": 5}}  # ELARA_OVERRIDES", {.environment = {"ELARA_OVERRIDES={\"alice\": {\"idle\": 5}}"}}},
@@ -400,6 +400,12 @@ static void tells_which_source_wins(void **state) {
           "- users: --users counts, which says [\"b\"], and not e.yaml:1, which says [\"a\"]\n");
     tells(&(struct load){.yaml = "port:\nbase_url:\n"},
           "- e.yaml:1: port has no value; the default counts, which is 8888\n");
+    tells(&(struct load){.yaml = "overrides:\n"},
+          "- e.yaml:1: overrides has no value, and says nothing\n");
+    tells(&(struct load){.yaml = "overrides:\n  bob: {}\n  carla: {idle: 5, age: }\n  dora:\n"},
+          "- e.yaml:3: overrides.carla.age has no value, and says nothing\n"
+          "- e.yaml:4: overrides.dora has no value, and says nothing\n");
+    tells(&(struct load){.yaml = "overrides: {}\n"}, "");
 }
 
 static void bounds_texts_and_lists(void **state) {
