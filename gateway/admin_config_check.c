@@ -3,6 +3,7 @@
 #include "gateway/settings.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static void tell(void *context, bool is_problem, const char *text) {
     (void)context;
@@ -13,7 +14,7 @@ int admin_config_check(int argc, char **argv, struct error *err) {
     const char *path = admin_take_argument(&argc, argv);
     if (path == NULL || argc > 1)
         return error_set(err, ERROR_INVALID, "say which file: elara config check FILE");
-    size_t problems = settings_check_file(path, tell, NULL);
+    size_t problems = settings_check_file(path, environ, tell, NULL);
     printf("%s: %zu problem%s\n", path, problems, problems == 1 ? "" : "s");
     return problems > 0 ? 1 : 0;
 }

@@ -195,24 +195,36 @@ void settings_log_notice(void *context, const char *text) {
     log_warning("%s", text);
 }
 
-static void warn_unknown(char *const *environment, const char *prefix) {
+static char *describe_unknown(const char *name) {
+    char meant[OPTION_NAME_MAX];
+    int length = (int)strcspn(name, "=");
+    const char *note = settings_legacy_note(name);
+    if (note != NULL)
+        return memory_printf("%.*s is set, but does nothing: %s", length, name, note);
+    if (option_nearest_variable(settings_table(), name, (size_t)length, meant))
+        return memory_printf("%.*s is set, but no setting has that name; is %s meant?", length,
+                             name, meant);
+    return memory_printf("%.*s is set, but no setting has that name (see --help)", length, name);
+}
+
+static void note_unknown(char *const *environment, const char *prefix,
+                         const struct option_input *listener) {
     size_t at = 0;
     const char *name;
-    char meant[OPTION_NAME_MAX];
     while ((name = option_next_unknown(settings_table(), environment, prefix, &at)) != NULL) {
-        int length = (int)strcspn(name, "=");
-        if (text_equal_n(name, (size_t)length, "ELARA_CONFIG") ||
-            option_names_variable(admin_settings_table(), name, (size_t)length))
+        size_t length = strcspn(name, "=");
+        if (text_equal_n(name, length, "ELARA_CONFIG") ||
+            option_names_variable(admin_settings_table(), name, length))
             continue;
-        const char *note = settings_legacy_note(name);
-        if (note != NULL)
-            log_warning("%.*s is set, but does nothing: %s", length, name, note);
-        else if (option_nearest_variable(settings_table(), name, (size_t)length, meant))
-            log_warning("%.*s is set, but no setting has that name; is %s meant?", length, name,
-                        meant);
-        else
-            log_warning("%.*s is set, but no setting has that name (see --help)", length, name);
+        cleanup_free char *text = describe_unknown(name);
+        listener->notice(listener->context, text);
     }
+}
+
+void settings_note_unknown(char *const *environment, const struct option_input *listener) {
+    note_unknown(environment, "EG_", listener);
+    note_unknown(environment, "KG_", listener);
+    note_unknown(environment, "ELARA_", listener);
 }
 
 int settings_create(int argc, char **argv, char *const *environment, struct settings **ret,
@@ -226,9 +238,7 @@ int settings_create(int argc, char **argv, char *const *environment, struct sett
     for (size_t i = 0; i < settings->origin->row_count; i++)
         settings->origin->started[i] = option_text(settings_table() + i, settings);
     settings_set_log(settings);
-    warn_unknown(environment, "EG_");
-    warn_unknown(environment, "KG_");
-    warn_unknown(environment, "ELARA_");
+    settings_note_unknown(environment, &listener);
     *ret = settings;
     return 0;
 }

@@ -117,9 +117,11 @@ int settings_read_file(const char *path, const struct option_input *listener, js
 bool settings_is_fixed(const struct settings *settings, const char *name);
 
 /* Reads a YAML file as a gateway would that has neither flags nor variables, and tells of every
- * problem, and of what only may be one. Returns how many problems there are. */
+ * problem, and of what only may be one. Returns how many problems there are. environment: what does
+ * nothing in it is told as well, and is no problem of the file; NULL: nobody looks. */
 typedef void settings_tell(void *context, bool is_problem, const char *text);
-size_t settings_check_file(const char *path, settings_tell *tell, void *context);
+size_t settings_check_file(const char *path, char *const *environment, settings_tell *tell,
+                           void *context);
 
 /* The rule of who may listen where: without a token only on loopback, unless `insecure` says
  * otherwise. */

@@ -76,19 +76,21 @@ static void check_whole(struct check *check, const struct settings *settings) {
     }
 }
 
-size_t settings_check_file(const char *path, settings_tell *tell, void *context) {
-    char *const environment[] = {NULL};
+size_t settings_check_file(const char *path, char *const *environment, settings_tell *tell,
+                           void *context) {
+    char *const none[] = {NULL};
     char program[] = "elara", flag[] = "--config";
     char *name = memory_strdup(path);
     char *argv[] = {program, flag, name, NULL};
     struct check check = {.tell = tell, .context = context};
     struct option_input listener = {.problem = on_problem, .notice = on_notice, .context = &check};
     struct error err = {0};
-    struct settings *settings = settings_create_empty(3, argv, environment);
+    struct settings *settings = settings_create_empty(3, argv, none);
     if (settings_load(settings, &listener, &err) == 0)
         check_whole(&check, settings);
     else if (check.problems == 0) /* the file itself, or what finish() looks at */
         on_problem(&check, &err);
+    settings_note_unknown(environment != NULL ? environment : none, &listener);
     settings_destroy(settings);
     free(name);
     return check.problems;

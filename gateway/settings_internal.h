@@ -24,4 +24,6 @@ struct settings *settings_create_empty(int argc, char **argv, char *const *envir
  * failure destroy the settings. */
 int settings_load(struct settings *settings, const struct option_input *listener,
                   struct error *err);
+/* Tells listener->notice of EG_, KG_ and ELARA_ variables that do nothing here. */
+void settings_note_unknown(char *const *environment, const struct option_input *listener);
 void settings_log_notice(void *context, const char *text);

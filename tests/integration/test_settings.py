@@ -124,6 +124,20 @@ def test_sources_that_contradict_each_other(build, config):
         assert (checked.returncode, checked.stdout, checked.stderr) == (0, f"{config}: 0 problems\n", "")
 
 
+def test_config_check_tells_of_variables_that_do_nothing(build, config):
+    """Of the environment in which it is called, which changes nothing in what it says of the file."""
+    environment = {"EG_MAX_KERNEL": "7", "KG_NAME": "x", "EG_DOCKER_NETWORK": "x", "ELARA_URL": "http://x", "EG_MAX_KERNELS": "many"}
+    for text, status in (("port: 5\n", 0), ("prot: 5\n", 1)):
+        config.write_text(text)
+        checked = subprocess.run([build / "elara", "config", "check", config], capture_output=True, text=True, timeout=60, env=environment)
+        assert checked.returncode == status and checked.stdout.endswith(f"{config}: {status} problem{'s' * (not status)}\n")
+        notes = [line for line in checked.stdout.splitlines() if line.startswith("note: ")]
+        assert notes == ["note: EG_MAX_KERNEL is set, but no setting has that name; is EG_MAX_KERNELS meant?",
+                         "note: EG_DOCKER_NETWORK is set, but does nothing: Docker and Docker Swarm are not supported",
+                         "note: KG_NAME is set, but does nothing: only some KG_ variables are read (docs/configuration.md); "
+                         "set the EG_ or ELARA_ one"]
+
+
 def started(gateway):
     """The status of an attempt to start a kernel."""
     return gateway.post("/api/kernels", json={"name": "stub"}).status_code

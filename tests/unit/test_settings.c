@@ -369,7 +369,7 @@ static void checks(const struct fixture *fixture, const char *yaml, size_t probl
                    const char *const *want) {
     put(fixture, yaml);
     cleanup_buffer struct buffer told = {0};
-    size_t found = settings_check_file(fixture->config, tell, &told);
+    size_t found = settings_check_file(fixture->config, NULL, tell, &told);
     for (; *want != NULL; want++)
         if (strstr(buffer_text(&told), *want) == NULL)
             fail_msg("\"%s\" is not in:\n%s", *want, buffer_text(&told));
@@ -394,9 +394,34 @@ static void test_check_of_a_file(void **state) {
            WORDS("- will not listen on '0.0.0.0'", "- /nowhere.pem cannot be read here"));
     checks(fixture, "max_kernels: 99999999999999999999\n", 1, WORDS("line 1", "too large"));
     checks(fixture, "- 1\n", 1, WORDS("elara.yaml"));
+    checks(fixture, "cull_overrides:\n  owners:\n    ann: {idle_timeout: }\n  specs:\n", 0,
+           WORDS("- ", "elara.yaml:3: cull_overrides.owners.ann.idle_timeout has no value",
+                 "elara.yaml:4: cull_overrides.specs has no value"));
+    checks(fixture, "cull_overrides:\n", 0, WORDS("elara.yaml:1: cull_overrides has no value"));
     file_remove_tree(fixture->config, NULL);
     cleanup_buffer struct buffer told = {0};
-    assert_int_equal(settings_check_file(fixture->config, tell, &told), 1);
+    assert_int_equal(settings_check_file(fixture->config, NULL, tell, &told), 1);
+}
+
+/* What counts there, good or bad, is not the file's; what does nothing is told. */
+static void test_check_of_a_file_among_variables(void **state) {
+    const struct fixture *fixture = *state;
+    char misspelt[] = "EG_PROT=1", old[] = "EG_YARN_ENDPOINT=x", bad[] = "EG_MAX_KERNELS=many",
+         own[] = "ELARA_TOKEN=geheim", other[] = "PROT=1", wrong[] = "ELARA_PROT=geheim",
+         config[] = "ELARA_CONFIG=/nowhere", port[] = "EG_PORT=1";
+    char *environment[] = {misspelt, old, bad, own, other, wrong, config, port, NULL};
+    cleanup_buffer struct buffer told = {0};
+    put(fixture, "port: 5\n");
+    assert_int_equal(settings_check_file(fixture->config, environment, tell, &told), 0);
+    assert_string_equal(
+        buffer_text(&told),
+        "- EG_PROT is set, but no setting has that name; is EG_PORT meant?\n"
+        "- EG_YARN_ENDPOINT is set, but does nothing: Hadoop YARN is not supported\n"
+        "- ELARA_PROT is set, but no setting has that name; is ELARA_PORT meant?\n");
+    buffer_clear(&told);
+    put(fixture, "prot: 5\n");
+    assert_int_equal(settings_check_file(fixture->config, environment, tell, &told), 1);
+    assert_non_null(strstr(buffer_text(&told), "- EG_PROT is set"));
 }
 
 static void test_show_config_hides_the_token(void **state) {
@@ -447,6 +472,7 @@ int main(void) {
         TEST(test_no_reload_opens_the_gateway_to_everybody),
         TEST(test_tls_is_not_switched_by_a_reload),
         TEST(test_check_of_a_file),
+        TEST(test_check_of_a_file_among_variables),
         TEST(test_show_config_hides_the_token),
         TEST(test_notes_on_what_is_not_acted_on),
     };
