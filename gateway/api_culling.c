@@ -100,6 +100,14 @@ struct culls {
     struct culling_policies *policies; /* NULL: those in effect */
     bool is_dry;
     json_t *list;
+    bool is_gathered;
+    size_t ordered; /* ends that are not answered yet */
+};
+
+/* One of them. */
+struct order {
+    struct culls *culls;
+    json_t *entry;
 };
 
 static int by_end(const void *a, const void *b) {
@@ -122,15 +130,13 @@ static json_t *sorted(json_t *list) {
     return result;
 }
 
-/* False: no rule is about to end it. */
-static bool list_it(const struct culls *culls, struct kernel *kernel) {
-    struct culling_view view;
-    culling_look(culls->gateway->culling, culls->policies, kernel, &view);
-    bool is_listed =
-        culls->is_dry ? view.decision.rule != CULLER_NO_RULE : view.decision.verdict == CULLER_CULL;
-    if (is_listed)
-        json_array_append_new(culls->list, culling_entry(kernel, &view));
-    return is_listed;
+/* Once all is known. */
+static void reply_cull(struct culls *culls) {
+    if (!culls->is_gathered || culls->ordered > 0)
+        return;
+    http_reply_json(culls->request, 200, sorted(culls->list));
+    culling_policies_destroy(culls->policies);
+    free(culls);
 }
 
 static bool is_theirs(void *context, struct kernel *kernel) {
@@ -138,23 +144,65 @@ static bool is_theirs(void *context, struct kernel *kernel) {
     return auth_may_use(culls->identity, kernel_owner(kernel));
 }
 
+/* Somebody came in that moment, or another gateway was first: it is told as what has not ended. */
+static void mark_spared(json_t *entry, const struct error *err) {
+    bool is_unsure = err->code == ERROR_TIMEOUT || err->code == ERROR_UNAVAILABLE;
+    cleanup_free char *text = memory_printf(
+        is_unsure ? "Nobody knows whether it was ended: %s" : "It was not ended. %s", err->text);
+    json_object_set_new(entry, "verdict", json_string("keep"));
+    json_object_set_new(entry, "in_ms", json_null());
+    json_object_set_new(entry, "text", json_string(text));
+}
+
+static void on_ordered(void *context, struct kernel *kernel, const struct error *err) {
+    struct order *order = context;
+    struct culls *culls = order->culls;
+    (void)kernel;
+    if (err != NULL)
+        mark_spared(order->entry, err);
+    json_array_append_new(culls->list, order->entry);
+    free(order);
+    culls->gateway->answers_owed--;
+    culls->ordered--;
+    reply_cull(culls);
+}
+
 /* Ends a kernel only upon its own answer: whoever does not give one is kept. A dry run tells of it
  * as it was known. */
 static void on_answer(void *context, struct kernel *kernel, const struct error *err) {
-    const struct culls *culls = context;
-    if (!culls->is_dry && kernel != NULL && err == NULL && list_it(culls, kernel))
-        culling_act(culls->gateway->culling, kernel);
+    struct culls *culls = context;
+    struct culling *culling = culls->gateway->culling;
+    struct culling_view view;
+    if (culls->is_dry || kernel == NULL || err != NULL)
+        return;
+    culling_look(culling, NULL, kernel, &view);
+    if (view.decision.verdict != CULLER_CULL)
+        return;
+    struct order *order = memory_alloc(sizeof *order);
+    *order = (struct order){culls, culling_entry(kernel, &view)};
+    culls->gateway->answers_owed++;
+    culls->ordered++;
+    culling_end(culling, kernel, &view, on_ordered, order);
 }
 
-static void finish_cull(void *context) {
-    struct culls *culls = context;
+static void list_what_would_go(struct culls *culls) {
+    struct culling_view view;
     struct kernel *kernel = NULL;
-    while (culls->is_dry && (kernel = kernels_next(culls->gateway->kernels, kernel)) != NULL)
-        if (is_theirs(culls, kernel))
-            list_it(culls, kernel);
-    http_reply_json(culls->request, 200, sorted(culls->list));
-    culling_policies_destroy(culls->policies);
-    free(culls);
+    while ((kernel = kernels_next(culls->gateway->kernels, kernel)) != NULL) {
+        if (!is_theirs(culls, kernel))
+            continue;
+        culling_look(culls->gateway->culling, culls->policies, kernel, &view);
+        if (view.decision.rule != CULLER_NO_RULE)
+            json_array_append_new(culls->list, culling_entry(kernel, &view));
+    }
+}
+
+static void on_gathered(void *context) {
+    struct culls *culls = context;
+    if (culls->is_dry)
+        list_what_would_go(culls);
+    culls->is_gathered = true;
+    reply_cull(culls);
 }
 
 static int read_cull(struct http_request *request, const struct gateway *gateway, bool *is_dry,
@@ -198,7 +246,7 @@ static void post_cull(struct http_request *request, void *context) {
     const struct api_gather plan = {.gateway = gateway,
                                     .wants = is_theirs,
                                     .answered = on_answer,
-                                    .done = finish_cull,
+                                    .done = on_gathered,
                                     .context = culls};
     api_gather(&plan);
 }

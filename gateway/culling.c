@@ -225,9 +225,13 @@ struct order {
     enum culler_rule rule;
     char *why;    /* "it was idle for 1 h ..." */
     char *reason; /* the same as a sentence */
+    kernel_asked *told;
+    void *context;
 };
 
-static void free_order(struct order *order) {
+static void finish_order(struct order *order, struct kernel *kernel, const struct error *err) {
+    if (order->told != NULL)
+        order->told(order->context, kernel, err);
     free(order->why);
     free(order->reason);
     free(order);
@@ -252,15 +256,16 @@ static void on_ordered(void *context, struct kernel *kernel, const struct error 
         log_info("kernel %s: is not culled after all: %s", kernel_id(kernel), err->text);
     else if (kernel != NULL)
         log_warning("kernel %s: could not be culled: %s", kernel_id(kernel), err->text);
-    free_order(order);
+    finish_order(order, kernel, err);
 }
 
-static void cull(struct culling *culling, struct kernel *kernel, const struct culling_view *view) {
+void culling_end(struct culling *culling, struct kernel *kernel, const struct culling_view *view,
+                 kernel_asked *told, void *context) {
     cleanup_buffer struct buffer why = {0};
     culler_explain(&view->inputs, &view->policy, view->decision.rule, &why);
     struct order *order = memory_alloc(sizeof *order);
-    order->culling = culling;
-    order->rule = view->decision.rule;
+    *order = (struct order){
+        .culling = culling, .rule = view->decision.rule, .told = told, .context = context};
     order->why = memory_strdup(buffer_text(&why));
     order->reason = memory_printf("The kernel was ended because %s.", order->why);
     if (kernel_may_end_if(kernel)) {
@@ -269,7 +274,7 @@ static void cull(struct culling *culling, struct kernel *kernel, const struct cu
     }
     count(order, kernel);
     kernel_shutdown(kernel, order->reason, NULL, NULL);
-    free_order(order);
+    finish_order(order, kernel, NULL);
 }
 
 static const char *advice(enum culler_rule rule) {
@@ -311,14 +316,14 @@ static void warn(struct culling *culling, struct kernel *kernel, const struct cu
                                  view->decision.in_ms, buffer_text(&text));
 }
 
-bool culling_act(struct culling *culling, struct kernel *kernel) {
+/* Upon what is known of it now, which was asked just now. */
+static void act(struct culling *culling, struct kernel *kernel) {
     struct culling_view view;
     culling_look(culling, NULL, kernel, &view);
     if (view.decision.verdict == CULLER_CULL)
-        cull(culling, kernel, &view);
+        culling_end(culling, kernel, &view, NULL, NULL);
     else if (view.decision.verdict == CULLER_WARN)
         warn(culling, kernel, &view);
-    return view.decision.verdict == CULLER_CULL;
 }
 
 /* The pass. */
@@ -369,7 +374,7 @@ static void on_asked(void *context, struct kernel *kernel, const struct error *e
     struct culling *culling = context;
     culling->asking--;
     if (err == NULL) {
-        culling_act(culling, kernel);
+        act(culling, kernel);
     } else {
         culling->counters.unanswered++;
         log_debug("a kernel is not culled: %s", err->text);

@@ -61,5 +61,8 @@ void culling_look(const struct culling *culling, const struct culling_policies *
                   struct kernel *kernel, struct culling_view *ret);
 /* The same in a sentence. */
 void culling_explain(const struct culling_view *view, struct buffer *out);
-/* Acts upon what is known of it now, which was asked just now. True: it is being ended. */
-bool culling_act(struct culling *culling, struct kernel *kernel);
+/* Ends it by a view of what was asked just now, whose verdict is CULLER_CULL. told, which may be
+ * NULL, comes once, as of kernel_end_if: without an error it is being ended by this. From inside the
+ * call only where the launcher knows no conditions. */
+void culling_end(struct culling *culling, struct kernel *kernel, const struct culling_view *view,
+                 kernel_asked *told, void *context);

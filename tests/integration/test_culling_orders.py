@@ -1,5 +1,7 @@
 """Between the decision to end a kernel and its end: somebody uses it, or another gateway has decided the same."""
 import base64
+import contextlib
+import subprocess
 
 import pytest
 
@@ -167,6 +169,59 @@ def test_of_two_gateways_that_decide_at_once_one_ends_the_kernel(start_gateway, 
         wait_until(lambda: sum(culling(gateway)["culled"]["idle"] for gateway in pair) > 0, 10, "the count")
         assert sorted(culling(gateway)["culled"]["idle"] for gateway in pair) == [0, 1]
         assert sorted(log.read_text().count('"culled"') for log in logs) == [0, 1]
+
+
+# -- elara cull: tells what has ended, and what has not --
+
+@contextlib.contextmanager
+def cull_by_hand(build, start_gateway, home, tmp_path, count=1):
+    """Gateways that find all kernels due and do not look at them again by themselves, and an `elara cull` that asks each."""
+    config = tmp_path / "elara.yaml"
+    config.write_text("cull_interval: 100ms\ncull_warn_before: 0\ncull_idle_timeout: 0\n")
+    gateways = [start_gateway("--config", str(config), home=home) for _ in range(count)]
+    wait_until(lambda: all(culling(gateway)["quiet_ms"] == 0 for gateway in gateways), 30, "clients' time to come back")
+    config.write_text("cull_interval: 1h\ncull_warn_before: 0\ncull_idle_timeout: 1ms\n")
+    wait_until(lambda: all(culling(gateway)["policy"]["interval_ms"] == HOUR for gateway in gateways), 30, "the settings")
+    verbs = [subprocess.Popen([build / "elara", "cull", "--url", gateway.base], stdout=subprocess.PIPE, text=True) for gateway in gateways]
+    try:
+        yield verbs
+    finally:
+        for verb in verbs:
+            verb.kill()
+            verb.wait()
+
+
+def told(verb):
+    """The rows of what has ended, and the lines of what has not."""
+    lines = verb.communicate(timeout=60)[0].splitlines()
+    assert verb.returncode == 0
+    heading = lines and lines[0].split() == ["ID", "WHO", "KERNELSPEC", "ENDED", "RULE"]
+    ended = [line.split() for line in lines[1:] if ": " not in line] if heading else []
+    return ended, [line for line in lines if ": " in line]
+
+
+def test_elara_cull_lists_nobody_as_ended_who_was_used_in_that_moment(build, start_gateway, connect, tmp_path):
+    first, (used, alone) = start_idle(start_gateway, count=2)
+    with LinkProxy(first.kernel_directory(used)) as proxy, cull_by_hand(build, start_gateway, first.home, tmp_path) as (verb,):
+        wait_until(lambda: proxy.held, 60, "the order")
+        begin_a_cell(None, connect, first, used)
+        wait_for_end(first, alone)
+        assert verb.poll() is None, "what is not known is not told"
+        proxy.let_go()
+        ended, stays = told(verb)
+        assert [row[:4] for row in ended] == [[alone[:8], "default", "stub", "now"]]
+        assert stays == [f"{used[:8]}: It was not ended. The kernel was used, or its clients came or went, in the meantime."]
+        assert first.model(used)["execution_state"] == "busy"
+
+
+def test_of_two_elara_culls_one_has_ended_the_kernel(build, start_gateway, tmp_path):
+    first, (kernel_id,) = start_idle(start_gateway)
+    with LinkProxy(first.kernel_directory(kernel_id)) as proxy, cull_by_hand(build, start_gateway, first.home, tmp_path, 2) as verbs:
+        wait_until(lambda: len({gateway for gateway, _ in proxy.held}) == 2, 60, "an order of each")
+        proxy.let_go()
+        found = sorted(told(verb) for verb in verbs)
+        assert found == [([], [f"{kernel_id[:8]}: It was not ended. The kernel is being ended already."]),
+                         ([[kernel_id[:8], "default", "stub", "now", "idle"]], [])]
 
 
 def test_what_two_gateways_cull_is_counted_once(start_gateway):

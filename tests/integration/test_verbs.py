@@ -129,13 +129,25 @@ def test_cull_ends_what_is_due(start_gateway, elara):
     ("cull_idle_timeout: 1h", ("cull", "--config", "next.yaml"), 2, "only with --dry-run"),
     ("cull_idle_timeot: 1h", ("cull", "--dry-run", "--config", "next.yaml"), 1, 'did you mean "cull_idle_timeout"?'),
     ("cull_idle_timeout: soon", ("cull", "--dry-run", "--config", "next.yaml"), 1, "cull_idle_timeout"),
-    ("a: [", ("cull", "--dry-run", "--config", "next.yaml"), 2, "next.yaml"),
+    ("a: [", ("cull", "--dry-run", "--config", "next.yaml"), 1, "next.yaml"),
+    ("port: lots\ncull_idle_timeout: 1h", ("cull", "--dry-run", "--config", "next.yaml"), 1, "next.yaml:1: port: "),
+    ("keyfile: k\ncull_idle_timeout: 1h", ("cull", "--dry-run", "--config", "next.yaml"), 1, "keyfile is set without certfile"),
+    ("max_kernel: 1", ("cull", "--dry-run", "--config", "next.yaml"), 1, 'next.yaml:1: unknown key "max_kernel"; did you mean'),
     ("", ("cull", "--dry-run", "--config"), 2, "--config"),
     ("", ("cull", "--dry-run", "--config", "none.yaml"), 1, "none.yaml"),
 ])
 def test_bad_dry_runs(gateway, elara, tmp_path, text, words, status, told):
     (tmp_path / "next.yaml").write_text(text)
     assert told in elara(gateway, *words, status=status)
+
+
+def test_a_dry_run_tells_what_may_not_be_meant_in_its_file(gateway, build, tmp_path):
+    (tmp_path / "next.yaml").write_text("cull_idle_timeout:\ncull_overrides: {owners: {ann: {idle_timeout: }}}\n")
+    done = subprocess.run([build / "elara", "cull", "--dry-run", "--json", "--config", "next.yaml", "--url", gateway.base],
+                          capture_output=True, text=True, timeout=60, cwd=tmp_path, env={"EG_PROT": "1"})
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr.splitlines() == ["note: next.yaml:1: cull_idle_timeout has no value; the default counts, which is 12h",
+                                        "note: next.yaml:2: cull_overrides.owners.ann.idle_timeout has no value, and says nothing"]
 
 
 def test_status(start_gateway, elara):
