@@ -27,10 +27,11 @@ static int64_t idle_limit(const struct culler_kernel *kernel, const struct culle
     return kernel->has_own_idle_ms ? kernel->own_idle_ms : policy->idle_ms;
 }
 
+/* An open tab never makes a kernel go sooner, and 0 is never. */
 static int64_t idle_connected_limit(const struct culler_kernel *kernel,
                                     const struct culler_policy *policy) {
     int64_t limit = idle_limit(kernel, policy);
-    if (limit <= 0 && kernel->has_own_idle_ms)
+    if (limit <= 0)
         return 0;
     if (policy->idle_connected_ms > 0)
         return most(limit, policy->idle_connected_ms);

@@ -56,7 +56,7 @@ struct culler_kernel {
 struct culler_policy {
     int64_t idle_ms;           /* 0, here and below: the rule is off */
     bool culls_connected;      /* idle_ms holds for kernels with clients, too */
-    int64_t idle_connected_ms; /* for kernels with clients, at least idle_ms */
+    int64_t idle_connected_ms; /* for kernels with clients, at least idle_ms; off where that is */
     int64_t stalled_ms;        /* a cell that runs without output or CPU */
     int64_t detached_ms;       /* nobody is connected, and nothing runs */
     int64_t age_ms;            /* whatever it does */

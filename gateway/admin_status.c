@@ -60,7 +60,8 @@ static void print_culling(const json_t *culling) {
     cleanup_free char *next = admin_duration_at(culling, "next_pass_ms", "?");
     append_rule(&rules, policy, "idle_ms",
                 connected ? "idle for" : "idle without a connection for");
-    append_rule(&rules, policy, "idle_connected_ms", "idle while connected for");
+    if (number_at(policy, "idle_ms") > 0) /* it is off with that */
+        append_rule(&rules, policy, "idle_connected_ms", "idle while connected for");
     append_rule(&rules, policy, "stalled_ms", "a cell stalled for");
     append_rule(&rules, policy, "detached_ms", "detached for");
     append_rule(&rules, policy, "max_age_ms", "older than");

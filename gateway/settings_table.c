@@ -305,7 +305,8 @@ static const struct option_row table[] = {
     ROW("cull-idle-connected-timeout", "ELARA_CULL_IDLE_CONNECTED_TIMEOUT", OPTION_DURATION,
         cull.idle_connected_ms, "0", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
         .help = "End a kernel with clients, such as a tab that was left open, when it was idle for "
-                "longer (and for cull-idle-timeout at least); 0: as cull-connected says."),
+                "longer (and for cull-idle-timeout at least: never where that is 0); 0: as "
+                "cull-connected says."),
     ROW("cull-stalled-timeout", "ELARA_CULL_STALLED_TIMEOUT", OPTION_DURATION, cull.stalled_ms, "0",
         .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
         .help = "End a kernel whose cell runs for longer without output and without using the CPU; "

@@ -112,7 +112,8 @@ static const struct row rows[] = {
     {"an open tab for two days (2i2c 2232, classic notebook 7260)", {QUIET, .unheard_for_ms = 0}, SLOWER, CULL(IDLE_CONNECTED)},
     {"without its tab the shorter limit holds", {QUIET, .state_for_ms = 2 * H}, SLOWER, CULL(IDLE)},
     {"the connected limit is never the shorter one", {QUIET, .unheard_for_ms = 0, .state_for_ms = 30 * MIN}, {.idle_ms = 1 * H, .idle_connected_ms = 1 * MIN}, KEEP(IDLE_CONNECTED, 30 * MIN + 1)},
-    {"only open tabs are culled, if that is wanted", {QUIET, .unheard_for_ms = 0}, {.idle_connected_ms = 1 * D}, CULL(IDLE_CONNECTED)},
+    {"whom no idle limit ends no open tab ends either", {QUIET, .unheard_for_ms = 0}, {.idle_connected_ms = 1 * D}, KEEP_FOREVER},
+    {"one that asks for a limit of its own has it with a tab, too", {QUIET, .unheard_for_ms = 0, .has_own_idle_ms = true, .own_idle_ms = 1 * H}, {.idle_connected_ms = 1 * D}, CULL(IDLE_CONNECTED)},
     {"a socket whose laptop sleeps is nobody", {QUIET, .unheard_for_ms = 2 * H}, CHART, CULL(IDLE)},
     {"the laptop fell asleep a moment ago, the kernel idle before", {QUIET, .unheard_for_ms = 31 * S}, CHART, CULL(IDLE)},
     {"a run with its tab open is kept", {BUSY, .unheard_for_ms = 0}, CONNECTED, KEEP_FOREVER},
@@ -290,6 +291,11 @@ static void holds_for_any_numbers(void **state) {
             later.warned_rule = found.rule;
             later.warned_for_ms = 0;
             assert_int_equal(culler_decide(&later, &policy).in_ms, found.in_ms);
+        }
+        if (kernel.unheard_for_ms > 0) { /* an open tab makes it go no sooner */
+            later = kernel;
+            later.unheard_for_ms = 0;
+            assert_true(culler_decide(&later, &policy).in_ms >= found.in_ms);
         }
         struct culler_kernel used = kernel; /* somebody runs a cell that ends at once */
         used.state_for_ms = used.untouched_for_ms = 0;
