@@ -62,7 +62,7 @@ void culling_look(const struct culling *culling, const struct culling_policies *
 /* The same in a sentence. */
 void culling_explain(const struct culling_view *view, struct buffer *out);
 /* Ends it by a view of what was asked just now, whose verdict is CULLER_CULL. told, which may be
- * NULL, comes once, as of kernel_end_if: without an error it is being ended by this. From inside the
- * call only where the launcher knows no conditions. */
+ * NULL, comes once, as of kernel_end_if: without an error it is being ended by this. It comes from
+ * inside the call only where the launcher knows no conditions. */
 void culling_end(struct culling *culling, struct kernel *kernel, const struct culling_view *view,
                  kernel_asked *told, void *context);
