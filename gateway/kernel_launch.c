@@ -38,8 +38,22 @@ static bool is_ours(const char *name) {
     return false;
 }
 
+/* What says where things are on the gateway's machine, and whose it is: an image has its own. */
+static bool is_of_machine(const char *name) {
+    static const char *const names[] = {
+        "PATH",       "HOME",         "USER",         "LOGNAME",         "SHELL",
+        "TMPDIR",     "PYTHONPATH",   "PYTHONHOME",   "VIRTUAL_ENV",     "LD_LIBRARY_PATH",
+        "IPYTHONDIR", "CONDA_PREFIX", "JUPYTER_PATH", "JUPYTER_DATA_DIR"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_inherited(const struct kernel_plan *plan, const char *name) {
     bool all = false;
+    if (plan->is_elsewhere && is_of_machine(name))
+        return false; /* the default names them too, and so does JEG's chart */
     for (char *const *at = plan->settings->inherited_envs; at != NULL && *at != NULL; at++) {
         if (strcmp(*at, name) == 0)
             return true; /* named: the administrator means it */

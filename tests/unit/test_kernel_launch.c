@@ -333,6 +333,36 @@ static void test_secrets_are_not_inherited(void **state) {
     json_decref(spec.json);
 }
 
+static void test_image_keeps_its_own_places(void **state) {
+    (void)state;
+    char *const gateway[] = {(char[]){"PATH=/usr/bin"}, (char[]){"HOME=/"}, (char[]){"TZ=UTC"},
+                             (char[]){"SITE=here"}, NULL};
+    char *const inherited[] = {(char[]){"PATH"}, (char[]){"HOME"}, (char[]){"TZ"}, (char[]){"*"},
+                               NULL};
+    struct kernels_settings settings = defaults;
+    settings.inherited_envs = inherited;
+    struct kernelspec spec = make_spec("{}");
+    cleanup_json json_t *client = json_object();
+    struct kernel_plan plan = {.settings = &settings,
+                               .spec = &spec,
+                               .kernel_id = ID,
+                               .env = client,
+                               .directory = "",
+                               .username = "me",
+                               .environment = gateway,
+                               .is_elsewhere = true};
+    cleanup_json json_t *env = kernel_launch_environment(&plan);
+    expect_env(env, "PATH", NULL);
+    expect_env(env, "HOME", NULL);
+    expect_env(env, "TZ", "UTC");
+    expect_env(env, "SITE", NULL);
+    json_decref(spec.json);
+    spec = make_spec("{\"env\": {\"PATH\": \"/opt/conda/bin:/usr/bin\"}}");
+    cleanup_json json_t *said = kernel_launch_environment(&plan);
+    expect_env(said, "PATH", "/opt/conda/bin:/usr/bin");
+    json_decref(spec.json);
+}
+
 /* launch.json. */
 
 static json_t *launch_of(const struct kernels_settings *settings, const char *json) {
@@ -439,6 +469,7 @@ int main(void) {
         cmocka_unit_test(test_users),
         cmocka_unit_test(test_environment_order),
         cmocka_unit_test(test_secrets_are_not_inherited),
+        cmocka_unit_test(test_image_keeps_its_own_places),
         cmocka_unit_test(test_argv),
         cmocka_unit_test(test_launch_tree_is_understood),
     };
