@@ -42,7 +42,9 @@ struct gateway_run {
 static void on_farewell(void *context) {
     struct gateway_run *run = context;
     run->farewell_left_ms -= FAREWELL_POLL_MS;
-    if (run->kernels_ending == 0 && run->gateway->answers_owed == 0 &&
+    const struct provisioner *provisioner = run->gateway->provisioner;
+    bool is_busy = provisioner->ops->is_busy != NULL && provisioner->ops->is_busy(provisioner);
+    if (run->kernels_ending == 0 && run->gateway->answers_owed == 0 && !is_busy &&
         (run->farewell_left_ms <= 0 ||
          (channels_count(run->gateway->channels) == 0 && http_is_quiet(run->gateway->http))))
         loop_stop(run->gateway->loop);

@@ -148,12 +148,13 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
 void kernel_forget_gone(struct kernel *kernel, const char *why) {
     log_info("kernel %s: another gateway has ended it", kernel->id);
     struct error err; /* one that was started since then has no place and is to end */
+    cleanup_free char *reason = memory_strdup(why ? why : "it was ended through another gateway");
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
     (void)ops->signal(kernel->provision, SIGINT, &err);
     kernel_drop_link(kernel);
     ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
-    kernel_forget(kernel, why ? why : "it was ended through another gateway", true);
+    kernel_forget(kernel, reason, true);
 }
 
 static void watch_others(struct kernels *kernels) {

@@ -419,9 +419,9 @@ static void on_reachable(void *context, const struct provision_address *address)
     struct kernel *kernel = context;
     struct kernels *kernels = kernel->kernels;
     struct error err;
-    bool is_dead = kernel->status.phase == KERNEL_DEAD; /* its launcher keeps its output */
-    if (!is_dead && kernel->status.phase != KERNEL_LAUNCHING &&
-        kernel->status.phase != KERNEL_RESTARTING)
+    enum kernel_phase phase = kernel->status.phase;
+    bool is_awaited = phase == KERNEL_LAUNCHING || phase == KERNEL_RESTARTING;
+    if (phase == KERNEL_STOPPING || phase == KERNEL_GONE)
         return; /* one that is to end gets no link */
     if (kernel->link != NULL && strcmp(kernel->endpoint, address->endpoint) != 0)
         kernel_drop_link(kernel); /* another gateway has made it another place */
@@ -440,8 +440,8 @@ static void on_reachable(void *context, const struct provision_address *address)
     kernel->reachable_ms = clock_monotonic_ms();
     hold_requests(kernel);
     kernel_changed(kernel);
-    if (is_dead)
-        return;                /* retention goes on */
+    if (!is_awaited)
+        return; /* dead: its launcher keeps its output; else it is somewhere else than it was */
     if (!kernel->is_spawned) { /* it lives, and may only be slow: a busy disk, a frozen machine */
         kernel_set_stage(kernel, "waiting for the kernel's launcher, which does not answer yet");
         return;

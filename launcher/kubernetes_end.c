@@ -10,32 +10,72 @@
 
 #include <string.h>
 
-enum { ORPHAN_GRACE_MS = 60000 };
+enum { ORPHAN_GRACE_MS = 60000, SWEEP_AGAIN_MS = 300000 };
 
 /* --- calls nobody waits for --- */
 
-static void on_deleted(void *context, int status, json_t *answer, const struct error *err) {
-    char *what = context;
-    (void)answer;
-    if (err != NULL && status != 404)
-        log_error("%s could not be deleted: %s", what, err->text);
-    free(what);
+/* Something to be done that nothing waits for. */
+struct errand {
+    struct list_node node;
+    char what[192];
+};
+
+static struct errand *new_errand(struct kubernetes *cluster, const char *what, const char *name) {
+    struct errand *errand = memory_alloc(sizeof *errand);
+    snprintf(errand->what, sizeof errand->what, "%s %s", what, name);
+    list_append(&cluster->errands, &errand->node);
+    return errand;
 }
 
+static void on_errand(void *context, int status, json_t *answer, const struct error *err) {
+    struct errand *errand = context;
+    (void)answer;
+    if (err != NULL && status != 404 && status != 409)
+        log_error("%s: %s", errand->what, err->text);
+    list_remove(&errand->node);
+    free(errand);
+}
+
+/* version, uid: the one that is meant; NULL: whichever there is. */
 static void delete_object(struct kubernetes *cluster, const char *path, int64_t grace_s,
-                          kube_done *done, void *context) {
+                          const char *version, const char *uid, kube_done *done, void *context) {
     cleanup_json json_t *options = json_pack("{s:s}", "propagationPolicy", "Background");
     if (grace_s >= 0)
         json_object_set_new(options, "gracePeriodSeconds", json_integer(grace_s));
+    if (version != NULL)
+        json_object_set_new(options, "preconditions",
+                            json_pack("{s:s}", "resourceVersion", version));
+    if (uid != NULL)
+        json_object_set_new(options, "preconditions", json_pack("{s:s}", "uid", uid));
     const struct kube_call call = {
         .method = "DELETE", .path = path, .body = options, .may_repeat = true};
     kube_client_call(cluster->client, &call, done, context);
 }
 
+bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id) {
+    char suffix[KUBE_SUFFIX_SIZE];
+    kube_name_suffix(kernel_id, suffix);
+    const char *label = kube_object_label(object, KUBE_LABEL_KERNEL);
+    return label != NULL && strcmp(label, suffix) == 0;
+}
+
+static char *record_path(const struct provision *place) {
+    char name[KUBE_NAME_SIZE];
+    kube_name_record(place->id, name);
+    return kubernetes_path(place->cluster->settings.gateway_namespace, "secrets", name);
+}
+
+void kubernetes_delete_record(struct provision *place) {
+    cleanup_free char *path = record_path(place);
+    delete_object(place->cluster, path, -1, NULL, NULL, on_errand,
+                  new_errand(place->cluster, "deleting the record of kernel", place->id));
+}
+
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s) {
     cleanup_free char *path = kubernetes_path(namespace, "pods", name);
-    delete_object(cluster, path, grace_s, on_deleted, memory_printf("the pod %s", name));
+    delete_object(cluster, path, grace_s, NULL, NULL, on_errand,
+                  new_errand(cluster, "deleting the pod", name));
 }
 
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
@@ -44,29 +84,6 @@ void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
 }
 
 /* --- removal --- */
-
-/* What the API server said last is in the watch's hands from here on. */
-static void on_removal(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    (void)answer;
-    if (err != NULL && status != 404)
-        log_error("kernel %s: what is left of it could not be removed: %s", place->id, err->text);
-    if (--place->removals > 0)
-        return;
-    place->is_removed = false;
-    place->state = KUBE_RECORD_ENDED;
-    if (!place->has_record)
-        kubernetes_forget(place);
-    else
-        kubernetes_wake(place->cluster);
-}
-
-static void remove_object(struct provision *place, const char *namespace, const char *kind,
-                          const char *name) {
-    cleanup_free char *path = kubernetes_path(namespace, kind, name);
-    place->removals++;
-    delete_object(place->cluster, path, -1, on_removal, place);
-}
 
 /* What is kept of one that ended: whose it was, and why it is no more. */
 static json_t *tombstone(const struct provision *place, const char *why) {
@@ -111,10 +128,80 @@ struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_
 
 static void let_go(struct provision *place) {
     kubernetes_cancel(place);
-    place->is_held = false;
-    place->began_ms = 0;
+    place->is_held = place->is_note_due = false;
+    place->began_ms = place->start_by_ms = place->judge_at_ms = 0;
     place->step = STEP_NONE;
     kubernetes_note_way(place, false);
+}
+
+/* First it is on record that the kernel has ended, then its objects go: who finds them meanwhile
+ * takes them for strays. What fails is tried again. */
+enum { REMOVE_AGAIN_MS = 5000 };
+
+static void on_removal(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    (void)answer;
+    place->removals--;
+    if (err != NULL && status != 404 && status != 409) {
+        log_error("kernel %s: what is left of it could not be removed, trying again: %s", place->id,
+                  err->text);
+        place->judge_at_ms = clock_monotonic_ms() + REMOVE_AGAIN_MS;
+    }
+    if (place->removals > 0)
+        return;
+    if (place->judge_at_ms == 0)
+        place->is_removed = false;
+    if (!place->is_removed && !place->has_record)
+        kubernetes_forget(place);
+    else
+        kubernetes_wake(place->cluster);
+}
+
+static void remove_object(struct provision *place, const char *kind, const char *name) {
+    cleanup_free char *path = kubernetes_path(place->namespace, kind, name);
+    place->removals++;
+    delete_object(place->cluster, path, -1, NULL, NULL, on_removal, place);
+}
+
+/* Only one that was made for this kernel goes with it. */
+static void on_namespace_read(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    bool is_its_own = err == NULL &&
+                      kube_namespace_is_ours(answer, place->cluster->settings.install) &&
+                      kubernetes_is_of_kernel(answer, place->id);
+    if (!is_its_own) {
+        on_removal(place, status, NULL, err);
+        return;
+    }
+    cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
+    delete_object(place->cluster, path, -1, NULL, kube_object_uid(answer), on_removal, place);
+}
+
+static void remove_namespace(struct provision *place) {
+    cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
+    const struct kube_call call = {.method = "GET", .path = path};
+    place->removals++;
+    kube_client_call(place->cluster->client, &call, on_namespace_read, place);
+}
+
+static void on_buried(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    char key[KUBE_NAME_SIZE];
+    if (err == NULL || status == 404) {
+        kube_name_key(place->id, key);
+        if (place->namespace != NULL && place->namespace_created)
+            remove_namespace(place);
+        if (place->namespace != NULL && place->pod_name != NULL)
+            remove_object(place, "pods", place->pod_name);
+        if (place->namespace != NULL)
+            remove_object(place, "secrets", key);
+    }
+    on_removal(place, status, answer, err);
+}
+
+void kubernetes_remove_again(struct provision *place) {
+    place->removals++;
+    (void)kubernetes_patch_record(place, KUBE_RECORD_ENDED, place->record, on_buried, place);
 }
 
 void kubernetes_remove(struct provision *place, const char *why) {
@@ -125,53 +212,64 @@ void kubernetes_remove(struct provision *place, const char *why) {
         if (!place->is_ended)
             kubernetes_delete_pod(place, 0);
         kubernetes_set_pod(place, NULL, 0);
+        place->is_free = true;
         return;
     }
     place->is_removed = true;
-    cleanup_json json_t *record = tombstone(place, why);
-    char key[KUBE_NAME_SIZE];
-    kube_name_key(place->id, key);
-    place->removals++;
-    (void)kubernetes_patch_record(place, KUBE_RECORD_ENDED, record, on_removal, place);
-    if (place->namespace != NULL && place->namespace_created) {
-        remove_object(place, NULL, "namespaces", place->namespace);
-    } else if (place->namespace != NULL) {
-        if (place->pod_name != NULL)
-            remove_object(place, place->namespace, "pods", place->pod_name);
-        remove_object(place, place->namespace, "secrets", key);
-    }
+    place->state = KUBE_RECORD_ENDED;
+    json_t *record = tombstone(place, why);
     json_decref(place->record);
-    place->record = steal(&record);
+    place->record = record;
+    kubernetes_remove_again(place);
 }
 
 /* --- dead ones --- */
 
-static void on_kept(void *context, int status, json_t *answer, const struct error *err) {
-    char *id = context;
-    (void)status, (void)answer;
-    if (err != NULL)
-        log_error("kernel %s: that it is dead could not be recorded: %s", id, err->text);
-    free(id);
-}
-
-static void post_dead(struct provision *place) {
+static void post_record(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
     struct kube_record *record = kube_record_new(place->id, place->record);
     cleanup_json json_t *object = NULL;
     struct error err;
-    record->state = KUBE_RECORD_DEAD;
+    record->state = place->state;
+    record->attempt = place->attempt;
+    record->namespace_created = place->namespace_created;
+    record->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
     int failed = kube_record_tree(record, cluster->settings.install,
                                   cluster->settings.gateway_namespace, &object, &err);
     kube_record_free(record);
     if (failed < 0) {
-        on_kept(memory_strdup(place->id), 0, NULL, &err);
+        log_error("kernel %s: it is not on record: %s", place->id, err.text);
         return;
     }
     cleanup_free char *path = kubernetes_path(cluster->settings.gateway_namespace, "secrets", NULL);
     const struct kube_call call = {
         .method = "POST", .path = path, .body = object, .may_repeat = true};
     place->has_record = true;
-    kube_client_call(cluster->client, &call, on_kept, memory_strdup(place->id));
+    kube_client_call(cluster->client, &call, on_errand,
+                     new_errand(cluster, "making the record of kernel", place->id));
+}
+
+void kubernetes_restore_record(struct provision *place) {
+    log_warning("kernel %s: its record was deleted, it is written again", place->id);
+    post_record(place);
+}
+
+void kubernetes_restore_labels(struct provision *place) {
+    const struct kube_identity identity = {.install = place->cluster->settings.install,
+                                           .kernel_id = place->id};
+    cleanup_json json_t *labels = kube_labels(&identity, "pod");
+    cleanup_json json_t *patch = json_pack("{s:{s:O}}", "metadata", "labels", labels);
+    cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
+    log_warning("kernel %s: its pod %s lost the labels by which it is found, they are put back",
+                place->id, place->pod_name);
+    const struct kube_call call = {.method = "PATCH",
+                                   .path = path,
+                                   .body = patch,
+                                   .content_type = "application/merge-patch+json",
+                                   .may_repeat = true};
+    kube_client_call(
+        place->cluster->client, &call, on_errand,
+        new_errand(place->cluster, "putting the labels back of the pod", place->pod_name));
 }
 
 int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *record,
@@ -193,11 +291,14 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
     json_decref(place->record);
     place->record = whole;
     place->state = KUBE_RECORD_DEAD;
+    kube_request_cancel(steal(&place->note_call)); /* it would say that it lives */
+    place->is_note_due = false;
     if (place->has_record)
-        (void)kubernetes_patch_record(place, KUBE_RECORD_DEAD, whole, on_kept,
-                                      memory_strdup(place->id));
+        (void)kubernetes_patch_record(
+            place, KUBE_RECORD_DEAD, whole, on_errand,
+            new_errand(cluster, "recording the death of kernel", place->id));
     else
-        post_dead(place);
+        post_record(place);
     *ret = place;
     return 0;
 }
@@ -231,7 +332,7 @@ static struct stray *find_stray(const struct kubernetes *cluster, const json_t *
 static bool belongs(const struct kubernetes *cluster, const char *kernel_id) {
     const struct provision *place =
         kernel_id != NULL ? kubernetes_find_place(cluster, kernel_id) : NULL;
-    return place != NULL && (place->is_held || place->is_removed ||
+    return place != NULL && (place->is_held || place->is_removed || place->is_unreadable ||
                              (place->has_record && place->state != KUBE_RECORD_ENDED));
 }
 
@@ -256,6 +357,10 @@ void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool i
 void kubernetes_drop_strays(struct kubernetes *cluster) {
     list_each (&cluster->strays, struct stray, node, stray)
         free_stray(stray);
+    list_each (&cluster->errands, struct errand, node, errand) {
+        list_remove(&errand->node);
+        free(errand);
+    }
 }
 
 static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
@@ -272,25 +377,36 @@ static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
                     stray->namespace);
         cluster->orphans++;
         kubernetes_delete_named(cluster, stray->namespace, stray->name, -1);
-        free_stray(stray);
+        stray->since_ms = now_ms; /* until it is told that it is gone */
     }
 }
 
-static void sweep_tombstones(struct kubernetes *cluster) {
-    int64_t now_ms = clock_wall_us() / 1000;
+/* With what its gateway was killed before it could delete. */
+static void sweep_tombstone(struct provision *place) {
+    struct kubernetes *cluster = place->cluster;
+    char key[KUBE_NAME_SIZE];
+    kube_name_key(place->id, key);
+    if (place->namespace != NULL && !place->namespace_created) {
+        cleanup_free char *path = kubernetes_path(place->namespace, "secrets", key);
+        delete_object(cluster, path, -1, NULL, NULL, on_errand,
+                      new_errand(cluster, "deleting the Secret", key));
+    }
+    cleanup_free char *path = record_path(place);
+    delete_object(cluster, path, -1, place->version, NULL, on_errand,
+                  new_errand(cluster, "deleting the tombstone of kernel", place->id));
+}
+
+static void sweep_tombstones(struct kubernetes *cluster, int64_t now_ms) {
+    int64_t wall_ms = clock_wall_us() / 1000;
     list_each (&cluster->all, struct provision, node, place) {
-        if (place->state != KUBE_RECORD_ENDED || !place->has_record || place->is_held ||
-            place->is_removed)
-            continue;
         int64_t died_ms = json_integer_value(json_object_get(place->record, "died_ms"));
-        if (now_ms - died_ms < cluster->settings.tombstone_retention_ms)
+        bool is_tombstone = place->state == KUBE_RECORD_ENDED && place->has_record &&
+                            !place->is_held && !place->is_removed;
+        if (!is_tombstone || wall_ms - died_ms < cluster->settings.tombstone_retention_ms ||
+            (place->swept_ms != 0 && now_ms - place->swept_ms < SWEEP_AGAIN_MS))
             continue;
-        char name[KUBE_NAME_SIZE];
-        kube_name_record(place->id, name);
-        cleanup_free char *path =
-            kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
-        delete_object(cluster, path, -1, on_deleted, memory_printf("the record %s", name));
-        kubernetes_forget(place);
+        place->swept_ms = now_ms;
+        sweep_tombstone(place);
     }
 }
 
@@ -298,5 +414,5 @@ void kubernetes_sweep(struct kubernetes *cluster) {
     if (!cluster->has_records || !cluster->has_pods || cluster->is_records_blind)
         return; /* what we do not see is not missing */
     sweep_strays(cluster, clock_monotonic_ms());
-    sweep_tombstones(cluster);
+    sweep_tombstones(cluster, clock_monotonic_ms());
 }

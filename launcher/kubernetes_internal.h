@@ -47,7 +47,7 @@ struct kubernetes {
     void *watcher_context;
     provisioner_found *found; /* of a find() that waits for the watches */
     void *found_context;
-    struct list looks;
+    struct list looks, errands;
     uint64_t orphans;
 };
 
@@ -76,14 +76,16 @@ struct provision {
     json_t *record;  /* record.json */
     char *namespace; /* of the kernel; NULL: not chosen yet */
     bool namespace_created;
-    char *version;      /* of the record Secret, the last we saw */
-    int64_t attempt;    /* of the pod that counts; 0: there was none */
-    char *pod_name;     /* NULL: none */
-    char *pod_uid;      /* NULL: the watch has not seen it */
-    char *server_key;   /* NULL: not known */
-    bool is_running;    /* the kernel's container; ip is known */
-    json_t *pod;        /* while it does not */
-    json_t *pod_events; /* the same: what was told of it */
+    char *version;       /* of the record Secret, the last we saw */
+    int64_t attempt;     /* of the pod that counts; 0: there was none */
+    char *pod_name;      /* NULL: none */
+    char *pod_key;       /* of cluster.by_pod, with it */
+    int64_t pod_attempt; /* whose that is */
+    char *pod_uid;       /* NULL: the watch has not seen it */
+    char *server_key;    /* NULL: not known */
+    bool is_running;     /* the kernel's container; ip is known */
+    json_t *pod;         /* while it does not */
+    json_t *pod_events;  /* the same: what was told of it */
     char ip[KUBE_IP_SIZE];
 
     /* What its kernel here wants. */
@@ -100,10 +102,15 @@ struct provision {
     bool is_reachable;  /* told */
     bool is_ended;      /* told */
     bool is_removed;    /* only waits for the API server */
+    bool is_free;       /* nobody's, though its record lives: it is started anew */
+    bool is_unreadable; /* its record, which is somebody's all the same */
     struct kube_request *note_call;
     bool is_note_due;    /* what is held is not on its way to the record */
     int removals;        /* answers that are awaited */
     int64_t judge_at_ms; /* monotonic; 0: never */
+    int64_t
+        start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
+    int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
 };
 
@@ -125,6 +132,8 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
                      struct error *err);
 void kubernetes_go_on(struct provision *place); /* the next step, if it can be done */
 void kubernetes_note_way(struct provision *place, bool is_on_its_way);
+/* From when its start began, as its record says. */
+void kubernetes_set_deadline(struct provision *place);
 
 /* kubernetes_world.c */
 int kubernetes_watch(struct kubernetes *cluster, struct error *err);
@@ -147,11 +156,19 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
                     struct error *err);
 /* The pod of its current attempt goes; grace_s -1: as the pod says. */
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
+/* The object bears the label of this kernel. */
+bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id);
+void kubernetes_delete_record(struct provision *place);
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s);
 void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
 void kubernetes_sweep(struct kubernetes *cluster);
-void kubernetes_drop_strays(struct kubernetes *cluster);
+void kubernetes_drop_strays(struct kubernetes *cluster); /* and errands */
+/* Its record was deleted under it by hand. */
+void kubernetes_restore_record(struct provision *place);
+void kubernetes_restore_labels(struct provision *place);
+/* Goes on with a removal that did not succeed. */
+void kubernetes_remove_again(struct provision *place);
 
 /* Brings the record Secret to this; the caller may cancel it. */
 struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,

@@ -37,7 +37,7 @@ static void tell_reachable(struct provision *place) {
                                               .public_key = cluster->public_key,
                                               .secret_key = cluster->secret_key};
     place->is_reachable = true;
-    place->began_ms = 0;
+    place->began_ms = place->start_by_ms = 0;
     place->events.reachable(place->context, &address);
 }
 
@@ -51,24 +51,29 @@ static void take_running(struct provision *place, const struct kube_pod_verdict 
     tell_reachable(place);
 }
 
+static void keep_pod(struct provision *place, const json_t *pod) {
+    place->is_running = false;
+    if (place->pod == pod)
+        return;
+    json_decref(place->pod);
+    place->pod = json_deep_copy(pod);
+}
+
 static void take_pending(struct provision *place, const json_t *pod,
                          const struct kube_pod_verdict *verdict) {
-    place->is_running = false;
-    if (place->pod != pod) {
-        json_decref(place->pod);
-        place->pod = json_deep_copy(pod);
-    }
+    keep_pod(place, pod);
     place->judge_at_ms =
         verdict->judge_again_ms > 0 ? clock_monotonic_ms() + verdict->judge_again_ms : 0;
     kubernetes_note_way(place, true);
     tell_stage(place, verdict->stage);
 }
 
-/* A pod that failed would be started again and again by its node. */
+/* A pod that failed would be started again and again by its node. One that ended in good order was
+ * told to by a gateway that did not live to say so: the kernel is not to come back. */
 static void take_end(struct provision *place, const struct kube_pod_verdict *verdict, bool exists) {
     struct error cause;
-    error_set(&cause, verdict->state == KUBE_POD_FAILED ? ERROR_UNAVAILABLE : ERROR_SYSTEM, "%s",
-              verdict->message);
+    bool is_over = verdict->state == KUBE_POD_FAILED || strcmp(verdict->reason, "PodEnded") == 0;
+    error_set(&cause, is_over ? ERROR_UNAVAILABLE : ERROR_SYSTEM, "%s", verdict->message);
     log_info("kernel %s: its pod %s: %s: %s", place->id, place->pod_name, verdict->reason,
              verdict->message);
     place->is_running = false;
@@ -91,7 +96,9 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
         break;
     case KUBE_POD_FAILED:
     case KUBE_POD_GONE:
-        if (!place->is_ended)
+        if (!place->is_held && pod != NULL)
+            keep_pod(place, pod); /* whoever adopts it is told */
+        else if (!place->is_ended)
             take_end(place, &verdict, pod != NULL);
         break;
     }
@@ -102,6 +109,8 @@ static void judge_missing(struct provision *place) {
     struct error cause;
     int64_t age_ms =
         clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
+    if (age_ms < 0 && age_ms > -KUBERNETES_UNFINISHED_MS)
+        age_ms = 0; /* the other one's clock is ahead of ours */
     if (place->state == KUBE_RECORD_DEAD) {
         error_set(&cause, ERROR_UNAVAILABLE, "The kernel's pod is gone, and the kernel with it.");
         kubernetes_call_ended(place, &cause);
@@ -129,24 +138,33 @@ void kubernetes_judge(struct provision *place) {
         judge_missing(place);
 }
 
-void kubernetes_age(struct provision *place, int64_t now_ms) {
-    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+static void end_late(struct provision *place) {
+    int64_t minutes = place->cluster->settings.start_deadline_ms / 60000;
     struct error cause;
-    if (place->judge_at_ms != 0 && now_ms >= place->judge_at_ms) {
-        place->judge_at_ms = 0;
-        kubernetes_judge(place);
-    }
-    if (!place->is_held || place->began_ms == 0 || place->is_ended ||
-        settings->start_deadline_ms <= 0 || now_ms - place->began_ms < settings->start_deadline_ms)
-        return;
     error_set(&cause, ERROR_TIMEOUT,
               "The kernel's pod did not run within %lld min (start-deadline)%s%s. Start it again, "
               "or ask the administrator.",
-              (long long)(settings->start_deadline_ms / 60000),
-              place->stage[0] != '\0' ? "; the last that happened: " : "", place->stage);
+              (long long)minutes, place->stage[0] != '\0' ? "; the last that happened: " : "",
+              place->stage);
     kubernetes_cancel(place);
+    place->start_by_ms = 0;
     drop_pod(place);
     kubernetes_note_way(place, false);
     kubernetes_delete_pod(place, 0);
     kubernetes_call_ended(place, &cause);
+}
+
+void kubernetes_age(struct provision *place, int64_t now_ms) {
+    if (place->start_by_ms != 0 && now_ms >= place->start_by_ms && place->is_held &&
+        !place->is_ended) {
+        end_late(place);
+        return;
+    }
+    if (place->judge_at_ms == 0 || now_ms < place->judge_at_ms)
+        return;
+    place->judge_at_ms = 0;
+    if (place->is_removed)
+        kubernetes_remove_again(place);
+    else
+        kubernetes_judge(place);
 }

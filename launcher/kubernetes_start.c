@@ -95,7 +95,11 @@ static void on_known_record(void *context, int status, json_t *answer, const str
             return;
         }
     }
-    error_set(&problem, ERROR_EXISTS, "there is a kernel %s already", place->id);
+    if (err != NULL)
+        error_set(&problem, err->code, "Whether there is a kernel %s already is not known: %s",
+                  place->id, err->text);
+    else
+        error_set(&problem, ERROR_EXISTS, "there is a kernel %s already", place->id);
     place->step = STEP_NONE;
     place->events.accepted(place->context, &problem);
 }
@@ -121,6 +125,8 @@ static void on_record(void *context, int status, json_t *answer, const struct er
     struct error cause;
     error_set(&cause, err->code, "The kernel could not be put on record: %s", err->text);
     place->step = STEP_NONE;
+    if (status == 0 || status >= 500)
+        kubernetes_delete_record(place); /* nobody knows whether it was made */
     place->events.accepted(place->context, &cause);
 }
 
@@ -196,9 +202,13 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
               "=%s: it was not made for kernels. Give it the label, or choose another "
               "kubernetes-namespace-prefix",
               place->namespace, place->cluster->settings.install);
+    bool is_ours = err == NULL && kube_namespace_is_ours(answer, place->cluster->settings.install);
+    if (place->namespace_created && is_ours)
+        is_ours = kubernetes_is_of_kernel(answer, place->id);
+    place->namespace_created &= is_ours;
     if (err != NULL)
         refuse(place, status, answer, "the kernel's namespace", err);
-    else if (!kube_namespace_is_ours(answer, place->cluster->settings.install))
+    else if (!is_ours)
         refuse(place, 0, NULL, "the kernel's namespace", &foreign);
     else
         advance(place, STEP_BINDING);
@@ -285,7 +295,8 @@ static void renew_key(struct provision *place) {
     cleanup_free char *path = key_path(place);
     cleanup_free char *launch = json_dumps(place->launch, JSON_COMPACT);
     cleanup_json json_t *patch =
-        json_pack("{s:{s:s}}", "stringData", "launch.json", launch != NULL ? launch : "{}");
+        json_pack("{s:{s:s, s:s}}", "stringData", "launch.json", launch != NULL ? launch : "{}",
+                  "gateway.pub", place->cluster->public_key);
     call(place, "PATCH", path, patch, on_key_read);
 }
 
@@ -350,7 +361,10 @@ static int make_pod(const struct provision *place, json_t **ret, struct error *e
 static void on_pod(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
     place->call = NULL;
-    if (err != NULL && status != 409) {
+    bool is_there = place->pod_uid != NULL || status == 409; /* the watch may know better */
+    if (err != NULL && !is_there) {
+        if (status == 0 || status >= 500)
+            kubernetes_delete_pod(place, 0); /* nobody knows whether it was made */
         kubernetes_note_way(place, false);
         refuse(place, status, answer, "the kernel's pod", err);
         return;
@@ -440,10 +454,19 @@ static int check_order(struct kubernetes *cluster, const struct provision_order 
     return kube_template_load(order->spec_directory, template, err);
 }
 
+/* Whoever had the id before may have been somebody else. */
+static void forget_owner(struct provision *place) {
+    kubernetes_set_pod(place, NULL, 0);
+    free(steal(&place->namespace));
+    place->namespace_created = false;
+}
+
 /* The same order is made of what the API would be asked, with an owner that is not there yet: a
  * wish that cannot be is refused by POST itself, not minutes later. */
 static int check_pod(struct provision *place, struct error *err) {
     cleanup_json json_t *pod = NULL;
+    json_decref(place->owner);
+    free(place->server_key);
     place->owner = json_pack("{s:s, s:s}", "name", "elara", "uid", "not-yet");
     place->server_key = memory_strdup("");
     int failed = make_pod(place, &pod, err);
@@ -455,6 +478,17 @@ static int check_pod(struct provision *place, struct error *err) {
 static void replace_tree(json_t **tree, const json_t *other) {
     json_decref(*tree);
     *tree = json_deep_copy(other);
+}
+
+void kubernetes_set_deadline(struct provision *place) {
+    int64_t limit_ms = place->cluster->settings.start_deadline_ms;
+    int64_t age_ms =
+        clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
+    if (age_ms < 0)
+        age_ms = 0;
+    place->start_by_ms =
+        limit_ms > 0 ? clock_monotonic_ms() + (age_ms < limit_ms ? limit_ms - age_ms : 1) : 0;
+    kubernetes_wake(place->cluster);
 }
 
 static struct provision *take_place(struct kubernetes *cluster, const struct provision_order *order,
@@ -472,9 +506,12 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     place->events = *events;
     place->context = context;
     place->is_held = true;
-    place->is_ended = place->is_reachable = false;
+    place->is_ended = place->is_reachable = place->is_free = false;
+    place->state = KUBE_RECORD_LIVE;
+    kubernetes_set_pod(place, NULL, 0);
     place->attempt++;
     place->began_ms = clock_monotonic_ms();
+    kubernetes_set_deadline(place);
     return place;
 }
 
@@ -490,18 +527,24 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
         return error_set(err, ERROR_UNAVAILABLE,
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          order->kernel_id);
-    if (known != NULL && known->is_held)
+    bool is_taken =
+        known != NULL && known->has_record && known->state != KUBE_RECORD_ENDED && !known->is_free;
+    if (known != NULL && (known->is_held || known->is_unreadable || is_taken))
         return error_set(err, ERROR_EXISTS, "kernel %s exists already", order->kernel_id);
     if (check_order(cluster, order, &template, err) < 0)
         return -1;
     bool is_new = known == NULL;
+    if (known != NULL && known->state == KUBE_RECORD_ENDED)
+        forget_owner(known);
     struct provision *place = take_place(cluster, order, events, context);
     json_decref(place->template);
     place->template = steal(&template);
     choose_namespace(place, json_object_get(place->launch, "env"));
     if (check_pod(place, err) < 0) {
         place->is_held = false;
+        place->is_free = true;
         place->attempt--;
+        place->began_ms = place->start_by_ms = 0;
         if (is_new)
             kubernetes_forget(place);
         return -1;

@@ -56,12 +56,17 @@ static void tell_gone(struct provision *place) {
 static void copy_record(struct provision *place, struct kube_record *record) {
     place->has_record = true;
     place->state = record->state;
-    if (place->began_ms == 0 || place->record == NULL) {
+    bool is_ours = place->began_ms != 0 || place->note_call != NULL || place->is_note_due;
+    place->is_unreadable = false;
+    if (!is_ours || place->record == NULL || record->state == KUBE_RECORD_ENDED) {
         json_decref(place->record);
         place->record = steal(&record->record);
     }
-    if (record->kernel_namespace != NULL)
+    if (record->kernel_namespace != NULL &&
+        (place->namespace == NULL || strcmp(place->namespace, record->kernel_namespace) != 0)) {
+        kubernetes_set_pod(place, NULL, 0); /* what we took for its pod is none of its */
         replace_text(&place->namespace, record->kernel_namespace);
+    }
     place->namespace_created = record->namespace_created;
     if (record->attempt > place->attempt)
         place->attempt = record->attempt;
@@ -83,11 +88,20 @@ static void forget_record(struct kubernetes *cluster, const json_t *secret) {
     }
     if (place == NULL)
         return;
-    place->has_record = false;
-    if (place->is_held)
-        tell_gone(place); /* the kernel lets go of it */
-    if (!place->is_held && place->removals == 0)
+    place->has_record = place->is_unreadable = false;
+    if (place->is_held && !place->is_removed)
+        kubernetes_restore_record(place);
+    else if (place->removals == 0 && !place->is_removed)
         kubernetes_forget(place);
+}
+
+/* Somebody has damaged it; its pod is no stray. */
+static void note_unreadable(struct kubernetes *cluster, const json_t *secret,
+                            const struct error *err) {
+    const char *id = kube_object_kernel_id(secret);
+    log_error("a kernel's record is passed over: %s", err->text);
+    if (id != NULL)
+        kubernetes_place(cluster, id)->is_unreadable = true;
 }
 
 void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted) {
@@ -98,7 +112,7 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
         return;
     }
     if (kube_record_read(secret, &record, &err) < 0) {
-        log_error("a kernel's record is passed over: %s", err.text);
+        note_unreadable(cluster, secret, &err);
         return;
     }
     struct provision *place = kubernetes_place(cluster, record->kernel_id);
@@ -139,13 +153,15 @@ static char *pod_key(const char *namespace, const char *name) {
 static void forget_pod(struct provision *place) {
     if (place->pod_name == NULL)
         return;
-    cleanup_free char *key = pod_key(place->namespace, place->pod_name);
-    map_remove(place->cluster->by_pod, key);
+    map_remove(place->cluster->by_pod, place->pod_key);
+    replace_text(&place->pod_key, NULL);
     replace_text(&place->pod_name, NULL);
     replace_text(&place->pod_uid, NULL);
     json_decref(steal(&place->pod));
     json_decref(steal(&place->pod_events));
     place->is_running = false;
+    place->pod_attempt = 0;
+    kubernetes_note_way(place, false);
 }
 
 void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt) {
@@ -154,10 +170,12 @@ void kubernetes_set_pod(struct provision *place, const char *name, int64_t attem
     forget_pod(place);
     if (name == NULL)
         return;
-    cleanup_free char *key = pod_key(place->namespace, name);
+    place->pod_key = pod_key(place->namespace, name);
     replace_text(&place->pod_name, name);
-    map_put(place->cluster->by_pod, key, place);
-    place->attempt = attempt;
+    map_put(place->cluster->by_pod, place->pod_key, place);
+    place->pod_attempt = attempt;
+    if (attempt > place->attempt)
+        place->attempt = attempt;
 }
 
 static int64_t attempt_of(const json_t *pod) {
@@ -198,14 +216,15 @@ static void delete_earlier(const struct provision *place, const json_t *pod) {
 static void take_pod(struct provision *place, json_t *pod) {
     const char *name = kube_object_name(pod);
     bool is_current = place->pod_name != NULL && strcmp(place->pod_name, name) == 0;
-    if (!is_current && place->pod_name != NULL && attempt_of(pod) <= place->attempt) {
+    int64_t attempt = attempt_of(pod);
+    int64_t least = place->pod_name != NULL ? place->pod_attempt + 1 : place->attempt;
+    if (!is_current && attempt < least && (attempt > 0 || place->pod_name != NULL)) {
         delete_earlier(place, pod);
         return;
     }
     if (!is_current) {
         if (place->namespace == NULL)
             replace_text(&place->namespace, kube_object_namespace(pod));
-        int64_t attempt = attempt_of(pod);
         kubernetes_set_pod(place, name, attempt > 0 ? attempt : place->attempt);
     }
     replace_text(&place->pod_uid, kube_object_uid(pod));
@@ -214,11 +233,23 @@ static void take_pod(struct provision *place, json_t *pod) {
         kubernetes_judge_pod(place, pod);
 }
 
+/* It is there, but has lost the labels by which we see it. */
+static bool is_hidden(const json_t *pod) {
+    const json_t *status = json_object_get(pod, "status");
+    const char *phase = text_of(status, "phase");
+    return phase != NULL && strcmp(phase, "Failed") != 0 && strcmp(phase, "Succeeded") != 0 &&
+           json_object_get(json_object_get(pod, "metadata"), "deletionTimestamp") == NULL;
+}
+
 static void lose_pod(struct provision *place, const json_t *pod) {
     const char *uid = kube_object_uid(pod);
     if (place->pod_name == NULL || strcmp(place->pod_name, kube_object_name(pod)) != 0 ||
         (place->pod_uid != NULL && uid != NULL && strcmp(place->pod_uid, uid) != 0))
         return;
+    if (is_hidden(pod) && !place->is_removed && !place->is_ended) {
+        kubernetes_restore_labels(place);
+        return;
+    }
     if (!place->is_removed && !place->is_ended)
         kubernetes_judge_pod(place, json_object_get(pod, "status") != NULL ? pod : NULL);
     forget_pod(place);
@@ -227,15 +258,27 @@ static void lose_pod(struct provision *place, const json_t *pod) {
 static void on_pod(void *context, enum kube_change change, json_t *pod) {
     struct kubernetes *cluster = context;
     struct provision *place = place_of(cluster, pod);
+    if (place != NULL && place->namespace != NULL && kube_object_namespace(pod) != NULL &&
+        strcmp(place->namespace, kube_object_namespace(pod)) != 0)
+        return; /* whoever may make pods elsewhere may write our annotations on them */
     kubernetes_note_stray(cluster, pod, change == KUBE_DELETED);
-    if (place == NULL && change != KUBE_DELETED && kube_object_kernel_id(pod) != NULL)
-        place = kubernetes_place(cluster, kube_object_kernel_id(pod)); /* its record may follow */
+    const char *id = kube_object_kernel_id(pod);
+    if (place == NULL && change != KUBE_DELETED && id != NULL)
+        place = kubernetes_place(cluster, id); /* its record may follow */
     if (place == NULL)
         return;
     if (change == KUBE_DELETED)
         lose_pod(place, pod);
     else
         take_pod(place, pod);
+    place = id != NULL ? kubernetes_find_place(cluster, id) : NULL; /* it may be gone by now */
+    if (place == NULL)
+        return;
+    if (!place->has_record && !place->is_held && !place->is_unreadable && place->removals == 0 &&
+        place->pod_name == NULL) {
+        kubernetes_forget(place);
+        return;
+    }
     if (cluster->has_pods && cluster->has_records && change == KUBE_ADDED)
         tell_found(place);
 }
@@ -271,6 +314,12 @@ static void on_event(void *context, enum kube_change change, json_t *event) {
     kubernetes_judge(place);
 }
 
+static void on_events_trouble(void *context, const struct error *err) {
+    (void)context;
+    if (err != NULL)
+        log_warning("why a pod does not start may not be told: %s", err->text);
+}
+
 /* --- the watches --- */
 
 static int begin(struct kubernetes *cluster, const char *namespace, const char *kind,
@@ -288,7 +337,8 @@ static const char *watched_namespace(const struct kubernetes *cluster) {
 }
 
 void kubernetes_watch_events(struct kubernetes *cluster, bool wanted) {
-    static const struct kube_watch_events events = {.changed = on_event};
+    static const struct kube_watch_events events = {.changed = on_event,
+                                                    .trouble = on_events_trouble};
     struct error err;
     if (wanted == (cluster->events != NULL))
         return;

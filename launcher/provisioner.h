@@ -120,6 +120,8 @@ struct provisioner_ops {
     /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes
      * after it. */
     void (*release)(struct provision *provision);
+    /* A removal is under way that ends with the gateway. NULL: none ever is. */
+    bool (*is_busy)(const struct provisioner *self);
     /* The launcher's last words, for the admin (no cause for the person who waits); malloc'ed text,
      * never NULL. */
     char *(*describe_failure)(struct provision *provision);

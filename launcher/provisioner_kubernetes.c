@@ -66,6 +66,7 @@ void kubernetes_forget(struct provision *place) {
     free(place->version);
     free(place->server_key);
     free(place->nonce);
+    free(place->pod_key);
     free(place);
 }
 
@@ -87,7 +88,7 @@ static bool has_tombstones(const struct kubernetes *cluster) {
 
 static bool has_waiting(const struct kubernetes *cluster) {
     list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
-        if (place->judge_at_ms != 0 || place->began_ms != 0)
+        if (place->judge_at_ms != 0 || place->start_by_ms != 0)
             return true;
     return false;
 }
@@ -105,7 +106,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     struct kubernetes *cluster = context;
     int64_t now_ms = clock_monotonic_ms();
     list_each (&cluster->all, struct provision, node, place)
-        if (place->judge_at_ms != 0 || place->began_ms != 0)
+        if (place->judge_at_ms != 0 || place->start_by_ms != 0)
             kubernetes_age(place, now_ms);
     kubernetes_sweep(cluster);
     if (cluster->quiet_since_ms != 0 && now_ms - cluster->quiet_since_ms > EVENTS_LINGER_MS)
@@ -207,8 +208,10 @@ static int adopt(struct provisioner *self, const char *kernel_id,
     place->events = *events;
     place->context = context;
     place->is_held = true;
-    place->is_reachable = place->is_ended = false;
+    place->is_reachable = place->is_ended = place->is_free = false;
     place->stage[0] = '\0';
+    if (!place->is_running && place->state == KUBE_RECORD_LIVE)
+        kubernetes_set_deadline(place);
     event_active(cluster->later, EV_TIMEOUT, 0);
     *ret = place;
     return 0;
@@ -225,10 +228,19 @@ static int signal_pod(struct provision *place, int signum, struct error *err) {
 static void release(struct provision *place) {
     kubernetes_cancel(place);
     place->is_held = false;
-    place->began_ms = 0;
+    place->is_free = place->is_ended;
+    place->began_ms = place->start_by_ms = 0;
     place->step = STEP_NONE;
     if (!place->has_record)
         kubernetes_forget(place);
+}
+
+static bool is_busy(const struct provisioner *self) {
+    const struct kubernetes *cluster = (const struct kubernetes *)self;
+    list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
+        if (place->is_removed)
+            return true;
+    return false;
 }
 
 /* A pod's log is the cluster's to keep; its last lines are in the reason. */
@@ -281,6 +293,7 @@ static const struct provisioner_ops ops = {
     .signal = signal_pod,
     .remove = kubernetes_remove,
     .release = release,
+    .is_busy = is_busy,
     .describe_failure = describe_failure,
     .destroy = destroy,
 };
@@ -326,6 +339,7 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
     list_init(&cluster->all);
     list_init(&cluster->strays);
     list_init(&cluster->looks);
+    list_init(&cluster->errands);
     take_settings(cluster, settings);
     cluster->tick = event_new(loop, -1, 0, on_tick, cluster);
     cluster->later = event_new(loop, -1, 0, on_later, cluster);
