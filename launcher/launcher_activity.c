@@ -106,6 +106,7 @@ void launcher_activity_glance(struct launcher *launcher) {
 
 /* --- what is told --- */
 
+/* unattached_for_ms 0 says that somebody is there: who has just left is gone for 1 ms. */
 static json_t *tell(const struct launcher *launcher, const struct activity_report *report,
                     int64_t now_ms) {
     int64_t since_ms =
@@ -115,7 +116,7 @@ static json_t *tell(const struct launcher *launcher, const struct activity_repor
         activity_state_name(report->state), "age_ms", (json_int_t)report->age_ms, "state_for_ms",
         (json_int_t)report->state_for_ms, "untouched_for_ms", (json_int_t)report->untouched_for_ms,
         "silent_for_ms", (json_int_t)report->silent_for_ms, "unattached_for_ms",
-        (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms), "waits_for_input",
+        (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms + 1), "waits_for_input",
         report->waits_for_input, "busy_subshells", (int)busy_subshells(launcher->busy), "keep_ms",
         (json_int_t)report->keep_ms, "changes", (json_int_t)report->changes);
 }
