@@ -165,7 +165,8 @@ def test_answers_to_the_launchers_own_questions_reach_nobody(start_gateway, spec
         cell = client.send_execute("print 1")
         client.collect(cell, on_message=seen.append)
         told = [m["content"] for m in seen if not m["parent_header"]]
-        assert told == [{"execution_state": "starting"}], "what the gateway says itself"
+        # What the gateway says itself, and the kernel where somebody listens to it early enough.
+        assert told in ([starting := {"execution_state": "starting"}], [starting, starting])
         assert {m["parent_header"]["msg_id"] for m in seen if m["parent_header"]} == {msg_id, cell}
 
 
