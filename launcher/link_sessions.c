@@ -245,9 +245,8 @@ static int check_attach(const json_t *json, struct attach_wish *ret, struct erro
         return error_set(err, ERROR_INVALID, "window: must be a number of bytes from 1 on");
     if (from == NULL || (strcmp(from, "cursor") != 0 && strcmp(from, "live") != 0))
         return error_set(err, ERROR_INVALID, "from: must be \"cursor\" or \"live\"");
-    ret->window = (uint64_t)json_integer_value(window);
-    if (ret->window > SERVER_WINDOW_MAX)
-        ret->window = SERVER_WINDOW_MAX;
+    json_int_t bytes = json_integer_value(window);
+    ret->window = bytes < SERVER_WINDOW_MAX ? (uint64_t)bytes : SERVER_WINDOW_MAX;
     ret->from_cursor = ret->session_id != NULL && strcmp(from, "cursor") == 0;
     ret->may_name = ret->session_id != NULL && !json_is_false(json_object_get(json, "named"));
     ret->rebuild = ret->from_cursor && json_is_true(json_object_get(json, "rebuild"));
