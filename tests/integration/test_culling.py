@@ -435,3 +435,25 @@ def test_a_failed_start_is_not_culled(start_gateway, specs):
     wait_for_end(gateway, gateway.start_kernel()["id"])
     assert "no licence" in gateway.model(crashed)["reason"]
     assert why(gateway, crashed)["text"] == "It is kept: it is dead, and kept for its reason (failed-retention)."
+
+
+def test_a_clock_that_is_set_ends_nobody(start_gateway, build, tmp_path):
+    """Neither a day ahead nor a day back: durations are the launcher's, by a clock that nobody sets."""
+    shift = tmp_path / "shift"
+    shift.write_text("0")
+    gateway = start_gateway("--cull-interval", "100ms", "--cull-idle-timeout", "1h", "--cull-warn-before", "10m",
+                            environment={"LD_PRELOAD": str(build / "tests" / "clock_shift.so"), "CLOCK_SHIFT_FILE": str(shift),
+                                         "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"})
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    for days in (1, -1):
+        shift.write_text(str(days * 86400))
+        before = datetime.fromisoformat(gateway.log().splitlines()[-1][:26])
+        gateway.get("/api/kernels/unknown")  # is logged
+        after = datetime.fromisoformat(gateway.log().splitlines()[-1][:26])
+        assert abs((after - before).total_seconds()) > 80000, "the clock did jump"
+        passes = gateway.get("/api/elara/status").json()["culling"]["passes"]
+        wait_until(lambda: gateway.get("/api/elara/status").json()["culling"]["passes"] > passes + 5, 30, "passes")
+        found = why(gateway, kernel_id)
+        assert found["verdict"] == "keep" and found["inputs"]["state_for_ms"] < 3600_000
+    assert gateway.get("/api/elara/status").json()["culling"]["warned"] == 0
