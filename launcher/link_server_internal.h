@@ -109,7 +109,7 @@ struct link_attachment {
     bool owns_session;
     uint16_t number;
     bool is_gone, grant_due, ack_refused;
-    bool may_name; /* large messages; SEGMENT_CAPABILITY */
+    bool may_name;     /* large messages; SEGMENT_CAPABILITY */
     uint64_t position; /* everything in the journal up to it was sent or is not for it */
     uint64_t last_sent;
     uint64_t start;               /* its first position */
