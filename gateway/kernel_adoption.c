@@ -92,6 +92,11 @@ static void adopt(struct kernel *kernel) {
                                          kernel, &kernel->provision, &err) == 0)
         return;
     log_warning("kernel %s: %s", kernel->id, err.text);
+    if (err.code == ERROR_NOT_FOUND) { /* another gateway was about to end it */
+        kernel_post(kernel, KERNEL_EVENT_REMOVED);
+        kernel_forget(kernel, "it was ended through another gateway", true);
+        return;
+    }
     kernel_set_reason(kernel, err.text, NULL);
     kernel_post(kernel, KERNEL_EVENT_FAILED);
     kernel_adoption_settled(kernel);

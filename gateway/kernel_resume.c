@@ -45,15 +45,18 @@ static bool replace(struct kernel *kernel, const struct error *cause) {
     return true;
 }
 
-bool kernel_resume(struct kernel *kernel, const struct error *cause) {
+bool kernel_resume(struct kernel *kernel, const struct error *cause, bool *is_gone) {
+    *is_gone = false;
     if (!has_resumes_left(kernel))
         return false;
     if (kernel->kernels->provisioner->ops->resume == NULL)
         return cause != NULL && replace(kernel, cause);
     bool is_last = kernel->resumes == RESUMES_MAX - 1;
     struct error err;
-    if (resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY, &err) < 0)
+    if (resume(kernel, is_last ? PROVISION_RESUME_DEAD : PROVISION_RESUME_BY_POLICY, &err) < 0) {
+        *is_gone = err.code == ERROR_CHANGED;
         return false;
+    }
     kernel->resumes++;
     log_warning("kernel %s: its launcher ended: started again%s", kernel->id,
                 is_last ? ", the kernel stays dead" : "");

@@ -454,6 +454,7 @@ static void on_reachable(void *context, const struct provision_address *address)
 
 static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
+    bool is_gone;
     kernel->has_ended = true;
     if (kernel->activity.is_end_ordered)
         return; /* whether that is why it ended is about to be known: kernel_end_if */
@@ -473,8 +474,14 @@ static void on_ended(void *context, const struct error *cause) {
             return;
         kernel_drop_link(kernel); /* its reason is known already */
         kernel_adoption_settled(kernel);
-    } else if (kernel_resume(kernel, cause)) {
+    } else if (kernel_resume(kernel, cause, &is_gone)) {
         log_last_words(kernel);
+    } else if (is_gone) {
+        log_info("kernel %s: another gateway has ended it", kernel->id);
+        kernel_drop_link(kernel);
+        kernel_drop_provision(kernel, KERNEL_SHUT_DOWN); /* that one may not live to do it */
+        kernel_post(kernel, KERNEL_EVENT_REMOVED);
+        kernel_forget(kernel, "it was ended through another gateway", true);
     } else {
         fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
     }

@@ -209,8 +209,8 @@ void kernel_keep_dead(struct kernel *kernel);
 
 /* kernel_resume.c */
 /* Its launcher has ended without having been told to: starts another one that goes on. False: there
- * is nothing to go on with, or it happened too often. */
-bool kernel_resume(struct kernel *kernel, const struct error *cause);
+ * is nothing to go on with, or it happened too often. *is_gone: somebody else had told it to. */
+bool kernel_resume(struct kernel *kernel, const struct error *cause, bool *is_gone);
 /* The same for one that is dead and stays so, for its output. */
 bool kernel_resume_dead(struct kernel *kernel);
 /* The same because somebody wants the kernel started. -1: not done; ERROR_UNSUPPORTED: there never

@@ -100,7 +100,8 @@ struct provisioner_ops {
     /* After ended: starts a launcher in the same place, which goes on with the journal of the one
      * that was killed; reachable or ended follows. 1: the same, but it is somebody else's launcher,
      * who may have wanted something else. -1: not done, the place is as it was; ERROR_UNSUPPORTED:
-     * there never was anything to go on with. May be NULL. */
+     * there never was anything to go on with, ERROR_CHANGED: it had ended in good order, because
+     * somebody had told it to. May be NULL. */
     int (*resume)(struct provision *provision, enum provision_resume how, struct error *err);
     /* Keeps what is known of a dead kernel that has no launcher, so that find() names it: record's
      * members replace those that are there. *ret is NULL (a place is made; as after ended), or the

@@ -378,7 +378,7 @@ static int check_resume(const struct provision *provision, const json_t *record,
     /* By policy, too, a dead one has to be told of: its launcher may have ended before we heard. */
     if (how != PROVISION_RESUME_START && !local_record_is_resumable(record) &&
         !local_record_is_dead(record))
-        return error_set(err, ERROR_UNAVAILABLE, "the kernel had ended before its launcher");
+        return error_set(err, ERROR_CHANGED, "the kernel had ended before its launcher");
     return 0;
 }
 
