@@ -290,6 +290,8 @@ struct kube_request *kube_client_call(struct kube_client *client, const struct k
     request->path = memory_strdup(call->path);
     if (call->content_type != NULL)
         request->content_type = memory_strdup(call->content_type);
+    else if (strcmp(call->method, "PATCH") == 0)
+        request->content_type = memory_strdup("application/merge-patch+json");
     if (call->body != NULL)
         request->body = json_dumps(call->body, JSON_COMPACT);
     request->may_repeat = call->may_repeat;

@@ -40,7 +40,7 @@ struct kube_call {
     const char *method;       /* "GET", "POST", "PUT", "PATCH", "DELETE" */
     const char *path;         /* "/api/v1/namespaces/x/pods?limit=1"; see kube_path_add_query */
     const json_t *body;       /* NULL: none; written out before the call returns */
-    const char *content_type; /* NULL: application/json */
+    const char *content_type; /* NULL: application/json, of a PATCH a merge patch (RFC 7396) */
     bool may_repeat;          /* POST, PATCH: doing it twice does no harm; see above */
     bool once;                /* one attempt only: the caller has pauses of its own */
     int64_t deadline_ms;      /* from now, all attempts together; 0: 30 s */

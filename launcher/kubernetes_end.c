@@ -59,14 +59,8 @@ bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id) {
     return label != NULL && strcmp(label, suffix) == 0;
 }
 
-static char *record_path(const struct provision *place) {
-    char name[KUBE_NAME_SIZE];
-    kube_name_record(place->id, name);
-    return kubernetes_path(place->cluster->settings.gateway_namespace, "secrets", name);
-}
-
 void kubernetes_delete_record(struct provision *place) {
-    cleanup_free char *path = record_path(place);
+    cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
     delete_object(place->cluster, path, -1, NULL, NULL, on_errand,
                   new_errand(place->cluster, "deleting the record of kernel", place->id));
 }
@@ -101,32 +95,22 @@ static json_t *tombstone(const struct provision *place, const char *why) {
 
 struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,
                                              const json_t *record, kube_done *done, void *context) {
-    struct kubernetes *cluster = place->cluster;
-    struct kube_record *as_is = kube_record_new(place->id, record);
+    struct kube_record *as_is = kubernetes_make_record(place, state, record);
     cleanup_json json_t *patch = NULL;
     struct error err;
-    as_is->state = state;
-    as_is->attempt = place->attempt;
-    as_is->namespace_created = place->namespace_created;
-    as_is->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
     int failed = kube_record_patch(as_is, &patch, &err);
     kube_record_free(as_is);
     if (failed < 0) {
         done(context, 0, NULL, &err);
         return NULL;
     }
-    char name[KUBE_NAME_SIZE];
-    kube_name_record(place->id, name);
-    cleanup_free char *path = kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
-    const struct kube_call call = {.method = "PATCH",
-                                   .path = path,
-                                   .body = patch,
-                                   .content_type = "application/merge-patch+json",
-                                   .may_repeat = true};
-    return kube_client_call(cluster->client, &call, done, context);
+    cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
+    const struct kube_call call = {
+        .method = "PATCH", .path = path, .body = patch, .may_repeat = true};
+    return kube_client_call(place->cluster->client, &call, done, context);
 }
 
-static void let_go(struct provision *place) {
+void kubernetes_let_go(struct provision *place) {
     kubernetes_cancel(place);
     place->is_held = place->is_note_due = false;
     place->began_ms = place->start_by_ms = place->judge_at_ms = 0;
@@ -157,10 +141,10 @@ static void on_removal(void *context, int status, json_t *answer, const struct e
         kubernetes_wake(place->cluster);
 }
 
-static void remove_object(struct provision *place, const char *kind, const char *name) {
-    cleanup_free char *path = kubernetes_path(place->namespace, kind, name);
+static void remove_object(struct provision *place, char *path /* given away */) {
     place->removals++;
     delete_object(place->cluster, path, -1, NULL, NULL, on_removal, place);
+    free(path);
 }
 
 /* Only one that was made for this kernel goes with it. */
@@ -186,15 +170,13 @@ static void remove_namespace(struct provision *place) {
 
 static void on_buried(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
-    char key[KUBE_NAME_SIZE];
     if (err == NULL || status == 404) {
-        kube_name_key(place->id, key);
         if (place->namespace != NULL && place->namespace_created)
             remove_namespace(place);
         if (place->namespace != NULL && place->pod_name != NULL)
-            remove_object(place, "pods", place->pod_name);
+            remove_object(place, kubernetes_path(place->namespace, "pods", place->pod_name));
         if (place->namespace != NULL)
-            remove_object(place, "secrets", key);
+            remove_object(place, kubernetes_key_path(place));
     }
     on_removal(place, status, answer, err);
 }
@@ -207,7 +189,7 @@ void kubernetes_remove_again(struct provision *place) {
 void kubernetes_remove(struct provision *place, const char *why) {
     if (place->is_removed)
         return;
-    let_go(place);
+    kubernetes_let_go(place);
     if (why == NULL) { /* the next attempt has a name of its own, and the same keys */
         if (!place->is_ended)
             kubernetes_delete_pod(place, 0);
@@ -227,13 +209,9 @@ void kubernetes_remove(struct provision *place, const char *why) {
 
 static void post_record(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
-    struct kube_record *record = kube_record_new(place->id, place->record);
+    struct kube_record *record = kubernetes_make_record(place, place->state, place->record);
     cleanup_json json_t *object = NULL;
     struct error err;
-    record->state = place->state;
-    record->attempt = place->attempt;
-    record->namespace_created = place->namespace_created;
-    record->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
     int failed = kube_record_tree(record, cluster->settings.install,
                                   cluster->settings.gateway_namespace, &object, &err);
     kube_record_free(record);
@@ -262,11 +240,8 @@ void kubernetes_restore_labels(struct provision *place) {
     cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
     log_warning("kernel %s: its pod %s lost the labels by which it is found, they are put back",
                 place->id, place->pod_name);
-    const struct kube_call call = {.method = "PATCH",
-                                   .path = path,
-                                   .body = patch,
-                                   .content_type = "application/merge-patch+json",
-                                   .may_repeat = true};
+    const struct kube_call call = {
+        .method = "PATCH", .path = path, .body = patch, .may_repeat = true};
     kube_client_call(
         place->cluster->client, &call, on_errand,
         new_errand(place->cluster, "putting the labels back of the pod", place->pod_name));
@@ -364,18 +339,15 @@ void kubernetes_drop_strays(struct kubernetes *cluster) {
 }
 
 static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
-    int64_t grace_ms =
-        cluster->settings.orphan_grace_ms > 0 ? cluster->settings.orphan_grace_ms : ORPHAN_GRACE_MS;
     list_each (&cluster->strays, struct stray, node, stray) {
         if (belongs(cluster, stray->kernel_id)) {
             free_stray(stray);
             continue;
         }
-        if (now_ms - stray->since_ms < grace_ms)
+        if (now_ms - stray->since_ms < ORPHAN_GRACE_MS)
             continue;
         log_warning("the pod %s in %s belongs to no kernel and is deleted", stray->name,
                     stray->namespace);
-        cluster->orphans++;
         kubernetes_delete_named(cluster, stray->namespace, stray->name, -1);
         stray->since_ms = now_ms; /* until it is told that it is gone */
     }
@@ -384,14 +356,12 @@ static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
 /* With what its gateway was killed before it could delete. */
 static void sweep_tombstone(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
-    char key[KUBE_NAME_SIZE];
-    kube_name_key(place->id, key);
     if (place->namespace != NULL && !place->namespace_created) {
-        cleanup_free char *path = kubernetes_path(place->namespace, "secrets", key);
+        cleanup_free char *path = kubernetes_key_path(place);
         delete_object(cluster, path, -1, NULL, NULL, on_errand,
-                      new_errand(cluster, "deleting the Secret", key));
+                      new_errand(cluster, "deleting the key Secret of kernel", place->id));
     }
-    cleanup_free char *path = record_path(place);
+    cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
     delete_object(cluster, path, -1, place->version, NULL, on_errand,
                   new_errand(cluster, "deleting the tombstone of kernel", place->id));
 }

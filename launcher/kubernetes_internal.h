@@ -29,15 +29,15 @@ struct kubernetes {
     struct kube_watch *records, *pods;
     struct kube_watch *events;  /* only while pods are on their way */
     bool has_records, has_pods; /* the first lists were told */
-    bool is_records_blind, is_pods_blind;
-    struct map *places;     /* by kernel id */
-    struct list all;        /* the same, in the order they were met */
-    struct map *by_pod;     /* "namespace/name" of a current pod: its place */
-    struct list strays;     /* pods without a record; kubernetes_end.c */
-    size_t on_their_way;    /* places whose pod is awaited */
-    struct event *tick;     /* runs while something ages */
-    struct event *later;    /* what a call may not do itself */
-    int64_t quiet_since_ms; /* no pod is on its way; 0: one is */
+    bool is_records_blind;      /* for now */
+    struct map *places;         /* by kernel id */
+    struct list all;            /* the same, in the order they were met */
+    struct map *by_pod;         /* "namespace/name" of a current pod: its place */
+    struct list strays;         /* pods without a record; kubernetes_end.c */
+    size_t on_their_way;        /* places whose pod is awaited */
+    struct event *tick;         /* runs while something ages */
+    struct event *later;        /* what a call may not do itself */
+    int64_t quiet_since_ms;     /* no pod is on its way; 0: one is */
 
     char *public_key, *secret_key; /* ours; NULL: not read yet */
     struct kube_request *pair_call;
@@ -48,7 +48,6 @@ struct kubernetes {
     provisioner_found *found; /* of a find() that waits for the watches */
     void *found_context;
     struct list looks, errands;
-    uint64_t orphans;
 };
 
 /* The steps of a start; each is one answer of the API server. */
@@ -125,6 +124,12 @@ void kubernetes_call_ended(struct provision *place, const struct error *cause);
 void kubernetes_wake(struct kubernetes *cluster);
 /* "/api/v1/namespaces/<namespace>/<kind>[/<name>]", malloc'ed; namespace NULL: of all. */
 char *kubernetes_path(const char *namespace, const char *kind, const char *name);
+/* Of a kernel's record Secret and of its key Secret; malloc'ed. */
+char *kubernetes_record_path(const struct kubernetes *cluster, const char *kernel_id);
+char *kubernetes_key_path(const struct provision *place);
+/* What its record Secret is to hold; kube_record_free. */
+struct kube_record *kubernetes_make_record(const struct provision *place,
+                                           enum kube_record_state state, const json_t *record);
 
 /* kubernetes_start.c */
 int kubernetes_start(struct provisioner *self, const struct provision_order *order,
@@ -151,6 +156,8 @@ void kubernetes_age(struct provision *place, int64_t now_ms); /* what time alone
 
 /* kubernetes_end.c */
 void kubernetes_remove(struct provision *place, const char *why);
+/* Its kernel here wants nothing of it any more; what there is of it stays. */
+void kubernetes_let_go(struct provision *place);
 int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *record,
                     const struct provision_events *events, void *context, struct provision **ret,
                     struct error *err);

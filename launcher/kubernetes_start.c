@@ -42,13 +42,11 @@ static const char *user_of(const struct provision *place) {
 
 static void call(struct provision *place, const char *method, const char *path, const json_t *body,
                  kube_done *done) {
-    const struct kube_call what = {
-        .method = method,
-        .path = path,
-        .body = body,
-        .content_type = strcmp(method, "PATCH") == 0 ? "application/merge-patch+json" : NULL,
-        .may_repeat = true,
-        .deadline_ms = STEP_DEADLINE_MS};
+    const struct kube_call what = {.method = method,
+                                   .path = path,
+                                   .body = body,
+                                   .may_repeat = true,
+                                   .deadline_ms = STEP_DEADLINE_MS};
     place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
@@ -58,16 +56,19 @@ static void post(struct provision *place, const char *namespace, const char *kin
     call(place, "POST", path, object, done);
 }
 
+static void end_start(struct provision *place, const struct error *cause) {
+    place->step = STEP_NONE;
+    kubernetes_call_ended(place, cause);
+}
+
 /* A step that the API server refuses ends the start with what it says. */
 static void refuse(struct provision *place, int status, const json_t *answer, const char *what,
                    const struct error *err) {
     struct error cause;
     struct kube_refusal refusal;
-    place->step = STEP_NONE;
-    place->began_ms = 0;
     kube_refusal_explain(status, answer, err, what, &refusal);
     error_set(&cause, err->code, "%s", refusal.message);
-    kubernetes_call_ended(place, &cause);
+    end_start(place, &cause);
 }
 
 static void advance(struct provision *place, enum kubernetes_step step) {
@@ -76,6 +77,18 @@ static void advance(struct provision *place, enum kubernetes_step step) {
 }
 
 /* --- the record --- */
+
+static void tell_accepted(struct provision *place, const json_t *secret) {
+    kubernetes_take_record(place->cluster, secret, false);
+    place->events.accepted(place->context, NULL); /* may end it at once */
+    if (place->is_held)
+        advance(place, STEP_PAIR);
+}
+
+static void tell_rejected(struct provision *place, const struct error *cause) {
+    place->step = STEP_NONE;
+    place->events.accepted(place->context, cause);
+}
 
 static void on_known_record(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
@@ -88,10 +101,7 @@ static void on_known_record(void *context, int status, json_t *answer, const str
         bool is_ours = nonce != NULL && strcmp(nonce, place->nonce) == 0;
         kube_record_free(record);
         if (is_ours) {
-            kubernetes_take_record(place->cluster, answer, false);
-            place->events.accepted(place->context, NULL);
-            if (place->is_held)
-                advance(place, STEP_PAIR);
+            tell_accepted(place, answer);
             return;
         }
     }
@@ -100,50 +110,32 @@ static void on_known_record(void *context, int status, json_t *answer, const str
                   place->id, err->text);
     else
         error_set(&problem, ERROR_EXISTS, "there is a kernel %s already", place->id);
-    place->step = STEP_NONE;
-    place->events.accepted(place->context, &problem);
+    tell_rejected(place, &problem);
 }
 
 static void on_record(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
     place->call = NULL;
     if (err == NULL) {
-        kubernetes_take_record(place->cluster, answer, false);
-        place->events.accepted(place->context, NULL); /* may end it at once */
-        if (place->is_held)
-            advance(place, STEP_PAIR);
+        tell_accepted(place, answer);
         return;
     }
     if (status == 409) {
-        char name[KUBE_NAME_SIZE];
-        kube_name_record(place->id, name);
-        cleanup_free char *path =
-            kubernetes_path(place->cluster->settings.gateway_namespace, "secrets", name);
+        cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
         call(place, "GET", path, NULL, on_known_record);
         return;
     }
     struct error cause;
     error_set(&cause, err->code, "The kernel could not be put on record: %s", err->text);
-    place->step = STEP_NONE;
     if (status == 0 || status >= 500)
         kubernetes_delete_record(place); /* nobody knows whether it was made */
-    place->events.accepted(place->context, &cause);
-}
-
-static struct kube_record *make_record(const struct provision *place) {
-    struct kube_record *record = kube_record_new(place->id, place->record);
-    record->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
-    record->namespace_created = place->namespace_created;
-    record->attempt = place->attempt;
-    record->port = place->cluster->settings.pod.port;
-    record->state = KUBE_RECORD_LIVE;
-    return record;
+    tell_rejected(place, &cause);
 }
 
 static void begin_record(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
     const char *namespace = cluster->settings.gateway_namespace;
-    struct kube_record *record = make_record(place);
+    struct kube_record *record = kubernetes_make_record(place, KUBE_RECORD_LIVE, place->record);
     cleanup_json json_t *object = NULL;
     struct error err;
     int failed = place->has_record ? kube_record_patch(record, &object, &err)
@@ -151,17 +143,14 @@ static void begin_record(struct provision *place) {
                                                       &object, &err);
     kube_record_free(record);
     if (failed < 0) {
-        place->step = STEP_NONE;
-        place->events.accepted(place->context, &err);
+        tell_rejected(place, &err);
         return;
     }
     if (!place->has_record) {
         post(place, namespace, "secrets", object, on_record);
         return;
     }
-    char name[KUBE_NAME_SIZE];
-    kube_name_record(place->id, name);
-    cleanup_free char *path = kubernetes_path(namespace, "secrets", name);
+    cleanup_free char *path = kubernetes_record_path(cluster, place->id);
     call(place, "PATCH", path, object, on_record);
 }
 
@@ -186,7 +175,8 @@ static void begin_binding(struct provision *place) {
     struct kube_identity identity = identity_of(place);
     cleanup_json json_t *binding = kube_role_binding_tree(
         place->namespace, settings->cluster_role,
-        settings->service_account != NULL ? settings->service_account : "default", &identity);
+        settings->pod.service_account != NULL ? settings->pod.service_account : "default",
+        &identity);
     cleanup_free char *path = memory_printf(
         "/apis/rbac.authorization.k8s.io/v1/namespaces/%s/rolebindings", place->namespace);
     call(place, "POST", path, binding, on_binding);
@@ -265,8 +255,7 @@ static void take_key(struct provision *place, const json_t *secret) {
     json_decref(place->owner);
     place->owner = json_deep_copy(json_object_get(secret, "metadata"));
     if (kube_key_read(secret, &public_key, &err) < 0) {
-        place->step = STEP_NONE;
-        kubernetes_call_ended(place, &err);
+        end_start(place, &err);
         return;
     }
     free(place->server_key);
@@ -283,16 +272,10 @@ static void on_key_read(void *context, int status, json_t *answer, const struct 
         take_key(place, answer);
 }
 
-static char *key_path(const struct provision *place) {
-    char name[KUBE_NAME_SIZE];
-    kube_name_key(place->id, name);
-    return kubernetes_path(place->namespace, "secrets", name);
-}
-
 /* The keys that are there stay, for a pod that may have them; what is to be launched may be another
  * thing by now. */
 static void renew_key(struct provision *place) {
-    cleanup_free char *path = key_path(place);
+    cleanup_free char *path = kubernetes_key_path(place);
     cleanup_free char *launch = json_dumps(place->launch, JSON_COMPACT);
     cleanup_json json_t *patch =
         json_pack("{s:{s:s, s:s}}", "stringData", "launch.json", launch != NULL ? launch : "{}",
@@ -328,8 +311,7 @@ static void begin_key(struct provision *place) {
         failed = kube_key_tree(&key, &identity, place->namespace, &object, &err);
     sodium_memzero(secret_key, sizeof secret_key);
     if (failed < 0) {
-        place->step = STEP_NONE;
-        kubernetes_call_ended(place, &err);
+        end_start(place, &err);
         return;
     }
     post(place, place->namespace, "secrets", object, on_key);
@@ -377,9 +359,7 @@ static void begin_pod(struct provision *place) {
     cleanup_json json_t *pod = NULL;
     struct error err;
     if (make_pod(place, &pod, &err) < 0) {
-        place->step = STEP_NONE;
-        place->began_ms = 0;
-        kubernetes_call_ended(place, &err);
+        end_start(place, &err);
         return;
     }
     kubernetes_set_pod(place, kube_object_name(pod), place->attempt);

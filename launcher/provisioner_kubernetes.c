@@ -28,6 +28,29 @@ char *kubernetes_path(const char *namespace, const char *kind, const char *name)
                          name != NULL ? "/" : "", name != NULL ? name : "");
 }
 
+char *kubernetes_record_path(const struct kubernetes *cluster, const char *kernel_id) {
+    char name[KUBE_NAME_SIZE];
+    kube_name_record(kernel_id, name);
+    return kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
+}
+
+char *kubernetes_key_path(const struct provision *place) {
+    char name[KUBE_NAME_SIZE];
+    kube_name_key(place->id, name);
+    return kubernetes_path(place->namespace, "secrets", name);
+}
+
+struct kube_record *kubernetes_make_record(const struct provision *place,
+                                           enum kube_record_state state, const json_t *record) {
+    struct kube_record *made = kube_record_new(place->id, record);
+    made->state = state;
+    made->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
+    made->namespace_created = place->namespace_created;
+    made->attempt = place->attempt;
+    made->port = place->cluster->settings.pod.port;
+    return made;
+}
+
 struct provision *kubernetes_find_place(const struct kubernetes *cluster, const char *id) {
     return map_get(cluster->places, id);
 }
@@ -66,7 +89,6 @@ void kubernetes_forget(struct provision *place) {
     free(place->version);
     free(place->server_key);
     free(place->nonce);
-    free(place->pod_key);
     free(place);
 }
 
@@ -114,19 +136,22 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     kubernetes_wake(cluster);
 }
 
+/* Within the shortest time that could be asked for: the places need not be looked at. */
+static bool is_due_soon(const struct kubernetes *cluster, int64_t in_ms) {
+    struct timeval due, now;
+    if (!event_pending(cluster->tick, EV_TIMEOUT, &due))
+        return false;
+    event_base_gettimeofday_cached(cluster->loop, &now);
+    return due.tv_sec <= now.tv_sec + in_ms / 1000;
+}
+
 void kubernetes_wake(struct kubernetes *cluster) {
+    if (cluster->tick == NULL || is_due_soon(cluster, TICK_MS))
+        return;
     int64_t in_ms = next_tick_ms(cluster);
     struct timeval wait = {.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
-    if (in_ms == 0 || cluster->tick == NULL)
-        return;
-    struct timeval due;
-    if (event_pending(cluster->tick, EV_TIMEOUT, &due)) {
-        struct timeval now;
-        event_base_gettimeofday_cached(cluster->loop, &now);
-        if (due.tv_sec <= now.tv_sec + wait.tv_sec)
-            return;
-    }
-    event_add(cluster->tick, &wait);
+    if (in_ms != 0 && !is_due_soon(cluster, in_ms))
+        event_add(cluster->tick, &wait);
 }
 
 /* --- operations --- */
@@ -187,12 +212,10 @@ static int look(struct provisioner *self, const char *kernel_id) {
         if (strcmp(other->id, kernel_id) == 0)
             return 1;
     struct look *one = memory_alloc(sizeof *one);
-    char name[KUBE_NAME_SIZE];
     one->cluster = cluster;
     snprintf(one->id, sizeof one->id, "%s", kernel_id);
     list_append(&cluster->looks, &one->node);
-    kube_name_record(kernel_id, name);
-    cleanup_free char *path = kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
+    cleanup_free char *path = kubernetes_record_path(cluster, kernel_id);
     const struct kube_call call = {.method = "GET", .path = path, .deadline_ms = 5000};
     one->call = kube_client_call(cluster->client, &call, on_looked, one);
     return 1;
@@ -226,11 +249,8 @@ static int signal_pod(struct provision *place, int signum, struct error *err) {
 }
 
 static void release(struct provision *place) {
-    kubernetes_cancel(place);
-    place->is_held = false;
+    kubernetes_let_go(place);
     place->is_free = place->is_ended;
-    place->began_ms = place->start_by_ms = 0;
-    place->step = STEP_NONE;
     if (!place->has_record)
         kubernetes_forget(place);
 }
@@ -313,18 +333,6 @@ static void take_settings(struct kubernetes *cluster,
 void provisioner_kubernetes_configure(struct provisioner *provisioner,
                                       const struct provisioner_kubernetes_settings *settings) {
     take_settings((struct kubernetes *)provisioner, settings);
-}
-
-void provisioner_kubernetes_count(const struct provisioner *provisioner,
-                                  struct kubernetes_counts *ret) {
-    const struct kubernetes *cluster = (const struct kubernetes *)provisioner;
-    *ret = (struct kubernetes_counts){.records = map_count(cluster->places),
-                                      .pods = map_count(cluster->by_pod),
-                                      .orphans = cluster->orphans,
-                                      .is_watching = cluster->has_records && cluster->has_pods &&
-                                                     !cluster->is_records_blind &&
-                                                     !cluster->is_pods_blind};
-    kube_client_count(cluster->client, &ret->calls);
 }
 
 int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *config,

@@ -28,12 +28,11 @@ struct provisioner_kubernetes_settings {
     const char *kernel_namespace;   /* KUBERNETES_FIXED: NULL is the gateway's own */
     const char *namespace_prefix;   /* of users' namespaces */
     const json_t *namespace_labels; /* for namespaces that we make; NULL: none */
-    const char *cluster_role;       /* bound in namespaces that we make; NULL or "": none */
-    const char *service_account;    /* of kernels, whom that role is bound to; NULL: default */
+    /* Bound to pod.service_account in namespaces that we make; NULL or "": none. */
+    const char *cluster_role;
     struct kube_pod_settings pod;
     int64_t start_deadline_ms;      /* for a pod to run; 0: none */
     int64_t tombstone_retention_ms; /* of the records of ended kernels */
-    int64_t orphan_grace_ms;        /* before what belongs to no record is deleted; 0: 60 s */
 };
 
 /* Takes config; returns at once: an API server that does not answer is only waited for. */
@@ -43,13 +42,3 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
 /* From now on; kernels that run keep what they were started with. */
 void provisioner_kubernetes_configure(struct provisioner *provisioner,
                                       const struct provisioner_kubernetes_settings *settings);
-
-struct kubernetes_counts {
-    struct kube_counts calls;
-    size_t records, pods; /* that there are */
-    uint64_t orphans;     /* objects that belonged to nobody and were deleted */
-    bool is_watching;     /* both watches see */
-};
-/* Of a provisioner of this kind. */
-void provisioner_kubernetes_count(const struct provisioner *provisioner,
-                                  struct kubernetes_counts *ret);
