@@ -24,6 +24,16 @@ bool text_ends_with(const char *text, const char *suffix) {
     return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
+const char *text_or_null(const char *text) {
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+void text_replace(char **text, const char *value) {
+    char *copy = value != NULL ? memory_strdup(value) : NULL;
+    free(*text);
+    *text = copy;
+}
+
 void text_lower(char *text) {
     for (; *text; text++)
         if (*text >= 'A' && *text <= 'Z')

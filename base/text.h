@@ -12,7 +12,10 @@
 bool text_equal_n(const char *text, size_t length, const char *other);
 bool text_starts_with(const char *text, const char *prefix);
 bool text_ends_with(const char *text, const char *suffix);
-void text_lower(char *text); /* ASCII, in place */
+void text_lower(char *text);                /* ASCII, in place */
+const char *text_or_null(const char *text); /* NULL for an empty one too */
+/* Frees *text and copies value, which may be (a part of) it, or NULL. */
+void text_replace(char **text, const char *value);
 
 /* The whole of `text` as a decimal number within [min, max]; else ERROR_INVALID naming `what`. */
 int text_parse_int(const char *text, int64_t min, int64_t max, const char *what, int64_t *ret,

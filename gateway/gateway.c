@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "gateway/api.h"
 #include "gateway/auth.h"
 #include "gateway/channels.h"
@@ -24,10 +25,6 @@
 #include <unistd.h>
 
 #define LOG_AREA "gateway"
-
-static const char *text_or_null(const char *text) {
-    return text != NULL && text[0] != '\0' ? text : NULL;
-}
 
 /* A client is a descriptor, and a kernel another one. Returns the limit before, 0 when it is as it
  * was: kernels keep it, since whatever calls select() breaks on descriptors above 1023. */

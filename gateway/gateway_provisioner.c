@@ -1,5 +1,6 @@
 /* Where kernels run, as the settings have it. */
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/gateway.h"
 #include "gateway/loop.h"
 #include "launcher/kube_wishes.h"
@@ -33,10 +34,6 @@ static enum kubernetes_namespaces namespaces_of(const char *name) {
                                                                          : KUBERNETES_FIXED;
 }
 
-static const char *text_or_null(const char *text) {
-    return text != NULL && text[0] != '\0' ? text : NULL;
-}
-
 /* On failure ret is filled all the same, and starts say what is wrong. */
 static int kubernetes_settings(const struct settings *settings,
                                struct provisioner_kubernetes_settings *ret, struct error *err) {
@@ -49,7 +46,6 @@ static int kubernetes_settings(const struct settings *settings,
         .namespace_prefix = kubernetes->namespace_prefix,
         .namespace_labels = kubernetes->namespace_labels,
         .cluster_role = text_or_null(kubernetes->cluster_role),
-        .service_account = text_or_null(kubernetes->service_account),
         .start_deadline_ms = kubernetes->start_deadline_ms,
         .tombstone_retention_ms = settings->tombstone_retention_ms,
         .pod = {.allowed = kube_wishes_free(),

@@ -64,13 +64,13 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
     kernel_take_record(kernel, record);
     kernel_take_orphans(kernel, record);
     if (kernel->owner == NULL)
-        kernel_replace(&kernel->owner, ""); /* nobody's: administrators see it */
+        text_replace(&kernel->owner, ""); /* nobody's: administrators see it */
     if (kernel->user == NULL)
-        kernel_replace(&kernel->user, kernel->owner);
+        text_replace(&kernel->user, kernel->owner);
     if (kernel->name == NULL)
-        kernel_replace(&kernel->name, "unknown");
+        text_replace(&kernel->name, "unknown");
     if (kernel->display_name == NULL)
-        kernel_replace(&kernel->display_name, kernel->name);
+        text_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     kernel_set_stage(kernel, "finding the kernel again");
     take_death(kernel, record);
@@ -93,8 +93,7 @@ static void adopt(struct kernel *kernel) {
         return;
     log_warning("kernel %s: %s", kernel->id, err.text);
     if (err.code == ERROR_NOT_FOUND) { /* another gateway was about to end it */
-        kernel_post(kernel, KERNEL_EVENT_REMOVED);
-        kernel_forget(kernel, "it was ended through another gateway", true);
+        kernel_forget_gone(kernel, NULL);
         return;
     }
     kernel_set_reason(kernel, err.text, NULL);
@@ -152,12 +151,14 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
 
 void kernel_forget_gone(struct kernel *kernel, const char *why) {
     log_info("kernel %s: another gateway has ended it", kernel->id);
-    struct error err; /* one that was started since then has no place and is to end */
     cleanup_free char *reason = memory_strdup(why ? why : "it was ended through another gateway");
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
-    (void)ops->signal(kernel->provision, SIGINT, &err);
+    struct error err; /* one that was started since then has no place and is to end */
+    if (kernel->provision != NULL)
+        (void)ops->signal(kernel->provision, SIGINT, &err);
     kernel_drop_link(kernel);
-    ops->release(steal(&kernel->provision));
+    if (kernel->provision != NULL)
+        ops->release(steal(&kernel->provision));
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
     kernel_forget(kernel, reason, true);
 }

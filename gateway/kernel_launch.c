@@ -25,29 +25,30 @@ static bool is_secret(const char *name) {
     return false;
 }
 
+static bool is_one_of(const char *name, const char *const *names) {
+    for (; *names != NULL; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
 /* Never given on, whoever asks: our tokens, and what describes the gateway's own process. ipykernel
  * with a JPY_PARENT_PID ends when its parent changes, and kernels outlive gateways. */
 static bool is_ours(const char *name) {
     static const char *const names[] = {
         "EG_AUTH_TOKEN",    "KG_AUTH_TOKEN",  "ELARA_AUTH_TOKEN", "EG_REMOTE_PWD", "LS_COLORS",
         "PYTHONEXECUTABLE", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET", "LISTEN_PID",
-        "LISTEN_FDS",       "LISTEN_FDNAMES", "WATCHDOG_PID",     "WATCHDOG_USEC"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+        "LISTEN_FDS",       "LISTEN_FDNAMES", "WATCHDOG_PID",     "WATCHDOG_USEC", NULL};
+    return is_one_of(name, names);
 }
 
 /* What says where things are on the gateway's machine, and whose it is: an image has its own. */
 static bool is_of_machine(const char *name) {
     static const char *const names[] = {
-        "PATH",       "HOME",         "USER",         "LOGNAME",         "SHELL",
-        "TMPDIR",     "PYTHONPATH",   "PYTHONHOME",   "VIRTUAL_ENV",     "LD_LIBRARY_PATH",
-        "IPYTHONDIR", "CONDA_PREFIX", "JUPYTER_PATH", "JUPYTER_DATA_DIR"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+        "PATH",       "HOME",         "USER",         "LOGNAME",          "SHELL",
+        "TMPDIR",     "PYTHONPATH",   "PYTHONHOME",   "VIRTUAL_ENV",      "LD_LIBRARY_PATH",
+        "IPYTHONDIR", "CONDA_PREFIX", "JUPYTER_PATH", "JUPYTER_DATA_DIR", NULL};
+    return is_one_of(name, names);
 }
 
 static bool is_inherited(const struct kernel_plan *plan, const char *name) {

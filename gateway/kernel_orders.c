@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "gateway/kernels_internal.h"
 
 #include <signal.h>
@@ -308,7 +309,7 @@ static void stop_without_link(struct kernel *kernel) {
 static void begin_stop(struct kernel *kernel, const char *reason) {
     struct error err;
     kernel->is_stopping = true;
-    kernel_replace(&kernel->stop_reason, reason);
+    text_replace(&kernel->stop_reason, reason);
     kernel_post(kernel, KERNEL_EVENT_STOP);
     error_set(&err, ERROR_UNAVAILABLE, "The kernel is being ended");
     kernel->is_restarting = false;

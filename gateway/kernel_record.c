@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "gateway/kernels_internal.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ struct kernel_heir kernel_heir_of(const struct kernel *kernel) {
 static void take_text(char **text, const json_t *record, const char *member) {
     const char *value = json_string_value(json_object_get(record, member));
     if (value != NULL)
-        kernel_replace(text, value);
+        text_replace(text, value);
 }
 
 /* Texts that are there replace ours; the session does unless ours is newer. The owner of a kernel
@@ -60,8 +61,8 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     if (kernel->request == NULL && json_is_object(request))
         kernel->request = json_deep_copy(request);
     kernel_take_own_idle(kernel);
-    kernel_replace(&kernel->notice,
-                   json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
+    text_replace(&kernel->notice,
+                 json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
     json_t *session = json_object_get(record, "session");
     if (kernel->session_unsaid)
         return;

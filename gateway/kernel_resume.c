@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/kernels_internal.h"
 
 #define LOG_AREA "gateway/kernel_resume"
@@ -37,7 +38,7 @@ static bool replace(struct kernel *kernel, const struct error *cause) {
         return false; /* it would end as this one did */
     kernel->resumes++;
     log_warning("kernel %s: started anew: %s", kernel->id, cause->text);
-    kernel_replace(&kernel->lost, cause->text);
+    text_replace(&kernel->lost, cause->text);
     kernel->status.lost = kernel->lost;
     kernel_drop_link(kernel); /* its clients are told */
     kernel_post(kernel, KERNEL_EVENT_RESTART);

@@ -263,7 +263,7 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         kernel->reported_state = state;
     const char *session = json_string_value(json_object_get(status, "message_session"));
     if (session != NULL) {
-        kernel_replace(&kernel->message_session, session);
+        text_replace(&kernel->message_session, session);
         kernel->status.message_session = kernel->message_session;
     }
     kernel_take_activity(kernel, json_object_get(status, "activity"), false);
@@ -425,15 +425,11 @@ static void on_reachable(void *context, const struct provision_address *address)
         return; /* one that is to end gets no link */
     if (kernel->link != NULL && strcmp(kernel->endpoint, address->endpoint) != 0)
         kernel_drop_link(kernel); /* another gateway has made it another place */
-    kernel_replace(&kernel->endpoint, address->endpoint);
+    text_replace(&kernel->endpoint, address->endpoint);
     if (kernel->link != NULL) {
         link_renew(kernel->link);
-    } else if (link_open(kernels->links, kernel->id,
-                         &(struct link_address){.endpoint = address->endpoint,
-                                                .server_key = address->server_key,
-                                                .public_key = address->public_key,
-                                                .secret_key = address->secret_key},
-                         &link_events, kernel, &kernel->link, &err) < 0) {
+    } else if (link_open(kernels->links, kernel->id, address, &link_events, kernel, &kernel->link,
+                         &err) < 0) {
         fail(kernel, err.text);
         return;
     }
@@ -477,11 +473,8 @@ static void on_ended(void *context, const struct error *cause) {
     } else if (kernel_resume(kernel, cause, &is_gone)) {
         log_last_words(kernel);
     } else if (is_gone) {
-        log_info("kernel %s: another gateway has ended it", kernel->id);
-        kernel_drop_link(kernel);
         kernel_drop_provision(kernel, KERNEL_SHUT_DOWN); /* that one may not live to do it */
-        kernel_post(kernel, KERNEL_EVENT_REMOVED);
-        kernel_forget(kernel, "it was ended through another gateway", true);
+        kernel_forget_gone(kernel, NULL);
     } else {
         fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
     }

@@ -18,12 +18,6 @@
 
 extern char **environ;
 
-void kernel_replace(char **text, const char *value) {
-    char *copy = value ? memory_strdup(value) : NULL;
-    free(*text);
-    *text = copy;
-}
-
 /* One kernel's memory. */
 
 struct kernel *kernel_create(struct kernels *kernels, const char *id) {
@@ -34,7 +28,7 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     kernel->status.phase = KERNEL_LAUNCHING;
     kernel->status.execution_state = "starting";
-    kernel_replace(&kernel->stage, "starting the kernel's launcher");
+    text_replace(&kernel->stage, "starting the kernel's launcher");
     kernel->status.stage = kernel->stage;
     list_init(&kernel->watchers);
     list_init(&kernel->told);
@@ -214,8 +208,9 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     if (find_spec(kernels, request_text(kernel, "name"), user, &spec, err) < 0 ||
         check_policy(kernel, spec, err) < 0 ||
         kernel_request_timeout(&kernels->settings, plan.env, &plan.launch_timeout_ms, err) < 0 ||
-        kernel_request_directory(&kernels->settings, request_text(kernel, "path"), plan.env,
-                                 &directory, err) < 0)
+        (!plan.is_elsewhere &&
+         kernel_request_directory(&kernels->settings, request_text(kernel, "path"), plan.env,
+                                  &directory, err) < 0))
         return -1;
     plan.spec = spec;
     if (plan.is_elsewhere) /* a client's patience does not end a start that was accepted */
@@ -302,10 +297,10 @@ static void fill_kernel(struct kernel *kernel, const struct kernel_request *requ
         json_object_get(json_object_get(kernel->request, "env"), "KERNEL_USERNAME"));
     bool counts = claimed != NULL && verified_user(identity) == NULL;
     kernel_take_own_idle(kernel);
-    kernel_replace(&kernel->owner, identity->name);
-    kernel_replace(&kernel->user, counts ? claimed : identity->name);
-    kernel_replace(&kernel->name, spec->name);
-    kernel_replace(&kernel->display_name, spec->display_name);
+    text_replace(&kernel->owner, identity->name);
+    text_replace(&kernel->user, counts ? claimed : identity->name);
+    text_replace(&kernel->name, spec->name);
+    text_replace(&kernel->display_name, spec->display_name);
     kernel->session = json_is_object(request->session) ? json_deep_copy(request->session) : NULL;
 }
 

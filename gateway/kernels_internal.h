@@ -140,7 +140,6 @@ void kernel_return_notice(struct kernel *kernel);
 /* Starts it from its request. 1: it is not on record yet. */
 int kernel_provision(struct kernel *kernel, struct error *err);
 int kernel_check_limits(const struct kernel *kernel, struct error *err);
-void kernel_replace(char **text, const char *value); /* frees and copies */
 
 /* kernel_state.c */
 extern const struct provision_events kernel_provision_events;

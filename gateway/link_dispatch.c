@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "gateway/links_internal.h"
 #include "launcher/journal_segment.h"
 
@@ -30,11 +31,6 @@ static json_t *parse_object(const struct link *link, const struct link_frame *fr
         return NULL;
     }
     return json;
-}
-
-static void replace_text(char **text, const char *value) {
-    free(*text);
-    *text = value ? memory_strdup(value) : NULL;
 }
 
 /* It is asked again and again, but said once. */
@@ -86,8 +82,8 @@ static void on_welcome(struct link *link, const struct link_frame *frame, const 
     if (has_begun_again(link, nonce, numbering, frame->seq))
         link_attachments_renumber(link);
     link->journal_last = frame->seq;
-    replace_text(&link->numbering, numbering);
-    replace_text(&link->launcher_nonce, nonce);
+    text_replace(&link->numbering, numbering);
+    text_replace(&link->launcher_nonce, nonce);
     link->state = LINK_STATE_UP;
     link_wake(link);
     link->events.welcomed(link->context, json_object_get(welcome, "record"),

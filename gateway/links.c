@@ -198,7 +198,8 @@ static int take_key(const char *text, const char *what, uint8_t ret[32], struct 
     return 0;
 }
 
-static int take_keys(struct link *link, const struct link_address *address, struct error *err) {
+static int take_keys(struct link *link, const struct provision_address *address,
+                     struct error *err) {
     if (address->server_key == NULL)
         return 0;
     link->keys = memory_alloc(sizeof *link->keys);
@@ -317,7 +318,7 @@ static char *find_journal(const char *endpoint) {
     return memory_printf("%.*s/journal", (int)(name - path), path);
 }
 
-int link_open(struct links *links, const char *kernel_id, const struct link_address *address,
+int link_open(struct links *links, const char *kernel_id, const struct provision_address *address,
               const struct link_events *events, void *context, struct link **ret,
               struct error *err) {
     if (!text_is_kernel_id(kernel_id))

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "gateway/loop.h"
+#include "launcher/provisioner.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -28,15 +29,8 @@ void links_destroy(struct links *links);
  * run. */
 void links_give_up_requests(struct links *links);
 
-/* Where a launcher is. The keys are CURVE's, in Z85: all three, or all NULL (ipc, no CURVE). */
-struct link_address {
-    const char *endpoint;                /* a ZeroMQ address */
-    const char *server_key;              /* the launcher's public key */
-    const char *public_key, *secret_key; /* ours: the pair that this launcher accepts */
-};
-
 /* address: copied. */
-int link_open(struct links *links, const char *kernel_id, const struct link_address *address,
+int link_open(struct links *links, const char *kernel_id, const struct provision_address *address,
               const struct link_events *events, void *context, struct link **ret,
               struct error *err);
 void link_renew(

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "launcher/kube_client_internal.h"
 #include "launcher/kube_lines.h"
 #include "launcher/kube_retry.h"
@@ -60,12 +61,6 @@ static void begin(struct kube_watch *watch);
 static void set_timer(struct kube_watch *watch, int64_t in_ms) {
     struct timeval in = {.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
     event_add(watch->timer, &in);
-}
-
-static void set_text(char **text, const char *value) {
-    char *copy = value != NULL ? memory_strdup(value) : NULL;
-    free(*text);
-    *text = copy;
 }
 
 static void free_watch(struct kube_watch *watch) {
@@ -141,8 +136,8 @@ static void pause_watch(struct kube_watch *watch, int64_t retry_after_ms) {
 
 /* Whatever it was, what is there is found out by a list. */
 static void list_again(struct kube_watch *watch) {
-    set_text(&watch->version, NULL);
-    set_text(&watch->next_page, NULL);
+    text_replace(&watch->version, NULL);
+    text_replace(&watch->next_page, NULL);
 }
 
 static void fail(struct kube_watch *watch, const struct error *err, int64_t retry_after_ms) {
@@ -208,8 +203,8 @@ static void add_selectors(const struct kube_watch_settings *settings, struct buf
 
 static void finish_list(struct kube_watch *watch, const json_t *answer) {
     const json_t *metadata = json_object_get(answer, "metadata");
-    set_text(&watch->version, json_string_value(json_object_get(metadata, "resourceVersion")));
-    set_text(&watch->next_page, NULL);
+    text_replace(&watch->version, json_string_value(json_object_get(metadata, "resourceVersion")));
+    text_replace(&watch->next_page, NULL);
     cleanup_json json_t *vanished = kube_seen_sweep(watch->seen);
     watch->counts.objects = kube_seen_count(watch->seen);
     size_t at;
@@ -241,7 +236,7 @@ static void take_page(struct kube_watch *watch, const json_t *answer) {
             return;
     }
     if (next != NULL && *next != '\0') {
-        set_text(&watch->next_page, next);
+        text_replace(&watch->next_page, next);
         begin(watch);
     } else {
         finish_list(watch, answer);
@@ -282,7 +277,7 @@ static void begin_page(struct kube_watch *watch) {
         watch->counts.lists++;
     }
     watch->state = LISTING;
-    set_text(&watch->path, buffer_text(&path));
+    text_replace(&watch->path, buffer_text(&path));
     struct kube_call call = {
         .method = "GET", .path = watch->path, .once = true, .deadline_ms = LIST_DEADLINE_MS};
     watch->request = kube_client_call(watch->client, &call, on_page, watch);
@@ -314,7 +309,7 @@ static bool take_event(struct kube_watch *watch, const char *type, json_t *objec
     }
     if (version == NULL)
         return refuse_object(watch);
-    set_text(&watch->version, version);
+    text_replace(&watch->version, version);
     watch->failures = 0;
     watch->counts.events++;
     if (strcmp(type, "BOOKMARK") == 0)
@@ -432,7 +427,7 @@ static void begin_stream(struct kube_watch *watch) {
     watch->counts.streams++;
     watch->opened_ms = 0;
     watch->heard_ms = clock_monotonic_ms();
-    set_text(&watch->path, buffer_text(&path));
+    text_replace(&watch->path, buffer_text(&path));
     set_timer(watch,
               watch->settings.silence_ms < OPENING_MS ? watch->settings.silence_ms : OPENING_MS);
     watch->exchange = kube_client_stream(watch->client, watch->path, &events, watch);

@@ -16,18 +16,11 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
-static void replace_text(char **text, const char *value) {
-    char *copy = value != NULL ? memory_strdup(value) : NULL;
-    free(*text);
-    *text = copy;
-}
-
-static void log_trouble(const char *what, bool *is_blind, const struct error *err) {
+static void log_trouble(const char *what, const struct error *err) {
     if (err != NULL)
         log_error("%s cannot be seen: %s", what, err->text);
     else
         log_info("%s can be seen again", what);
-    *is_blind = err != NULL;
 }
 
 /* --- records --- */
@@ -65,12 +58,12 @@ static void copy_record(struct provision *place, struct kube_record *record) {
     if (record->kernel_namespace != NULL &&
         (place->namespace == NULL || strcmp(place->namespace, record->kernel_namespace) != 0)) {
         kubernetes_set_pod(place, NULL, 0); /* what we took for its pod is none of its */
-        replace_text(&place->namespace, record->kernel_namespace);
+        text_replace(&place->namespace, record->kernel_namespace);
     }
     place->namespace_created = record->namespace_created;
     if (record->attempt > place->attempt)
         place->attempt = record->attempt;
-    replace_text(&place->version, record->version);
+    text_replace(&place->version, record->version);
 }
 
 static void forget_record(struct kubernetes *cluster, const json_t *secret) {
@@ -141,7 +134,8 @@ static void on_records_synced(void *context) {
 
 static void on_records_trouble(void *context, const struct error *err) {
     struct kubernetes *cluster = context;
-    log_trouble("the kernels' records", &cluster->is_records_blind, err);
+    cluster->is_records_blind = err != NULL;
+    log_trouble("the kernels' records", err);
 }
 
 /* --- pods --- */
@@ -154,9 +148,9 @@ static void forget_pod(struct provision *place) {
     if (place->pod_name == NULL)
         return;
     map_remove(place->cluster->by_pod, place->pod_key);
-    replace_text(&place->pod_key, NULL);
-    replace_text(&place->pod_name, NULL);
-    replace_text(&place->pod_uid, NULL);
+    text_replace(&place->pod_key, NULL);
+    text_replace(&place->pod_name, NULL);
+    text_replace(&place->pod_uid, NULL);
     json_decref(steal(&place->pod));
     json_decref(steal(&place->pod_events));
     place->is_running = false;
@@ -171,7 +165,7 @@ void kubernetes_set_pod(struct provision *place, const char *name, int64_t attem
     if (name == NULL)
         return;
     place->pod_key = pod_key(place->namespace, name);
-    replace_text(&place->pod_name, name);
+    text_replace(&place->pod_name, name);
     map_put(place->cluster->by_pod, place->pod_key, place);
     place->pod_attempt = attempt;
     if (attempt > place->attempt)
@@ -191,7 +185,7 @@ static void take_server_key(struct provision *place, const json_t *pod) {
     const json_t *annotations = json_object_get(json_object_get(pod, "metadata"), "annotations");
     const char *key = text_of(annotations, KUBE_ANNOTATION_SERVER_KEY);
     if (key != NULL)
-        replace_text(&place->server_key, key);
+        text_replace(&place->server_key, key);
 }
 
 /* Which kernel's it is: the name is enough for one we know, whatever became of its labels. */
@@ -224,10 +218,10 @@ static void take_pod(struct provision *place, json_t *pod) {
     }
     if (!is_current) {
         if (place->namespace == NULL)
-            replace_text(&place->namespace, kube_object_namespace(pod));
+            text_replace(&place->namespace, kube_object_namespace(pod));
         kubernetes_set_pod(place, name, attempt > 0 ? attempt : place->attempt);
     }
-    replace_text(&place->pod_uid, kube_object_uid(pod));
+    text_replace(&place->pod_uid, kube_object_uid(pod));
     take_server_key(place, pod);
     if (!place->is_removed)
         kubernetes_judge_pod(place, pod);
@@ -290,8 +284,8 @@ static void on_pods_synced(void *context) {
 }
 
 static void on_pods_trouble(void *context, const struct error *err) {
-    struct kubernetes *cluster = context;
-    log_trouble("the kernels' pods", &cluster->is_pods_blind, err);
+    (void)context;
+    log_trouble("the kernels' pods", err);
 }
 
 /* --- events --- */

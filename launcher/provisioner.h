@@ -16,11 +16,12 @@
 struct provisioner;
 struct provision; /* one kernel's place */
 
-/* Where a launcher listens. Borrowed, as its texts are. */
+/* Where a launcher listens. The keys are CURVE's, in Z85: all three, or all NULL (ipc, no CURVE).
+ * Borrowed, as its texts are. */
 struct provision_address {
     const char *endpoint;                /* a ZeroMQ address */
-    const char *server_key;              /* the launcher's Z85 CURVE key; NULL: no CURVE */
-    const char *public_key, *secret_key; /* ours, with server_key */
+    const char *server_key;              /* the launcher's public key */
+    const char *public_key, *secret_key; /* ours: the pair that this launcher accepts */
 };
 
 struct provision_events {

@@ -303,7 +303,7 @@ static int setup(void **state) {
     peer_open(f);
     f->loop = loop_create();
     assert_int_equal(links_create(f->loop, &f->links, NULL), 0);
-    const struct link_address address = {.endpoint = f->endpoint};
+    const struct provision_address address = {.endpoint = f->endpoint};
     assert_int_equal(link_open(f->links, KERNEL, &address, &link_events, f, &f->link, NULL), 0);
     *state = f;
     return 0;

@@ -271,7 +271,7 @@ static void test_bad_endpoint(void **state) {
     struct fixture *f = *state;
     struct link *link;
     struct error err;
-    struct link_address address = {.endpoint = "nonsense"};
+    struct provision_address address = {.endpoint = "nonsense"};
     assert_int_equal(link_open(f->links, OTHER, &address, &link_events, f, &link, &err), -1);
     assert_int_equal(err.code, ERROR_SYSTEM);
     address.endpoint = f->endpoint;

@@ -157,17 +157,17 @@ static int teardown(void **state) {
     return 0;
 }
 
-static struct link_address address_of(const struct fixture *f, int which) {
+static struct provision_address address_of(const struct fixture *f, int which) {
     const struct server *server = &f->servers[which];
     if (strncmp(server->endpoint, "tcp:", 4) != 0)
-        return (struct link_address){.endpoint = server->endpoint};
-    return (struct link_address){.endpoint = server->endpoint,
-                                 .server_key = server->public_key,
-                                 .public_key = f->public_key,
-                                 .secret_key = f->secret_key};
+        return (struct provision_address){.endpoint = server->endpoint};
+    return (struct provision_address){.endpoint = server->endpoint,
+                                      .server_key = server->public_key,
+                                      .public_key = f->public_key,
+                                      .secret_key = f->secret_key};
 }
 
-static void open_link(struct fixture *f, int which, const struct link_address *address) {
+static void open_link(struct fixture *f, int which, const struct provision_address *address) {
     struct error err;
     if (link_open(f->links, KERNEL, address, &link_events, f, &f->link[which], &err) < 0)
         fail_msg("%s", err.text);
@@ -185,7 +185,7 @@ static bool run_until_welcomed(struct fixture *f, int wanted) {
 static void test_ports_and_local_sockets_beside_each_other(void **state) {
     struct fixture *f = *state;
     for (int i = 0; i < SERVERS; i++) {
-        struct link_address address = address_of(f, i);
+        struct provision_address address = address_of(f, i);
         open_link(f, i, &address);
     }
     assert_true(run_until_welcomed(f, SERVERS));
@@ -199,14 +199,14 @@ static void test_a_link_without_the_right_key_stays_down(void **state) {
     struct fixture *f = *state;
     char public_key[41], secret_key[41];
     assert_int_equal(zmq_curve_keypair(public_key, secret_key), 0);
-    struct link_address stranger = address_of(f, 0);
+    struct provision_address stranger = address_of(f, 0);
     stranger.public_key = public_key;
     stranger.secret_key = secret_key;
     open_link(f, 0, &stranger);
-    struct link_address misled = address_of(f, 1);
+    struct provision_address misled = address_of(f, 1);
     misled.server_key = f->servers[0].public_key; /* somebody else sits there */
     open_link(f, 1, &misled);
-    struct link_address good = address_of(f, 2);
+    struct provision_address good = address_of(f, 2);
     open_link(f, 2, &good);
     assert_true(run_until_welcomed(f, 1));
     link_renew(f->link[2]);

@@ -104,7 +104,7 @@ static void test_names_of_nothing_are_not_followed(void **state) {
 
 static void test_only_local_journals_are_read(void **state) {
     struct fixture *f = *state;
-    const struct link_address address = {.endpoint = "tcp://127.0.0.1:1"};
+    const struct provision_address address = {.endpoint = "tcp://127.0.0.1:1"};
     struct link *far = NULL;
     assert_int_equal(link_open(f->links, OTHER, &address, &link_events, f, &far, NULL), 0);
     assert_null(far->journal);
