@@ -64,7 +64,7 @@ def test_a_pull_takes_as_long_as_its_registry(kube, namespace, registry):
     registry.hold()
     kube.create(pod("patient", "sleep", "1000", image=image, container={"imagePullPolicy": "Always"}), namespace)
     kube.wait_event(namespace, "patient", "Pulling")
-    assert state_of(kube.get("Pod", "patient", namespace))[1]["reason"] == "ContainerCreating"
+    kube.wait_for("Pod", "patient", namespace, waits_for("ContainerCreating"))
     registry.release()
     kube.wait_for("Pod", "patient", namespace, is_running)
 

@@ -16,6 +16,7 @@ from testcluster.processes import (ClusterError, end, in_mount_namespace, is_run
 
 DAEMONS = ("namespace", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet",
            "kube-proxy", "ganesha")
+WATCHERS = ("kube-controller-manager", "kube-scheduler", "kubelet")
 # What the daemons write at places of their own choosing is, in their mount namespace, below HOME.
 COVERED = {"/run": "run", "/var/log": "var-log"}
 CNI_STATE = Path("/var/lib/cni")
@@ -77,13 +78,23 @@ def up():
 
 
 def restart(names):
-    """Ends daemons and starts them as they were started; returns when the API server answers."""
+    """
+    Ends daemons and starts them as they were started; returns when the API server answers. The API server's own
+    clients start anew with it: after several restarts their watches wait for up to a minute (client-go's backoff).
+    """
     for name in names:
         if name not in DAEMONS:
             raise ClusterError(f"no daemon {name}; there are {', '.join(DAEMONS)}")
-        stop(name)
-        start_again(name)
+        start_anew(name)
     wait_for_daemon("kube-apiserver", control_plane.is_ready, 120, "the API server's /readyz")
+    if "kube-apiserver" in names:
+        for name in WATCHERS:
+            start_anew(name)
+
+
+def start_anew(name):
+    stop(name)
+    start_again(name)
 
 
 def keep_logs():
