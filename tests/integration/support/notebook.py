@@ -27,6 +27,10 @@ class Notebook:
         return (self.through or self.gateway).port
 
     @property
+    def base(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def token(self):
         return self.gateway.token
 
