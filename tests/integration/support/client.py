@@ -102,7 +102,7 @@ class Client:
             subprotocols = [V1] if v1 else []
         arguments = [f"session_id={self.session_id}"] if self.session_id is not None else []
         arguments += [query] if query else []
-        url = f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel_id}/channels"
+        url = f"ws{gateway.base.removeprefix('http')}/api/kernels/{kernel_id}/channels"
         lines = [*([f"User-Agent: {user_agent}"] if user_agent else []), *headers]
         if gateway.token is not None and not any(line.startswith("Authorization") for line in lines):
             lines.append(f"Authorization: token {gateway.token}")
