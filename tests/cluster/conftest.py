@@ -1,4 +1,3 @@
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ START_LIMIT_S = 40 * 60  # a fresh machine builds Kubernetes first
 
 def pytest_addoption(parser):
     parser.addoption("--elara-build", default=str(ROOT / "build"), help="build directory with the programs to test")
+    parser.addoption("--replica-seconds", default="45", help="how long gateways are killed in test_replicas.py")
 
 
 @pytest.fixture(scope="session")
@@ -81,13 +81,8 @@ def make_namespace(kube):
     made = []
 
     def make(labels=None):
-        name = f"test-{secrets.token_hex(4)}"
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"} | (labels or {})
-        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-        made.append(name)
-        # The controller manager makes it a moment later; without it no pod is admitted.
-        kube.wait_for("ServiceAccount", "default", name, lambda item: item is not None)
-        return name
+        made.append(kube.make_namespace(labels))
+        return made[-1]
 
     yield make
     for name in made:

@@ -20,7 +20,7 @@ def test_pods_are_local_processes_with_addresses_of_their_own(kube, hollow, name
     for name in ("one", "two"):
         run(kube, hollow, namespace, name, "sh", "-c", script, container=POD_IP)
     addresses = {kube.wait_for("Pod", name, namespace, is_running)["status"]["podIP"] for name in ("one", "two")}
-    assert len(addresses) == 2 and all(address.startswith("127.77.") for address in addresses)
+    assert len(addresses) == 2 and all(address.startswith(hollow.network) for address in addresses)
     shown = hollow.pods()[namespace, "one"]
     wait_until(lambda: kube.logs("one", namespace) == f"{shown['address']} 0\n", 10, "the pod's output")
     assert shown["pid"] in hollow.processes()

@@ -2,11 +2,16 @@
  * thousands of kernels, without thousands of processes on the machine that measures it.
  *
  *     launcher_swarm RUNTIME_DIRECTORY COUNT [OWNER ...]
+ *     launcher_swarm --pods
  *
- * makes COUNT kernel directories as docs/link-protocol.md describes them (record.json, a held lock,
- * the ipc socket), owned by the OWNERs in turn, prints "ready" and serves them until its standard
- * input ends or it is killed. The work is done by children with the directories in their command
- * lines, where a gateway looks for a launcher's.
+ * The first one makes COUNT kernel directories as docs/link-protocol.md describes them (record.json,
+ * a held lock, the ipc socket), owned by the OWNERs in turn, prints "ready" and serves them until
+ * its standard input ends or it is killed. The work is done by children with the directories in
+ * their command lines, where a gateway looks for a launcher's.
+ *
+ * The second one is for a hollow node (tests/cluster/hollow): a line "add ENDPOINT DIRECTORY" on its
+ * standard input makes a launcher with the record.json and link.key of that directory, as a pod has
+ * them, and "remove ENDPOINT" ends it; each is answered by a line. Gateways are let in with any key.
  *
  * A simulated launcher speaks the link for one gateway at a time. It answers every request on shell
  * and control as a kernel would, between busy and idle; it keeps a session's request numbers but no
@@ -42,6 +47,8 @@ enum {
     ATTACHMENTS_MAX = 64,
     TYPE_MAX = 128,
     BACKLOG = 64,
+    SECRET_MAX = 1 << 20,
+    LINE_SIZE = 1024,
 };
 
 static const char *const kernel_info =
@@ -67,6 +74,7 @@ struct kernel {
     uint64_t seq, messages;
     bool is_busy;
     int64_t born_ms;
+    char *endpoint;           /* of a pod */
     uint8_t route[ROUTE_MAX]; /* of the gateway that said HELLO last */
     size_t route_length;
     struct session sessions[SESSIONS_MAX];
@@ -78,7 +86,8 @@ struct kernel {
 struct worker {
     void *router;
     struct map *by_id, *by_route;
-    struct buffer out; /* the batch for the sender of what is being read */
+    struct map *by_endpoint; /* of pods */
+    struct buffer out;       /* the batch for the sender of what is being read */
 };
 
 static void fail(const char *what) __attribute__((noreturn));
@@ -343,13 +352,17 @@ static void on_batch(struct worker *worker, zmq_msg_t *route_part, zmq_msg_t *pa
         zmq_send(worker->router, worker->out.data, worker->out.length, 0);
 }
 
-static void serve(struct worker *worker) {
+/* Until there is nothing more to receive; never with flags 0. */
+static void serve(struct worker *worker, int flags) {
     zmq_msg_t route, parts[LINK_EXTERNAL_MAX + 1];
     for (;;) {
         unsigned count = 0;
         zmq_msg_init(&route);
-        if (zmq_msg_recv(&route, worker->router, 0) < 0)
+        if (zmq_msg_recv(&route, worker->router, flags) < 0) {
+            if (zmq_errno() == EAGAIN)
+                return;
             continue; /* EINTR */
+        }
         for (bool more = zmq_msg_more(&route); more; more = zmq_msg_more(&parts[count++])) {
             if (count > LINK_EXTERNAL_MAX)
                 fail("a message has too many parts");
@@ -366,16 +379,22 @@ static void serve(struct worker *worker) {
 
 /* ---- workers ---- */
 
+static struct kernel *make_kernel(struct worker *worker, const char *id) {
+    struct kernel *kernel = memory_alloc(sizeof *kernel);
+    kernel->id = memory_strdup(id);
+    text_uuid4(kernel->nonce);
+    kernel->born_ms = clock_monotonic_ms();
+    text_uuid4(kernel->kernel_session);
+    map_put(worker->by_id, kernel->id, kernel);
+    return kernel;
+}
+
 /* As elara-launcher leaves it when its kernel is ready. The lock is held until this process
  * ends. */
 static void add_kernel(struct worker *worker, const char *directory, const char *owner) {
     struct error err;
-    struct kernel *kernel = memory_alloc(sizeof *kernel);
+    struct kernel *kernel = make_kernel(worker, strrchr(directory, '/') + 1);
     char created[CLOCK_TEXT_SIZE];
-    kernel->id = memory_strdup(strrchr(directory, '/') + 1);
-    text_uuid4(kernel->nonce);
-    kernel->born_ms = clock_monotonic_ms();
-    text_uuid4(kernel->kernel_session);
     clock_format(clock_wall_us(), created);
     kernel->record =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:n, s:{}, s:i, s:n, s:s, s:n}", "kernel_id",
@@ -391,7 +410,16 @@ static void add_kernel(struct worker *worker, const char *directory, const char 
         fail(endpoint);
     if (file_write_json(record_path, kernel->record, 0600, &err) < 0)
         fail(err.text);
-    map_put(worker->by_id, kernel->id, kernel);
+}
+
+static void open_router(struct worker *worker) {
+    worker->by_id = map_create();
+    worker->by_route = map_create();
+    worker->by_endpoint = map_create();
+    worker->router = zmq_socket(zmq_ctx_new(), ZMQ_ROUTER);
+    zmq_setsockopt(worker->router, ZMQ_LINGER, &(int){0}, sizeof(int));
+    zmq_setsockopt(worker->router, ZMQ_BACKLOG, &(int){BACKLOG}, sizeof(int));
+    zmq_setsockopt(worker->router, ZMQ_ROUTER_MANDATORY, &(int){1}, sizeof(int));
 }
 
 /* argv: OWNER DIRECTORY, again and again. */
@@ -399,17 +427,81 @@ static void run_worker(char **argv, int count) {
     struct worker worker = {.out = {.limit = LINK_BATCH_MAX}};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     umask(0077);
-    worker.by_id = map_create();
-    worker.by_route = map_create();
-    worker.router = zmq_socket(zmq_ctx_new(), ZMQ_ROUTER);
-    zmq_setsockopt(worker.router, ZMQ_LINGER, &(int){0}, sizeof(int));
-    zmq_setsockopt(worker.router, ZMQ_BACKLOG, &(int){BACKLOG}, sizeof(int));
-    zmq_setsockopt(worker.router, ZMQ_ROUTER_MANDATORY, &(int){1}, sizeof(int));
+    open_router(&worker);
     for (int i = 0; i + 1 < count; i += 2)
         add_kernel(&worker, argv[i + 1], argv[i]);
     if (write(STDOUT_FILENO, "+", 1) != 1)
         fail("the parent has gone");
-    serve(&worker);
+    serve(&worker, 0);
+}
+
+/* ---- pods ---- */
+
+static void add_pod(struct worker *worker, const char *endpoint, const char *directory) {
+    struct error err;
+    cleanup_free char *record_path = memory_printf("%s/record.json", directory);
+    cleanup_free char *key_path = memory_printf("%s/link.key", directory);
+    cleanup_buffer struct buffer key = {.limit = SECRET_MAX};
+    json_t *record;
+    if (file_read_json(record_path, SECRET_MAX, &record, &err) < 0 ||
+        file_read(key_path, SECRET_MAX, &key, &err) < 0)
+        fail(err.text);
+    struct kernel *kernel =
+        make_kernel(worker, json_string_value(json_object_get(record, "kernel_id")));
+    kernel->record = record;
+    kernel->endpoint = memory_strdup(endpoint);
+    json_object_set_new(record, "phase", json_string("ready"));
+    /* They hold for what is bound from now on. */
+    if (zmq_setsockopt(worker->router, ZMQ_CURVE_SERVER, &(int){1}, sizeof(int)) < 0 ||
+        zmq_setsockopt(worker->router, ZMQ_CURVE_SECRETKEY, buffer_text(&key), 41) < 0 ||
+        zmq_bind(worker->router, endpoint) < 0)
+        fail(endpoint);
+    map_put(worker->by_endpoint, kernel->endpoint, kernel);
+}
+
+/* Its connections stay, and are told that nobody is there. */
+static void remove_pod(struct worker *worker, const char *endpoint) {
+    struct kernel *kernel = map_get(worker->by_endpoint, endpoint);
+    char route[2 * ROUTE_MAX + 1];
+    if (kernel == NULL)
+        return;
+    zmq_unbind(worker->router, endpoint);
+    route_text(kernel->route, kernel->route_length, route);
+    map_remove(worker->by_endpoint, endpoint);
+    map_remove(worker->by_route, route);
+    if (map_get(worker->by_id, kernel->id) == kernel)
+        map_remove(worker->by_id, kernel->id);
+    for (unsigned i = 0; i < kernel->session_count; i++)
+        free(kernel->sessions[i].id);
+    json_decref(kernel->record);
+    free(kernel->endpoint);
+    free(kernel->id);
+    free(kernel);
+}
+
+static void run_pods(void) {
+    struct worker worker = {.out = {.limit = LINK_BATCH_MAX}};
+    char line[LINE_SIZE], endpoint[LINE_SIZE], directory[LINE_SIZE];
+    setvbuf(stdin, NULL, _IONBF, 0); /* what is buffered would not be polled */
+    open_router(&worker);
+    for (;;) {
+        zmq_pollitem_t items[] = {{.socket = worker.router, .events = ZMQ_POLLIN},
+                                  {.fd = STDIN_FILENO, .events = ZMQ_POLLIN}};
+        if (zmq_poll(items, 2, -1) < 0)
+            continue;
+        if (items[0].revents != 0)
+            serve(&worker, ZMQ_DONTWAIT);
+        if (items[1].revents == 0)
+            continue;
+        if (fgets(line, sizeof line, stdin) == NULL)
+            return;
+        if (sscanf(line, "add %s %s", endpoint, directory) == 2)
+            add_pod(&worker, endpoint, directory);
+        else if (sscanf(line, "remove %s", endpoint) == 1)
+            remove_pod(&worker, endpoint);
+        puts("done");
+        fflush(stdout);
+    }
 }
 
 /* Makes the directories and runs this program on them. */
@@ -473,9 +565,11 @@ int main(int argc, char **argv) {
     raise_limit();
     if (argc > 2 && strcmp(argv[1], "--worker") == 0)
         run_worker(argv + 2, argc - 2);
+    else if (argc == 2 && strcmp(argv[1], "--pods") == 0)
+        run_pods();
     else if (argc > 2)
         run_parent(argv[1], atoi(argv[2]), argv + 3, argc - 3);
     else
-        fail("usage: launcher_swarm RUNTIME_DIRECTORY COUNT [OWNER ...]");
+        fail("usage: launcher_swarm RUNTIME_DIRECTORY COUNT [OWNER ...], or launcher_swarm --pods");
     return 0;
 }

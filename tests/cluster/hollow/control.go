@@ -59,7 +59,7 @@ func (p *pod) show() shownPod {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	shown := shownPod{p.object.Namespace, p.object.Name, p.address, 0, string(p.status.Phase), p.directory()}
-	if p.process != nil {
+	if p.process != nil && p.process.command != nil {
 		shown.Pid = p.process.command.Process.Pid
 	}
 	return shown

@@ -25,6 +25,7 @@ type options struct {
 	directory    string
 	launcher     string
 	podInit      string
+	swarm        string
 	backoff      time.Duration
 	gpus         string
 	taint        bool
@@ -40,6 +41,7 @@ func readOptions() options {
 	flag.StringVar(&o.directory, "directory", "", "an empty directory for volumes and logs")
 	flag.StringVar(&o.launcher, "launcher", "", "what is run where a pod's command names an elara-launcher")
 	flag.StringVar(&o.podInit, "pod-init", "", "the program pod_init")
+	flag.StringVar(&o.swarm, "swarm", "", "the program launcher_swarm: all pods are simulated launchers in one process")
 	flag.DurationVar(&o.backoff, "backoff", 10*time.Second, "before the first restart of a container; doubled up to 5 minutes")
 	flag.StringVar(&o.gpus, "gpus", "8", "how many nvidia.com/gpu the node says it has")
 	flag.BoolVar(&o.taint, "taint", true, "let only pods in that tolerate "+taintKey)

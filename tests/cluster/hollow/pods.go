@@ -26,6 +26,7 @@ type pods struct {
 	statuses *statuses
 	rules    rules
 	network  *net.IPNet
+	swarm    *swarm // nil: a process for each
 	mutex    sync.Mutex
 	byUID    map[types.UID]*pod
 	next     uint32
@@ -36,8 +37,11 @@ func newPods(client kubernetes.Interface, o options) (*pods, error) {
 	if err != nil || network.IP.To4() == nil {
 		return nil, fmt.Errorf("--network %s: write an IPv4 network such as 127.77.0.0/16", o.network)
 	}
-	return &pods{client: client, options: o, statuses: newStatuses(client), network: network,
-		byUID: map[types.UID]*pod{}}, nil
+	made := &pods{client: client, options: o, statuses: newStatuses(client), network: network, byUID: map[types.UID]*pod{}}
+	if o.swarm != "" {
+		made.swarm, err = newSwarm(o.swarm)
+	}
+	return made, err
 }
 
 // run watches; it returns when it has seen all that is there.

@@ -23,9 +23,11 @@ const (
 	endEvicted
 )
 
-// process is a container's: the first one of a process namespace, so that all of it ends with it.
+// process is a container's: the first one of a process namespace, so that all of it ends with it. Or, without a command, a
+// simulated launcher (swarm.go).
 type process struct {
 	command *exec.Cmd
+	leave   func()
 	started time.Time
 	done    chan struct{} // closed: it has ended
 	mutex   sync.Mutex
@@ -36,6 +38,10 @@ func (pr *process) kill(how ending) {
 	pr.mutex.Lock()
 	pr.ending = how
 	pr.mutex.Unlock()
+	if pr.leave != nil {
+		pr.leave()
+		return
+	}
 	pr.command.Process.Kill()
 }
 
@@ -46,6 +52,10 @@ func (pr *process) how() ending {
 }
 
 func (pr *process) stop(grace time.Duration) {
+	if pr.leave != nil {
+		pr.leave()
+		return
+	}
 	pr.command.Process.Signal(syscall.SIGTERM)
 	if !waitUnless(pr.done, grace) {
 		pr.command.Process.Kill()
@@ -53,6 +63,9 @@ func (pr *process) stop(grace time.Duration) {
 }
 
 func (pr *process) exitCode() int {
+	if pr.leave != nil {
+		return 0
+	}
 	status := pr.command.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		return 128 + int(status.Signal())
@@ -60,12 +73,13 @@ func (pr *process) exitCode() int {
 	return status.ExitStatus()
 }
 
-// words of the container's command: what comes before the launcher in it, such as a loader, is for images only.
+// words of the container's command: what comes before the launcher in it, such as a loader, is for images only. Pods share the
+// machine's network: who listens at all addresses does so at the pod's.
 func (p *pod) words(values map[string]string) []string {
 	container := p.container()
 	var words []string
 	for _, word := range append(append([]string{}, container.Command...), container.Args...) {
-		words = append(words, expand(word, values))
+		words = append(words, strings.Replace(expand(word, values), "tcp://*:", "tcp://"+p.address+":", 1))
 	}
 	for i, word := range words {
 		if filepath.Base(word) == launcherName && p.pods.options.launcher != "" {
@@ -76,6 +90,9 @@ func (p *pod) words(values map[string]string) []string {
 }
 
 func (p *pod) start() (*process, error) {
+	if p.pods.swarm != nil && p.fault.Name != crashLoop {
+		return p.pods.swarm.start(p)
+	}
 	environment, err := p.environment()
 	if err != nil {
 		return nil, err

@@ -21,12 +21,14 @@ TOLERATIONS = [{"key": "elara.test/hollow", "operator": "Exists"}]
 class HollowNode:
     """Use it as a context manager: at the end the node, its pods and all their processes are gone.
 
-    `selector` and TOLERATIONS bring a pod there: several nodes, of several runs, may be in the cluster.
+    `selector` and TOLERATIONS bring a pod there: several nodes, of several runs, may be in the cluster. swarm: the program
+    launcher_swarm; all pods are then simulated launchers in one process of it.
     """
 
-    def __init__(self, launcher=None, flags=()):
+    def __init__(self, launcher=None, swarm=None, flags=()):
         self.name = f"hollow-{secrets.token_hex(4)}"
         self.selector = {"kubernetes.io/hostname": self.name}
+        self.network = f"127.{64 + secrets.randbelow(190)}."  # of its pods' addresses
         # Short, as pods have sockets there, and not where only root may look.
         self.directory = Path(tempfile.mkdtemp(prefix="hollow-", dir="/tmp"))
         self.directory.chmod(0o755)
@@ -35,7 +37,9 @@ class HollowNode:
         self.command = [
             parts.hollow_node(), f"--kubeconfig={kubeconfig_of('hollow')}", f"--node={self.name}", f"--address={ADDRESS}",
             f"--directory={self.directory}", f"--pod-init={parts.c_program('pod_init', ('-static',))}",
-            "--backoff=1s", *([f"--launcher={Path(launcher).resolve()}"] if launcher else []), *flags]
+            "--backoff=1s", f"--network={self.network}0.0/16",
+            *([f"--launcher={Path(launcher).resolve()}"] if launcher else []),
+            *([f"--swarm={Path(swarm).resolve()}"] if swarm else []), *flags]
 
     def __enter__(self):
         with open(self.log_path, "ab") as log:

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import time
 from pathlib import Path
@@ -100,6 +101,15 @@ class Kube:
             if error.status == 404:
                 return None
             raise
+
+    def make_namespace(self, labels=None):
+        """The name of a new one, in which pods are admitted."""
+        name = f"test-{secrets.token_hex(4)}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"} | (labels or {})
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        # The controller manager makes it a moment later; without it no pod is admitted.
+        self.wait_for("ServiceAccount", "default", name, lambda item: item is not None)
+        return name
 
     # -- waiting --
     def watch(self, kind, namespace=None, api="v1", timeout=60, **selectors):
