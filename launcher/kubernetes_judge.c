@@ -104,6 +104,12 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
     }
 }
 
+/* As the gateway says whose start failed. */
+static const char *death_of(const struct provision *place) {
+    const char *reason = json_string_value(json_object_get(place->record, "reason"));
+    return reason != NULL ? reason : "The kernel's pod is gone, and the kernel with it.";
+}
+
 /* Nothing of it is on its way, and we know all pods there are. */
 static void judge_missing(struct provision *place) {
     struct error cause;
@@ -112,7 +118,7 @@ static void judge_missing(struct provision *place) {
     if (age_ms < 0 && age_ms > -KUBERNETES_UNFINISHED_MS)
         age_ms = 0; /* the other one's clock is ahead of ours */
     if (place->state == KUBE_RECORD_DEAD) {
-        error_set(&cause, ERROR_UNAVAILABLE, "The kernel's pod is gone, and the kernel with it.");
+        error_set(&cause, ERROR_UNAVAILABLE, "%s", death_of(place));
         kubernetes_call_ended(place, &cause);
     } else if (age_ms >= 0 && age_ms < KUBERNETES_UNFINISHED_MS) {
         place->judge_at_ms = clock_monotonic_ms() + KUBERNETES_UNFINISHED_MS - age_ms;

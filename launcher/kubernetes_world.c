@@ -119,6 +119,8 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
         tell_gone(place);
     else if (!was_told || before != place->state)
         tell_found(place);
+    if (before == KUBE_RECORD_LIVE && place->state == KUBE_RECORD_DEAD)
+        kubernetes_judge(place); /* another gateway's start has failed */
     kubernetes_wake(cluster);
 }
 
