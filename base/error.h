@@ -21,6 +21,7 @@ enum error_code {
 
 struct error {
     enum error_code code;
+    const char *cause; /* the word of a table of causes (kube_reasons.h), static; NULL: none */
     char text[1024];
 };
 

@@ -52,7 +52,7 @@ static void add_kernel(struct admin_table *table, const json_t *kernel, size_t l
         table, (const char *[]){id, *user != '\0' ? user : admin_text_at(kernel, "owner"),
                                 admin_text_at(kernel, "name"),
                                 admin_text_at(kernel, "execution_state"), age, is_idle ? idle : "",
-                                in, memory, cpu, admin_text_at(kernel, "reason")});
+                                in, memory, cpu, admin_text_at(kernel, "message")});
 }
 
 static void print_kernels(const json_t *kernels) {

@@ -74,7 +74,7 @@ static int wait_for_start(struct admin_gateway *gateway, const char *path, int64
         const char *state = admin_text_at(model, "execution_state");
         if (strcmp(state, "dead") == 0)
             return error_set(err, ERROR_UNAVAILABLE, "it did not start: %s",
-                             admin_text_at(model, "reason"));
+                             admin_text_at(model, "message"));
         if (strcmp(state, "idle") == 0 || strcmp(state, "busy") == 0)
             return 0;
     }

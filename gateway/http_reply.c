@@ -339,7 +339,7 @@ static int status_of(enum error_code code) {
 void http_reply_failure(struct http_request *request, const struct error *err) {
     if (err->code == ERROR_UNAVAILABLE)
         http_reply_header(request, "Retry-After", "1");
-    http_reply_error(request, status_of(err->code), NULL, "%s", err->text);
+    http_reply_error(request, status_of(err->code), err->cause, "%s", err->text);
 }
 
 struct bufferevent *http_request_take(struct http_request *request) {

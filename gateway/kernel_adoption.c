@@ -51,6 +51,7 @@ static void take_death(struct kernel *kernel, const json_t *record) {
     if (!is_dead(record) || reason == NULL)
         return;
     kernel_set_reason(kernel, reason, NULL);
+    text_replace(&kernel->reason_cause, json_string_value(json_object_get(record, "cause")));
     kernel_post(kernel, KERNEL_EVENT_FAILED);
 }
 
@@ -96,7 +97,7 @@ static void adopt(struct kernel *kernel) {
         kernel_forget_gone(kernel, NULL);
         return;
     }
-    kernel_set_reason(kernel, err.text, NULL);
+    kernel_set_cause(kernel, &err);
     kernel_post(kernel, KERNEL_EVENT_FAILED);
     kernel_adoption_settled(kernel);
 }

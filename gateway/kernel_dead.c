@@ -87,6 +87,8 @@ static json_t *dead_record(const struct kernel *kernel) {
     json_object_set_new(record, "phase", json_string("dead"));
     json_object_set_new(record, "reason",
                         json_string(kernel->reason ? kernel->reason : "nobody knows why"));
+    if (kernel->reason_cause != NULL)
+        json_object_set_new(record, "cause", json_string(kernel->reason_cause));
     json_object_set_new(record, "died_ms", json_integer(kernel->died_ms));
     if (kernel->provision != NULL)
         json_object_del(record, "marks"); /* the launcher's, where there was one */

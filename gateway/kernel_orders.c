@@ -166,7 +166,7 @@ void kernel_start_again(struct kernel *kernel) {
     struct error err;
     kernel->is_replacing = false;
     if (start_again(kernel, &err) < 0) {
-        kernel_set_reason(kernel, err.text, NULL);
+        kernel_set_cause(kernel, &err);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
         kernel_keep_dead(kernel);
         finish_restart(kernel, &err);

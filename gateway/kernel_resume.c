@@ -39,6 +39,7 @@ static bool replace(struct kernel *kernel, const struct error *cause) {
     kernel->resumes++;
     log_warning("kernel %s: started anew: %s", kernel->id, cause->text);
     text_replace(&kernel->lost, cause->text);
+    text_replace(&kernel->lost_cause, cause->cause);
     kernel->status.lost = kernel->lost;
     kernel_drop_link(kernel); /* its clients are told */
     kernel_post(kernel, KERNEL_EVENT_RESTART);

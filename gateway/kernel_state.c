@@ -143,7 +143,13 @@ void kernel_set_reason(struct kernel *kernel, const char *reason, const char *de
     }
     set_text(&kernel->reason, whole ? whole : reason, KERNEL_REASON_MAX);
     kernel->status.reason = kernel->reason;
+    free(steal(&kernel->reason_cause));
     kernel_changed(kernel);
+}
+
+void kernel_set_cause(struct kernel *kernel, const struct error *cause) {
+    kernel_set_reason(kernel, cause->text, NULL);
+    text_replace(&kernel->reason_cause, cause->cause);
 }
 
 enum { RETENTION_AGAIN_MS = 30000 };
@@ -184,6 +190,7 @@ static void enter(struct kernel *kernel, enum kernel_phase phase) {
         kernel_drop_held(kernel);
     if (phase == KERNEL_READY && kernel->lost != NULL) {
         free(steal(&kernel->lost));
+        free(steal(&kernel->lost_cause));
         kernel->status.lost = NULL;
     }
     if (phase == KERNEL_LAUNCHING)
@@ -374,26 +381,29 @@ static void log_last_words(const struct kernel *kernel) {
         log_warning("kernel %s: last lines of its launcher:\n%s", kernel->id, words);
 }
 
-static void fail(struct kernel *kernel, const char *reason) {
+static void fail(struct kernel *kernel, const struct error *cause) {
     log_last_words(kernel);
     kernel_drop_link(kernel);
-    kernel_set_reason(kernel, reason, NULL);
+    kernel_set_cause(kernel, cause);
     kernel_post(kernel, KERNEL_EVENT_FAILED);
     kernel_keep_dead(kernel);
     kernel_adoption_settled(kernel);
     kernel->start_wanted = false;
     if (kernel->is_restarting) {
         struct error err;
-        error_set(&err, ERROR_SYSTEM, "%.900s", reason); /* trying again alone does not help */
+        error_set(&err, ERROR_SYSTEM, "%s", cause->text); /* trying again alone does not help */
+        err.cause = cause->cause;
         kernel->is_restarting = false;
         kernel_answer_all(kernel->kernels, &kernel->restart_waiters, &err);
     }
 }
 
 static void on_unwelcome(void *context) {
-    fail(context,
-         "The kernel's launcher was started but did not answer in time. The "
-         "gateway's log and the launcher's log say more; restart the kernel to try again.");
+    struct error cause;
+    error_set(&cause, ERROR_TIMEOUT,
+              "The kernel's launcher was started but did not answer in time. The "
+              "gateway's log and the launcher's log say more; restart the kernel to try again.");
+    fail(context, &cause);
 }
 
 /* One that nobody was told of is as if it had never been. */
@@ -407,7 +417,7 @@ static void on_accepted(void *context, const struct error *err) {
         return;
     kernels->provisioner->ops->release(steal(&kernel->provision));
     if (!is_first) {
-        fail(kernel, err->text);
+        fail(kernel, err);
         return;
     }
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
@@ -430,7 +440,7 @@ static void on_reachable(void *context, const struct provision_address *address)
         link_renew(kernel->link);
     } else if (link_open(kernels->links, kernel->id, address, &link_events, kernel, &kernel->link,
                          &err) < 0) {
-        fail(kernel, err.text);
+        fail(kernel, &err);
         return;
     }
     kernel->reachable_ms = clock_monotonic_ms();
@@ -476,7 +486,9 @@ static void on_ended(void *context, const struct error *cause) {
         kernel_drop_provision(kernel, KERNEL_SHUT_DOWN); /* that one may not live to do it */
         kernel_forget_gone(kernel, NULL);
     } else {
-        fail(kernel, cause ? cause->text : "The kernel's launcher ended; nobody knows why.");
+        struct error unknown;
+        error_set(&unknown, ERROR_SYSTEM, "The kernel's launcher ended; nobody knows why.");
+        fail(kernel, cause != NULL ? cause : &unknown);
     }
 }
 

@@ -63,6 +63,8 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->stage);
     free(kernel->reason);
     free(kernel->lost);
+    free(kernel->lost_cause);
+    free(kernel->reason_cause);
     free(kernel->message_session);
     free(kernel->last_words);
     free(kernel->stop_reason);
@@ -347,9 +349,10 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
             kernel_return_notice(kernel);
             unmake(kernel);
-            return error_set(err, refusal.code, "%s", refusal.text);
+            *err = refusal;
+            return -1;
         }
-        kernel_set_reason(kernel, refusal.text, NULL);
+        kernel_set_cause(kernel, &refusal);
         kernel_post(kernel, KERNEL_EVENT_FAILED);
         kernel_keep_dead(kernel);
     } else if (request->refuse_in_notebook) {
@@ -401,6 +404,12 @@ static bool is_being_opened(const struct kernel *kernel) {
     return kernel->status.phase == KERNEL_DEAD && clock_monotonic_ms() < kernel->opening_until_ms;
 }
 
+/* The word for it where there is one, for programs, and the sentence for a person. */
+static void add_reason(json_t *model, const char *cause, const char *text) {
+    json_object_set_new(model, "reason", json_string(cause != NULL ? cause : text));
+    json_object_set_new(model, "message", json_string(text));
+}
+
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity) {
     bool is_opened = is_being_opened(kernel);
     json_t *model = json_pack("{s:s, s:s, s:s, s:s, s:i}", "id", kernel->id, "name", kernel->name,
@@ -410,7 +419,9 @@ json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *id
     if (identity->role == AUTH_ADMIN)
         json_object_set_new(model, "owner", json_string(kernel->owner));
     if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL && !is_opened)
-        json_object_set_new(model, "reason", json_string(kernel->reason));
+        add_reason(model, kernel->reason_cause, kernel->reason);
+    else if (kernel->status.phase != KERNEL_DEAD && kernel->lost != NULL)
+        add_reason(model, kernel->lost_cause, kernel->lost); /* it is being started anew */
     return model;
 }
 

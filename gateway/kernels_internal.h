@@ -111,8 +111,9 @@ struct kernel {
     struct kernel_status status; /* texts below */
     struct kernel_observed observed;
     char *stage, *reason, *lost, *message_session;
-    const char *reported_state; /* by the launcher, one of the five */
-    char *last_words;           /* reason and output of the last EXIT */
+    char *reason_cause, *lost_cause; /* the word for each; NULL: it has none */
+    const char *reported_state;      /* by the launcher, one of the five */
+    char *last_words;                /* reason and output of the last EXIT */
 
     struct list watchers, told; /* told: those that know the latest change */
     struct loop_task notify;
@@ -149,6 +150,7 @@ void kernel_set_stage(struct kernel *kernel, const char *text);
 /* reason and details (last output) in one bounded text, before KERNEL_EVENT_FAILED or
  * _SAYS_DEAD. */
 void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details);
+void kernel_set_cause(struct kernel *kernel, const struct error *cause); /* the same of an error */
 void kernel_drop_link(struct kernel *kernel);
 /* With its files. why: the tombstone's reason; NULL: it is started anew. */
 void kernel_drop_provision(struct kernel *kernel, const char *why);

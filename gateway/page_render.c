@@ -119,8 +119,8 @@ static void add_state(struct buffer *out, const json_t *kernel) {
     const char *state = text_of(kernel, "execution_state");
     begin_cell(out, COLUMN_STATE);
     html_add(out, "<span class=\"{}\">{}</span>", state, state);
-    if (*text_of(kernel, "reason") != '\0')
-        add_reason(out, text_of(kernel, "reason"));
+    if (*text_of(kernel, "message") != '\0')
+        add_reason(out, text_of(kernel, "message"));
     end_cell(out);
 }
 

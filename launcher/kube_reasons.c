@@ -41,6 +41,8 @@ static const struct kube_reason rows[] = {
      "Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."},
     {"OOMKilled", "the container went over its memory limit",
      "Ask for more memory (KERNEL_MEMORY_LIMIT or another kernelspec), or load less data."},
+    {"StartDeadline", "the pod did not run within start-deadline",
+     "Start the kernel again, or ask the administrator."},
     /* What ended a pod. */
     {"DeadlineExceeded", "activeDeadlineSeconds of the kernelspec's pod.yaml has passed",
      "Start the kernel again; the administrator sets how long one may run."},
@@ -90,6 +92,9 @@ static const struct kube_reason rows[] = {
      "Correct the field in the kernelspec's pod.yaml or in the request."},
     {"AlreadyExists", "an object of that name is there that is not ours",
      "Delete it, or choose another name (KERNEL_POD_NAME)."},
+    {"ApiUnavailable",
+     "the API server cannot be reached, is overloaded, or something else answers in its place",
+     "Start the kernel again in a while, and tell the administrator if that does not help."},
     {"ApiRefused", "the API server said no, and nothing above fits",
      "Ask the administrator; the sentence is the API server's."},
 };
@@ -101,6 +106,11 @@ const struct kube_reason *kube_reason_find(const char *word) {
         if (strcmp(rows[i].word, word) == 0)
             return &rows[i];
     return NULL;
+}
+
+const char *kube_reason_word(const char *word) {
+    const struct kube_reason *reason = kube_reason_find(word);
+    return reason != NULL ? reason->word : NULL;
 }
 
 const struct kube_reason *kube_reason_at(size_t index) {

@@ -15,6 +15,7 @@ struct kube_reason {
 
 /* NULL: no such word. */
 const struct kube_reason *kube_reason_find(const char *word);
+const char *kube_reason_word(const char *word); /* the table's own, static; NULL: no such word */
 const struct kube_reason *kube_reason_at(size_t index); /* NULL behind the last */
 
 /* "Cause. Advice" into text: on one line, the cause is cut where there is no room for both. A word

@@ -27,6 +27,11 @@ static const struct {
     {"is forbidden: User \"", "Forbidden"},
 };
 
+/* A 2xx is here only when what came with it was none of the API server's. */
+static bool is_unavailable(int status) {
+    return status < 400 || status == 429 || status >= 500;
+}
+
 static const char *find_word(int status, const char *reason, const char *message,
                              const char *kind) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -45,7 +50,7 @@ static const char *find_word(int status, const char *reason, const char *message
     case 422:
         return "InvalidObject";
     default:
-        return "ApiRefused";
+        return is_unavailable(status) ? "ApiUnavailable" : "ApiRefused";
     }
 }
 
@@ -79,7 +84,10 @@ void kube_refusal_explain(int http_status, const json_t *answer, const struct er
     else
         message = skip_object(message);
     kube_text_clean(message, cleaned, sizeof cleaned);
-    if (*cleaned == '\0')
+    if (strcmp(word, "ApiUnavailable") == 0 && *cleaned != '\0')
+        snprintf(cause, sizeof cause, "Kubernetes could not be asked for %.100s: %.800s", what,
+                 cleaned);
+    else if (*cleaned == '\0')
         snprintf(cause, sizeof cause, "Kubernetes refuses %.200s (HTTP status %d)", what,
                  http_status);
     else

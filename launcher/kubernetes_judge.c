@@ -1,9 +1,12 @@
 /* What the state of a pod means for its kernel. */
 #include "launcher/kubernetes_internal.h"
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/text.h"
+#include "launcher/kube_reasons.h"
 
 #define LOG_AREA "launcher/kubernetes_judge"
 #include "base/log.h"
@@ -74,6 +77,7 @@ static void take_end(struct provision *place, const struct kube_pod_verdict *ver
     struct error cause;
     bool is_over = verdict->state == KUBE_POD_FAILED || strcmp(verdict->reason, "PodEnded") == 0;
     error_set(&cause, is_over ? ERROR_UNAVAILABLE : ERROR_SYSTEM, "%s", verdict->message);
+    cause.cause = kube_reason_word(verdict->reason);
     log_info("kernel %s: its pod %s: %s: %s", place->id, place->pod_name, verdict->reason,
              verdict->message);
     place->is_running = false;
@@ -127,6 +131,7 @@ static void judge_missing(struct provision *place) {
     } else {
         error_set(&cause, ERROR_NOT_FOUND,
                   "The kernel's pod is gone, and the kernel with it: its variables are lost.");
+        cause.cause = kube_reason_word("PodDeleted");
         kubernetes_call_ended(place, &cause);
     }
 }
@@ -145,13 +150,17 @@ void kubernetes_judge(struct provision *place) {
 }
 
 static void end_late(struct provision *place) {
-    int64_t minutes = place->cluster->settings.start_deadline_ms / 60000;
+    const char *word = kube_reason_word("StartDeadline");
+    cleanup_buffer struct buffer limit = {.limit = 64};
     struct error cause;
-    error_set(&cause, ERROR_TIMEOUT,
-              "The kernel's pod did not run within %lld min (start-deadline)%s%s. Start it again, "
-              "or ask the administrator.",
-              (long long)minutes, place->stage[0] != '\0' ? "; the last that happened: " : "",
-              place->stage);
+    char said[2 * KUBE_STAGE_SIZE], message[KUBE_MESSAGE_SIZE];
+    text_append_duration(&limit, place->cluster->settings.start_deadline_ms);
+    snprintf(said, sizeof said, "The kernel's pod did not run within %s (start-deadline)%s%s",
+             buffer_text(&limit), place->stage[0] != '\0' ? "; its last state: " : "",
+             place->stage);
+    kube_reason_write(word, said, message, sizeof message);
+    error_set(&cause, ERROR_TIMEOUT, "%s", message);
+    cause.cause = word;
     kubernetes_cancel(place);
     place->start_by_ms = 0;
     drop_pod(place);

@@ -68,6 +68,7 @@ static void refuse(struct provision *place, int status, const json_t *answer, co
     struct kube_refusal refusal;
     kube_refusal_explain(status, answer, err, what, &refusal);
     error_set(&cause, err->code, "%s", refusal.message);
+    cause.cause = kube_reason_word(refusal.reason);
     end_start(place, &cause);
 }
 
@@ -126,7 +127,10 @@ static void on_record(void *context, int status, json_t *answer, const struct er
         return;
     }
     struct error cause;
-    error_set(&cause, err->code, "The kernel could not be put on record: %s", err->text);
+    struct kube_refusal refusal;
+    kube_refusal_explain(status, answer, err, "the kernel's record", &refusal);
+    error_set(&cause, err->code, "%s", refusal.message);
+    cause.cause = kube_reason_word(refusal.reason);
     if (status == 0 || status >= 500)
         kubernetes_delete_record(place); /* nobody knows whether it was made */
     tell_rejected(place, &cause);

@@ -15,7 +15,7 @@ STATES = {"starting", "idle", "busy", "restarting", "dead"}
 
 
 def check_kernel_model(model, name="stub"):
-    assert set(model) <= {"id", "name", "last_activity", "execution_state", "connections", "owner", "reason"}
+    assert set(model) <= {"id", "name", "last_activity", "execution_state", "connections", "owner", "reason", "message"}
     assert re.fullmatch(r"\w+-\w+-\w+-\w+-\w+", model["id"])
     assert model["name"] == name
     assert LAST_ACTIVITY.fullmatch(model["last_activity"])

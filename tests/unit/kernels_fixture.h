@@ -262,7 +262,7 @@ static bool gone(struct fixture *f) {
 
 static void expect_model(const struct kernel *kernel, const char *state, const char *reason) {
     cleanup_json json_t *model = kernel_model(kernel, &ann);
-    assert_int_equal(json_object_size(model), reason ? 6 : 5);
+    assert_int_equal(json_object_size(model), reason ? 7 : 5);
     assert_string_equal(json_string_value(json_object_get(model, "id")), kernel_id(kernel));
     assert_string_equal(json_string_value(json_object_get(model, "execution_state")), state);
     const char *activity = json_string_value(json_object_get(model, "last_activity"));
@@ -270,5 +270,5 @@ static void expect_model(const struct kernel *kernel, const char *state, const c
     assert_int_equal(activity[26], 'Z');
     assert_true(json_is_integer(json_object_get(model, "connections")));
     if (reason != NULL)
-        assert_non_null(strstr(json_string_value(json_object_get(model, "reason")), reason));
+        assert_non_null(strstr(json_string_value(json_object_get(model, "message")), reason));
 }

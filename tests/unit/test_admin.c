@@ -232,7 +232,7 @@ static void answer_page(struct http_request *request, void *context) {
     } else if (strcmp(after, "7") == 0) {
         http_reply_json(request, 200,
                         json_pack("[{s:s, s:s, s:s, s:s}]", "id", "x", "name", "ir",
-                                  "execution_state", "dead", "reason", "no\x1b[31m memory"));
+                                  "execution_state", "dead", "message", "no\x1b[31m memory"));
     }
 }
 
