@@ -7,6 +7,7 @@ import pytest
 import websocket
 
 from support.handover import hand_over
+from support.processes import wait_until
 
 LARGE = "#" * (600 << 10)
 ERROR = "This cell did not run: it was lost with the gateway that had read it. Run it again."
@@ -41,24 +42,34 @@ def restart(gateway, kernel_id):
 
 
 @pytest.fixture
-def restarting(start_gateway, connect, specs):
-    """A gateway, the id of its kernel, which restarts for seconds, and its client."""
-    specs.stub("slow", "--start-delay", "5000")
+def gate(specs, tmp_path):
+    """Of the kernelspec "slow": its kernels start as long as this file is there."""
+    path = tmp_path / "gate"
+    specs.stub("slow", "--start-when", str(path))
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def restarting(start_gateway, connect, gate):
+    """A gateway, the id of its kernel, which restarts until the gate is there again, and its client."""
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("slow")["id"]
     client = connect(gateway, kernel_id, session_id="user", timeout=60)
     client.run_cell("print before")
+    gate.unlink()
     restart(gateway, kernel_id)
     return gateway, kernel_id, client
 
 
 @pytest.mark.parametrize("way_out", [die, end, be_replaced])
-def test_cell_of_a_restart_is_answered_after_the_gateways_end(restarting, start_gateway, connect, way_out):
+def test_cell_of_a_restart_is_answered_after_the_gateways_end(restarting, start_gateway, connect, gate, way_out):
     gateway, kernel_id, client = restarting
     msg_id = client.send_execute("print lost")
     client.receive_until(lambda m: m["header"]["msg_type"] == "display_data")  # so it was told that this one is busy
     following = way_out(gateway, start_gateway)
     back = connect(following, kernel_id, session_id="user", timeout=60)
+    gate.touch()
     cell = back.collect(msg_id)
     assert cell.reply["status"] == "error" and cell.reply["evalue"] == ERROR
     assert cell.text("stderr") == ERROR and cell.text() == ""
@@ -67,19 +78,21 @@ def test_cell_of_a_restart_is_answered_after_the_gateways_end(restarting, start_
     assert back.run_cell("print next").text() == "next\n"
 
 
-def test_cell_of_a_restart_runs_though_its_client_left(restarting, connect):
+def test_cell_of_a_restart_runs_though_its_client_left(restarting, connect, gate):
     gateway, kernel_id, client = restarting
     msg_id = client.send_execute("print kept")
     client.receive_until(lambda m: m["header"]["msg_type"] == "display_data")
     client.drop()
-    cell = connect(gateway, kernel_id, session_id="user", timeout=60).collect(msg_id)
+    back = connect(gateway, kernel_id, session_id="user", timeout=60)
+    gate.touch()
+    cell = back.collect(msg_id)
     assert cell.reply["status"] == "ok" and cell.text() == "kept\n"
 
 
 @pytest.mark.parametrize("way_out", [die, end, be_replaced])
-def test_cell_beyond_the_grant_is_answered_after_the_gateways_end(start_gateway, connect, specs, way_out):
+def test_cell_beyond_the_grant_is_answered_after_the_gateways_end(start_gateway, connect, gate, way_out):
     """Its kernel is not ready: the launcher keeps the first megabyte, the gateway has read more."""
-    specs.stub("slow", "--start-delay", "8000")
+    gate.unlink()
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("slow")["id"]
     client = connect(gateway, kernel_id, session_id="user", timeout=60)
@@ -89,18 +102,21 @@ def test_cell_beyond_the_grant_is_answered_after_the_gateways_end(start_gateway,
     client.receive_until(lambda m: m["header"]["msg_type"] == "display_data" and m["parent_header"]["msg_id"] == small)
     following = way_out(gateway, start_gateway)
     back = connect(following, kernel_id, session_id="user", timeout=60)
+    gate.touch()
     cells = dict(zip(("small", "kept", "lost"), back.collect_all([small, kept, lost])))
     assert [cells[name].reply["status"] for name in cells] == ["ok", "ok", "error"]
     assert cells["kept"].text() == f"kept {LARGE}\n"
     assert cells["lost"].text("stderr") == ERROR and cells["lost"].reply["evalue"] == ERROR
 
 
-def test_cells_of_many_clients_that_left_are_answered(start_gateway, connect, specs):
+def test_cells_of_many_clients_that_left_are_answered(start_gateway, connect, gate):
     """A gateway keeps the requests of a few such clients, for a kernel that takes none; the others are answered."""
-    specs.stub("slow", "--start-delay", "5000")
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("slow")["id"]
-    connect(gateway, kernel_id, timeout=60).run_cell("print before")
+    first = connect(gateway, kernel_id, timeout=60)
+    first.run_cell("print before")
+    first.close()
+    gate.unlink()
     restart(gateway, kernel_id)
     asked = {}
     for number in range(20):
@@ -108,6 +124,8 @@ def test_cells_of_many_clients_that_left_are_answered(start_gateway, connect, sp
         client = connect(gateway, kernel_id, session_id=session)
         asked[session] = client.send_execute(f"print {number}")
         client.close()
+    wait_until(lambda: gateway.model(kernel_id)["connections"] == 0, 30, "their leaving")
+    gate.touch()
     replies = {}
     for session, msg_id in asked.items():
         cell = connect(gateway, kernel_id, session_id=session, timeout=60).collect(msg_id)

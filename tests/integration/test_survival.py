@@ -166,9 +166,9 @@ def test_reads_answer_503_until_all_kernels_are_found(start_gateway):
     assert {model["id"] for model in found} == kernels | {made}
 
 
-def test_cells_that_wait_for_a_starting_kernel_outlive_the_gateway(start_gateway, connect, specs):
+def test_cells_that_wait_for_a_starting_kernel_outlive_the_gateway(start_gateway, connect, specs, tmp_path):
     """They are with the launcher as soon as there is one."""
-    specs.stub("slow", "--start-delay", "2500")
+    specs.stub("slow", "--start-when", str(tmp_path / "gate"))
     first = start_gateway()
     kernel_id = first.start_kernel("slow")["id"]
     client = connect(first, kernel_id, session_id="user")
@@ -176,6 +176,8 @@ def test_cells_that_wait_for_a_starting_kernel_outlive_the_gateway(start_gateway
     client.receive_until(lambda m: m["header"]["msg_type"] == "display_data")  # the stage of the start
     first.kill()
     second = start_gateway(home=first.home)
-    cells = connect(second, kernel_id, session_id="user").collect_all(msg_ids)
+    back = connect(second, kernel_id, session_id="user")
+    (tmp_path / "gate").touch()
+    cells = back.collect_all(msg_ids)
     assert [cell.text() for cell in cells] == ["one\n", "two\n"]
     assert [cell.reply["status"] for cell in cells] == ["ok", "ok"]

@@ -172,14 +172,15 @@ def test_answers_to_the_launchers_own_questions_reach_nobody(start_gateway, spec
 
 # -- the double connect: JupyterLab behind jupyter_server 2.12 and later, at every kernel open --
 
-def test_double_connect_during_start_answers_both_at_once(start_gateway, specs, connect):
-    specs.stub("slow", "--start-delay", "3000")
+def test_double_connect_during_start_answers_both_at_once(start_gateway, specs, connect, tmp_path):
+    specs.stub("slow", "--start-when", str(tmp_path / "gate"))
     gateway = start_gateway()
     kernel_id = gateway.start_kernel("slow")["id"]
     first = Client(gateway, kernel_id, session_id="same", user_agent="Tornado/6.5")
     wait_until(lambda: gateway.model(kernel_id)["connections"] == 1, what="the first socket")
     second = Client(gateway, kernel_id, session_id="same", user_agent="Tornado/6.5")
     assert gateway.model(kernel_id)["execution_state"] == "starting", "neither handshake waits for the kernel"
+    (tmp_path / "gate").touch()
     with first, second:
         assert second.run_cell("print second").text() == "second\n"
         assert first.run_cell("print first").text() == "first\n"

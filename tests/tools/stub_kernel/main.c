@@ -110,6 +110,8 @@ static void read_options(struct stub *stub, int argc, char **argv) {
             stub->options.crash_text = option_value(argc, argv, &i);
         else if (strcmp(name, "--start-delay") == 0)
             stub->options.start_delay_ms = strtol(option_value(argc, argv, &i), NULL, 10);
+        else if (strcmp(name, "--start-when") == 0)
+            stub->options.start_file = option_value(argc, argv, &i);
         else if (strcmp(name, "--iopub-hwm") == 0)
             stub->options.iopub_hwm = (int)strtol(option_value(argc, argv, &i), NULL, 10);
         else if (strcmp(name, "--no-reply") == 0)
@@ -148,6 +150,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     usleep((useconds_t)stub.options.start_delay_ms * 1000);
+    while (stub.options.start_file != NULL && access(stub.options.start_file, F_OK) < 0)
+        usleep(5000);
     start(&stub);
     serve(&stub);
 }

@@ -72,6 +72,7 @@ struct stub {
         long start_delay_ms;
         int iopub_hwm;
         const char *crash_text, *connection_file;
+        const char *start_file; /* it starts when there is one */
     } options;
 };
 
