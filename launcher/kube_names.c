@@ -90,6 +90,12 @@ void kube_name_suffix(const char *kernel_id, char suffix[KUBE_SUFFIX_SIZE]) {
         hash_hex(kernel_id, SUFFIX_HASH, suffix);
 }
 
+/* Of the id alone for the default install; no id has a "/". */
+static char *id_in_install(const char *install, const char *kernel_id) {
+    bool is_default = strcmp(install, KUBE_INSTALL_DEFAULT) == 0;
+    return memory_printf("%s%s%s", is_default ? "" : install, is_default ? "" : "/", kernel_id);
+}
+
 static void name_with_suffix(const char *prefix, const char *kernel_id, char name[KUBE_NAME_SIZE]) {
     char suffix[KUBE_SUFFIX_SIZE];
     kube_name_suffix(kernel_id, suffix);
@@ -100,8 +106,9 @@ void kube_name_record(const char *kernel_id, char name[KUBE_NAME_SIZE]) {
     name_with_suffix("elara-record-", kernel_id, name);
 }
 
-void kube_name_key(const char *kernel_id, char name[KUBE_NAME_SIZE]) {
-    name_with_suffix("elara-kernel-", kernel_id, name);
+void kube_name_key(const char *install, const char *kernel_id, char name[KUBE_NAME_SIZE]) {
+    cleanup_free char *id = id_in_install(install, kernel_id);
+    name_with_suffix("elara-kernel-", id, name);
 }
 
 void kube_name_gateway(const char *install, char name[KUBE_NAME_SIZE]) {
@@ -183,22 +190,24 @@ static bool wished_name(const char *kernel_id, const json_t *values, size_t max,
     return true;
 }
 
-void kube_name_pod(const char *kernel_id, const json_t *values, int64_t attempt,
-                   char name[KUBE_NAME_SIZE]) {
+void kube_name_pod(const char *install, const char *kernel_id, const json_t *values,
+                   int64_t attempt, char name[KUBE_NAME_SIZE]) {
     assert(attempt >= 1);
     char base[KUBE_NAME_SIZE];
-    if (!wished_name(kernel_id, values, POD_BASE_MAX, base))
-        name_with_suffix("kernel-", kernel_id, base);
+    cleanup_free char *id = id_in_install(install, kernel_id);
+    if (!wished_name(id, values, POD_BASE_MAX, base))
+        name_with_suffix("kernel-", id, base);
     snprintf(name, KUBE_NAME_SIZE, "%.*s-%d", POD_BASE_MAX, base,
              (int)(attempt < KUBE_ATTEMPT_MAX ? attempt : KUBE_ATTEMPT_MAX));
 }
 
-void kube_name_kernel_namespace(const char *kernel_id, const json_t *values, const char *user,
-                                char name[KUBE_NAME_SIZE]) {
-    if (wished_name(kernel_id, values, NAME_MAX_LENGTH, name))
+void kube_name_kernel_namespace(const char *install, const char *kernel_id, const json_t *values,
+                                const char *user, char name[KUBE_NAME_SIZE]) {
+    cleanup_free char *id = id_in_install(install, kernel_id);
+    if (wished_name(id, values, NAME_MAX_LENGTH, name))
         return;
     char suffix[KUBE_SUFFIX_SIZE];
-    kube_name_suffix(kernel_id, suffix);
+    kube_name_suffix(id, suffix);
     join(user != NULL && *user != '\0' ? user : "kernel", suffix, NAME_MAX_LENGTH, name);
 }
 

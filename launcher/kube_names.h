@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define KUBE_INSTALL_DEFAULT "elara"
+
 enum {
     KUBE_NAME_SIZE = 64, /* a DNS label or a label value, with its NUL */
     KUBE_SUFFIX_SIZE = 49,
@@ -23,8 +25,13 @@ enum {
 void kube_name_suffix(const char *kernel_id, char suffix[KUBE_SUFFIX_SIZE]);
 
 void kube_name_record(const char *kernel_id, char name[KUBE_NAME_SIZE]); /* elara-record-... */
-void kube_name_key(const char *kernel_id, char name[KUBE_NAME_SIZE]);    /* elara-kernel-... */
-void kube_name_gateway(const char *install, char name[KUBE_NAME_SIZE]);  /* elara-link-... */
+
+/* Names in namespaces that installs may share. Of the default install they are made with the
+ * suffix, of another one with a hash of its name and the id: the same id in two installs is two
+ * kernels. */
+void kube_name_key(const char *install, const char *kernel_id,
+                   char name[KUBE_NAME_SIZE]);                          /* elara-kernel-... */
+void kube_name_gateway(const char *install, char name[KUBE_NAME_SIZE]); /* elara-link-... */
 /* Is it usable in names and labels? Else ERROR_INVALID: [a-z0-9-], at most KUBE_INSTALL_MAX. */
 int kube_install_check(const char *install, struct error *err);
 
@@ -33,13 +40,13 @@ int kube_install_check(const char *install, struct error *err);
  * KERNEL_X; in lower case, each run of other characters is a "-". A wish that is empty, that has a
  * name which is not there or any other {{ }} is not followed. One that does not end in the suffix
  * gets a hash of the kernel's id, since a name must be one kernel's alone. */
-void kube_name_pod(const char *kernel_id, const json_t *values, int64_t attempt,
-                   char name[KUBE_NAME_SIZE]);
+void kube_name_pod(const char *install, const char *kernel_id, const json_t *values,
+                   int64_t attempt, char name[KUBE_NAME_SIZE]);
 
 /* The namespace of one kernel: as KERNEL_POD_NAME wishes, else <user>-<suffix> (Jupyter Enterprise
  * Gateway's), without an attempt. user may be NULL or empty: kernel-<suffix>. */
-void kube_name_kernel_namespace(const char *kernel_id, const json_t *values, const char *user,
-                                char name[KUBE_NAME_SIZE]);
+void kube_name_kernel_namespace(const char *install, const char *kernel_id, const json_t *values,
+                                const char *user, char name[KUBE_NAME_SIZE]);
 
 /* The namespace of a user: prefix and the name. A name of [a-z0-9-] that fits, without "--" and
  * without "-" at its ends, is itself; any other is its letters and digits in lower case, "---" and

@@ -206,7 +206,7 @@ static int set_metadata(const struct kube_pod_plan *plan, const json_t *values,
     cleanup_json json_t *our_labels = kube_labels(&plan->identity, "pod");
     cleanup_json json_t *our_annotations = kube_annotations(&plan->identity);
     char name[KUBE_NAME_SIZE];
-    kube_name_pod(plan->identity.kernel_id, values, plan->attempt, name);
+    kube_name_pod(plan->identity.install, plan->identity.kernel_id, values, plan->attempt, name);
     cleanup_free char *attempt = memory_printf("%lld", (long long)plan->attempt);
     json_object_update(labels, our_labels);
     json_object_set_new(labels, KUBE_LABEL_ATTEMPT, json_string(attempt));

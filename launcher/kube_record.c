@@ -167,7 +167,7 @@ fail:
 int kube_key_tree(const struct kube_key *key, const struct kube_identity *identity,
                   const char *namespace, json_t **ret, struct error *err) {
     char name[KUBE_NAME_SIZE];
-    kube_name_key(identity->kernel_id, name);
+    kube_name_key(identity->install, identity->kernel_id, name);
     cleanup_json json_t *secret =
         kube_secret_tree(name, namespace, kube_labels(identity, "key"), kube_annotations(identity));
     json_t *data = json_object_get(secret, "data");

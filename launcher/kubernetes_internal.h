@@ -116,6 +116,8 @@ struct provision {
 /* provisioner_kubernetes.c */
 struct provision *kubernetes_place(struct kubernetes *cluster, const char *id); /* made if new */
 struct provision *kubernetes_find_place(const struct kubernetes *cluster, const char *id);
+/* It bears our install's label: installs may share their gateways' namespace, too. */
+bool kubernetes_is_of_install(const struct kubernetes *cluster, const json_t *object);
 /* Drops the answer that a step waits for; what was made by it is there all the same. */
 void kubernetes_cancel(struct provision *place);
 void kubernetes_forget(struct provision *place); /* frees it */

@@ -34,6 +34,15 @@ static const json_t *client_values(const struct provision *place) {
     return json_object_get(json_object_get(place->record, "request"), "env");
 }
 
+/* NULL: none, or one that is not followed. */
+static const char *wish_of(const struct provision *place, enum kube_wish wish) {
+    struct kube_wishes wishes;
+    if (kube_wishes_take(client_values(place), json_object_get(place->spec, "env"),
+                         place->cluster->settings.pod.allowed, &wishes, NULL) < 0)
+        return NULL;
+    return wishes.value[wish];
+}
+
 static const char *user_of(const struct provision *place) {
     return text_of(place->record, "user");
 }
@@ -177,10 +186,11 @@ static void begin_binding(struct provision *place) {
         return;
     }
     struct kube_identity identity = identity_of(place);
+    const char *account = wish_of(place, KUBE_WISH_SERVICE_ACCOUNT);
+    if (account == NULL)
+        account = settings->pod.service_account;
     cleanup_json json_t *binding = kube_role_binding_tree(
-        place->namespace, settings->cluster_role,
-        settings->pod.service_account != NULL ? settings->pod.service_account : "default",
-        &identity);
+        place->namespace, settings->cluster_role, account != NULL ? account : "default", &identity);
     cleanup_free char *path = memory_printf(
         "/apis/rbac.authorization.k8s.io/v1/namespaces/%s/rolebindings", place->namespace);
     call(place, "POST", path, binding, on_binding);
@@ -196,7 +206,7 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
               "=%s: it was not made for kernels. Give it the label, or choose another "
               "kubernetes-namespace-prefix",
               place->namespace, place->cluster->settings.install);
-    bool is_ours = err == NULL && kube_namespace_is_ours(answer, place->cluster->settings.install);
+    bool is_ours = err == NULL && kubernetes_is_of_install(place->cluster, answer);
     if (place->namespace_created && is_ours)
         is_ours = kubernetes_is_of_kernel(answer, place->id);
     place->namespace_created &= is_ours;
@@ -246,7 +256,7 @@ static void choose_namespace(struct provision *place, const json_t *values) {
     if (settings->namespaces == KUBERNETES_PER_USER)
         kube_name_user_namespace(settings->namespace_prefix, user_of(place), name);
     else
-        kube_name_kernel_namespace(place->id, values, user_of(place), name);
+        kube_name_kernel_namespace(settings->install, place->id, values, user_of(place), name);
     place->namespace = memory_strdup(name);
     place->namespace_created = settings->namespaces == KUBERNETES_PER_KERNEL;
 }

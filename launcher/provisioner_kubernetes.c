@@ -36,7 +36,7 @@ char *kubernetes_record_path(const struct kubernetes *cluster, const char *kerne
 
 char *kubernetes_key_path(const struct provision *place) {
     char name[KUBE_NAME_SIZE];
-    kube_name_key(place->id, name);
+    kube_name_key(place->cluster->settings.install, place->id, name);
     return kubernetes_path(place->namespace, "secrets", name);
 }
 
@@ -49,6 +49,11 @@ struct kube_record *kubernetes_make_record(const struct provision *place,
     made->attempt = place->attempt;
     made->port = place->cluster->settings.pod.port;
     return made;
+}
+
+bool kubernetes_is_of_install(const struct kubernetes *cluster, const json_t *object) {
+    const char *install = kube_object_label(object, KUBE_LABEL_INSTALL);
+    return install != NULL && strcmp(install, cluster->settings.install) == 0;
 }
 
 struct provision *kubernetes_find_place(const struct kubernetes *cluster, const char *id) {
@@ -120,6 +125,9 @@ static int64_t next_tick_ms(const struct kubernetes *cluster) {
     if (cluster->on_their_way > 0 || !list_is_empty((struct list *)(uintptr_t)&cluster->strays) ||
         has_waiting(cluster))
         return TICK_MS;
+    int64_t retention_ms = cluster->settings.tombstone_retention_ms;
+    if (has_tombstones(cluster) && retention_ms < REST_TICK_MS)
+        return retention_ms > TICK_MS ? retention_ms : TICK_MS;
     return cluster->events != NULL || has_tombstones(cluster) ? REST_TICK_MS : 0;
 }
 
@@ -196,9 +204,9 @@ static void on_looked(void *context, int status, json_t *answer, const struct er
     struct look look = *(struct look *)context;
     list_remove(&((struct look *)context)->node);
     free(context);
-    if (err == NULL)
+    if (err == NULL && kubernetes_is_of_install(look.cluster, answer))
         kubernetes_take_record(look.cluster, answer, false);
-    else if (status != 404)
+    else if (err != NULL && status != 404)
         log_warning("kernel %s: whether another gateway has it cannot be told: %s", look.id,
                     err->text);
     look.cluster->watcher.looked(look.cluster->watcher_context, look.id);

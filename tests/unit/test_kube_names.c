@@ -41,9 +41,9 @@ static void suffixes(void **state) {
         }
         kube_name_record(rows[i].id, name);
         assert_true(kube_is_dns_label(name));
-        kube_name_key(rows[i].id, name);
+        kube_name_key("elara", rows[i].id, name);
         assert_true(kube_is_dns_label(name));
-        kube_name_pod(rows[i].id, NULL, INT64_MAX, name);
+        kube_name_pod("elara", rows[i].id, NULL, INT64_MAX, name);
         assert_true(kube_is_dns_label(name));
     }
     char one[KUBE_SUFFIX_SIZE], other[KUBE_SUFFIX_SIZE];
@@ -85,7 +85,7 @@ static void pods_are_named_as_wished(void **state) {
         json_t *values = json_pack("{s:s, s:s, s:s*}", "KERNEL_ID", UUID, "KERNEL_USERNAME",
                                    "Ann.Lee", "KERNEL_POD_NAME", rows[i].wish);
         char name[KUBE_NAME_SIZE];
-        kube_name_pod(UUID, values, 2, name);
+        kube_name_pod("elara", UUID, values, 2, name);
         assert_true(kube_is_dns_label(name));
         if (rows[i].expected != NULL)
             assert_string_equal(name, rows[i].expected);
@@ -98,32 +98,55 @@ static void no_wish_takes_anothers_name(void **state) {
     (void)state;
     json_t *values = json_pack("{s:s}", "KERNEL_POD_NAME", other);
     char theirs[KUBE_NAME_SIZE], ours[KUBE_NAME_SIZE];
-    kube_name_pod(UUID, values, 1, theirs);
-    kube_name_pod(other, values, 1, ours);
+    kube_name_pod("elara", UUID, values, 1, theirs);
+    kube_name_pod("elara", other, values, 1, ours);
     assert_string_not_equal(theirs, ours);
     json_object_set_new(values, "KERNEL_POD_NAME", json_string("same"));
-    kube_name_pod(UUID, values, 1, theirs);
-    kube_name_pod(other, values, 1, ours);
+    kube_name_pod("elara", UUID, values, 1, theirs);
+    kube_name_pod("elara", other, values, 1, ours);
     assert_string_not_equal(theirs, ours);
+    json_decref(values);
+}
+
+static void installs_share_no_name(void **state) {
+    char ours[KUBE_NAME_SIZE], theirs[KUBE_NAME_SIZE], others[KUBE_NAME_SIZE];
+    (void)state;
+    kube_name_key("elara", UUID, ours);
+    kube_name_key("b", UUID, theirs);
+    kube_name_key("c", UUID, others);
+    assert_string_not_equal(ours, theirs);
+    assert_string_not_equal(others, theirs);
+    json_t *values =
+        json_pack("{s:s, s:s}", "KERNEL_ID", UUID, "KERNEL_POD_NAME", "x-{{ kernel_id }}");
+    for (int i = 0; i < 2; i++) {
+        kube_name_pod("elara", UUID, i == 0 ? NULL : values, 1, ours);
+        kube_name_pod("b", UUID, i == 0 ? NULL : values, 1, theirs);
+        assert_string_not_equal(ours, theirs);
+        kube_name_kernel_namespace("elara", UUID, i == 0 ? NULL : values, "ann", ours);
+        kube_name_kernel_namespace("b", UUID, i == 0 ? NULL : values, "ann", theirs);
+        assert_string_not_equal(ours, theirs);
+        assert_true(kube_is_dns_label(theirs));
+    }
     json_decref(values);
 }
 
 static void namespaces_of_kernels(void **state) {
     char name[KUBE_NAME_SIZE];
     (void)state;
-    kube_name_kernel_namespace(UUID, NULL, "jovyan", name);
+    kube_name_kernel_namespace("elara", UUID, NULL, "jovyan", name);
     assert_string_equal(name, "jovyan-" UUID);
-    kube_name_kernel_namespace(UUID, NULL, "Ann.Lee@Example.com", name);
+    kube_name_kernel_namespace("elara", UUID, NULL, "Ann.Lee@Example.com", name);
     assert_string_equal(name, "ann-lee-example-com-" UUID);
-    kube_name_kernel_namespace(UUID, NULL, "a-name-that-is-longer-than-there-is-room", name);
+    kube_name_kernel_namespace("elara", UUID, NULL, "a-name-that-is-longer-than-there-is-room",
+                               name);
     assert_string_equal(name, "a-name-that-is-longer-than-" UUID);
-    kube_name_kernel_namespace(UUID, NULL, NULL, name);
+    kube_name_kernel_namespace("elara", UUID, NULL, NULL, name);
     assert_string_equal(name, "kernel-" UUID);
-    kube_name_kernel_namespace(UUID, NULL, "\xc3\xa9", name);
+    kube_name_kernel_namespace("elara", UUID, NULL, "\xc3\xa9", name);
     assert_string_equal(name, UUID);
     json_t *values =
         json_pack("{s:s, s:s}", "KERNEL_ID", UUID, "KERNEL_POD_NAME", "lab-{{ kernel_id }}");
-    kube_name_kernel_namespace(UUID, values, "ann", name);
+    kube_name_kernel_namespace("elara", UUID, values, "ann", name);
     assert_string_equal(name, "lab-" UUID);
     json_decref(values);
 }
@@ -228,6 +251,7 @@ int main(void) {
         cmocka_unit_test(suffixes),
         cmocka_unit_test(pods_are_named_as_wished),
         cmocka_unit_test(no_wish_takes_anothers_name),
+        cmocka_unit_test(installs_share_no_name),
         cmocka_unit_test(namespaces_of_kernels),
         cmocka_unit_test(namespaces_of_users),
         cmocka_unit_test(what_settings_may_be),
