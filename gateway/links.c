@@ -16,7 +16,7 @@
 enum {
     IO_THREADS = 2, /* one reads while the other writes: a tenth of the round trip */
     PIPE_HIGH_WATER = 512,
-    RECONNECT_MIN_MS = 100,
+    RECONNECT_MIN_MS = 5, /* each time doubled: a pod's launcher listens a moment after it runs */
     RECONNECT_MAX_MS = 5000, /* without it a thousand dead peers cost a tenth of a core */
     TURN_MESSAGES = 64,      /* read in one turn of the loop, then the others have theirs */
     TURN_BYTES = 1 << 20,
