@@ -20,7 +20,7 @@ from scale import Crowd  # noqa: E402
 from servers import cpu_us, rss_kib  # noqa: E402
 from support.processes import Gateway, wait_until  # noqa: E402
 from testcluster import layout  # noqa: E402
-from testcluster.control_plane import AUDIT_LOG  # noqa: E402
+from testcluster.audit import Account  # noqa: E402
 from testcluster.hollow import TOLERATIONS, HollowNode  # noqa: E402
 from testcluster.kube import Kube  # noqa: E402
 
@@ -36,25 +36,8 @@ IDLE_S = 60
 LIMIT_S = 300
 
 
-class Audit:
-    """What an installation asks the API server, from now on."""
-
-    def __init__(self, namespace):
-        self.user = f"system:serviceaccount:{namespace}:default"
-        self.offset = AUDIT_LOG.stat().st_size
-
-    def requests(self):
-        """Of each: verb and resource. A watch counts when it begins."""
-        with AUDIT_LOG.open() as log:
-            log.seek(self.offset)
-            events = [json.loads(line) for line in log if self.user in line and line.endswith("\n")]
-        return [f"{event['verb']} {event['objectRef']['resource']}" for event in events
-                if event["user"]["username"] == self.user
-                and event["stage"] == ("ResponseStarted" if event["verb"] == "watch" else "ResponseComplete")]
-
-
 class Installation:
-    """Namespaces, an account with all rights in them, and gateways, whose pods are on a hollow node. Use it as a context manager."""
+    """Two namespaces, and gateways whose pods are on a hollow node. Use it as a context manager."""
 
     def __init__(self, options, folder, is_swarm):
         self.options = options
@@ -64,8 +47,7 @@ class Installation:
         launchers = {"swarm": tests / "launcher_swarm"} if is_swarm else {"launcher": Path(options.build) / "elara-launcher"}
         self.node = self.stack.enter_context(HollowNode(**launchers))
         self.own, self.pods = (self.make_namespace() for _ in range(2))
-        self.kubeconfig = Path(folder) / "kubeconfig"
-        self.kube.service_account(self.own, "default", self.kubeconfig)
+        self.account = Account(self.kube, (self.own, self.pods), Path(folder) / "kubeconfig")
         self.specs = PodSpecs(Path(folder) / "kernels")
         self.specs.add("stub", argv=[str(tests / "stub_kernel"), "-f", "{connection_file}"], nodeSelector=self.node.selector,
                        tolerations=TOLERATIONS)
@@ -74,18 +56,13 @@ class Installation:
         name = self.kube.make_namespace()
         self.stack.callback(self.kube.wait_gone, "Namespace", name, None, timeout=LIMIT_S)
         self.stack.callback(self.kube.delete, "Namespace", name)
-        subject = {"kind": "ServiceAccount", "name": "default", "namespace": getattr(self, "own", name)}
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-        self.kube.create({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bench"},
-                          "roleRef": role, "subjects": [subject]}, name)
-        self.own = getattr(self, "own", name)
         return name
 
     def gateway(self):
         """It is started by the caller."""
         return Gateway(self.options.build, self.specs, "--provisioner", "kubernetes", "--kubernetes-gateway-namespace", self.own,
                        "--kubernetes-namespace", self.pods, "--kubernetes-launcher-image", "elara", "--log-level", "WARNING",
-                       environment={"KUBECONFIG": str(self.kubeconfig)})
+                       environment={"KUBECONFIG": str(self.account.kubeconfig)})
 
     def __enter__(self):
         return self
@@ -260,7 +237,7 @@ def bench_adoption(place, gateway, count, table):
 def bench_many(options, folder, table):
     with Installation(options, folder, is_swarm=True) as place, place.gateway() as gateway:
         empty = rss_kib(gateway.process.pid)
-        audit = Audit(place.own)
+        place.account.forget()
         count = bench_posts_beside(place, gateway, table)
         count = bench_posts_at_once(gateway, IN_FLIGHT, count, table, ("<= 50 ms", "<= 500 ms"))
         count = bench_posts_at_once(gateway, AT_ONCE, count, table)
@@ -269,16 +246,16 @@ def bench_many(options, folder, table):
             post_at_once(gateway, step)
             count += step
             wait_for_idle(gateway, count)
-        asked = audit.requests()
+        asked = place.account.asked()
         begun = [line for line in asked if line.split()[0] in ("create", "patch", "get", "update")]
         table.add("API requests of a start", f"{len(begun) / count:.2f}", f"and {len(asked) - len(begun)} for watches", "", "<= 4")
         bench_adoption(place, gateway, count, table)
         each, link = (rss_kib(gateway.process.pid) - empty) / count, link_kib(place)
         table.add("  gateway RSS a kernel", f"{each:.0f} KiB", f"a bare CURVE connection: {link:.0f} KiB", f"+{each - link:.0f} KiB",
                   "<= +64 KiB")
-        audit = Audit(place.own)
+        place.account.forget()
         time.sleep(IDLE_S)
-        asked = audit.requests()
+        asked = place.account.asked()
         table.add(f"  API requests within {IDLE_S} s of rest", f"{len(asked)}", ", ".join(sorted(set(asked))), "", "0")
 
 
