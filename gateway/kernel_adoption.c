@@ -115,6 +115,7 @@ static void follow(struct kernel *kernel, const json_t *record) {
     if (kernel->provision != NULL)
         kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
     kernel->has_ended = kernel->is_spawned = kernel->start_wanted = false;
+    kernel_take_orphans(kernel, record);
     if (record != NULL && !is_dead(record))
         kernel_post(kernel, KERNEL_EVENT_START);
     adopt(kernel);

@@ -17,8 +17,11 @@ bool kernel_may_hold(const struct kernel *kernel) {
 }
 
 static void note(struct kernel *kernel) {
+    cleanup_json json_t *all = json_array();
+    json_array_extend(all, kernel->held);
+    json_array_extend(all, kernel->orphans);
     kernel->is_held_on_record = false;
-    kernel->kernels->provisioner->ops->note(kernel->provision, kernel->held);
+    kernel->kernels->provisioner->ops->note(kernel->provision, all);
 }
 
 /* What is no cell is asked again by whoever reconnects. */

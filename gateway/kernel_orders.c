@@ -299,8 +299,10 @@ static void on_stopped(struct kernel *kernel, kernel_done *done, void *context,
 static void stop_without_link(struct kernel *kernel) {
     struct error err;
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
-    /* Not SIGTERM, after which a launcher keeps what the kernel has said. */
-    if (kernel->provision == NULL || ops->signal(kernel->provision, SIGINT, &err) < 0)
+    /* Not SIGTERM, after which a launcher keeps what the kernel has said. One that is elsewhere ends
+     * with its place, which says first that it is to. */
+    if (kernel->provision == NULL || ops->is_elsewhere ||
+        ops->signal(kernel->provision, SIGINT, &err) < 0)
         finish_soon(kernel);
     else
         wait_for_end(kernel, KERNEL_END_WAIT_MS);

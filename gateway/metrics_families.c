@@ -117,6 +117,12 @@ static void write_adopting(const struct sample *at) {
     add(at, NULL, 0, kernels_is_adopting(at->gateway->kernels));
 }
 
+static void write_swept(const struct sample *at) {
+    const struct provisioner *provisioner = at->gateway->provisioner;
+    if (provisioner->ops->count_swept != NULL)
+        add(at, NULL, 0, provisioner->ops->count_swept(provisioner));
+}
+
 static void write_culled(const struct sample *at) {
     const struct culling_counters *counters = culling_counters(at->gateway->culling);
     for (int rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++) {
@@ -249,6 +255,9 @@ static const struct family {
      write_deaths},
     {"elara_culled_kernels_total", METRICS_COUNTER, "Kernels that were culled, by rule.",
      write_culled},
+    {"elara_swept_total", METRICS_COUNTER,
+     "What gateways left half done or without a kernel, and this one finished or deleted.",
+     write_swept},
     {"elara_cull_warnings_total", METRICS_COUNTER, "Notebooks that were warned of a cull.",
      write_warned},
     {"elara_culling_last_pass_duration_seconds", METRICS_GAUGE,

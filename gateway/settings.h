@@ -57,6 +57,7 @@ struct settings {
         bool mirror_working_dirs;
         char **allow;
         int64_t start_deadline_ms;
+        int64_t sweep_grace_ms;
     } kubernetes;
 
     struct culling_settings cull;

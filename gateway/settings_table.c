@@ -290,6 +290,11 @@ static const struct option_row table[] = {
         .help = "How long a pod may take until it runs, image pull and waiting for a node "
                 "included; 0: for ever. What clients wish for (KERNEL_LAUNCH_TIMEOUT) does not "
                 "shorten it."),
+    ROW("kubernetes-sweep-grace", "ELARA_KUBERNETES_SWEEP_GRACE", OPTION_DURATION,
+        kubernetes.sweep_grace_ms, "1m", .min = 1000, .max = DAY_MS, .flags = OPTION_RELOAD,
+        .group = KUBERNETES,
+        .help = "How long what a gateway left half done (a start without a pod, a pod without a "
+                "record) is left alone before another gateway finishes or deletes it."),
 
     ROW("cull-idle-timeout", "ELARA_CULL_IDLE_TIMEOUT,EG_CULL_IDLE_TIMEOUT", OPTION_DURATION,
         cull.idle_ms, "12h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,

@@ -10,18 +10,20 @@
 
 #include <string.h>
 
-enum { ORPHAN_GRACE_MS = 60000, SWEEP_AGAIN_MS = 300000 };
+enum { SWEEP_AGAIN_MS = 300000 };
 
 /* --- calls nobody waits for --- */
 
 /* Something to be done that nothing waits for. */
 struct errand {
     struct list_node node;
+    struct kubernetes *cluster;
     char what[192];
 };
 
 static struct errand *new_errand(struct kubernetes *cluster, const char *what, const char *name) {
     struct errand *errand = memory_alloc(sizeof *errand);
+    errand->cluster = cluster;
     snprintf(errand->what, sizeof errand->what, "%s %s", what, name);
     list_append(&cluster->errands, &errand->node);
     return errand;
@@ -59,12 +61,6 @@ bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id) {
     return label != NULL && strcmp(label, suffix) == 0;
 }
 
-void kubernetes_delete_record(struct provision *place) {
-    cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
-    delete_object(place->cluster, path, -1, NULL, NULL, on_errand,
-                  new_errand(place->cluster, "deleting the record of kernel", place->id));
-}
-
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s) {
     cleanup_free char *path = kubernetes_path(namespace, "pods", name);
@@ -79,37 +75,6 @@ void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
 
 /* --- removal --- */
 
-/* What is kept of one that ended: whose it was, and why it is no more. */
-static json_t *tombstone(const struct provision *place, const char *why) {
-    json_t *record = json_object();
-    static const char *const kept[] = {"kernel_id", "name", "display_name",
-                                       "owner",     "user", "created"};
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        if (json_object_get(place->record, kept[i]) != NULL)
-            json_object_set(record, kept[i], json_object_get(place->record, kept[i]));
-    json_object_set_new(record, "phase", json_string("ended"));
-    json_object_set_new(record, "reason", json_string(why));
-    json_object_set_new(record, "died_ms", json_integer(clock_wall_us() / 1000));
-    return record;
-}
-
-struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,
-                                             const json_t *record, kube_done *done, void *context) {
-    struct kube_record *as_is = kubernetes_make_record(place, state, record);
-    cleanup_json json_t *patch = NULL;
-    struct error err;
-    int failed = kube_record_patch(as_is, &patch, &err);
-    kube_record_free(as_is);
-    if (failed < 0) {
-        done(context, 0, NULL, &err);
-        return NULL;
-    }
-    cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
-    const struct kube_call call = {
-        .method = "PATCH", .path = path, .body = patch, .may_repeat = true};
-    return kube_client_call(place->cluster->client, &call, done, context);
-}
-
 void kubernetes_let_go(struct provision *place) {
     kubernetes_cancel(place);
     place->is_held = place->is_note_due = false;
@@ -119,8 +84,38 @@ void kubernetes_let_go(struct provision *place) {
 }
 
 /* First it is on record that the kernel has ended, then its objects go: who finds them meanwhile
- * takes them for strays. What fails is tried again. */
+ * takes them for strays. When they are gone, that is on record, too. What fails is tried again, and
+ * what we do not live to do is done by whoever finds that record. */
 enum { REMOVE_AGAIN_MS = 5000 };
+
+static void finish_removal(struct provision *place) {
+    place->is_removed = false;
+    if (!place->has_record)
+        kubernetes_forget(place);
+    else
+        kubernetes_wake(place->cluster);
+}
+
+static void on_cleared(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                       const struct error *err) {
+    struct provision *place = context;
+    struct kubernetes *cluster = place->cluster;
+    (void)outcome;
+    place->removals--;
+    place->swept_ms = clock_monotonic_ms();
+    if (err != NULL && status != 404)
+        log_error("kernel %s: that nothing is left of it is not on record: %s", place->id,
+                  err->text);
+    finish_removal(place);
+    if (err == NULL)
+        kubernetes_take_record(cluster, answer, false);
+}
+
+static void clear(struct provision *place) {
+    place->removals++;
+    (void)kubernetes_change(place, kubernetes_intend(place, KUBE_INTENT_CLEARED, NULL), on_cleared,
+                            place);
+}
 
 static void on_removal(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
@@ -133,12 +128,12 @@ static void on_removal(void *context, int status, json_t *answer, const struct e
     }
     if (place->removals > 0)
         return;
-    if (place->judge_at_ms == 0)
-        place->is_removed = false;
-    if (!place->is_removed && !place->has_record)
-        kubernetes_forget(place);
-    else
+    if (place->judge_at_ms != 0)
         kubernetes_wake(place->cluster);
+    else if (place->has_record)
+        clear(place);
+    else
+        finish_removal(place);
 }
 
 static void remove_object(struct provision *place, char *path /* given away */) {
@@ -168,22 +163,46 @@ static void remove_namespace(struct provision *place) {
     kube_client_call(place->cluster->client, &call, on_namespace_read, place);
 }
 
-static void on_buried(void *context, int status, json_t *answer, const struct error *err) {
+static void remove_objects(struct provision *place) {
+    place->removals++;
+    if (place->namespace != NULL && place->namespace_created)
+        remove_namespace(place);
+    if (place->namespace != NULL && place->pod_name != NULL)
+        remove_object(place, kubernetes_path(place->namespace, "pods", place->pod_name));
+    if (place->namespace != NULL)
+        remove_object(place, kubernetes_key_path(place));
+    on_removal(place, 0, NULL, NULL);
+}
+
+static void on_buried(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                      const struct error *err) {
     struct provision *place = context;
-    if (err == NULL || status == 404) {
-        if (place->namespace != NULL && place->namespace_created)
-            remove_namespace(place);
-        if (place->namespace != NULL && place->pod_name != NULL)
-            remove_object(place, kubernetes_path(place->namespace, "pods", place->pod_name));
-        if (place->namespace != NULL)
-            remove_object(place, kubernetes_key_path(place));
+    struct kubernetes *cluster = place->cluster;
+    if (err != NULL && status != 404) {
+        on_removal(place, status, NULL, err);
+        return;
     }
-    on_removal(place, status, answer, err);
+    place->removals--;
+    json_decref(steal(&place->ending));
+    if (err == NULL && outcome == KUBE_MERGE_LOST) { /* the id is another kernel's by now */
+        place->is_removed = false;
+        kubernetes_take_record(cluster, answer, false);
+        return;
+    }
+    if (err == NULL)
+        kubernetes_take_record(cluster, answer, false);
+    remove_objects(place);
 }
 
 void kubernetes_remove_again(struct provision *place) {
+    if (place->ending == NULL) {
+        remove_objects(place);
+        return;
+    }
     place->removals++;
-    (void)kubernetes_patch_record(place, KUBE_RECORD_ENDED, place->record, on_buried, place);
+    struct kube_intent *intent =
+        kubernetes_intend(place, KUBE_INTENT_END, json_copy(place->ending));
+    (void)kubernetes_change(place, intent, on_buried, place);
 }
 
 void kubernetes_remove(struct provision *place, const char *why) {
@@ -199,15 +218,34 @@ void kubernetes_remove(struct provision *place, const char *why) {
     }
     place->is_removed = true;
     place->state = KUBE_RECORD_ENDED;
-    json_t *record = tombstone(place, why);
-    json_decref(place->record);
-    place->record = record;
+    place->ending = json_pack("{s:s, s:I, s:b}", "reason", why, "died_ms",
+                              (json_int_t)(clock_wall_us() / 1000), KUBE_RECORD_UNFINISHED, 1);
     kubernetes_remove_again(place);
 }
 
 /* --- dead ones --- */
 
-static void post_record(struct provision *place) {
+static struct provision *find_of(const struct kubernetes *cluster, const json_t *object) {
+    const char *id = kube_object_kernel_id(object);
+    return id != NULL ? kubernetes_find_place(cluster, id) : NULL;
+}
+
+static void on_kept(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                    const struct error *err) {
+    struct errand *errand = context;
+    (void)outcome, (void)status;
+    if (err != NULL)
+        log_error("%s: %s", errand->what, err->text);
+    else
+        kubernetes_take_record(errand->cluster, answer, false); /* it may have ended meanwhile */
+    struct provision *place = find_of(errand->cluster, answer);
+    if (place != NULL && place->is_ended && place->state == KUBE_RECORD_DEAD)
+        kubernetes_delete_pod(place, -1);
+    list_remove(&errand->node);
+    free(errand);
+}
+
+void kubernetes_restore_record(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
     struct kube_record *record = kubernetes_make_record(place, place->state, place->record);
     cleanup_json json_t *object = NULL;
@@ -219,17 +257,13 @@ static void post_record(struct provision *place) {
         log_error("kernel %s: it is not on record: %s", place->id, err.text);
         return;
     }
+    log_warning("kernel %s: its record was deleted, it is written again", place->id);
     cleanup_free char *path = kubernetes_path(cluster->settings.gateway_namespace, "secrets", NULL);
     const struct kube_call call = {
         .method = "POST", .path = path, .body = object, .may_repeat = true};
     place->has_record = true;
     kube_client_call(cluster->client, &call, on_errand,
                      new_errand(cluster, "making the record of kernel", place->id));
-}
-
-void kubernetes_restore_record(struct provision *place) {
-    log_warning("kernel %s: its record was deleted, it is written again", place->id);
-    post_record(place);
 }
 
 void kubernetes_restore_labels(struct provision *place) {
@@ -263,17 +297,14 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
     }
     json_t *whole = place->record != NULL ? json_copy(place->record) : json_object();
     json_object_update(whole, record);
+    struct kube_intent *intent = kubernetes_intend(place, KUBE_INTENT_DEAD, json_deep_copy(record));
     json_decref(place->record);
     place->record = whole;
     place->state = KUBE_RECORD_DEAD;
-    kube_request_cancel(steal(&place->note_call)); /* it would say that it lives */
-    place->is_note_due = false;
-    if (place->has_record)
-        (void)kubernetes_patch_record(
-            place, KUBE_RECORD_DEAD, whole, on_errand,
-            new_errand(cluster, "recording the death of kernel", place->id));
-    else
-        post_record(place);
+    place->has_record = true;
+    intent->record = kubernetes_make_record(place, KUBE_RECORD_DEAD, whole);
+    (void)kubernetes_change(place, intent, on_kept,
+                            new_errand(cluster, "recording the death of kernel", kernel_id));
     *ret = place;
     return 0;
 }
@@ -286,6 +317,7 @@ struct stray {
     struct list_node node;
     char *namespace, *name, *kernel_id;
     int64_t since_ms;
+    bool is_told;
 };
 
 static void free_stray(struct stray *stray) {
@@ -338,32 +370,58 @@ void kubernetes_drop_strays(struct kubernetes *cluster) {
     }
 }
 
+/* With its keys, unless a tombstone is there, whose matter they are. */
+static void sweep_stray(struct kubernetes *cluster, const struct stray *stray) {
+    const struct provision *place =
+        stray->kernel_id != NULL ? kubernetes_find_place(cluster, stray->kernel_id) : NULL;
+    kubernetes_delete_named(cluster, stray->namespace, stray->name, -1);
+    if (stray->kernel_id == NULL || (place != NULL && place->has_record))
+        return;
+    char name[KUBE_NAME_SIZE];
+    kube_name_key(cluster->settings.install, stray->kernel_id, name);
+    cleanup_free char *path = kubernetes_path(stray->namespace, "secrets", name);
+    delete_object(cluster, path, -1, NULL, NULL, on_errand,
+                  new_errand(cluster, "deleting the key Secret", name));
+}
+
 static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
     list_each (&cluster->strays, struct stray, node, stray) {
         if (belongs(cluster, stray->kernel_id)) {
             free_stray(stray);
             continue;
         }
-        if (now_ms - stray->since_ms < ORPHAN_GRACE_MS)
+        if (now_ms - stray->since_ms < cluster->settings.sweep_grace_ms)
             continue;
-        log_warning("the pod %s in %s belongs to no kernel and is deleted", stray->name,
-                    stray->namespace);
-        kubernetes_delete_named(cluster, stray->namespace, stray->name, -1);
-        stray->since_ms = now_ms; /* until it is told that it is gone */
+        if (!stray->is_told)
+            log_warning("the pod %s in %s belongs to no kernel and is deleted", stray->name,
+                        stray->namespace);
+        cluster->swept += !stray->is_told;
+        stray->is_told = true;
+        stray->since_ms = now_ms; /* again, until it is told that it is gone */
+        sweep_stray(cluster, stray);
     }
 }
 
-/* With what its gateway was killed before it could delete. */
+bool kubernetes_is_left(const struct provision *place) {
+    return place->has_record && place->state == KUBE_RECORD_ENDED && !place->is_removed &&
+           !place->is_held && place->swept_ms == 0 &&
+           json_object_get(place->record, KUBE_RECORD_UNFINISHED) != NULL;
+}
+
+static void sweep_unfinished(struct provision *place) {
+    log_warning("kernel %s: the gateway that ended it did not remove all that it had; that is done "
+                "now",
+                place->id);
+    place->cluster->swept++;
+    place->is_removed = true;
+    remove_objects(place);
+}
+
 static void sweep_tombstone(struct provision *place) {
-    struct kubernetes *cluster = place->cluster;
-    if (place->namespace != NULL && !place->namespace_created) {
-        cleanup_free char *path = kubernetes_key_path(place);
-        delete_object(cluster, path, -1, NULL, NULL, on_errand,
-                      new_errand(cluster, "deleting the key Secret of kernel", place->id));
-    }
     cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
-    delete_object(cluster, path, -1, place->version, NULL, on_errand,
-                  new_errand(cluster, "deleting the tombstone of kernel", place->id));
+    delete_object(place->cluster, path, -1, place->seen != NULL ? place->seen->version : NULL, NULL,
+                  on_errand,
+                  new_errand(place->cluster, "deleting the tombstone of kernel", place->id));
 }
 
 static void sweep_tombstones(struct kubernetes *cluster, int64_t now_ms) {
@@ -372,11 +430,17 @@ static void sweep_tombstones(struct kubernetes *cluster, int64_t now_ms) {
         int64_t died_ms = json_integer_value(json_object_get(place->record, "died_ms"));
         bool is_tombstone = place->state == KUBE_RECORD_ENDED && place->has_record &&
                             !place->is_held && !place->is_removed;
-        if (!is_tombstone || wall_ms - died_ms < cluster->settings.tombstone_retention_ms ||
-            (place->swept_ms != 0 && now_ms - place->swept_ms < SWEEP_AGAIN_MS))
+        if (!is_tombstone || (place->swept_ms != 0 && now_ms - place->swept_ms < SWEEP_AGAIN_MS))
+            continue;
+        bool is_left = json_object_get(place->record, KUBE_RECORD_UNFINISHED) != NULL;
+        if (wall_ms - died_ms <
+            (is_left ? cluster->settings.sweep_grace_ms : cluster->settings.tombstone_retention_ms))
             continue;
         place->swept_ms = now_ms;
-        sweep_tombstone(place);
+        if (is_left)
+            sweep_unfinished(place);
+        else
+            sweep_tombstone(place);
     }
 }
 

@@ -2,11 +2,13 @@
  * kubernetes_start.c: from an order to a pod, step by step. kubernetes_world.c: what the watches
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
- * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher. */
+ * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
+ * kubernetes_change.c: how a record is changed. */
 #pragma once
 
 #include "base/list.h"
 #include "base/map.h"
+#include "launcher/kube_merge.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_objects.h"
 #include "launcher/kube_status.h"
@@ -16,8 +18,7 @@
 #define KUBE_ANNOTATION_SERVER_KEY "elara.server-key" /* of pods: the launcher's public key */
 
 enum {
-    KUBERNETES_EVENTS_MAX = 32,       /* kept of one pod */
-    KUBERNETES_UNFINISHED_MS = 30000, /* a start is somebody's for so long */
+    KUBERNETES_EVENTS_MAX = 32, /* kept of one pod */
 };
 
 struct kubernetes {
@@ -37,6 +38,7 @@ struct kubernetes {
     size_t on_their_way;        /* places whose pod is awaited */
     struct event *tick;         /* runs while something ages */
     struct event *later;        /* what a call may not do itself */
+    uint64_t swept;             /* objects and ends that were left by nobody we know */
     int64_t quiet_since_ms;     /* no pod is on its way; 0: one is */
 
     char *public_key, *secret_key; /* ours; NULL: not read yet */
@@ -47,7 +49,7 @@ struct kubernetes {
     void *watcher_context;
     provisioner_found *found; /* of a find() that waits for the watches */
     void *found_context;
-    struct list looks, errands;
+    struct list looks, errands, changes;
 };
 
 /* The steps of a start; each is one answer of the API server. */
@@ -75,16 +77,16 @@ struct provision {
     json_t *record;  /* record.json */
     char *namespace; /* of the kernel; NULL: not chosen yet */
     bool namespace_created;
-    char *version;       /* of the record Secret, the last we saw */
-    int64_t attempt;     /* of the pod that counts; 0: there was none */
-    char *pod_name;      /* NULL: none */
-    char *pod_key;       /* of cluster.by_pod, with it */
-    int64_t pod_attempt; /* whose that is */
-    char *pod_uid;       /* NULL: the watch has not seen it */
-    char *server_key;    /* NULL: not known */
-    bool is_running;     /* the kernel's container; ip is known */
-    json_t *pod;         /* while it does not */
-    json_t *pod_events;  /* the same: what was told of it */
+    struct kube_record *seen; /* the record Secret as it was told last; NULL: it is not there */
+    int64_t attempt;          /* of the pod that counts; 0: there was none */
+    char *pod_name;           /* NULL: none */
+    char *pod_key;            /* of cluster.by_pod, with it */
+    int64_t pod_attempt;      /* whose that is */
+    char *pod_uid;            /* NULL: the watch has not seen it */
+    char *server_key;         /* NULL: not known */
+    bool is_running;          /* the kernel's container; ip is known */
+    json_t *pod;              /* while it does not */
+    json_t *pod_events;       /* the same: what was told of it */
     char ip[KUBE_IP_SIZE];
 
     /* What its kernel here wants. */
@@ -93,6 +95,7 @@ struct provision {
     void *context;
     enum kubernetes_step step;
     struct kube_request *call;
+    struct kubernetes_change *change; /* of the record, which a start waits for */
     int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
     json_t *owner;      /* reference to the key Secret */
@@ -101,12 +104,15 @@ struct provision {
     bool is_reachable;  /* told */
     bool is_ended;      /* told */
     bool is_removed;    /* only waits for the API server */
+    json_t *ending;     /* what its tombstone is to say; NULL: that is there */
     bool is_free;       /* nobody's, though its record lives: it is started anew */
     bool is_unreadable; /* its record, which is somebody's all the same */
-    struct kube_request *note_call;
-    bool is_note_due;    /* what is held is not on its way to the record */
-    int removals;        /* answers that are awaited */
-    int64_t judge_at_ms; /* monotonic; 0: never */
+    struct kubernetes_change *note_change;
+    json_t *held, *noted; /* requests that wait: those that are to be on record, and that are */
+    json_t *noting;       /* on their way there; NULL: none */
+    bool is_note_due;     /* held is newer than that */
+    int removals;         /* answers that are awaited */
+    int64_t judge_at_ms;  /* monotonic; 0: never */
     int64_t
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
@@ -167,11 +173,13 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
 /* The object bears the label of this kernel. */
 bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id);
-void kubernetes_delete_record(struct provision *place);
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s);
 void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
 void kubernetes_sweep(struct kubernetes *cluster);
+/* Its gateway may have been killed before it could delete what the kernel had, and nobody has tried
+ * since. */
+bool kubernetes_is_left(const struct provision *place);
 void kubernetes_drop_strays(struct kubernetes *cluster); /* and errands */
 /* Its record was deleted under it by hand. */
 void kubernetes_restore_record(struct provision *place);
@@ -179,12 +187,27 @@ void kubernetes_restore_labels(struct provision *place);
 /* Goes on with a removal that did not succeed. */
 void kubernetes_remove_again(struct provision *place);
 
-/* Brings the record Secret to this; the caller may cancel it. */
-struct kube_request *kubernetes_patch_record(struct provision *place, enum kube_record_state state,
-                                             const json_t *record, kube_done *done, void *context);
+/* kubernetes_change.c */
+struct kubernetes_change;
+/* err NULL: outcome is what kube_merge.h says but KUBE_MERGE_WRITE, and answer the Secret as it is
+ * now. Else what came of it is not known (status 404: there is none, and none was made); status and
+ * answer are kube_client.h's. The change is gone when it runs. */
+typedef void kubernetes_changed(void *context, enum kube_merge outcome, int status,
+                                const json_t *answer, const struct error *err);
+/* Takes the intent. Never calls back from inside. It goes on when the place is forgotten, unless it
+ * is cancelled. */
+struct kubernetes_change *kubernetes_change(struct provision *place, struct kube_intent *intent,
+                                            kubernetes_changed *done, void *context);
+void kubernetes_change_cancel(struct kubernetes_change *change); /* NULL is fine */
+void kubernetes_drop_changes(struct kubernetes *cluster);
+/* As it is decided now; changes is taken. */
+struct kube_intent *kubernetes_intend(const struct provision *place, enum kube_intent_kind kind,
+                                      json_t *changes);
 
 /* kubernetes_note.c */
 void kubernetes_note(struct provision *place, json_t *requests);
+/* It is taken over: what waits by its record is what its kernel here knows of. */
+void kubernetes_adopt_note(struct provision *place);
 
 /* kubernetes_pair.c */
 void kubernetes_read_pair(struct kubernetes *cluster);

@@ -72,10 +72,12 @@ static void take_pending(struct provision *place, const json_t *pod,
 }
 
 /* A pod that failed would be started again and again by its node. One that ended in good order was
- * told to by a gateway that did not live to say so: the kernel is not to come back. */
+ * told to by a gateway that may not live to say so: the kernel is not to come back, and its pod
+ * stays until that is on record. */
 static void take_end(struct provision *place, const struct kube_pod_verdict *verdict, bool exists) {
     struct error cause;
-    bool is_over = verdict->state == KUBE_POD_FAILED || strcmp(verdict->reason, "PodEnded") == 0;
+    bool has_ended = strcmp(verdict->reason, "PodEnded") == 0;
+    bool is_over = verdict->state == KUBE_POD_FAILED || has_ended;
     error_set(&cause, is_over ? ERROR_UNAVAILABLE : ERROR_SYSTEM, "%s", verdict->message);
     cause.cause = kube_reason_word(verdict->reason);
     log_info("kernel %s: its pod %s: %s: %s", place->id, place->pod_name, verdict->reason,
@@ -83,7 +85,7 @@ static void take_end(struct provision *place, const struct kube_pod_verdict *ver
     place->is_running = false;
     drop_pod(place);
     kubernetes_note_way(place, false);
-    if (exists)
+    if (exists && !has_ended)
         kubernetes_delete_pod(place, -1);
     kubernetes_call_ended(place, &cause);
 }
@@ -119,13 +121,14 @@ static void judge_missing(struct provision *place) {
     struct error cause;
     int64_t age_ms =
         clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
-    if (age_ms < 0 && age_ms > -KUBERNETES_UNFINISHED_MS)
+    int64_t grace_ms = place->cluster->settings.sweep_grace_ms;
+    if (age_ms < 0 && age_ms > -grace_ms)
         age_ms = 0; /* the other one's clock is ahead of ours */
     if (place->state == KUBE_RECORD_DEAD) {
         error_set(&cause, ERROR_UNAVAILABLE, "%s", death_of(place));
         kubernetes_call_ended(place, &cause);
-    } else if (age_ms >= 0 && age_ms < KUBERNETES_UNFINISHED_MS) {
-        place->judge_at_ms = clock_monotonic_ms() + KUBERNETES_UNFINISHED_MS - age_ms;
+    } else if (age_ms >= 0 && age_ms < grace_ms) {
+        place->judge_at_ms = clock_monotonic_ms() + grace_ms - age_ms;
         tell_stage(place, "another gateway is starting the kernel");
         kubernetes_wake(place->cluster);
     } else {

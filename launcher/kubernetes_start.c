@@ -95,76 +95,83 @@ static void tell_accepted(struct provision *place, const json_t *secret) {
         advance(place, STEP_PAIR);
 }
 
+/* What was there before is there again. */
 static void tell_rejected(struct provision *place, const struct error *cause) {
     place->step = STEP_NONE;
+    if (place->seen != NULL) {
+        json_decref(place->record);
+        place->record = json_incref(place->seen->record);
+        place->state = place->seen->state;
+    }
     place->events.accepted(place->context, cause);
 }
 
-static void on_known_record(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    struct kube_record *record = NULL;
-    struct error problem;
-    place->call = NULL;
-    (void)status;
-    if (err == NULL && kube_record_read(answer, &record, &problem) == 0) {
-        const char *nonce = text_of(record->record, "start");
-        bool is_ours = nonce != NULL && strcmp(nonce, place->nonce) == 0;
-        kube_record_free(record);
-        if (is_ours) {
-            tell_accepted(place, answer);
-            return;
-        }
-    }
-    if (err != NULL)
-        error_set(&problem, err->code, "Whether there is a kernel %s already is not known: %s",
-                  place->id, err->text);
-    else
-        error_set(&problem, ERROR_EXISTS, "there is a kernel %s already", place->id);
-    tell_rejected(place, &problem);
-}
-
-static void on_record(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    place->call = NULL;
-    if (err == NULL) {
-        tell_accepted(place, answer);
-        return;
-    }
-    if (status == 409) {
-        cleanup_free char *path = kubernetes_record_path(place->cluster, place->id);
-        call(place, "GET", path, NULL, on_known_record);
-        return;
-    }
-    struct error cause;
-    struct kube_refusal refusal;
-    kube_refusal_explain(status, answer, err, "the kernel's record", &refusal);
-    error_set(&cause, err->code, "%s", refusal.message);
-    cause.cause = kube_reason_word(refusal.reason);
-    if (status == 0 || status >= 500)
-        kubernetes_delete_record(place); /* nobody knows whether it was made */
-    tell_rejected(place, &cause);
-}
-
-static void begin_record(struct provision *place) {
-    struct kubernetes *cluster = place->cluster;
-    const char *namespace = cluster->settings.gateway_namespace;
-    struct kube_record *record = kubernetes_make_record(place, KUBE_RECORD_LIVE, place->record);
-    cleanup_json json_t *object = NULL;
+/* Another gateway has started it at the same time: we do what is left of that start. */
+static void join(struct provision *place, const json_t *secret) {
+    struct kube_record *record;
     struct error err;
-    int failed = place->has_record ? kube_record_patch(record, &object, &err)
-                                   : kube_record_tree(record, cluster->settings.install, namespace,
-                                                      &object, &err);
-    kube_record_free(record);
-    if (failed < 0) {
+    if (kube_record_read(secret, &record, &err) < 0) {
         tell_rejected(place, &err);
         return;
     }
-    if (!place->has_record) {
-        post(place, namespace, "secrets", object, on_record);
-        return;
+    json_decref(place->record);
+    place->record = json_incref(record->record);
+    place->attempt = record->attempt;
+    kube_record_free(record);
+    tell_accepted(place, secret);
+}
+
+static void on_taken(struct provision *place, const json_t *secret) {
+    struct kubernetes *cluster = place->cluster;
+    struct error cause;
+    error_set(&cause, ERROR_EXISTS,
+              place->seen == NULL ? "there is a kernel %s already"
+                                  : "kernel %s was ended or started anew by another gateway",
+              place->id);
+    tell_rejected(place, &cause);
+    kubernetes_take_record(cluster, secret, false); /* whose it is then */
+}
+
+/* Nobody knows whether it was made. */
+static void undo(struct provision *place, const struct error *cause) {
+    place->is_removed = true; /* it is not forgotten meanwhile */
+    tell_rejected(place, cause);
+    place->is_removed = false;
+    kubernetes_remove(place, "it could not be put on record in time");
+}
+
+static void on_record(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                      const struct error *err) {
+    struct provision *place = context;
+    place->change = NULL;
+    if (err == NULL && outcome == KUBE_MERGE_DONE) {
+        tell_accepted(place, answer);
+    } else if (err == NULL && outcome == KUBE_MERGE_JOINED) {
+        join(place, answer);
+    } else if (err == NULL) {
+        on_taken(place, answer);
+    } else {
+        struct error cause;
+        struct kube_refusal refusal;
+        kube_refusal_explain(status, answer, err, "the kernel's record", &refusal);
+        error_set(&cause, err->code, "%s", refusal.message);
+        cause.cause = kube_reason_word(refusal.reason);
+        if (place->seen == NULL && (status == 0 || status >= 500))
+            undo(place, &cause);
+        else
+            tell_rejected(place, &cause);
     }
-    cleanup_free char *path = kubernetes_record_path(cluster, place->id);
-    call(place, "PATCH", path, object, on_record);
+}
+
+static void begin_record(struct provision *place) {
+    const struct kube_record *seen = place->seen;
+    struct kube_intent *intent = kubernetes_intend(place, KUBE_INTENT_START, NULL);
+    intent->record = kubernetes_make_record(place, KUBE_RECORD_LIVE, place->record);
+    intent->is_new = seen == NULL;
+    intent->state = seen != NULL ? seen->state : KUBE_RECORD_LIVE;
+    text_replace(&intent->start, seen != NULL ? text_of(seen->record, "start") : NULL);
+    text_replace(&intent->created, seen != NULL ? text_of(seen->record, "created") : NULL);
+    place->change = kubernetes_change(place, intent, on_record, place);
 }
 
 /* --- the namespace --- */
@@ -401,7 +408,7 @@ void kubernetes_note_way(struct provision *place, bool is_on_its_way) {
 }
 
 void kubernetes_go_on(struct provision *place) {
-    if (place->is_removed || !place->is_held || place->call != NULL)
+    if (place->is_removed || !place->is_held || place->call != NULL || place->change != NULL)
         return;
     switch (place->step) {
     case STEP_RECORD:
@@ -517,7 +524,9 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
     struct provision *known = kubernetes_find_place(cluster, order->kernel_id);
     if (!text_is_kernel_id(order->kernel_id))
         return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", order->kernel_id);
-    if (known != NULL && known->is_removed)
+    bool is_unfinished = known != NULL && known->state == KUBE_RECORD_ENDED &&
+                         json_object_get(known->record, KUBE_RECORD_UNFINISHED) != NULL;
+    if (known != NULL && (known->is_removed || is_unfinished))
         return error_set(err, ERROR_UNAVAILABLE,
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          order->kernel_id);

@@ -45,15 +45,16 @@ static void tell_gone(struct provision *place) {
                               text_of(place->record, "reason"));
 }
 
-/* Ours may be newer while we start it. */
-static void copy_record(struct provision *place, struct kube_record *record) {
+/* Takes it. Ours may be newer while we start it. */
+static void take_seen(struct provision *place, struct kube_record *record) {
+    kube_record_free(place->seen);
+    place->seen = record;
     place->has_record = true;
-    place->state = record->state;
-    bool is_ours = place->began_ms != 0 || place->note_call != NULL || place->is_note_due;
     place->is_unreadable = false;
-    if (!is_ours || place->record == NULL || record->state == KUBE_RECORD_ENDED) {
+    place->state = record->state;
+    if (place->began_ms == 0 || place->record == NULL || record->state == KUBE_RECORD_ENDED) {
         json_decref(place->record);
-        place->record = steal(&record->record);
+        place->record = json_incref(record->record);
     }
     if (record->kernel_namespace != NULL &&
         (place->namespace == NULL || strcmp(place->namespace, record->kernel_namespace) != 0)) {
@@ -63,7 +64,6 @@ static void copy_record(struct provision *place, struct kube_record *record) {
     place->namespace_created = record->namespace_created;
     if (record->attempt > place->attempt)
         place->attempt = record->attempt;
-    text_replace(&place->version, record->version);
 }
 
 static void forget_record(struct kubernetes *cluster, const json_t *secret) {
@@ -82,6 +82,7 @@ static void forget_record(struct kubernetes *cluster, const json_t *secret) {
     if (place == NULL)
         return;
     place->has_record = place->is_unreadable = false;
+    kube_record_free(steal(&place->seen));
     if (place->is_held && !place->is_removed)
         kubernetes_restore_record(place);
     else if (place->removals == 0 && !place->is_removed)
@@ -109,13 +110,12 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
         return;
     }
     struct provision *place = kubernetes_place(cluster, record->kernel_id);
-    bool was_told = is_told(place);
+    bool was_told = is_told(place), was_there = place->has_record;
     enum kube_record_state before = place->state;
-    copy_record(place, record);
-    kube_record_free(record);
+    take_seen(place, record);
     if (!cluster->has_records || !cluster->has_pods)
         return; /* all are told together */
-    if (place->state == KUBE_RECORD_ENDED && (before != place->state || !was_told))
+    if (place->state == KUBE_RECORD_ENDED && (before != place->state || !was_there))
         tell_gone(place);
     else if (!was_told || before != place->state)
         tell_found(place);

@@ -111,9 +111,11 @@ struct provisioner_ops {
                 const struct provision_events *events, void *context, struct provision **ret,
                 struct error *err);
     /* Puts requests that wait for the launcher on record, as its member "held", in place of those
-     * that were there; noted() follows unless that fails. NULL: starts are too quick for it. */
+     * that it was given before, or that were there when it was adopted; what other gateways have put
+     * there stays. noted() follows unless that fails. NULL: starts are too quick for it. */
     void (*note)(struct provision *provision, json_t *requests);
-    /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. */
+    /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. -1:
+     * there is none, or it ends by remove() alone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or
      * soon: until then start refuses the id. why: what is to be told to whoever asks for the
@@ -124,6 +126,8 @@ struct provisioner_ops {
     void (*release)(struct provision *provision);
     /* A removal is under way that ends with the gateway. NULL: none ever is. */
     bool (*is_busy)(const struct provisioner *self);
+    /* How much was finished or deleted that other gateways, or nobody, had left. NULL: not known. */
+    uint64_t (*count_swept)(const struct provisioner *self);
     /* The launcher's last words, for the admin (no cause for the person who waits); malloc'ed text,
      * never NULL. */
     char *(*describe_failure)(struct provision *provision);

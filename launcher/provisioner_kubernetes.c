@@ -74,8 +74,11 @@ struct provision *kubernetes_place(struct kubernetes *cluster, const char *id) {
 
 void kubernetes_cancel(struct provision *place) {
     kube_request_cancel(place->call);
-    kube_request_cancel(place->note_call);
-    place->call = place->note_call = NULL;
+    kubernetes_change_cancel(place->change);
+    kubernetes_change_cancel(place->note_change);
+    place->call = NULL;
+    place->change = place->note_change = NULL;
+    json_decref(steal(&place->noting));
 }
 
 void kubernetes_forget(struct provision *place) {
@@ -91,7 +94,10 @@ void kubernetes_forget(struct provision *place) {
     json_decref(place->owner);
     free(place->id);
     free(place->namespace);
-    free(place->version);
+    json_decref(place->held);
+    json_decref(place->noted);
+    json_decref(place->ending);
+    kube_record_free(place->seen);
     free(place->server_key);
     free(place->nonce);
     free(place);
@@ -115,7 +121,7 @@ static bool has_tombstones(const struct kubernetes *cluster) {
 
 static bool has_waiting(const struct kubernetes *cluster) {
     list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
-        if (place->judge_at_ms != 0 || place->start_by_ms != 0)
+        if (place->judge_at_ms != 0 || place->start_by_ms != 0 || kubernetes_is_left(place))
             return true;
     return false;
 }
@@ -240,6 +246,7 @@ static int adopt(struct provisioner *self, const char *kernel_id,
     place->context = context;
     place->is_held = true;
     place->is_reachable = place->is_ended = place->is_free = false;
+    kubernetes_adopt_note(place);
     place->stage[0] = '\0';
     if (!place->is_running && place->state == KUBE_RECORD_LIVE)
         kubernetes_set_deadline(place);
@@ -248,18 +255,21 @@ static int adopt(struct provisioner *self, const char *kernel_id,
     return 0;
 }
 
-/* SIGINT asks the launcher to end; its pod's end is what tells. */
+/* Every gateway starts a kernel anew whose pod is deleted while its record lives: an end is for
+ * remove(), which has it on record first. */
 static int signal_pod(struct provision *place, int signum, struct error *err) {
+    if (signum != SIGKILL)
+        return error_set(err, ERROR_UNSUPPORTED, "a pod ends by being removed");
     if (place->pod_name == NULL || place->is_ended)
         return error_set(err, ERROR_NOT_FOUND, "it has no pod");
-    kubernetes_delete_pod(place, signum == SIGKILL ? 0 : -1);
+    kubernetes_delete_pod(place, 0);
     return 0;
 }
 
 static void release(struct provision *place) {
     kubernetes_let_go(place);
     place->is_free = place->is_ended;
-    if (!place->has_record)
+    if (!place->has_record && !place->is_removed)
         kubernetes_forget(place);
 }
 
@@ -269,6 +279,10 @@ static bool is_busy(const struct provisioner *self) {
         if (place->is_removed)
             return true;
     return false;
+}
+
+static uint64_t count_swept(const struct provisioner *self) {
+    return ((const struct kubernetes *)self)->swept;
 }
 
 /* A pod's log is the cluster's to keep; its last lines are in the reason. */
@@ -292,6 +306,7 @@ static void destroy(struct provisioner *self) {
         kube_request_cancel(one->call);
         free(one);
     }
+    kubernetes_drop_changes(cluster);
     kube_request_cancel(cluster->pair_call);
     kube_client_destroy(cluster->client);
     struct event *const events[] = {cluster->tick, cluster->later, cluster->pair_again};
@@ -322,6 +337,7 @@ static const struct provisioner_ops ops = {
     .remove = kubernetes_remove,
     .release = release,
     .is_busy = is_busy,
+    .count_swept = count_swept,
     .describe_failure = describe_failure,
     .destroy = destroy,
 };
@@ -356,6 +372,7 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
     list_init(&cluster->strays);
     list_init(&cluster->looks);
     list_init(&cluster->errands);
+    list_init(&cluster->changes);
     take_settings(cluster, settings);
     cluster->tick = event_new(loop, -1, 0, on_tick, cluster);
     cluster->later = event_new(loop, -1, 0, on_later, cluster);

@@ -1,0 +1,231 @@
+"""The record of a kernel when several gateways change it, and what is left when one is killed at any point of a start or an end."""
+import threading
+import uuid
+
+import pytest
+
+from kernels import *  # noqa: F403
+from kernels import START_S, pods_of, record_of, records_of
+from support.processes import wait_until
+from testcluster.api_proxy import ApiProxy
+from testcluster.hollow import TOLERATIONS
+
+IMAGE = "registry.test/team/py:3"
+GRACE = ("--kubernetes-sweep-grace", "1s")
+
+
+@pytest.fixture
+def stub(hollow, specs, build):
+    argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
+    return specs.add("stub", image=IMAGE, argv=argv, nodeSelector=hollow.selector, tolerations=TOLERATIONS)
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    with ApiProxy(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def begin(stub):
+    """begin(gateway) asks for a kernel with an id of our choice, without waiting for an answer, and gives the id."""
+    threads = []
+
+    def post(gateway, kernel_id):
+        try:
+            gateway.post("/api/kernels", json={"name": stub, "env": {"KERNEL_ID": kernel_id}}, timeout=120)
+        except OSError:  # it was killed
+            pass
+
+    def begin_(gateway, kernel_id=None):
+        kernel_id = kernel_id or str(uuid.uuid4())
+        threads.append(threading.Thread(target=post, args=(gateway, kernel_id), daemon=True))
+        threads[-1].start()
+        return kernel_id
+
+    yield begin_
+    for thread in threads:
+        thread.join(120)
+
+
+def keys_of(kube, namespace):
+    return {item["metadata"]["labels"]["elara.kernel"] for item in kube.list("Secret", namespace, labelSelector="elara.kind=key")}
+
+
+def state_of(kube, namespace, kernel_id):
+    record = kube.get("Secret", f"elara-record-{kernel_id}", namespace)
+    return record and record["metadata"]["labels"]["elara.state"]
+
+
+def living_pods(kube, namespace):
+    return [item["metadata"]["name"] for item in kube.list("Pod", namespace) if "deletionTimestamp" not in item["metadata"]]
+
+
+def wait_running(gateway, kernel_ids):
+    for kernel_id in kernel_ids:
+        gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
+
+
+def wait_one_pod_each(kube, places, kernel_ids):
+    def is_so():
+        pods = pods_of(kube, places[1])
+        return len(pods) == len(kernel_ids) and all(any(f"kernel-{one}-" in pod for pod in pods) for one in kernel_ids)
+
+    wait_until(is_so, START_S, "one pod for each kernel")
+    assert keys_of(kube, places[1]) == set(kernel_ids)
+
+
+def wait_nothing_left(kube, places):
+    wait_until(lambda: not pods_of(kube, places[1]), START_S, "the end of all pods")
+    wait_until(lambda: not keys_of(kube, places[1]), START_S, "the end of all key Secrets")
+    wait_until(lambda: all(item["metadata"]["labels"]["elara.state"] == "ended" and "unfinished" not in record_of(item)
+                           for item in records_of(kube, places[0])), START_S, "records that are tombstones, of which nothing is left")
+
+
+def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, begin, hollow, kube, places):
+    first = start_gateway(*GRACE, kubeconfig=proxy.kubeconfig)
+    held, ids = [], {}
+    for kind, text in (("secrets", "elara-record-{}"), ("secrets", "elara-kernel-{}"), ("pods", "{}")):
+        for mode in ("before", "after"):
+            kernel_id = ids[kind, text, mode] = str(uuid.uuid4())
+            held.append(proxy.add(mode, "POST", kind, f'"{text.format(kernel_id)}' if kind == "secrets" else f'"kernel-{kernel_id}-'))
+    slow = {fault: str(uuid.uuid4()) for fault in ("NeverStarts", "SlowPull", "running")}
+    for fault, kernel_id in slow.items():
+        hollow.add_fault("SlowPull" if fault == "running" else fault, selector=f"kernel_id={kernel_id}")
+    ready = str(uuid.uuid4())
+    for kernel_id in [*ids.values(), *slow.values(), ready]:
+        begin(first, kernel_id)
+    for rule in held:
+        rule.wait()
+    wait_until(lambda: first.get(f"/api/kernels/{ready}").status_code == 200, START_S, "the kernel")
+    wait_running(first, [ready])
+    for kernel_id in slow.values():
+        wait_until(lambda id_=kernel_id: kube.get("Pod", f"kernel-{id_}-1", places[1]), START_S, "a pod")
+    proxy.flow.clear()  # one runs, and the gateway has not heard of it
+    hollow.act("release", places[1], f"kernel-{slow['running']}-1")
+    kube.wait_for("Pod", f"kernel-{slow['running']}-1", places[1], lambda pod: pod["status"].get("phase") == "Running")
+    first.kill()
+
+    hollow.clear_faults()
+    second = start_gateway(*GRACE)
+    unmade = ids["secrets", "elara-record-{}", "before"]
+    made = [kernel_id for kernel_id in ids.values() if kernel_id != unmade] + [slow["running"], ready]
+    wait_running(second, made)
+    assert second.get(f"/api/kernels/{unmade}").status_code == 404
+    for fault in ("NeverStarts", "SlowPull"):
+        assert second.model(slow[fault])["execution_state"] == "starting"
+        hollow.act("release", places[1], f"kernel-{slow[fault]}-1")
+    wait_running(second, slow.values())
+    wait_one_pod_each(kube, places, [*made, slow["NeverStarts"], slow["SlowPull"]])
+    for kernel_id in (ready, slow["running"], slow["SlowPull"], ids["pods", "{}", "after"]):
+        assert f"kernel-{kernel_id}-1" in pods_of(kube, places[1])  # what was there has gone on
+    for model in second.get("/api/kernels").json():
+        assert second.delete(f"/api/kernels/{model['id']}").status_code == 204
+    wait_nothing_left(kube, places)
+
+
+def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begin, kube, places):
+    first = start_gateway(*GRACE, kubeconfig=proxy.kubeconfig)
+    points = {}
+    for point in ("bury", "pod", "key", "clear"):
+        for mode in ("before", "after"):
+            points[point, mode] = begin(first)
+    for kernel_id in points.values():
+        wait_until(lambda id_=kernel_id: first.get(f"/api/kernels/{id_}").status_code == 200, START_S, "the kernel")
+    wait_running(first, points.values())
+    held = []
+    for (point, mode), id_ in points.items():
+        record = f"elara-record-{id_}"
+        held.append({
+            "bury": lambda: proxy.add(mode, "PATCH", "secrets", record),
+            "pod": lambda: proxy.add(mode, "DELETE", "pods", f"kernel-{id_}-1"),
+            "key": lambda: proxy.add(mode, "DELETE", "secrets", f"elara-kernel-{id_}"),
+            "clear": lambda: skip_one(proxy, record) or proxy.add(mode, "PATCH", "secrets", record),
+        }[point]())
+        first.delete(f"/api/kernels/{id_}")
+    for rule in held:
+        rule.wait()
+    first.kill()
+
+    second = start_gateway(*GRACE)
+    unburied = points["bury", "before"]
+    assert second.wait_for_state(unburied, "dead", timeout=START_S)["reason"]
+    for kernel_id in set(points.values()) - {unburied}:
+        answer = second.get(f"/api/kernels/{kernel_id}")
+        assert (answer.status_code, "it was shut down" in answer.text) == (404, True), answer.text
+    assert second.delete(f"/api/kernels/{unburied}").status_code == 204
+    wait_nothing_left(kube, places)
+    metrics = second.get("/metrics").text
+    swept = next(line for line in metrics.splitlines() if line.startswith("elara_swept_total "))
+    assert int(float(swept.split()[1])) >= 3
+
+
+def skip_one(proxy, record):
+    """The first change of a record passes."""
+    rule = proxy.add("after", "PATCH", "secrets", record)
+    rule.release()
+
+
+def test_a_change_of_a_record_is_decided_upon_what_is_there(start_gateway, proxy, begin, connect, hollow, kube, places):
+    """Two gateways change one record: one of them is held between reading and writing it."""
+    first, second = start_gateway(kubeconfig=proxy.kubeconfig), start_gateway()
+    hollow.add_fault("SlowPull")
+    noted, ended = begin(first), begin(first)
+    for kernel_id in (noted, ended):
+        wait_until(lambda id_=kernel_id: kube.get("Pod", f"kernel-{id_}-1", places[1]), START_S, "a pod")
+    clients = {id_: (connect(first, id_), connect(second, id_)) for id_ in (noted, ended)}
+    notes = {id_: proxy.add("before", "PATCH", "secrets", f"elara-record-{id_}") for id_ in (noted, ended)}
+    requests = {id_: clients[id_][0].send_execute("print one") for id_ in (noted, ended)}
+    for rule in notes.values():
+        rule.wait()
+
+    others = clients[noted][1].send_execute("print two")  # the cell of the other gateway is noted meanwhile
+    name = f"elara-record-{noted}"
+    wait_until(lambda: len(record_of(kube.get("Secret", name, places[0])).get("held", [])) == 1, START_S, "the other's note")
+    assert second.delete(f"/api/kernels/{ended}").status_code == 204
+    wait_until(lambda: state_of(kube, places[0], ended) == "ended", START_S, "the tombstone")
+    for rule in notes.values():
+        rule.release()
+    wait_until(lambda: len(record_of(kube.get("Secret", name, places[0]))["held"]) == 2, START_S, "both cells on record")
+
+    hollow.act("release", places[1], f"kernel-{noted}-1")
+    assert clients[noted][0].collect(requests[noted]).text() == "one\n"
+    assert clients[noted][1].collect(others).text() == "two\n"
+    wait_until(lambda: "held" not in record_of(kube.get("Secret", name, places[0])), START_S, "a record without them")
+    for gateway in (first, second):
+        wait_until(lambda one=gateway: one.get(f"/api/kernels/{ended}").status_code == 404, START_S, "the end at both gateways")
+    assert state_of(kube, places[0], ended) == "ended"
+    wait_one_pod_each(kube, places, [noted])
+
+
+def test_a_kernel_that_was_ended_is_not_started_anew(start_gateway, proxy, begin, kube, places):
+    first = start_gateway(kubeconfig=proxy.kubeconfig)
+    second = start_gateway()
+    kernel_id = begin(first)
+    wait_until(lambda: first.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
+    wait_running(second, [kernel_id])
+    wait_running(first, [kernel_id])
+    starts = proxy.add("before", "PATCH", "secrets", f"elara-record-{kernel_id}")
+    second.kill()
+    kube.delete("Pod", f"kernel-{kernel_id}-1", places[1])
+    starts.wait()  # the first is about to start it anew, when another ends it
+    third = start_gateway()
+    assert third.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    wait_until(lambda: state_of(kube, places[0], kernel_id) == "ended", START_S, "the tombstone")
+    starts.release()
+    wait_until(lambda: first.get(f"/api/kernels/{kernel_id}").status_code == 404, START_S, "the end")
+    assert "it was shut down" in first.get(f"/api/kernels/{kernel_id}").text
+    wait_nothing_left(kube, places)
+
+
+@pytest.mark.parametrize("kind, text", [("secrets", '"elara-record-{}"'), ("secrets", '"elara-kernel-{}"'), ("pods", '"kernel-{}-1"')])
+def test_a_lost_answer_makes_nothing_twice(start_gateway, proxy, begin, kube, places, kind, text):
+    gateway = start_gateway(kubeconfig=proxy.kubeconfig)
+    kernel_id = str(uuid.uuid4())
+    lost = proxy.add("lose", "POST", kind, text.format(kernel_id))
+    begin(gateway, kernel_id)
+    lost.wait()
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
+    wait_running(gateway, [kernel_id])
+    wait_one_pod_each(kube, places, [kernel_id])
+    assert len(records_of(kube, places[0])) == 1
