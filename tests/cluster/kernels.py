@@ -31,11 +31,11 @@ class PodSpecs:
     def __str__(self):
         return str(self.directory)
 
-    def add(self, name, image=IPYKERNEL, container=None, argv=ARGV, env=None, **pod):
+    def add(self, name, image=IPYKERNEL, container=None, argv=ARGV, env=None, annotations=None, **pod):
         """pod.json is what a pod.yaml may be as well: a PodTemplateSpec."""
         folder = write_spec(self.directory, name, argv, "Python 3", "python", **({"env": env} if env else {}))
         containers = [{"name": "kernel", "image": image} | (container or {})]
-        template = {"spec": {"containers": containers, "securityContext": RESTRICTED} | pod}
+        template = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": containers, "securityContext": RESTRICTED} | pod}
         (folder / "pod.json").write_text(json.dumps(template))
         return name
 
@@ -61,15 +61,20 @@ def places(make_namespace):
     return make_namespace(), make_namespace()
 
 
+def make_gateway(build, specs, places, launcher_image, kubeconfig, *flags, environment=None):
+    """A gateway on this machine, not started yet."""
+    return Gateway(build, specs, "--provisioner", "kubernetes", "--kubernetes-gateway-namespace", places[0],
+                   "--kubernetes-namespace", places[1], "--kubernetes-launcher-image", launcher_image, *flags,
+                   environment={"KUBECONFIG": str(kubeconfig)} | (environment or {}))
+
+
 @pytest.fixture
 def start_gateway(build, cluster, specs, places, launcher_image):
     """start_gateway(*flags) gives a gateway on this machine; all of a test are replicas of one installation."""
     started = []
 
     def start(*flags, environment=None, ready=True, kubeconfig=None):
-        gateway = Gateway(build, specs, "--provisioner", "kubernetes", "--kubernetes-gateway-namespace", places[0],
-                          "--kubernetes-namespace", places[1], "--kubernetes-launcher-image", launcher_image, *flags,
-                          environment={"KUBECONFIG": str(kubeconfig or cluster.kubeconfig)} | (environment or {}))
+        gateway = make_gateway(build, specs, places, launcher_image, kubeconfig or cluster.kubeconfig, *flags, environment=environment)
         started.append(gateway)
         return gateway.start(wait=ready)
 

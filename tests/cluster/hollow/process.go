@@ -104,7 +104,7 @@ func (p *pod) start() (*process, error) {
 	if len(words) == 0 {
 		return nil, errors.New("no command specified: a hollow node knows no image's entrypoint")
 	}
-	output, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,241 @@
+"""What can go wrong with a pod is told in one sentence: in the first cell, through a real jupyter_server, and as {reason, message} of the
+kernel's model. All these kernels are started at once, and each has a notebook open that runs its first cell."""
+import contextlib
+import re
+
+import pytest
+
+from kernels import *  # noqa: F403
+from kernels import START_S, PodSpecs, make_gateway, pods_of
+from support.client import Client
+from support.notebook_server import Server
+from support.processes import wait_until
+from testcluster.hollow import TOLERATIONS, HollowNode
+from testcluster.kube import KubeError
+from testcluster.pods import pod
+from testcluster.registry import Registry
+
+STUB = "registry.test/team/py:3"
+POLICY = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy"}
+
+
+class Desk:
+    """A gateway, a notebook server on it, and notebooks whose first cell runs."""
+
+    def __init__(self, gateway, server):
+        self.gateway, self.server = gateway, server
+        self.open = {}  # {kernelspec: (kernel's id, its client, the cell's request)}
+
+    def run(self, name):
+        answer = self.server.request("POST", "/api/kernels", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        kernel_id = answer.json()["id"]
+        client = Client(self.server, kernel_id, timeout=START_S)
+        self.open[name] = kernel_id, client, client.send_execute("print here")
+        return self.open[name]
+
+    def close(self):
+        for _, client, _ in self.open.values():
+            client.close()
+
+
+@contextlib.contextmanager
+def desk_of(gateway, folder):
+    with gateway:
+        server = Server(gateway, folder)
+        desk = Desk(gateway, server)
+        try:
+            yield desk
+        finally:
+            desk.close()
+            server.stop()
+            gateway.print_logs()
+
+
+@pytest.fixture(scope="module")
+def node(cluster, build):
+    with HollowNode(launcher=build / "elara-launcher") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def images():
+    with Registry() as one:
+        one.refuse["team/secret"] = (403, "DENIED", "requested access to the resource is denied")
+        yield one
+
+
+@pytest.fixture(scope="module")
+def rooms(kube):
+    """As places, for all tests here."""
+    made = kube.make_namespace(), kube.make_namespace()
+    yield made
+    for name in made:
+        kube.delete("Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def kernelspecs(tmp_path_factory, build, node, images):
+    specs = PodSpecs(tmp_path_factory.mktemp("faults") / "kernels")
+    argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
+
+    def hollow(name, fault=None, message=None, image=STUB, **more):
+        wanted = {"hollow.elara.test/fault": fault, "hollow.elara.test/message": message}
+        annotations = {key: value for key, value in wanted.items() if value}
+        specs.add(name, image, argv=argv, annotations=annotations, nodeSelector=node.selector, tolerations=TOLERATIONS, **more)
+
+    hollow("stub")
+    hollow("quota", container={"resources": {"limits": {"nvidia.com/gpu": "1"}}})
+    hollow("pod-security", hostNetwork=True)
+    hollow("policy", image="elsewhere.test/py:3")
+    specs.add("unschedulable", nodeSelector={"elara.test/no": "such"}, tolerations=[{"operator": "Exists"}])
+    specs.add("image-denied", f"{images.address}/team/secret:1")
+    specs.add("image-missing", f"{images.address}/team/py:3")
+    specs.add("image-name", "Team/Py:3")
+    specs.add("mount", container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+              volumes=[{"name": "data", "secret": {"secretName": "not-there"}}])
+    specs.add("variable", container={"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "not-there", "key": "key"}}}]})
+    specs.add("no-kernel", argv=["python3", "-m", "no_such_kernel", "-f", "{connection_file}"])
+    hollow("sandbox", "FailedCreatePodSandBox")
+    hollow("crash", "CrashLoopBackOff", "out of licences")
+    hollow("memory", "OOMKilled", container={"resources": {"limits": {"memory": "64Mi"}}})
+    hollow("deadline", "NeverStarts")
+    hollow("evicted", "Evicted")
+    return specs
+
+
+@pytest.fixture(scope="module")
+def forbidden(kube, rooms):
+    """A quota and a policy, which nobody minds whose pod asks for nothing of that."""
+    namespace = rooms[1]
+    kube.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-gpus"},
+                 "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}, namespace)
+    policy = kube.create(POLICY | {"metadata": {"name": f"images-{namespace}"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]},
+        "validations": [{"expression": "object.spec.containers.all(c, !c.image.startsWith('elsewhere.test/'))",
+                         "message": "images come from registry.test alone"}]}})["metadata"]["name"]
+    kube.create(POLICY | {"kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": policy}, "spec": {
+        "policyName": policy, "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}})
+    wait_until(lambda: (kube.get("ResourceQuota", "no-gpus", namespace).get("status") or {}).get("hard"), START_S, "the quota")
+    tried = pod("try")
+    tried["spec"]["containers"][0]["image"] = "elsewhere.test/x"
+
+    def is_refused():
+        try:
+            kube.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", tried)
+        except KubeError as error:
+            return "registry.test alone" in str(error)
+
+    try:
+        wait_until(is_refused, START_S, "the policy")
+        yield
+    finally:
+        for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+            kube.delete(kind, policy, api=POLICY["apiVersion"])
+
+
+@pytest.fixture(scope="module")
+def hurry(tmp_path_factory):
+    """A file that says by how many seconds the desk's gateway is ahead of the cluster's clock."""
+    path = tmp_path_factory.mktemp("clock") / "shift"
+    path.write_text("0")
+    return path
+
+
+@pytest.fixture(scope="module")
+def desk(build, cluster, launcher_image, kernelspecs, rooms, forbidden, hurry, tmp_path_factory):
+    gateway = make_gateway(build, kernelspecs, rooms, launcher_image, cluster.kubeconfig,
+                           environment={"LD_PRELOAD": str(build / "tests" / "clock_shift.so"), "CLOCK_SHIFT_FILE": str(hurry)})
+    with desk_of(gateway, tmp_path_factory.mktemp("desk")) as desk:
+        for name in [*AT_ONCE, *PATIENT]:
+            desk.run(name)
+        yield desk
+
+
+LOST = "What the kernel had in memory is lost: its cells have to be run again."
+CHECK_IMAGE = "Check the image's name and tag, and that the cluster may pull it (imagePullSecrets of the kernelspec's pod.yaml)."
+
+# The kernelspec's name: reason and message.
+AT_ONCE = {
+    "quota": ("QuotaExceeded", "Kubernetes refuses the kernel's pod: exceeded quota: no-gpus, requested: requests.nvidia.com/gpu=1, used: "
+              "requests.nvidia.com/gpu=0, limited: requests.nvidia.com/gpu=0. Ask for less, shut down kernels that are not needed, or ask "
+              "the administrator for more."),
+    "pod-security": ("PodSecurity", "Kubernetes refuses the kernel's pod: violates PodSecurity \"restricted:latest\": host namespaces "
+                     "(hostNetwork=true), hostPort (container \"kernel\" uses hostPort 8877). The kernelspec's pod.yaml asks for more than "
+                     "the namespace allows: correct it, or ask for a namespace that allows it."),
+    "policy": ("AdmissionDenied", "Kubernetes refuses the kernel's pod: ValidatingAdmissionPolicy 'images-{namespace}' with binding "
+               "'images-{namespace}' denied request: images come from registry.test alone. Its sentence says what it wants; the "
+               "administrator of the cluster knows the policy."),
+    "image-name": ("InvalidImageName", "The image Team/Py:3 cannot be used: Failed to apply default image tag \"Team/Py:3\": couldn't parse "
+                   "image name \"Team/Py:3\": invalid reference format: repository name (Py) must be lowercase. Correct it in the "
+                   "kernelspec, in the setting kubernetes-image or in KERNEL_IMAGE."),
+    "image-missing": ("ImagePullBackOff", "The image {registry}/team/py:3 cannot be pulled: {registry}/team/py:3: not found. "
+                      + CHECK_IMAGE),
+    "image-denied": ("ImagePullBackOff", "The image {registry}/team/secret:1 cannot be pulled: pulling from host {registry} failed "
+                     "with status code [manifests 1]: 403 Forbidden. " + CHECK_IMAGE),
+    "crash": ("CrashLoopBackOff", "The kernel's container ended 3 times soon after its start, the last time with exit code 1: out of "
+              "licences. Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."),
+    "memory": ("OOMKilled", "The kernel's container went over its memory limit of 64Mi as it started, 3 times. Ask for more memory "
+               "(KERNEL_MEMORY_LIMIT or another kernelspec), or load less data."),
+    "evicted": ("Evicted", f"The node evicted the pod: The node was low on resource: memory. {LOST}"),
+    "no-kernel": (None, "The kernel exited with code 1: /usr/bin/python3: No module named no_such_kernel. Install no_such_kernel in the "
+                  "environment of python3 (for instance: python3 -m pip install no_such_kernel)."),
+}
+# These are told when they have lasted: the same, and what the API server shows first.
+PATIENT = {
+    "unschedulable": ("Unschedulable", "No node can take the kernel: 0/{nodes} nodes are available: {nodes} node(s) didn't match Pod's node "
+                      "affinity/selector. Ask for less (KERNEL_CPUS, KERNEL_MEMORY, KERNEL_GPUS), shut down kernels that are not needed, "
+                      "or ask the administrator for nodes.", "didn't match"),
+    "mount": ("FailedMount", "The volume data cannot be mounted: secret \"not-there\" not found. Check the volume in the kernelspec's "
+              "pod.yaml or KERNEL_VOLUMES, and that its server, claim, Secret or ConfigMap is there.", "not-there"),
+    "sandbox": ("FailedCreatePodSandBox", "The pod's sandbox cannot be made on the node {node}: failed to setup network for sandbox. "
+                "Something is wrong with the node or the cluster's network: ask the administrator.", "setup network"),
+    "variable": ("CreateContainerConfigError", "The container kernel cannot be made: secret \"not-there\" not found. The administrator has "
+                 "to add what is missing, or to correct the kernelspec's pod.yaml.", "not-there"),
+}
+
+
+@pytest.fixture
+def check(kube, node, images, rooms):
+    """check(desk, name, reason, message): that the cell and the model say it, and that no pod is left."""
+
+    def check(desk, name, reason, message):
+        kernel_id, client, request = desk.open[name]
+        said = client.collect(request).error["evalue"]
+        nodes = re.search(r" 0/(\d+) nodes ", said)
+        expected = message.format(namespace=rooms[1], registry=images.address, node=node.name, nodes=nodes and nodes[1])
+        model = desk.gateway.wait_for_state(kernel_id, "dead")
+        if reason is None:  # the kernel's own: what it said stands below
+            said, model["message"], model["reason"] = said.split("\n")[0], model["message"].split("\n")[0], None
+        assert said == expected
+        assert (model["reason"], model["message"]) == (reason, expected)
+        if reason is not None:
+            wait_until(lambda: not [pod for pod in pods_of(kube, rooms[1]) if kernel_id in pod], START_S, "the end of its pod")
+
+    return check
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_what_ends_a_start_at_once_is_told(desk, check, name):
+    check(desk, name, *AT_ONCE[name])
+
+
+@pytest.mark.parametrize("name", PATIENT)
+def test_what_lasts_too_long_is_told(desk, check, name, hurry, kube, rooms):
+    kernel_id, client, _ = desk.open[name]
+    reason, message, sign = PATIENT[name]
+    client.receive_until(lambda told: sign in str(told["content"]), START_S)  # the stage, in the cell
+    hurry.write_text("3600")
+    kube.patch("Pod", f"kernel-{kernel_id}-1", rooms[1], {"metadata": {"annotations": {"look": "again"}}})
+    check(desk, name, reason, message)
+    hurry.write_text("0")
+
+
+def test_a_start_that_is_too_late_is_told(build, cluster, launcher_image, kernelspecs, rooms, node, check, tmp_path):
+    gateway = make_gateway(build, kernelspecs, rooms, launcher_image, cluster.kubeconfig, "--start-deadline", "3s",
+                           "--kubernetes-install", "late")
+    with desk_of(gateway, tmp_path) as desk:
+        desk.run("deadline")
+        check(desk, "deadline", "StartDeadline", "The kernel's pod did not run within 3 s (start-deadline); its last state: preparing the "
+              "pod's volumes and network on the node {node}. Start the kernel again, or ask the administrator.")
