@@ -4,14 +4,15 @@
  *     launcher_swarm RUNTIME_DIRECTORY COUNT [OWNER ...]
  *     launcher_swarm --pods
  *
- * The first one makes COUNT kernel directories as docs/link-protocol.md describes them (record.json,
- * a held lock, the ipc socket), owned by the OWNERs in turn, prints "ready" and serves them until
- * its standard input ends or it is killed. The work is done by children with the directories in
- * their command lines, where a gateway looks for a launcher's.
+ * The first one makes COUNT kernel directories as docs/link-protocol.md describes them
+ * (record.json, a held lock, the ipc socket), owned by the OWNERs in turn, prints "ready" and
+ * serves them until its standard input ends or it is killed. The work is done by children with the
+ * directories in their command lines, where a gateway looks for a launcher's.
  *
- * The second one is for a hollow node (tests/cluster/hollow): a line "add ENDPOINT DIRECTORY" on its
- * standard input makes a launcher with the record.json and link.key of that directory, as a pod has
- * them, and "remove ENDPOINT" ends it; each is answered by a line. Gateways are let in with any key.
+ * The second one is for a hollow node (tests/cluster/hollow): a line "add ENDPOINT DIRECTORY" on
+ * its standard input makes a launcher with the record.json and link.key of that directory, as a pod
+ * has them, and "remove ENDPOINT" ends it; each is answered by a line. Gateways are let in with any
+ * key.
  *
  * A simulated launcher speaks the link for one gateway at a time. It answers every request on shell
  * and control as a kernel would, between busy and idle; it keeps a session's request numbers but no
