@@ -12,10 +12,12 @@
 #include "launcher/kube_names.h"
 #include "launcher/kube_objects.h"
 #include "launcher/kube_status.h"
+#include "launcher/kube_trouble.h"
 #include "launcher/kube_watch.h"
 #include "launcher/provisioner_kubernetes.h"
 
-#define KUBE_ANNOTATION_SERVER_KEY "elara.server-key" /* of pods: the launcher's public key */
+#define KUBE_ANNOTATION_SERVER_KEY  "elara.server-key"  /* of pods: the launcher's public key */
+#define KUBE_ANNOTATION_GATEWAY_KEY "elara.gateway-key" /* and the gateways', which it accepts */
 
 enum {
     KUBERNETES_EVENTS_MAX = 32, /* kept of one pod */
@@ -41,7 +43,9 @@ struct kubernetes {
     uint64_t swept;             /* objects and ends that were left by nobody we know */
     int64_t quiet_since_ms;     /* no pod is on its way; 0: one is */
 
-    char *public_key, *secret_key; /* ours; NULL: not read yet */
+    const char *public_key, *secret_key; /* ours, one of the pairs; NULL: not read yet */
+    struct list pairs;                   /* and earlier ones; kubernetes_pair.c */
+    struct kube_trouble pair_trouble, records_trouble, pods_trouble, events_trouble;
     struct kube_request *pair_call;
     struct event *pair_again;
 
@@ -84,6 +88,8 @@ struct provision {
     int64_t pod_attempt;      /* whose that is */
     char *pod_uid;            /* NULL: the watch has not seen it */
     char *server_key;         /* NULL: not known */
+    char *gateway_key;        /* which of our pairs it accepts; NULL: the current one */
+    bool is_locked;           /* none that we know; that is told */
     bool is_running;          /* the kernel's container; ip is known */
     json_t *pod;              /* while it does not */
     json_t *pod_events;       /* the same: what was told of it */
@@ -211,3 +217,8 @@ void kubernetes_adopt_note(struct provision *place);
 
 /* kubernetes_pair.c */
 void kubernetes_read_pair(struct kubernetes *cluster);
+/* A Secret of ours was told of. False: it is not that one. */
+bool kubernetes_take_pair(struct kubernetes *cluster, const json_t *secret, bool is_deleted);
+/* The pair that its launcher accepts. False: we do not have it. */
+bool kubernetes_choose_pair(const struct provision *place, struct provision_address *ret);
+void kubernetes_drop_pairs(struct kubernetes *cluster);

@@ -26,19 +26,39 @@ static void tell_stage(struct provision *place, const char *stage) {
     place->events.stage(place->context, place->stage);
 }
 
+/* It may be full of what its user needs: nobody ends it for that. */
+static void tell_locked(struct provision *place) {
+    char name[KUBE_NAME_SIZE], stage[KUBE_STAGE_SIZE];
+    kube_name_gateway(place->cluster->settings.install, name);
+    if (!place->is_locked)
+        log_error("kernel %s: its launcher accepts only keys of the gateways that are lost, since "
+                  "the Secret %s was deleted or changed: put the earlier one back, or delete the "
+                  "kernel",
+                  place->id, name);
+    place->is_locked = true;
+    snprintf(stage, sizeof stage,
+             "the kernel runs, but the gateways' keys that it accepts are lost; ask the "
+             "administrator for the earlier Secret %s, or shut the kernel down",
+             name);
+    tell_stage(place, stage);
+}
+
 static void tell_reachable(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     bool is_ipv6 = strchr(place->ip, ':') != NULL;
+    struct provision_address address = {.server_key = place->server_key};
     if (!place->is_held || place->is_ended || place->is_reachable || cluster->public_key == NULL ||
         place->server_key == NULL)
         return;
+    if (!kubernetes_choose_pair(place, &address)) {
+        tell_locked(place);
+        return;
+    }
     cleanup_free char *endpoint =
         memory_printf("tcp://%s%s%s:%lld", is_ipv6 ? "[" : "", place->ip, is_ipv6 ? "]" : "",
                       (long long)cluster->settings.pod.port);
-    const struct provision_address address = {.endpoint = endpoint,
-                                              .server_key = place->server_key,
-                                              .public_key = cluster->public_key,
-                                              .secret_key = cluster->secret_key};
+    address.endpoint = endpoint;
+    place->is_locked = false;
     place->is_reachable = true;
     place->began_ms = place->start_by_ms = 0;
     place->events.reachable(place->context, &address);

@@ -358,6 +358,9 @@ static int make_pod(const struct provision *place, json_t **ret, struct error *e
     /* Whoever adopts the pod need not read the Secret. */
     json_t *annotations = json_object_get(json_object_get(*ret, "metadata"), "annotations");
     json_object_set_new(annotations, KUBE_ANNOTATION_SERVER_KEY, json_string(place->server_key));
+    if (place->cluster->public_key != NULL)
+        json_object_set_new(annotations, KUBE_ANNOTATION_GATEWAY_KEY,
+                            json_string(place->cluster->public_key));
     return 0;
 }
 

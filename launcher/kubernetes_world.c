@@ -16,11 +16,11 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
-static void log_trouble(const char *what, const struct error *err) {
-    if (err != NULL)
-        log_error("%s cannot be seen: %s", what, err->text);
-    else
+static void log_trouble(struct kube_trouble *trouble, const char *what, const struct error *err) {
+    if (err == NULL && kube_trouble_ends(trouble))
         log_info("%s can be seen again", what);
+    else if (err != NULL && kube_trouble_begins(trouble, err->text, clock_monotonic_ms()))
+        log_error("%s cannot be seen: %s", what, err->text);
 }
 
 /* --- records --- */
@@ -125,7 +125,8 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
 }
 
 static void on_record(void *context, enum kube_change change, json_t *object) {
-    kubernetes_take_record(context, object, change == KUBE_DELETED);
+    if (!kubernetes_take_pair(context, object, change == KUBE_DELETED))
+        kubernetes_take_record(context, object, change == KUBE_DELETED);
 }
 
 static void on_records_synced(void *context) {
@@ -137,7 +138,7 @@ static void on_records_synced(void *context) {
 static void on_records_trouble(void *context, const struct error *err) {
     struct kubernetes *cluster = context;
     cluster->is_records_blind = err != NULL;
-    log_trouble("the kernels' records", err);
+    log_trouble(&cluster->records_trouble, "the kernels' records", err);
 }
 
 /* --- pods --- */
@@ -188,6 +189,7 @@ static void take_server_key(struct provision *place, const json_t *pod) {
     const char *key = text_of(annotations, KUBE_ANNOTATION_SERVER_KEY);
     if (key != NULL)
         text_replace(&place->server_key, key);
+    text_replace(&place->gateway_key, text_of(annotations, KUBE_ANNOTATION_GATEWAY_KEY));
 }
 
 /* Which kernel's it is: the name is enough for one we know, whatever became of its labels. */
@@ -286,8 +288,8 @@ static void on_pods_synced(void *context) {
 }
 
 static void on_pods_trouble(void *context, const struct error *err) {
-    (void)context;
-    log_trouble("the kernels' pods", err);
+    struct kubernetes *cluster = context;
+    log_trouble(&cluster->pods_trouble, "the kernels' pods", err);
 }
 
 /* --- events --- */
@@ -311,9 +313,8 @@ static void on_event(void *context, enum kube_change change, json_t *event) {
 }
 
 static void on_events_trouble(void *context, const struct error *err) {
-    (void)context;
-    if (err != NULL)
-        log_warning("why a pod does not start may not be told: %s", err->text);
+    struct kubernetes *cluster = context;
+    log_trouble(&cluster->events_trouble, "why a pod does not start", err);
 }
 
 /* --- the watches --- */
@@ -352,7 +353,9 @@ int kubernetes_watch(struct kubernetes *cluster, struct error *err) {
         .changed = on_record, .synced = on_records_synced, .trouble = on_records_trouble};
     static const struct kube_watch_events pods = {
         .changed = on_pod, .synced = on_pods_synced, .trouble = on_pods_trouble};
-    cleanup_free char *record_labels = kube_selector(cluster->settings.install, "record");
+    cleanup_free char *record_labels =
+        memory_printf(KUBE_LABEL_INSTALL "=%s," KUBE_LABEL_KIND " in (record,gateway)",
+                      cluster->settings.install);
     cleanup_free char *pod_labels = kube_selector(cluster->settings.install, "pod");
     if (begin(cluster, cluster->settings.gateway_namespace, "secrets", record_labels, NULL,
               &records, &cluster->records, err) < 0)

@@ -11,7 +11,6 @@
 #include "base/log.h"
 
 #include <signal.h>
-#include <sodium.h>
 #include <string.h>
 
 enum {
@@ -99,6 +98,7 @@ void kubernetes_forget(struct provision *place) {
     json_decref(place->ending);
     kube_record_free(place->seen);
     free(place->server_key);
+    free(place->gateway_key);
     free(place->nonce);
     free(place);
 }
@@ -313,10 +313,7 @@ static void destroy(struct provisioner *self) {
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         if (events[i] != NULL)
             event_free(events[i]);
-    if (cluster->secret_key != NULL)
-        sodium_memzero(cluster->secret_key, strlen(cluster->secret_key));
-    free(cluster->public_key);
-    free(cluster->secret_key);
+    kubernetes_drop_pairs(cluster);
     map_destroy(cluster->places);
     map_destroy(cluster->by_pod);
     kube_config_destroy(cluster->config);
@@ -373,6 +370,7 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
     list_init(&cluster->looks);
     list_init(&cluster->errands);
     list_init(&cluster->changes);
+    list_init(&cluster->pairs);
     take_settings(cluster, settings);
     cluster->tick = event_new(loop, -1, 0, on_tick, cluster);
     cluster->later = event_new(loop, -1, 0, on_later, cluster);

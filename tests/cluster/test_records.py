@@ -229,3 +229,35 @@ def test_a_lost_answer_makes_nothing_twice(start_gateway, proxy, begin, kube, pl
     wait_running(gateway, [kernel_id])
     wait_one_pod_each(kube, places, [kernel_id])
     assert len(records_of(kube, places[0])) == 1
+
+
+def test_the_gateways_keys_are_deleted_by_hand(start_gateway, stub, connect, kube, places):
+    def link_data():
+        secret = kube.get("Secret", "elara-link-elara", places[0])
+        return secret and secret["data"]
+
+    first = start_gateway()
+    old = first.start_kernel(stub)["id"]
+    wait_running(first, [old])
+    kept = wait_until(link_data, START_S, "the keys")
+    kube.delete("Secret", "elara-link-elara", places[0])  # a gateway that has them writes them again
+    wait_until(lambda: link_data() == kept, START_S, "the same keys")
+    kube.patch("Secret", "elara-link-elara", places[0], {"data": {"link.key": "bm9uZQ=="}})
+    wait_until(lambda: link_data() == kept, START_S, "the same keys")
+
+    first.kill()
+    kube.delete("Secret", "elara-link-elara", places[0])  # nobody has them any more
+    second = start_gateway()
+    new = second.start_kernel(stub)["id"]
+    wait_running(second, [new])
+    client = connect(second, old)
+    request = client.send_execute("print on")
+    client.receive_until(lambda message: "keys that it accepts are lost" in str(message["content"]))
+    kube.patch("Secret", "elara-link-elara", places[0], {"data": kept})  # from a backup
+    assert client.collect(request).text() == "on\n"
+    wait_until(lambda: "earlier.json" in link_data(), START_S, "both pairs")
+    second.kill()
+    third = start_gateway()
+    for kernel_id in (old, new):
+        assert connect(third, kernel_id).run_cell("print there").text() == "there\n"
+    assert sorted(pods_of(kube, places[1])) == sorted([f"kernel-{old}-1", f"kernel-{new}-1"])
