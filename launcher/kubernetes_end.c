@@ -68,6 +68,12 @@ void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, 
                   new_errand(cluster, "deleting the pod", name));
 }
 
+void kubernetes_delete_namespace(struct kubernetes *cluster, const char *name, const char *uid) {
+    cleanup_free char *path = kubernetes_path(NULL, "namespaces", name);
+    delete_object(cluster, path, -1, NULL, uid, on_errand,
+                  new_errand(cluster, "deleting the namespace", name));
+}
+
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
     if (place->pod_name != NULL)
         kubernetes_delete_named(place->cluster, place->namespace, place->pod_name, grace_s);
@@ -102,7 +108,8 @@ static void on_cleared(void *context, enum kube_merge outcome, int status, const
     struct kubernetes *cluster = place->cluster;
     (void)outcome;
     place->removals--;
-    place->swept_ms = clock_monotonic_ms();
+    place->swept_ms =
+        err != NULL ? clock_monotonic_ms() : 0; /* its tombstone has a time of its own */
     if (err != NULL && status != 404)
         log_error("kernel %s: that nothing is left of it is not on record: %s", place->id,
                   err->text);
@@ -336,7 +343,7 @@ static struct stray *find_stray(const struct kubernetes *cluster, const json_t *
     return NULL;
 }
 
-static bool belongs(const struct kubernetes *cluster, const char *kernel_id) {
+bool kubernetes_belongs(const struct kubernetes *cluster, const char *kernel_id) {
     const struct provision *place =
         kernel_id != NULL ? kubernetes_find_place(cluster, kernel_id) : NULL;
     return place != NULL && (place->is_held || place->is_removed || place->is_unreadable ||
@@ -350,7 +357,7 @@ void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool i
     struct stray *known = find_stray(cluster, pod);
     if (is_deleted && known != NULL)
         free_stray(known);
-    if (is_deleted || known != NULL || belongs(cluster, kernel_id))
+    if (is_deleted || known != NULL || kubernetes_belongs(cluster, kernel_id))
         return;
     struct stray *stray = memory_alloc(sizeof *stray);
     stray->namespace = memory_strdup(kube_object_namespace(pod));
@@ -386,7 +393,7 @@ static void sweep_stray(struct kubernetes *cluster, const struct stray *stray) {
 
 static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
     list_each (&cluster->strays, struct stray, node, stray) {
-        if (belongs(cluster, stray->kernel_id)) {
+        if (kubernetes_belongs(cluster, stray->kernel_id)) {
             free_stray(stray);
             continue;
         }
@@ -447,6 +454,7 @@ static void sweep_tombstones(struct kubernetes *cluster, int64_t now_ms) {
 void kubernetes_sweep(struct kubernetes *cluster) {
     if (!cluster->has_records || !cluster->has_pods || cluster->is_records_blind)
         return; /* what we do not see is not missing */
+    kubernetes_sweep_rooms(cluster);
     sweep_strays(cluster, clock_monotonic_ms());
     sweep_tombstones(cluster, clock_monotonic_ms());
 }

@@ -3,7 +3,8 @@
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
- * kubernetes_change.c: how a record is changed. */
+ * kubernetes_change.c: how a record is changed.
+ * kubernetes_rooms.c: further namespaces. */
 #pragma once
 
 #include "base/list.h"
@@ -30,7 +31,10 @@ struct kubernetes {
     struct kube_config *config;
     struct kube_client *client;
     struct kube_watch *records, *pods;
-    struct kube_watch *events;  /* only while pods are on their way */
+    struct kube_watch *events; /* only while pods are on their way */
+    struct list rooms;         /* kubernetes_rooms.c */
+    struct kube_watch *namespaces;
+    struct list made;
     bool has_records, has_pods; /* the first lists were told */
     bool is_records_blind;      /* for now */
     struct map *places;         /* by kernel id */
@@ -158,8 +162,23 @@ void kubernetes_set_deadline(struct provision *place);
 int kubernetes_watch(struct kubernetes *cluster, struct error *err);
 void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted);
 void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt);
+void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod);
+void kubernetes_take_event(struct kubernetes *cluster, enum kube_change change, json_t *event);
 void kubernetes_watch_events(struct kubernetes *cluster, bool wanted);
 void kubernetes_tell_found(struct kubernetes *cluster); /* when both watches are there */
+
+/* kubernetes_rooms.c */
+/* Pods of this namespace are seen from now on; nothing to do where they are. */
+int kubernetes_open_room(struct kubernetes *cluster, const char *namespace, struct error *err);
+/* Each further namespace has told of its pods, or cannot. */
+bool kubernetes_rooms_settled(const struct kubernetes *cluster);
+/* A pod of its namespace that was not told of is not there. */
+bool kubernetes_sees_pods(const struct provision *place);
+void kubernetes_watch_room_events(struct kubernetes *cluster, bool wanted);
+int kubernetes_watch_made(struct kubernetes *cluster, struct error *err);
+bool kubernetes_has_spare(const struct kubernetes *cluster);
+void kubernetes_sweep_rooms(struct kubernetes *cluster);
+void kubernetes_drop_rooms(struct kubernetes *cluster);
 
 /* kubernetes_judge.c */
 /* pod: what it is now; NULL: the API server has none any more. */
@@ -177,6 +196,9 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
                     struct error *err);
 /* The pod of its current attempt goes; grace_s -1: as the pod says. */
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
+void kubernetes_delete_namespace(struct kubernetes *cluster, const char *name, const char *uid);
+/* The kernel is there, or what is left of it is somebody's to remove. */
+bool kubernetes_belongs(const struct kubernetes *cluster, const char *kernel_id);
 /* The object bears the label of this kernel. */
 bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id);
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,

@@ -168,7 +168,7 @@ void kubernetes_judge(struct provision *place) {
     else if (place->pod != NULL)
         kubernetes_judge_pod(place, place->pod);
     else if (place->is_held && place->step == STEP_NONE && place->pod_name == NULL &&
-             cluster->has_pods && cluster->has_records)
+             kubernetes_sees_pods(place) && cluster->has_records)
         judge_missing(place);
 }
 

@@ -187,7 +187,8 @@ static void on_binding(void *context, int status, json_t *answer, const struct e
 
 static void begin_binding(struct provision *place) {
     const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    if (settings->namespaces == KUBERNETES_FIXED || settings->cluster_role == NULL ||
+    bool is_given = wish_of(place, KUBE_WISH_NAMESPACE) != NULL; /* with all that is in it */
+    if (is_given || settings->namespaces == KUBERNETES_FIXED || settings->cluster_role == NULL ||
         settings->cluster_role[0] == '\0') {
         advance(place, STEP_KEY);
         return;
@@ -210,9 +211,10 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
     place->call = NULL;
     error_set(&foreign, ERROR_DENIED,
               "the namespace %s is there, and lacks the label " KUBE_LABEL_INSTALL
-              "=%s: it was not made for kernels. Give it the label, or choose another "
-              "kubernetes-namespace-prefix",
-              place->namespace, place->cluster->settings.install);
+              "=%s: it was not made for kernels. Give it the label, or choose another %s",
+              place->namespace, place->cluster->settings.install,
+              wish_of(place, KUBE_WISH_NAMESPACE) != NULL ? "KERNEL_NAMESPACE"
+                                                          : "kubernetes-namespace-prefix");
     bool is_ours = err == NULL && kubernetes_is_of_install(place->cluster, answer);
     if (place->namespace_created && is_ours)
         is_ours = kubernetes_is_of_kernel(answer, place->id);
@@ -237,10 +239,16 @@ static void on_namespace(void *context, int status, json_t *answer, const struct
         advance(place, STEP_BINDING);
 }
 
+/* One that the request names is not made, and needs our label where our rights reach any. */
 static void begin_namespace(struct provision *place) {
     const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
     if (settings->namespaces == KUBERNETES_FIXED) {
         advance(place, STEP_KEY);
+        return;
+    }
+    if (wish_of(place, KUBE_WISH_NAMESPACE) != NULL) {
+        cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
+        call(place, "GET", path, NULL, on_known_namespace);
         return;
     }
     struct kube_identity identity = identity_of(place);
@@ -253,9 +261,14 @@ static void begin_namespace(struct provision *place) {
 
 static void choose_namespace(struct provision *place, const json_t *values) {
     const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    const char *wish = wish_of(place, KUBE_WISH_NAMESPACE);
     char name[KUBE_NAME_SIZE];
     if (place->namespace != NULL)
         return;
+    if (wish != NULL) {
+        place->namespace = memory_strdup(wish);
+        return;
+    }
     if (settings->namespaces == KUBERNETES_FIXED) {
         place->namespace = memory_strdup(settings->kernel_namespace);
         return;
@@ -382,7 +395,8 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
 static void begin_pod(struct provision *place) {
     cleanup_json json_t *pod = NULL;
     struct error err;
-    if (make_pod(place, &pod, &err) < 0) {
+    if (make_pod(place, &pod, &err) < 0 ||
+        kubernetes_open_room(place->cluster, place->namespace, &err) < 0) {
         end_start(place, &err);
         return;
     }
@@ -443,15 +457,34 @@ void kubernetes_go_on(struct provision *place) {
     }
 }
 
+/* The gateway's own namespace has the keys and records of all kernels. */
+static int check_wished_namespace(const struct kubernetes *cluster, const char *wish,
+                                  struct error *err) {
+    const struct provisioner_kubernetes_settings *settings = &cluster->settings;
+    if (wish == NULL)
+        return 0;
+    if (!kube_is_dns_label(wish))
+        return error_set(err, ERROR_INVALID,
+                         "KERNEL_NAMESPACE: \"%.100s\" is no name of a namespace", wish);
+    bool is_kernels =
+        settings->namespaces == KUBERNETES_FIXED && strcmp(wish, settings->kernel_namespace) == 0;
+    if (strcmp(wish, settings->gateway_namespace) == 0 && !is_kernels)
+        return error_set(err, ERROR_DENIED,
+                         "KERNEL_NAMESPACE: %s is the gateway's own, which has no kernels", wish);
+    return 0;
+}
+
 /* What is wrong with the request or the kernelspec is told before anything is made. */
 static int check_order(struct kubernetes *cluster, const struct provision_order *order,
                        json_t **template, struct error *err) {
     struct kube_wishes wishes;
     const json_t *client = json_object_get(json_object_get(order->record, "request"), "env");
     if (kube_wishes_take(client, json_object_get(order->spec, "env"), cluster->settings.pod.allowed,
-                         &wishes, err) < 0)
+                         &wishes, err) < 0 ||
+        check_wished_namespace(cluster, wishes.value[KUBE_WISH_NAMESPACE], err) < 0)
         return -1;
     if (cluster->settings.namespaces == KUBERNETES_PER_USER &&
+        wishes.value[KUBE_WISH_NAMESPACE] == NULL &&
         (text_of(order->record, "user") == NULL || *text_of(order->record, "user") == '\0'))
         return error_set(err, ERROR_DENIED,
                          "A kernel of nobody has no namespace: the request names no user");

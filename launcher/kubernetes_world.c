@@ -113,6 +113,9 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
     bool was_told = is_told(place), was_there = place->has_record;
     enum kube_record_state before = place->state;
     take_seen(place, record);
+    if (place->namespace != NULL && place->state != KUBE_RECORD_ENDED &&
+        kubernetes_open_room(cluster, place->namespace, &err) < 0)
+        log_error("kernel %s: its pod cannot be seen: %s", place->id, err.text);
     if (!cluster->has_records || !cluster->has_pods)
         return; /* all are told together */
     if (place->state == KUBE_RECORD_ENDED && (before != place->state || !was_there))
@@ -253,8 +256,7 @@ static void lose_pod(struct provision *place, const json_t *pod) {
     forget_pod(place);
 }
 
-static void on_pod(void *context, enum kube_change change, json_t *pod) {
-    struct kubernetes *cluster = context;
+void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod) {
     struct provision *place = place_of(cluster, pod);
     if (place != NULL && place->namespace != NULL && kube_object_namespace(pod) != NULL &&
         strcmp(place->namespace, kube_object_namespace(pod)) != 0)
@@ -281,6 +283,10 @@ static void on_pod(void *context, enum kube_change change, json_t *pod) {
         tell_found(place);
 }
 
+static void on_pod(void *context, enum kube_change change, json_t *pod) {
+    kubernetes_take_pod(context, change, pod);
+}
+
 static void on_pods_synced(void *context) {
     struct kubernetes *cluster = context;
     cluster->has_pods = true;
@@ -294,8 +300,7 @@ static void on_pods_trouble(void *context, const struct error *err) {
 
 /* --- events --- */
 
-static void on_event(void *context, enum kube_change change, json_t *event) {
-    const struct kubernetes *cluster = context;
+void kubernetes_take_event(struct kubernetes *cluster, enum kube_change change, json_t *event) {
     const json_t *object = json_object_get(event, "involvedObject");
     const char *name = text_of(object, "name");
     if (change == KUBE_DELETED || name == NULL)
@@ -310,6 +315,10 @@ static void on_event(void *context, enum kube_change change, json_t *event) {
         json_array_remove(place->pod_events, 0);
     json_array_append(place->pod_events, event);
     kubernetes_judge(place);
+}
+
+static void on_event(void *context, enum kube_change change, json_t *event) {
+    kubernetes_take_event(context, change, event);
 }
 
 static void on_events_trouble(void *context, const struct error *err) {
@@ -346,6 +355,7 @@ void kubernetes_watch_events(struct kubernetes *cluster, bool wanted) {
                      &events, &cluster->events, &err) < 0) {
         log_error("why a pod does not start cannot be told: %s", err.text);
     }
+    kubernetes_watch_room_events(cluster, wanted);
 }
 
 int kubernetes_watch(struct kubernetes *cluster, struct error *err) {
@@ -360,13 +370,16 @@ int kubernetes_watch(struct kubernetes *cluster, struct error *err) {
     if (begin(cluster, cluster->settings.gateway_namespace, "secrets", record_labels, NULL,
               &records, &cluster->records, err) < 0)
         return -1;
-    return begin(cluster, watched_namespace(cluster), "pods", pod_labels, NULL, &pods,
-                 &cluster->pods, err);
+    if (begin(cluster, watched_namespace(cluster), "pods", pod_labels, NULL, &pods, &cluster->pods,
+              err) < 0)
+        return -1;
+    return kubernetes_watch_made(cluster, err);
 }
 
 void kubernetes_tell_found(struct kubernetes *cluster) {
     provisioner_found *found = cluster->found;
-    if (!cluster->has_records || !cluster->has_pods || found == NULL)
+    if (!cluster->has_records || !cluster->has_pods || !kubernetes_rooms_settled(cluster) ||
+        found == NULL)
         return;
     cluster->found = NULL;
     list_each (&cluster->all, struct provision, node, place) {

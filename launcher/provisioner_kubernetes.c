@@ -129,7 +129,7 @@ static bool has_waiting(const struct kubernetes *cluster) {
 /* The next tick; none when nothing ages: a gateway at rest asks nobody. */
 static int64_t next_tick_ms(const struct kubernetes *cluster) {
     if (cluster->on_their_way > 0 || !list_is_empty((struct list *)(uintptr_t)&cluster->strays) ||
-        has_waiting(cluster))
+        kubernetes_has_spare(cluster) || has_waiting(cluster))
         return TICK_MS;
     int64_t retention_ms = cluster->settings.tombstone_retention_ms;
     if (has_tombstones(cluster) && retention_ms < REST_TICK_MS)
@@ -298,6 +298,7 @@ static void destroy(struct provisioner *self) {
     while (!list_is_empty(&cluster->all))
         kubernetes_forget(list_entry(cluster->all.head.next, struct provision, node));
     kubernetes_drop_strays(cluster);
+    kubernetes_drop_rooms(cluster);
     kube_watch_destroy(cluster->records);
     kube_watch_destroy(cluster->pods);
     kube_watch_destroy(cluster->events);
@@ -367,6 +368,8 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
     cluster->by_pod = map_create();
     list_init(&cluster->all);
     list_init(&cluster->strays);
+    list_init(&cluster->rooms);
+    list_init(&cluster->made);
     list_init(&cluster->looks);
     list_init(&cluster->errands);
     list_init(&cluster->changes);
