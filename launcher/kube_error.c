@@ -186,6 +186,25 @@ static bool explain_rights(const struct kube_target *target, const char *message
     return true;
 }
 
+/* What RBAC says of a RoleBinding to a role that its maker neither has himself nor may bind:
+ * rolebindings.rbac.authorization.k8s.io "R" is forbidden: user "U" (groups=[...]) is attempting to
+ * grant RBAC permissions not currently held: ... */
+static bool explain_binding(const struct kube_target *target, const char *message,
+                            struct error *err) {
+    char role[WORD_MAX], user[WORD_MAX];
+    if (strstr(message, " is attempting to grant RBAC permissions not currently held") == NULL ||
+        !quoted_after(message, "rolebindings.rbac.authorization.k8s.io \"", role) ||
+        !quoted_after(message, ": user \"", user))
+        return false;
+    error_set(err, ERROR_DENIED,
+              "%.200s may not bind clusterroles \"%.100s\" in a RoleBinding at the Kubernetes API "
+              "server %.200s: a ClusterRole has to grant it (apiGroups: "
+              "[\"rbac.authorization.k8s.io\"], resources: [\"clusterroles\"], resourceNames: "
+              "[\"%.100s\"], verbs: [\"bind\"]), bound to it by a ClusterRoleBinding",
+              user, role, target->server, role);
+    return true;
+}
+
 static bool has_cause(const json_t *object, const char *reason) {
     size_t at;
     json_t *cause;
@@ -207,7 +226,8 @@ int kube_error_of_object(const struct kube_target *target, int status, const jso
                          target->server, target->origin);
     if (message == NULL || *message == '\0')
         message = kube_status_reason(object);
-    if (status == 403 && explain_rights(target, message, err))
+    if (status == 403 &&
+        (explain_rights(target, message, err) || explain_binding(target, message, err)))
         return -1;
     enum error_code code = code_of(status, kube_status_reason(object), message);
     if (has_cause(object, "NamespaceTerminating"))

@@ -25,6 +25,7 @@ static const struct {
     {"RuntimeClass ", "ClassMissing"},
     {"because it is being terminated", "NamespaceEnding"},
     {"is forbidden: User \"", "Forbidden"},
+    {" is attempting to grant RBAC permissions not currently held", "Forbidden"},
 };
 
 /* A 2xx is here only when what came with it was none of the API server's. */

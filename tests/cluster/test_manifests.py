@@ -1,76 +1,11 @@
-"""The manifests on the real node: gateways as pods, with the rights that manifests/ give them and no others."""
-import contextlib
-
+"""manifests/base as docs/kubernetes.md has an administrator apply it."""
 import pytest
-import requests
 
+from deployments import PORT, QUICK, Client, check_rights, delete_kernel, deployed, live, wait_for_cell, wait_for_nothing
 from kernels import *  # noqa: F403
-from kernels import START_S, Gateway, pods_of, record_of, records_of
-from support.client import Client
-from support.processes import wait_until
+from kernels import START_S, pods_of
 from testcluster import manifests
-from testcluster.images import IPYKERNEL
 from testcluster.manifests import GATEWAY, KERNELS
-
-# Ended kernels are forgotten soon, and a kernel that asks for it is culled at once.
-QUICK = "tombstone_retention: 3s\ncull_interval: 1s\n"
-PORT = 8888
-
-
-class Service(Gateway):
-    """The gateways behind their Service; each request may be another one's."""
-
-    def __init__(self, kube):
-        self.address = kube.get("Service", "enterprise-gateway", GATEWAY)["spec"]["clusterIP"]
-        self.token = manifests.TOKEN
-
-    @property
-    def base(self):
-        return f"http://{self.address}:{PORT}"
-
-    def is_there(self):
-        """The node's proxy hears of the pods a moment after they are ready."""
-        try:
-            return self.get("/readyz", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
-
-
-@contextlib.contextmanager
-def deployed(kube, directory, launcher_image, **options):
-    """The Service of what an overlay has brought about; before it goes, the rights it had are compared with those it used."""
-    began = manifests.end_of_audit_log()
-    overlay = manifests.write_overlay(directory, launcher_image, IPYKERNEL, **options)
-    with manifests.applied(kube, overlay):
-        service = Service(kube)
-        service.began = began
-        wait_until(service.is_there, START_S, "an answer through the Service")
-        yield service
-
-
-def check_rights(kube, service):
-    """No request was refused, and nothing is granted that no request has needed."""
-    events = manifests.requests_since(service.began)
-    assert [manifests.describe(event) for event in events if manifests.is_forbidden(event)] == []
-    used, granted = manifests.rights_used(events), manifests.rights_granted(kube)
-    assert used == granted, {role: used.get(role, set()) ^ granted.get(role, set()) for role in used | granted}
-
-
-def wait_for_cell(service, kernel_id, code):
-    """The output of a cell, over a connection of its own: the gateway of an earlier one may be gone."""
-    with Client(service, kernel_id, timeout=START_S) as client:
-        return client.run_cell(code).text()
-
-
-def delete_kernel(service, kernel_id):
-    assert service.delete(f"/api/kernels/{kernel_id}").status_code == 204
-
-
-def wait_for_nothing(kube, namespace):
-    """No pod and no Secret of a kernel is left, and of its record at most what says how it ended."""
-    wait_until(lambda: not pods_of(kube, namespace), START_S, "the pods' end")
-    wait_until(lambda: not kube.list("Secret", namespace, labelSelector="elara.kind=key"), START_S, "the end of the key Secrets")
-    assert {item["metadata"]["labels"]["elara.state"] for item in records_of(kube, GATEWAY)} <= {"ended"}
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +14,32 @@ def base(kube, launcher_image, tmp_path_factory):
         yield service
 
 
+def selects(selector, item):
+    return item["metadata"]["labels"].items() >= selector["matchLabels"].items()
+
+
+def check_network_policies(kube, kernel):
+    """The bridge of the test cluster enforces none: that the two rules are about these pods and these ports is what can be told."""
+    (of_kernels,) = kube.list("NetworkPolicy", KERNELS, "networking.k8s.io/v1")
+    (of_gateways,) = kube.list("NetworkPolicy", GATEWAY, "networking.k8s.io/v1")
+    gateway = kube.get("Pod", manifests.gateway_pods(kube)[0], GATEWAY)
+    assert selects(of_gateways["spec"]["podSelector"], gateway)
+    assert not selects(of_kernels["spec"]["podSelector"], gateway)
+    assert [port["port"] for rule in of_gateways["spec"]["ingress"] for port in rule["ports"]] == [PORT]
+    assert [port["containerPort"] for port in gateway["spec"]["containers"][0]["ports"]] == [PORT]
+    assert selects(of_kernels["spec"]["podSelector"], kernel)
+    ((rule,), (peer,)) = of_kernels["spec"]["ingress"], of_kernels["spec"]["ingress"][0]["from"]
+    assert selects(peer["podSelector"], gateway)
+    assert selects(peer["namespaceSelector"], kube.get("Namespace", GATEWAY))
+    assert not selects(peer["namespaceSelector"], kube.get("Namespace", KERNELS))
+    assert [f"tcp://*:{port['port']}" in kernel["spec"]["containers"][0]["command"] for port in rule["ports"]] == [True]
+
+
 def test_a_kernel_starts_through_the_service_and_outlives_a_gateway(base, kube):
     kernel_id = base.start_kernel("python3")["id"]
     assert wait_for_cell(base, kernel_id, "import os; kept = 42; print(os.getuid())") == "1000\n"
     assert pods_of(kube, KERNELS) == [f"kernel-{kernel_id}-1"]
+    check_network_policies(kube, kube.get("Pod", f"kernel-{kernel_id}-1", KERNELS))
     gone = manifests.gateway_pods(kube)[0]
     kube.kubectl("delete", "pod", gone, "--wait=false", namespace=GATEWAY)
     kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={START_S}s", namespace=GATEWAY)
@@ -92,6 +49,15 @@ def test_a_kernel_starts_through_the_service_and_outlives_a_gateway(base, kube):
     assert pods_of(kube, KERNELS) == [f"kernel-{kernel_id}-1"]
     delete_kernel(base, kernel_id)
     wait_for_nothing(kube, KERNELS)
+
+
+def test_the_base_grants_what_is_needed_and_no_more(base, kube):
+    place = live(base, kube)
+    assert place["metadata"]["name"] == KERNELS
+    wait_for_nothing(kube, KERNELS)
+    check_rights(kube, base)
+    (budget,) = kube.list("PodDisruptionBudget", GATEWAY, "policy/v1")
+    assert budget["status"]["expectedPods"] == 2
 
 
 def test_a_missing_right_is_named_with_the_role_that_has_to_grant_it(base, kube):
@@ -104,7 +70,6 @@ def test_a_missing_right_is_named_with_the_role_that_has_to_grant_it(base, kube)
             told = client.run_cell("1").error["evalue"]
     finally:
         kube.patch("Role", "elara-kernels", KERNELS, {"rules": role["rules"]}, manifests.RBAC)
-        base.began = manifests.end_of_audit_log()  # what was refused was to be
     sentence = f'{manifests.USER} may not create pods in namespace "{KERNELS}"'
     for text in (told, manifests.gateway_log(kube)):
         assert sentence in text

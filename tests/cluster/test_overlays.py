@@ -1,0 +1,66 @@
+"""manifests/overlays: gateways that make the namespaces of their kernels."""
+import secrets
+
+from deployments import QUICK, Client, check_rights, delete_kernel, deployed, live, pod_of, wait_for_nothing
+from kernels import *  # noqa: F403
+from kernels import START_S
+from support.processes import wait_until
+from testcluster import manifests
+
+
+def own_install():
+    """A gateway that sees all namespaces would take the objects of other tests' gateways for its own."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+def labels_of(namespace):
+    return namespace["metadata"]["labels"]
+
+
+def test_a_namespace_for_each_user_is_made_and_kept(kube, launcher_image, tmp_path):
+    install = own_install()
+    settings = f"{QUICK}kubernetes_install: {install}\nkubernetes_namespace_prefix: {install}-\n"
+    with deployed(kube, tmp_path, launcher_image, overlay="namespace-per-user", settings=settings) as service:
+        place = live(service, kube)
+        name = place["metadata"]["name"]
+        assert name.startswith(f"{install}-ann-lee")
+        assert labels_of(place).items() >= {"elara.install": install, "pod-security.kubernetes.io/enforce": "restricted"}.items()
+        assert "elara.kernel" not in labels_of(place)
+        wait_for_nothing(kube, name)
+        check_rights(kube, service)
+        assert kube.get("Namespace", name)["status"]["phase"] == "Active"
+        kube.delete("Namespace", name)
+
+
+def test_a_namespace_for_each_kernel_goes_with_it(kube, launcher_image, tmp_path):
+    install = own_install()
+    settings = f"{QUICK}kubernetes_install: {install}\nkubernetes_cluster_role: elara-kernel\n"
+    with deployed(kube, tmp_path, launcher_image, overlay="namespace-per-kernel", settings=settings,
+                  components=["kernel-role"]) as service:
+        place = live(service, kube)
+        labels = labels_of(place)
+        assert labels.items() >= {"elara.install": install, "pod-security.kubernetes.io/enforce": "restricted",
+                                  "app": "enterprise-gateway", "component": "kernel"}.items()
+        assert labels["kernel_id"] == place["metadata"]["annotations"]["elara.kernel-id"]
+        kube.wait_gone("Namespace", place["metadata"]["name"], None, START_S)
+        check_rights(kube, service)
+        check_binding(kube, service, install)
+
+
+def check_binding(kube, service, install):
+    """A kernel's service account has the role that is set; without the right to give it, the cell says which is missing."""
+    kernel_id = service.start_kernel("python3")["id"]
+    namespace = pod_of(kube, kernel_id)["namespace"]
+    (binding,) = kube.list("RoleBinding", namespace, manifests.RBAC)
+    assert binding["metadata"]["name"] == binding["roleRef"]["name"] == "elara-kernel"
+    assert binding["roleRef"]["kind"] == "ClusterRole"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}]
+    delete_kernel(service, kernel_id)
+    kube.kubectl("patch", "clusterrole", "elara-kernel-role", "--type=json", "--patch", '[{"op": "remove", "path": "/rules/1"}]')
+    kernel_id = service.start_kernel("python3")["id"]
+    with Client(service, kernel_id, timeout=START_S) as client:
+        told = client.run_cell("1").error["evalue"]
+    assert f'{manifests.USER} may not bind clusterroles "elara-kernel"' in told
+    assert 'resourceNames: ["elara-kernel"], verbs: ["bind"]' in told
+    delete_kernel(service, kernel_id)
+    wait_until(lambda: not kube.list("Namespace", labelSelector=f"elara.install={install}"), START_S, "the namespaces' end")
