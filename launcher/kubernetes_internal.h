@@ -127,6 +127,7 @@ struct provision {
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
+    bool is_asked_again; /* its step had no answer; that is logged */
 };
 
 /* provisioner_kubernetes.c */

@@ -203,6 +203,8 @@ void kubernetes_age(struct provision *place, int64_t now_ms) {
     place->judge_at_ms = 0;
     if (place->is_removed)
         kubernetes_remove_again(place);
+    else if (place->is_held && !place->is_ended)
+        kubernetes_go_on(place); /* a step that had no answer, or judges */
     else
         kubernetes_judge(place);
 }

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 30000 };
+enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 30000, AGAIN_MS = 2000 };
 
 static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
@@ -70,11 +70,29 @@ static void end_start(struct provision *place, const struct error *cause) {
     kubernetes_call_ended(place, cause);
 }
 
+/* It has not said no. An accepted start has until its deadline, and its steps may be done twice. */
+static bool try_again(struct provision *place, int status, const char *what,
+                      const struct error *err) {
+    bool is_silent = status == 0 && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_TIMEOUT);
+    if (!is_silent && status != 429 && status != 503 && status != 504)
+        return false;
+    if (!place->is_asked_again)
+        log_warning("kernel %s: %s is asked for again: %s", place->id, what, err->text);
+    place->is_asked_again = true;
+    place->judge_at_ms = clock_monotonic_ms() + AGAIN_MS;
+    kubernetes_wake(place->cluster);
+    if (place->is_held)
+        place->events.stage(place->context, "waiting for Kubernetes, which does not answer");
+    return true;
+}
+
 /* A step that the API server refuses ends the start with what it says. */
 static void refuse(struct provision *place, int status, const json_t *answer, const char *what,
                    const struct error *err) {
     struct error cause;
     struct kube_refusal refusal;
+    if (try_again(place, status, what, err))
+        return;
     kube_refusal_explain(status, answer, err, what, &refusal);
     error_set(&cause, err->code, "%s", refusal.message);
     cause.cause = kube_reason_word(refusal.reason);
@@ -382,6 +400,8 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
     place->call = NULL;
     bool is_there = place->pod_uid != NULL || status == 409; /* the watch may know better */
     if (err != NULL && !is_there) {
+        if (try_again(place, status, "its pod", err))
+            return;
         if (status == 0 || status >= 500)
             kubernetes_delete_pod(place, 0); /* nobody knows whether it was made */
         kubernetes_note_way(place, false);
@@ -543,7 +563,7 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     place->events = *events;
     place->context = context;
     place->is_held = true;
-    place->is_ended = place->is_reachable = place->is_free = false;
+    place->is_ended = place->is_reachable = place->is_free = place->is_asked_again = false;
     place->state = KUBE_RECORD_LIVE;
     kubernetes_set_pod(place, NULL, 0);
     place->attempt++;

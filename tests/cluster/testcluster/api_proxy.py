@@ -15,7 +15,8 @@ WAIT_S = 60
 class Rule:
     """What happens to the first request of that method in whose path or body `text` is, and of which accepts(body) is true.
 
-    mode: "before" holds it, "after" holds its answer, both until release(); "lose" breaks the connection instead of answering.
+    mode: "before" holds it, "after" holds its answer, both until release(); "lose" breaks the connection instead of answering; "busy" asks to come again in a
+    minute, which is later than a call waits.
     """
 
     def __init__(self, mode, method, kind, text, accepts):
@@ -107,6 +108,13 @@ class ApiProxy:
         if rule is not None and rule.mode == "before":
             rule.reached.set()
             rule.released.wait()
+        if rule is not None and rule.mode == "busy":
+            rule.reached.set()
+            request.send_response(503)
+            request.send_header("Retry-After", "60")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         backend = http.client.HTTPSConnection(self.server.hostname, self.server.port, context=self.tls, timeout=3600)
         with contextlib.closing(backend):
             headers = {name: request.headers[name] for name in ("Content-Type", "Accept") if name in request.headers}
