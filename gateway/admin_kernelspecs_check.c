@@ -49,8 +49,11 @@ static void print_unused(const json_t *report) {
 }
 
 char *admin_missing_program(const struct kernelspec *spec, const char *python) {
-    const char *program = json_string_value(json_array_get(json_object_get(spec->json, "argv"), 0));
+    cleanup_json json_t *argv = NULL;
     const char *path = getenv("PATH");
+    if (kernelspec_argv(spec, false, &argv, NULL) < 0)
+        return NULL;
+    const char *program = json_string_value(json_array_get(argv, 0));
     if (program == NULL || strpbrk(program, "{$") != NULL)
         return NULL;
     if (path == NULL)

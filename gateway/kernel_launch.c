@@ -153,11 +153,9 @@ static char *expand_home(const json_t *env, const char *argument) {
 
 static int make_argv(const struct kernel_plan *plan, const json_t *env, json_t **ret,
                      struct error *err) {
-    const json_t *source = json_object_get(plan->spec->json, "argv");
-    if (!json_is_array(source) || json_array_size(source) == 0)
-        return error_set(err, ERROR_INVALID, "kernel spec %.100s: argv must name a program",
-                         plan->spec->name);
-    cleanup_json json_t *argv = json_array();
+    cleanup_json json_t *source = NULL, *argv = json_array();
+    if (kernelspec_argv(plan->spec, plan->is_elsewhere, &source, err) < 0)
+        return -1;
     size_t at;
     json_t *value;
     json_array_foreach(source, at, value) {

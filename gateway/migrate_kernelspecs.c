@@ -4,6 +4,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/migrate.h"
+#include "kernelspecs/kernelspecs.h"
+#include "launcher/kube_jinja.h"
 #include "launcher/kube_pod.h"
 #include "launcher/kube_template.h"
 
@@ -89,11 +91,9 @@ static void tell_pod(struct migration *migration, const char *name, const char *
          image != NULL
              ? memory_printf("starts as a pod of %.200s", image)
              : memory_strdup("starts as a pod of kubernetes_image: it names no image itself"));
-    if (template == NULL && is_there(directory, "scripts/kernel-pod.yaml.j2"))
+    if (json_is_string(template))
         tell(migration, MIGRATE_PODS, name,
-             memory_strdup("scripts/kernel-pod.yaml.j2 is not read: what was added to it (volumes, "
-                           "tolerations, ...) belongs into a pod.yaml beside kernel.json "
-                           "(docs/kernelspecs.md)"));
+             memory_strdup(KUBE_JINJA_FILE " is its pod's template, as it is"));
 }
 
 static void tell_start(struct migration *migration, const char *name, const char *directory,
@@ -112,6 +112,24 @@ static void tell_start(struct migration *migration, const char *name, const char
         tell_pod(migration, name, directory, spec);
 }
 
+/* What runs in its pod in place of JEG's script. */
+static void tell_pod_argv(struct migration *migration, const char *name, const json_t *spec,
+                          const char *language) {
+    const struct kernelspec as = {.name = name,
+                                  .language = language != NULL ? language : "",
+                                  .json = (json_t *)(uintptr_t)spec};
+    struct error err = {0};
+    cleanup_json json_t *argv = NULL;
+    if (kernelspec_argv(&as, true, &argv, &err) < 0) {
+        tell(migration, MIGRATE_PODS, name, memory_strdup(err.text));
+        return;
+    }
+    cleanup_free char *command = json_dumps(argv, 0);
+    tell(migration, MIGRATE_PODS, name,
+         memory_printf("its pod runs %s (metadata.elara.argv in kernel.json says another command)",
+                       command));
+}
+
 static void tell_argv(struct migration *migration, const char *name, const json_t *spec) {
     const char *script = find_script(json_object_get(spec, "argv"));
     const char *language = json_string_value(json_object_get(spec, "language"));
@@ -127,10 +145,7 @@ static void tell_argv(struct migration *migration, const char *name, const json_
          memory_printf("argv holds %s, which JEG's own launch scripts want; here it has to be the "
                        "kernel's own command: %s (no process_proxy is needed then)",
                        script, command));
-    tell(migration, MIGRATE_PODS, name,
-         memory_printf("argv holds %s, which JEG's own launch scripts want; here it has to be the "
-                       "kernel's own command in the image: %s",
-                       script, command));
+    tell_pod_argv(migration, name, spec, language);
 }
 
 static void tell_config(struct migration *migration, const char *name, const json_t *config) {

@@ -68,6 +68,13 @@ const char *kernelspec_refusal(const struct kernelspec *spec, const char *user,
 #define KERNELSPEC_JOURNAL_MAX (INT64_C(64) << 30)
 int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
 
+/* What its kernels are run by: metadata.elara.argv, else argv. Elsewhere (in an image) an argv that
+ * names Jupyter Enterprise Gateway's launch_kubernetes.py means the language's own kernel, Python's
+ * or R's; ERROR_UNSUPPORTED for other languages and for Spark's run.sh, ERROR_INVALID without any.
+ * A new reference to an array that is not empty. */
+int kernelspec_argv(const struct kernelspec *spec, bool is_elsewhere, json_t **ret,
+                    struct error *err);
+
 /* metadata.cull_idle_timeout (as jupyter_server reads it, in seconds): how long its kernels want to
  * be idle, in ms; 0: for ever, -1: it has none. */
 #define KERNELSPEC_IDLE_MAX_S 31536000

@@ -15,7 +15,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { PROBLEMS_MAX_PER_FILE = 20, STEPS_MAX = 3 };
+enum { PROBLEMS_MAX_PER_FILE = 20, STEPS_MAX = 4 };
 
 struct check {
     const char *file;
@@ -83,15 +83,7 @@ static void check_text(struct check *check, json_t *value) {
         complain(check, "must be a text in double quotes");
 }
 
-static void check_argv(struct check *check, json_t *value) {
-    if (value == NULL || (json_is_array(value) && json_array_size(value) == 0)) {
-        if (!check->has_foreign_starter)
-            complain(
-                check,
-                "must be there: the command as an array of texts, such as "
-                "[\"python3\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]");
-        return;
-    }
+static void check_command(struct check *check, json_t *value) {
     if (!json_is_array(value)) {
         complain(check, "must be an array of texts: the program, then one text for each argument");
         return;
@@ -105,6 +97,16 @@ static void check_argv(struct check *check, json_t *value) {
             complain(check, "must name the program to run");
         check->depth--;
     }
+}
+
+static void check_argv(struct check *check, json_t *value) {
+    bool is_there = value != NULL && (!json_is_array(value) || json_array_size(value) > 0);
+    if (is_there)
+        check_command(check, value);
+    else if (!check->has_foreign_starter)
+        complain(check,
+                 "must be there: the command as an array of texts, such as "
+                 "[\"python3\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]");
 }
 
 static void check_env(struct check *check, json_t *value) {
@@ -151,13 +153,24 @@ static void check_cull_idle(struct check *check, const json_t *value) {
     check->depth--;
 }
 
-/* What a kernelspec may set of the gateway's own settings. */
+static void check_own_argv(struct check *check, json_t *value) {
+    push(check, "argv", 0);
+    if (json_is_array(value) && json_array_size(value) == 0)
+        complain(check, "must name the program to run");
+    else if (value != NULL)
+        check_command(check, value);
+    check->depth--;
+}
+
+/* What a kernelspec says to this gateway alone. */
 static void check_elara(struct check *check, const json_t *value) {
     push(check, "elara", 0);
-    if (value != NULL && !json_is_object(value))
+    if (value != NULL && !json_is_object(value)) {
         complain(check, "must be an object");
-    else
+    } else {
         check_journal_bytes(check, json_object_get(value, "journal_bytes"));
+        check_own_argv(check, json_object_get(value, "argv"));
+    }
     check->depth--;
 }
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "kernelspecs/substitute.h"
+#include "launcher/kube_jinja.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_pod_parts.h"
 #include "launcher/kube_template.h"
@@ -222,13 +223,77 @@ static int set_metadata(const struct kube_pod_plan *plan, const json_t *values,
     return kube_owner_add(pod, plan->key_secret, err);
 }
 
-static int fill_template(const struct kube_pod_plan *plan, const json_t *values, json_t **ret,
-                         struct error *err) {
+static void set_name(json_t *names, const char *name, const char *value) {
+    if (value != NULL && *value != '\0')
+        json_object_set_new(names, name, json_string(value));
+}
+
+static void set_number(json_t *names, const char *name, int64_t number) {
+    if (number >= 0 && json_object_get(names, name) == NULL)
+        json_object_set_new(names, name, json_integer(number));
+}
+
+/* The variables of a Jinja template. */
+static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                          const json_t *values, json_t *volumes, json_t *mounts) {
+    const struct kube_pod_settings *settings = plan->settings;
+    json_t *names = json_object();
+    char pod_name[KUBE_NAME_SIZE];
+    const char *name, *image = wishes->value[KUBE_WISH_IMAGE],
+                      *account = wishes->value[KUBE_WISH_SERVICE_ACCOUNT];
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)values, name, value) {
+        cleanup_free char *lower = memory_strdup(name);
+        text_lower(lower);
+        if (text_starts_with(name, "KERNEL_"))
+            json_object_set(names, lower, value);
+    }
+    kube_name_pod(plan->identity.install, plan->identity.kernel_id, values, plan->attempt,
+                  pod_name);
+    set_name(names, "kernel_pod_name", pod_name);
+    set_name(names, "kernel_namespace", plan->namespace);
+    set_name(names, "kernel_id", plan->identity.kernel_id);
+    set_name(names, "kernel_image",
+             image != NULL              ? image
+             : plan->spec_image != NULL ? plan->spec_image
+                                        : settings->image);
+    set_name(names, "kernel_service_account_name",
+             account != NULL                     ? account
+             : settings->service_account != NULL ? settings->service_account
+                                                 : "default");
+    set_number(names, "kernel_uid", settings->uid);
+    set_number(names, "kernel_gid", settings->gid);
+    if (!settings->mirror_working_dirs)
+        json_object_del(names, "kernel_working_dir");
+    if (volumes != NULL)
+        json_object_set(names, "kernel_volumes", volumes);
+    if (mounts != NULL)
+        json_object_set(names, "kernel_volume_mounts", mounts);
+    return names;
+}
+
+/* A Jinja template puts volumes and mounts where it wants them, any other gets them added. */
+static int fill_template(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                         const json_t *values, json_t **ret, struct error *err) {
     const json_t *template = plan->template != NULL ? plan->template : plan->settings->pod;
-    if (template != NULL)
-        return kube_template_fill(template, values,
-                                  plan->template != NULL ? "pod.yaml" : "kubernetes-pod", ret, err);
-    *ret = json_pack("{s:{s:[{s:s}]}}", "spec", "containers", "name", "kernel");
+    const char *what = plan->template != NULL ? "pod.yaml" : "kubernetes-pod";
+    cleanup_json json_t *volumes = NULL, *mounts = NULL, *pod = NULL;
+    if (kube_pod_parse_volumes(wishes, values, &volumes, &mounts, err) < 0)
+        return -1;
+    if (json_is_string(template)) {
+        cleanup_json json_t *names = make_names(plan, wishes, values, volumes, mounts);
+        return kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, ret, err);
+    }
+    if (template == NULL)
+        pod = json_pack("{s:{s:[{s:s}]}}", "spec", "containers", "name", "kernel");
+    else if (kube_template_fill(template, values, what, &pod, err) < 0)
+        return -1;
+    json_t *spec = json_object_get(pod, "spec");
+    json_t *container =
+        json_array_get(json_object_get(spec, "containers"), kube_template_kernel(pod));
+    if (kube_pod_add_volumes(spec, container, volumes, mounts, err) < 0)
+        return -1;
+    *ret = steal(&pod);
     return 0;
 }
 
@@ -256,7 +321,7 @@ int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error
                          "which brings the launcher into the pod");
     cleanup_json json_t *values = make_values(plan, &wishes);
     cleanup_json json_t *pod = NULL;
-    if (fill_template(plan, values, &pod, err) < 0)
+    if (fill_template(plan, &wishes, values, &pod, err) < 0)
         return -1;
     json_t *spec = json_object_get(pod, "spec");
     json_t *container =
@@ -268,7 +333,6 @@ int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error
         set_service_account(plan, &wishes, spec, err) < 0 ||
         kube_pod_set_resources(container, &wishes, gpu != NULL ? gpu : "nvidia.com/gpu", err) < 0 ||
         kube_pod_set_security(spec, container, &wishes, settings, err) < 0 ||
-        kube_pod_add_volumes(spec, container, &wishes, values, err) < 0 ||
         check_ports(spec, port_of(settings), err) < 0)
         return -1;
     add_launcher(plan, spec, container);

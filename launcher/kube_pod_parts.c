@@ -260,17 +260,23 @@ static int append(json_t *list, const json_t *wished, const char *what, const ch
     return 0;
 }
 
-int kube_pod_add_volumes(json_t *spec, json_t *container, const struct kube_wishes *wishes,
-                         const json_t *values, struct error *err) {
-    cleanup_json json_t *volumes = NULL, *mounts = NULL;
+int kube_pod_parse_volumes(const struct kube_wishes *wishes, const json_t *values, json_t **volumes,
+                           json_t **mounts, struct error *err) {
+    cleanup_json json_t *wished = NULL;
     const char *text = wishes->value[KUBE_WISH_VOLUMES];
     const json_t *known = wishes->is_clients[KUBE_WISH_VOLUMES] ? NULL : values;
-    if (text != NULL && kube_volumes_parse(text, known, &volumes, err) < 0)
+    if (text != NULL && kube_volumes_parse(text, known, &wished, err) < 0)
         return -1;
     text = wishes->value[KUBE_WISH_VOLUME_MOUNTS];
     known = wishes->is_clients[KUBE_WISH_VOLUME_MOUNTS] ? NULL : values;
-    if (text != NULL && kube_mounts_parse(text, known, &mounts, err) < 0)
+    if (text != NULL && kube_mounts_parse(text, known, mounts, err) < 0)
         return -1;
+    *volumes = steal(&wished);
+    return 0;
+}
+
+int kube_pod_add_volumes(json_t *spec, json_t *container, const json_t *volumes,
+                         const json_t *mounts, struct error *err) {
     json_t *all = kube_array_in(spec, "volumes");
     if (append(all, volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
         append(kube_array_in(container, "volumeMounts"), mounts, "KERNEL_VOLUME_MOUNTS",

@@ -16,6 +16,9 @@ int kube_pod_set_resources(json_t *container, const struct kube_wishes *wishes,
 /* Users, groups and what "restricted" wants, of the pod and of the kernel's container. */
 int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wishes *wishes,
                           const struct kube_pod_settings *settings, struct error *err);
-/* Adds KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS. values: for the kernelspec's references. */
-int kube_pod_add_volumes(json_t *spec, json_t *container, const struct kube_wishes *wishes,
-                         const json_t *values, struct error *err);
+/* KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS as lists, new references or NULL. values: for the
+ * kernelspec's references. */
+int kube_pod_parse_volumes(const struct kube_wishes *wishes, const json_t *values, json_t **volumes,
+                           json_t **mounts, struct error *err);
+int kube_pod_add_volumes(json_t *spec, json_t *container, const json_t *volumes,
+                         const json_t *mounts, struct error *err);

@@ -5,11 +5,12 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/yaml.h"
+#include "kernelspecs/jinja.h"
 #include "kernelspecs/substitute.h"
+#include "launcher/kube_jinja.h"
 #include "launcher/kube_schema.h"
 #include "launcher/kube_volumes.h"
 
-#include <assert.h>
 #include <string.h>
 
 int kube_template_parse(const char *text, size_t length, const char *what, json_t **ret,
@@ -46,20 +47,35 @@ static int load_file(const char *directory, const char *name, json_t **ret, stru
     return problem.code == ERROR_NOT_FOUND ? 0 : error_set(err, problem.code, "%s", problem.text);
 }
 
+/* The text of a Jinja template. 1: read, 0: there is none. */
+static int load_jinja(const char *directory, json_t **ret, struct error *err) {
+    cleanup_free char *path = memory_printf("%s/" KUBE_JINJA_FILE, directory);
+    cleanup_buffer struct buffer text = {.limit = KUBE_TEMPLATE_MAX + 1};
+    struct error problem = {0};
+    if (file_read(path, KUBE_TEMPLATE_MAX, &text, &problem) < 0)
+        return problem.code == ERROR_NOT_FOUND ? 0
+                                               : error_set(err, problem.code, "%s", problem.text);
+    if (kube_jinja_check(buffer_text(&text), KUBE_JINJA_FILE, err) < 0)
+        return -1;
+    *ret = json_string(buffer_text(&text));
+    return 1;
+}
+
 int kube_template_load(const char *directory, json_t **ret, struct error *err) {
     static const char *const names[] = {"pod.yaml", "pod.yml", "pod.json"};
+    int found = 0;
     *ret = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        int found = load_file(directory, names[i], ret, err);
-        if (found != 0)
-            return found < 0 ? -1 : 0;
-    }
-    return 0;
+    for (size_t i = 0; found == 0 && i < sizeof names / sizeof *names; i++)
+        found = load_file(directory, names[i], ret, err);
+    if (found == 0)
+        found = load_jinja(directory, ret, err);
+    return found < 0 ? -1 : 0;
 }
 
 struct fill {
     const struct kube_check *check;
-    const json_t *values;
+    const json_t *values; /* for references, or */
+    const json_t *marked; /* for marks (kernelspecs/jinja.h) */
     struct error *err;
 };
 
@@ -72,9 +88,8 @@ static bool is_path(const char *key) {
     return false;
 }
 
-/* One text; a value never is anything but a part of it. */
-static int fill_text(const struct fill *fill, const struct kube_place *place, const char *text,
-                     char **ret) {
+static int fill_references(const struct fill *fill, const struct kube_place *place,
+                           const char *text, json_t **ret) {
     cleanup_free char *unknown = substitute_find_unknown(text, "KERNEL_", fill->values);
     if (unknown != NULL)
         return kube_place_error(fill->check, place, fill->err,
@@ -82,9 +97,29 @@ static int fill_text(const struct fill *fill, const struct kube_place *place, co
                                 "has it",
                                 unknown);
     cleanup_free char *filled = substitute_variables(text, fill->values);
-    if (is_path(place->key) && strcmp(filled, text) != 0) {
+    *ret = json_string(filled);
+    return 0;
+}
+
+static int fill_marks(const struct fill *fill, const struct kube_place *place, const char *text,
+                      json_t **ret) {
+    struct error problem = {0};
+    if (jinja_fill(text, fill->marked, ret, &problem) < 0)
+        return kube_place_error(fill->check, place, fill->err, "%s", problem.text);
+    return 0;
+}
+
+/* One text; a value never is anything but a part of it. */
+static int fill_text(const struct fill *fill, const struct kube_place *place, const char *text,
+                     json_t **ret) {
+    cleanup_json json_t *filled = NULL;
+    if (fill->marked != NULL ? fill_marks(fill, place, text, &filled) < 0
+                             : fill_references(fill, place, text, &filled) < 0)
+        return -1;
+    const char *made = json_string_value(filled);
+    if (is_path(place->key) && made != NULL && strcmp(made, text) != 0) {
         struct error problem = {0};
-        if (kube_path_check(filled, "", &problem) < 0)
+        if (kube_path_check(made, "", &problem) < 0)
             return kube_place_error(fill->check, place, fill->err, "%s", problem.text);
     }
     *ret = steal(&filled);
@@ -102,6 +137,8 @@ static int fill_object(const struct fill *fill, const struct kube_place *place, 
     json_object_foreach((json_t *)(uintptr_t)from, key, member) {
         struct kube_place inner = {place, key, 0};
         json_t *filled = NULL;
+        if (fill->marked != NULL && jinja_is_marked(key))
+            return kube_place_error(fill->check, place, fill->err, "a value cannot be a key here");
         if (fill_tree(fill, &inner, member, &filled) < 0)
             return -1;
         json_object_set_new(object, key, filled);
@@ -134,18 +171,20 @@ static int fill_tree(const struct fill *fill, const struct kube_place *place, co
         *ret = json_copy((json_t *)(uintptr_t)from);
         return 0;
     }
-    cleanup_free char *text = NULL;
-    if (fill_text(fill, place, json_string_value(from), &text) < 0)
-        return -1;
-    *ret = json_string(text);
-    assert(*ret != NULL); /* of two UTF-8 texts */
-    return 0;
+    return fill_text(fill, place, json_string_value(from), ret);
 }
 
 int kube_template_fill_part(const json_t *tree, const json_t *values, const char *what,
                             json_t **ret, struct error *err) {
     struct kube_check check = {what, true};
-    struct fill fill = {&check, values, err};
+    struct fill fill = {&check, values, NULL, err};
+    return fill_tree(&fill, &(struct kube_place){0}, tree, ret);
+}
+
+int kube_template_fill_marks(const json_t *tree, const json_t *marked, const char *what,
+                             json_t **ret, struct error *err) {
+    struct kube_check check = {what, true};
+    struct fill fill = {&check, NULL, marked, err};
     return fill_tree(&fill, &(struct kube_place){0}, tree, ret);
 }
 

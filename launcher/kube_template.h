@@ -23,9 +23,9 @@ enum { KUBE_TEMPLATE_MAX = 256 << 10, KUBE_TEMPLATE_CONTAINERS = 16 };
 #define KUBE_PORT_NAME    "elara-link"
 #define KUBE_PORT_DEFAULT 8877
 
-/* pod.yaml, pod.yml or pod.json of a kernelspec's directory, read and checked; the first that is
- * there. *ret is NULL when there is none, else a new reference. An error begins with the file's
- * name. */
+/* pod.yaml, pod.yml or pod.json of a kernelspec's directory, read and checked, or else its Jinja
+ * template (kube_jinja.h) as a text; the first that is there. *ret is NULL when there is none, else
+ * a new reference. An error begins with the file's name. */
 int kube_template_load(const char *directory, json_t **ret, struct error *err);
 /* The same of a text; `what` begins the errors. */
 int kube_template_parse(const char *text, size_t length, const char *what, json_t **ret,
@@ -41,6 +41,10 @@ int kube_template_fill(const json_t *tree, const json_t *values, const char *wha
 /* The same for a tree that is no whole template: no check but of the values. */
 int kube_template_fill_part(const json_t *tree, const json_t *values, const char *what,
                             json_t **ret, struct error *err);
+
+/* The same where marks stand for the values (kernelspecs/jinja.h); no check either. */
+int kube_template_fill_marks(const json_t *tree, const json_t *marked, const char *what,
+                             json_t **ret, struct error *err);
 
 /* Which of spec.containers is the kernel's: the one named "kernel", else the first. */
 size_t kube_template_kernel(const json_t *tree);

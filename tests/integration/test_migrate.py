@@ -318,8 +318,8 @@ def test_kernelspecs_of_pods(migrate, accepted, specs):
         status, settings, output = migrate({}, *arguments)
         assert status == 1 and settings == {"port": "1", "provisioner": '"kubernetes"', "kubernetes_namespaces": '"kernel"',
                                             "kubernetes_uid": "1000", "kubernetes_gid": "100"}
-        for line in ("# - ir: starts as a pod of r:1\n", "# - ir: scripts/kernel-pod.yaml.j2 is not read",
-                     '["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]\n', "# - own: starts as a pod of own:2\n",
+        for line in ("# - ir: starts as a pod of r:1\n", "# - ir: scripts/kernel-pod.yaml.j2 is its pod's template, as it is\n",
+                     '# - ir: its pod runs ["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"] (metadata.', "# - own: starts as a pod of own:2\n",
                      "# - stub: starts as a pod of kubernetes_image", "pod.yaml: spec.containers[0].image: must be a text"):
             assert line in output
         assert "starts here as it is" not in output and "image_name does nothing" not in output

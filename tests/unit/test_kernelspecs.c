@@ -159,6 +159,12 @@ static const struct {
     {"{\"argv\": [\"a\"],\n\"interrupt_mode\": 2}", 2, "interrupt_mode", "signal"},
     {"{\"argv\": [\"a\"],\n\"metadata\": []}", 2, "metadata", "object"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": 1}}", 2, "metadata.elara", "object"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"elara\": {\n\"argv\": \"run\"}}}", 4,
+     "metadata.elara.argv", "array of texts"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"argv\": [\n]}}}", 2, "metadata.elara.argv",
+     "must name the program"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"argv\": [\"a\", 5]}}}", 2,
+     "metadata.elara.argv[1]", "must be a text"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"elara\": {\n\"journal_bytes\": \"64M\"}}}", 4,
      "metadata.elara.journal_bytes", "whole number of bytes"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"journal_bytes\": 1048575}}}", 2,
@@ -363,6 +369,55 @@ static void who_starts_it(void **state) {
     assert_non_null(kernelspecs_find(load(place), "k"));
 }
 
+static void what_runs_it(void **state) {
+    static const struct {
+        const char *json, *here, *in_an_image; /* argv or a part of the error */
+    } rows[] = {
+        {"{'argv': ['a', 'b']}", "[\"a\", \"b\"]", "[\"a\", \"b\"]"},
+        {"{'argv': ['a'], 'metadata': {'elara': {'argv': ['own', 'b']}}}", "[\"own\", \"b\"]",
+         "[\"own\", \"b\"]"},
+        {"{'argv': ['python', '/k/scripts/launch_kubernetes.py', '{kernel_id}'], 'language': "
+         "'python'}",
+         "[\"python\", \"/k/scripts/launch_kubernetes.py\", \"{kernel_id}\"]",
+         "[\"python\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]"},
+        {"{'argv': ['python', 'launch_kubernetes.py'], 'language': 'R'}",
+         "[\"python\", \"launch_kubernetes.py\"]",
+         "[\"R\", \"--slave\", \"-e\", \"IRkernel::main()\", \"--args\", \"{connection_file}\"]"},
+        {"{'argv': ['python', '/k/launch_kubernetes.py'], 'language': 'scala'}",
+         "[\"python\", \"/k/launch_kubernetes.py\"]",
+         "the command of a kernel for the language \"scala\" is not known here; write it to "
+         "metadata.elara.argv"},
+        {"{'argv': ['/k/spark_python_kubernetes/bin/run.sh', '--x'], 'language': 'python'}",
+         "[\"/k/spark_python_kubernetes/bin/run.sh\", \"--x\"]",
+         "its argv starts Spark (/k/spark_python_kubernetes/bin/run.sh), which this gateway does "
+         "not"},
+        {"{'metadata': {'kernel_provisioner': {}}}", "argv must name a program",
+         "argv must name a program"},
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
+        bool elsewhere = i % 2 == 1;
+        const char *expected = elsewhere ? rows[i / 2].in_an_image : rows[i / 2].here;
+        json_t *argv = NULL;
+        struct error err = {0};
+        char text[256];
+        snprintf(text, sizeof text, "%s", rows[i / 2].json);
+        for (char *quote = text; (quote = strchr(quote, '\'')) != NULL;)
+            *quote = '"';
+        json_t *json = json_loads(text, 0, NULL);
+        const char *language = text_at(json, "language");
+        const struct kernelspec spec = {
+            .name = "k", .language = language != NULL ? language : "", .json = json};
+        char *made = kernelspec_argv(&spec, elsewhere, &argv, &err) < 0
+                         ? strdup(strstr(err.text, expected) != NULL ? expected : err.text)
+                         : json_dumps(argv, 0);
+        assert_string_equal(made, expected);
+        free(made);
+        json_decref(argv);
+        json_decref(json);
+    }
+}
+
 static void who_may_use_it(void **state) {
     static const struct {
         const char *config;
@@ -436,6 +491,7 @@ int main(void) {
         TEST(defaults),
         TEST(lists_of_names),
         TEST(who_starts_it),
+        TEST(what_runs_it),
         TEST(who_may_use_it),
         TEST(shipped_ones_are_sound),
     };

@@ -1,0 +1,212 @@
+#include "kube_plan.h"
+
+#include "launcher/kube_jinja.h"
+
+/* With the constructs of Jupyter Enterprise Gateway's template, old and current. */
+static const char template[] = "# The kernel's pod\n"
+                               "apiVersion: v1\n"
+                               "kind: Pod\n"
+                               "metadata:\n"
+                               "  name: \"{{ kernel_pod_name }}\"\n"
+                               "  namespace: {{ kernel_namespace | yaml_safe }}\n"
+                               "  labels:\n"
+                               "    kernel_id: \"{{ kernel_id }}\"\n"
+                               "    app: enterprise-gateway\n"
+                               "    component: kernel\n"
+                               "    source: kernel-pod.yaml\n"
+                               "spec:\n"
+                               "  restartPolicy: Never\n"
+                               "  serviceAccountName: \"{{ kernel_service_account_name }}\"\n"
+                               "  {% if kernel_uid is defined or kernel_gid is defined %}\n"
+                               "  securityContext:\n"
+                               "    {% if kernel_uid is defined %}\n"
+                               "    runAsUser: {{ kernel_uid | int }}\n"
+                               "    {% endif %}\n"
+                               "    {% if kernel_gid is defined %}\n"
+                               "    runAsGroup: {{ kernel_gid | int }}\n"
+                               "    {% endif %}\n"
+                               "    fsGroup: 100\n"
+                               "  {% endif %}\n"
+                               "  containers:\n"
+                               "  - name: \"{{ kernel_pod_name }}\"\n"
+                               "    image: \"{{ kernel_image }}\"\n"
+                               "    env:\n"
+                               "# what an administrator adds\n"
+                               "#    - name: MY_CUSTOM_ENV\n"
+                               "  {% if kernel_cpus is defined or kernel_memory is defined or "
+                               "kernel_cpus_limit is defined %}\n"
+                               "    resources:\n"
+                               "      {% if kernel_cpus is defined or kernel_memory is defined %}\n"
+                               "      requests:\n"
+                               "        {% if kernel_cpus is defined %}\n"
+                               "        cpu: \"{{ kernel_cpus }}\"\n"
+                               "        {% endif %}\n"
+                               "        {% if kernel_memory is defined %}\n"
+                               "        memory: \"{{ kernel_memory }}\"\n"
+                               "        {% endif %}\n"
+                               "      {% endif %}\n"
+                               "      {% if kernel_cpus_limit is defined %}\n"
+                               "      limits:\n"
+                               "        cpu: \"{{ kernel_cpus_limit }}\"\n"
+                               "      {% endif %}\n"
+                               "  {% endif %}\n"
+                               "    {% if kernel_working_dir is defined %}\n"
+                               "    workingDir: \"{{ kernel_working_dir }}\"\n"
+                               "    {% endif %}\n"
+                               "    volumeMounts:\n"
+                               "    {% if kernel_volume_mounts %}\n"
+                               "      {% for mount in kernel_volume_mounts %}\n"
+                               "    - {{ mount }}\n"
+                               "      {% endfor %}\n"
+                               "    {% endif %}\n"
+                               "  volumes:\n"
+                               "  {% if kernel_volumes is defined %}\n"
+                               "  {% for volume in kernel_volumes %}\n"
+                               "  - {{ volume }}\n"
+                               "  {% endfor %}\n"
+                               "  {% endif %}\n";
+
+static void use_jinja(struct fixture *fixture, const char *text) {
+    json_decref(fixture->template);
+    fixture->template = json_string(text);
+    fixture->plan.template = fixture->template;
+}
+
+static void use_home(struct fixture *fixture, const char *path) {
+    spec_says(fixture, "KERNEL_VOLUMES",
+              "[{name: 'nfs-mount',nfs: {server: '172.17.0.1', path: $KERNEL_PATH}}]");
+    spec_says(fixture, "KERNEL_VOLUME_MOUNTS", "[{name: 'nfs-mount', mountPath: '/home/jovyan'}]");
+    json_object_set_new(fixture->values, "KERNEL_PATH", json_string(path));
+}
+
+static void a_pod_of_the_template(void **state) {
+    struct fixture *fixture = *state;
+    use_jinja(fixture, template);
+    use_home(fixture, "/home/nfs_share/claim/alice");
+    wish(fixture, "KERNEL_CPUS", "500m");
+    json_t *pod = make(fixture);
+    assert_value(pod, "metadata/name", "\"kernel-" ID "-2\"");
+    assert_value(pod, "metadata/labels/source", "\"kernel-pod.yaml\"");
+    assert_value(pod, "metadata/labels/kernel_id", "\"" ID "\"");
+    assert_value(pod, "spec/serviceAccountName", "\"default\"");
+    assert_value(pod, "spec/securityContext/runAsUser", "1000");
+    assert_value(pod, "spec/securityContext/runAsGroup", "100");
+    assert_value(pod, "spec/securityContext/fsGroup", "100");
+    assert_value(pod, "spec/restartPolicy", "\"OnFailure\"");
+    assert_value(pod, "spec/containers/0/name", "\"kernel-" ID "-2\"");
+    assert_value(pod, "spec/containers/0/image", "\"registry.example.com/py:3\"");
+    assert_value(pod, "spec/containers/0/resources/requests/cpu", "\"500m\"");
+    assert_null(at(pod, "spec/containers/0/resources/limits"));
+    assert_null(at(pod, "spec/containers/0/workingDir"));
+    assert_value(pod, "spec/containers/0/volumeMounts/0",
+                 "{\"mountPath\":\"/home/jovyan\",\"name\":\"nfs-mount\"}");
+    assert_value(pod, "spec/volumes/0",
+                 "{\"name\":\"nfs-mount\",\"nfs\":{\"path\":\"/home/nfs_share/claim/alice\","
+                 "\"server\":\"172.17.0.1\"}}");
+    json_decref(pod);
+}
+
+static void working_directories_only_where_they_are_mirrored(void **state) {
+    struct fixture *fixture = *state;
+    use_jinja(fixture, template);
+    wish(fixture, "KERNEL_WORKING_DIR", "/home/jovyan/work");
+    fixture->settings.mirror_working_dirs = true;
+    json_t *pod = make(fixture);
+    assert_value(pod, "spec/containers/0/workingDir", "\"/home/jovyan/work\"");
+    json_decref(pod);
+}
+
+/* What the lab's own gateway made of these tails of KERNEL_PATH: another volume, another option,
+ * another user's directory. */
+static void values_stay_one_text(void **state) {
+    static const char *const taken[] = {"a,b",
+                                        "x, readOnly: true",
+                                        "a: b",
+                                        "a #b",
+                                        "a}b",
+                                        "{{ x }}",
+                                        "x}},{\"name\":h,\"hostPath\":{\"path\":h"};
+    struct fixture *fixture = *state;
+    use_jinja(fixture, template);
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/claim/%s", taken[i]);
+        use_home(fixture, path);
+        json_t *pod = make(fixture);
+        assert_int_equal(json_array_size(at(pod, "spec/volumes")), 3); /* and ours */
+        assert_string_equal(text_at(pod, "spec/volumes/0/nfs/path"), path);
+        assert_int_equal(json_object_size(at(pod, "spec/volumes/0/nfs")), 2);
+        json_decref(pod);
+    }
+    static const char *const refused_paths[] = {"/claim/", "/claim/..", "/claim/a\nb", "/claim//a"};
+    for (size_t i = 0; i < sizeof refused_paths / sizeof *refused_paths; i++) {
+        use_home(fixture, refused_paths[i]);
+        refused(fixture, "KERNEL_VOLUMES: [0].nfs.path");
+    }
+    json_object_del(fixture->values, "KERNEL_PATH");
+    refused(fixture, "KERNEL_PATH} has no value");
+}
+
+static void what_an_administrator_adds_stays(void **state) {
+    struct fixture *fixture = *state;
+    use_jinja(fixture, "apiVersion: v1\nkind: Pod\n"
+                       "metadata:\n  annotations: {team: \"{{ kernel_username }}\"}\n"
+                       "spec:\n"
+                       "  tolerations: [{key: gpu, operator: Exists}]\n"
+                       "  containers:\n"
+                       "  - name: main\n"
+                       "    image: {{ kernel_image }}\n"
+                       "    env:\n"
+                       "    - {name: WHO, value: \"{{ kernel_username }}\"}\n"
+                       "  - {name: proxy, image: envoy}\n"
+                       "  volumes:\n"
+                       "  - {name: home, nfs: {server: s, path: /home/{{ kernel_username }}}}\n");
+    json_t *pod = make(fixture);
+    assert_value(pod, "metadata/annotations/team", "\"ann\"");
+    assert_value(pod, "spec/tolerations/0/key", "\"gpu\"");
+    assert_value(pod, "spec/containers/0/env/0/value", "\"ann\"");
+    assert_value(pod, "spec/containers/1/name", "\"proxy\"");
+    assert_value(pod, "spec/volumes/0/nfs/path", "\"/home/ann\"");
+    json_decref(pod);
+}
+
+static void mistakes_name_file_and_place(void **state) {
+    static const struct {
+        const char *text, *expected;
+    } rows[] = {
+        {"kind: Pod\nspec: {{ nothing }}\n",
+         "scripts/kernel-pod.yaml.j2:2: nothing has no value: neither the request nor the "
+         "kernelspec has one"},
+        {"kind: Pod\nspec: [\n", "scripts/kernel-pod.yaml.j2, what the template makes: "},
+        {"kind: Secret\nmetadata: {name: x}\n",
+         "scripts/kernel-pod.yaml.j2: kind: \"Secret\"; it has to be one Pod"},
+        {"kind: Pod\n", "scripts/kernel-pod.yaml.j2: spec: must be there"},
+        {"kind: Pod\nmetadata: {namespace: other}\nspec: {containers: [{name: a}]}\n",
+         "metadata.namespace: must be {{ kernel_namespace }} or left out, not \"other\""},
+        {"kind: Pod\nmetadata: {labels: {\"{{ kernel_id }}\": a}}\nspec: {}\n",
+         "a value cannot be a key here"},
+        {"kind: Pod\nspec: {volumes: [{name: a, nfs: {server: s, path: \"/x/{{ kernel_up "
+         "}}\"}}]}\n",
+         "spec.volumes[0].nfs.path: \"/x/..\" must not have an empty part, \".\" or \"..\""},
+        {"kind: Pod\nspec: {containers: [{name: a, command: [sh]}]}\n",
+         "scripts/kernel-pod.yaml.j2: spec.containers[0].command: take it out"},
+    };
+    struct fixture *fixture = *state;
+    json_object_set_new(fixture->values, "KERNEL_UP", json_string(".."));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        use_jinja(fixture, rows[i].text);
+        refused(fixture, rows[i].expected);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_pod_of_the_template, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(working_directories_only_where_they_are_mirrored, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(values_stay_one_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_an_administrator_adds_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mistakes_name_file_and_place, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
