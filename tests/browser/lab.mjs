@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium, options } from "./chromium.mjs";
-import { scenarios } from "./scenarios.mjs";
 
 const [, , name, url, shots] = process.argv;
-const SEEN_WITHIN_MS = 30_000;
+// Other scenarios may come from another file, and a pod takes longer than a process.
+const { scenarios } = await import(process.env.SCENARIOS ?? "./scenarios.mjs");
+const SEEN_WITHIN_MS = Number(process.env.SEEN_WITHIN_MS ?? 30_000);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 /** What a person does with a notebook. */

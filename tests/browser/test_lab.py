@@ -7,14 +7,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
@@ -22,7 +19,8 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 from support.environments import node_modules  # noqa: E402
 from support.handover import hand_over  # noqa: E402
 from support.kernelspecs import Specs  # noqa: E402
-from support.processes import Gateway, free_port, processes_mentioning, wait_until  # noqa: E402
+from support.lab import notebook_server, play  # noqa: E402
+from support.processes import Gateway, processes_mentioning, wait_until  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 
 SCENARIOS = re.findall(r"^async function (\w+)\(lab\)", (HERE / "scenarios.mjs").read_text(), re.MULTILINE)
@@ -82,47 +80,6 @@ def gateway(shared_gateway):
         shared_gateway.delete(f"/api/kernels/{model['id']}")
     wait_until(lambda: not processes_mentioning(str(shared_gateway.runtime / "kernels")), 30, "the end of all launchers")
     shared_gateway.check()
-
-
-@contextlib.contextmanager
-def notebook_server(folder, gateway_url, *options):
-    """The port of a JupyterLab whose kernels are the gateway's."""
-    port = free_port()
-    home = {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_GATEWAY_URL": gateway_url,
-            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
-    work = folder / "work"
-    work.mkdir()
-    for plugin, values in {"apputils-extension/notification": {"fetchNews": "false"},
-                           "docmanager-extension/plugin": {"renameUntitledFileOnSave": False}}.items():
-        settings = folder / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps(values))
-    with open(folder / "lab.log", "wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-             "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
-             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-             f"--ServerApp.root_dir={work}", *options],
-            env={**os.environ, **home}, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def is_up():
-        assert server.poll() is None, (folder / "lab.log").read_text()[-3000:]
-        try:
-            return requests.get(f"http://127.0.0.1:{port}/api", timeout=2).ok
-        except requests.RequestException:
-            return False
-
-    try:
-        wait_until(is_up, 60, "JupyterLab")
-        yield port
-    finally:
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 @pytest.fixture(scope="session")
@@ -240,26 +197,6 @@ class Acts:
             rows += page
             since = page[-1]["seq"]
         return "".join(row["content"]["text"] for row in rows if row["header"]["msg_type"] == "stream")
-
-
-def play(scenario, acts, shots, environment):
-    """Runs a scenario in a browser and does what it asks for; returns (exit status, what it said)."""
-    said = []
-    with subprocess.Popen(["node", HERE / "lab.mjs", scenario, acts.url, shots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}) as browser:
-        acts.browser = browser
-        limit = threading.Timer(240, browser.kill)
-        limit.start()
-        try:
-            for line in browser.stdout:
-                if line.startswith("@"):
-                    print(json.dumps(getattr(acts, line[1:].strip())()), file=browser.stdin, flush=True)
-                else:
-                    said.append(line)
-            return browser.wait(), "".join(said)
-        finally:
-            limit.cancel()
-            browser.kill()
 
 
 @pytest.mark.parametrize("scenario", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in SCENARIOS])

@@ -31,9 +31,10 @@ class PodSpecs:
     def __str__(self):
         return str(self.directory)
 
-    def add(self, name, image=IPYKERNEL, container=None, argv=ARGV, env=None, annotations=None, **pod):
+    def add(self, name, image=IPYKERNEL, container=None, argv=ARGV, env=None, annotations=None,
+            display_name="Python 3", **pod):
         """pod.json is what a pod.yaml may be as well: a PodTemplateSpec."""
-        folder = write_spec(self.directory, name, argv, "Python 3", "python", **({"env": env} if env else {}))
+        folder = write_spec(self.directory, name, argv, display_name, "python", **({"env": env} if env else {}))
         containers = [{"name": "kernel", "image": image} | (container or {})]
         template = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": containers, "securityContext": RESTRICTED} | pod}
         (folder / "pod.json").write_text(json.dumps(template))

@@ -12,8 +12,8 @@ HOLD_LIMIT_S = 300
 class Registry:
     """Serves docker-archives under any name. Use it as a context manager.
 
-    `address` is the registry's part of image names. `refuse` maps a repository to (HTTP status, code, message); pulls of layers
-    wait as long as `hold()` was said last, not `release()`.
+    `address` is the registry's part of image names. `refuse` maps a repository to (HTTP status, code, message); pulls wait
+    as long as `hold()` was said last, not `release()`: for what the image is made of, since a node may have its layers already.
     """
 
     def __init__(self):
@@ -22,7 +22,7 @@ class Registry:
         self.refuse = {}
         self.go_on = threading.Event()
         self.go_on.set()
-        self.asked = threading.Event()  # a layer was asked for
+        self.asked = threading.Event()  # an image was asked for
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -87,6 +87,8 @@ class Registry:
         if repository in self.refuse:
             return self.send_error(request, *self.refuse[repository])
         if kind == "manifests" and (repository, name) in self.manifests:
+            self.asked.set()
+            self.go_on.wait(HOLD_LIMIT_S)
             return self.send(request, 200, self.manifests[repository, name], MANIFEST)
         if kind == "blobs" and name in self.blobs:
             return self.send_blob(request, self.blobs[name])
@@ -111,8 +113,6 @@ class Registry:
         request.send_response(200)
         request.send_header("Content-Length", str(layer.size))
         request.end_headers()
-        request.wfile.flush()
-        self.asked.set()
         self.go_on.wait(HOLD_LIMIT_S)
         with open(archive, "rb") as file:
             file.seek(layer.offset_data)
