@@ -74,6 +74,10 @@ static struct measure measure(const struct culler_kernel *kernel,
         if (has_client(kernel) || (kernel->state == CULLER_BUSY && !kernel->waits_for_input))
             break;
         return (struct measure){detached_for(kernel), policy->detached_ms};
+    case CULLER_RULE_UNATTACHED:
+        if (has_client(kernel) || !kernel->is_new || kernel->state != CULLER_IDLE)
+            break;
+        return (struct measure){culler_idle_for(kernel), policy->unattached_ms};
     case CULLER_RULE_AGE:
         return (struct measure){kernel->age_ms, policy->age_ms};
     case CULLER_NO_RULE:
@@ -114,6 +118,8 @@ static struct culler_decision decide_by(const struct culler_kernel *kernel,
                                        .is_warned = is_warned(kernel, rule, found.for_ms),
                                        .due_in_ms = due_in(kernel, rule, found)};
     int64_t grace_ms = policy->warn_ms - (decision.is_warned ? kernel->warned_for_ms : 0);
+    if (rule == CULLER_RULE_UNATTACHED) /* there is nobody to be warned */
+        grace_ms = 0;
     decision.in_ms = most(most(decision.due_in_ms, grace_ms), 0);
     return decision;
 }
@@ -141,7 +147,7 @@ const char *culler_state_name(enum culler_state state) {
 
 const char *culler_rule_name(enum culler_rule rule) {
     static const char *const names[CULLER_RULES] = {
-        "none", "idle", "idle-connected", "stalled", "detached", "age",
+        "none", "idle", "idle-connected", "stalled", "detached", "unattached", "age",
     };
     return names[rule];
 }
@@ -158,6 +164,8 @@ void culler_explain(const struct culler_kernel *kernel, const struct culler_poli
                                  "cull-stalled-timeout"},
         [CULLER_RULE_DETACHED] = {"for ", " nobody was connected and nothing ran",
                                   "cull-detached-timeout"},
+        [CULLER_RULE_UNATTACHED] = {"nobody connected to it in the ", " since it was started",
+                                    "cull-unattached-timeout"},
         [CULLER_RULE_AGE] = {"it was ", " old", "cull-max-age"},
     };
     if (words[rule].before == NULL)

@@ -28,6 +28,7 @@ enum culler_rule {
     CULLER_RULE_IDLE_CONNECTED,
     CULLER_RULE_STALLED,
     CULLER_RULE_DETACHED,
+    CULLER_RULE_UNATTACHED,
     CULLER_RULE_AGE,
     CULLER_RULES, /* how many */
 };
@@ -42,6 +43,7 @@ struct culler_kernel {
     int64_t silent_for_ms;  /* since its last output (stream, display, result, error) */
     int64_t at_rest_for_ms; /* since its process tree used CPU worth mentioning */
     int64_t unheard_for_ms; /* since a client was connected that answers pings; 0: now */
+    bool is_new;            /* none ever was */
     bool waits_for_input;   /* busy in input() */
     unsigned busy_subshells;
     int64_t keep_ms;      /* of a keep-alive mark, what is left; 0: none */
@@ -59,6 +61,7 @@ struct culler_policy {
     int64_t idle_connected_ms; /* for kernels with clients, at least idle_ms; off where that is */
     int64_t stalled_ms;        /* a cell that runs without output or CPU */
     int64_t detached_ms;       /* nobody is connected, and nothing runs */
+    int64_t unattached_ms;     /* nobody has ever been connected */
     int64_t age_ms;            /* whatever it does */
     int64_t warn_ms;           /* a warning goes out so long before, at the least; 0: none */
 };

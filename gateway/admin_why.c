@@ -63,6 +63,7 @@ static void print_policy(const json_t *policy) {
         {"idle_connected_ms", "cull-idle-connected-timeout", "off"},
         {"stalled_ms", "cull-stalled-timeout", "off"},
         {"detached_ms", "cull-detached-timeout", "off"},
+        {"unattached_ms", "cull-unattached-timeout", "off"},
         {"max_age_ms", "cull-max-age", "off"},
         {"warn_ms", "warning before", "none"},
     };

@@ -98,7 +98,7 @@ static const char definitions[] =
     " 'Why': {'type': 'object', 'properties': {'id': {'type': 'string'},"
     "  'verdict': {'type': 'string', 'enum': ['keep', 'warn', 'cull']},"
     "  'rule': {'type': 'string', 'enum': ['none', 'idle', 'idle-connected', 'stalled', 'detached',"
-    "   'age']}, 'in_ms': {'type': 'integer', 'x-nullable': true}, 'text': {'type': 'string'},"
+    "   'unattached', 'age']}, 'in_ms': {'type': 'integer', 'x-nullable': true}, 'text': {'type': 'string'},"
     "  'inputs': {'type': 'object', 'x-nullable': true}, 'policy': {'type': 'object'},"
     "  'fresh': {'type': 'boolean'}}},"
     " 'Keep': {'type': 'object', 'required': ['for'], 'properties': {'for': {'type': 'string'}}},"

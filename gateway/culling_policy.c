@@ -18,6 +18,7 @@ enum {
     IDLE_CONNECTED,
     STALLED,
     DETACHED,
+    UNATTACHED,
     AGE,
     WARN,
     OWN_MAX,
@@ -44,6 +45,7 @@ static const struct option_row rows[ROWS + 1] = {
     DURATION("idle-connected-timeout", IDLE_CONNECTED),
     DURATION("stalled-timeout", STALLED),
     DURATION("detached-timeout", DETACHED),
+    DURATION("unattached-timeout", UNATTACHED),
     DURATION("max-age", AGE),
     DURATION("warn-before", WARN),
     DURATION("max-own-timeout", OWN_MAX),
@@ -169,9 +171,13 @@ const struct culling_settings *culling_policies_settings(const struct culling_po
 
 static void apply(const struct override *says, struct culler_policy *policy, int64_t *own_max_ms) {
     int64_t *const fields[DURATIONS] = {
-        [IDLE] = &policy->idle_ms,       [IDLE_CONNECTED] = &policy->idle_connected_ms,
-        [STALLED] = &policy->stalled_ms, [DETACHED] = &policy->detached_ms,
-        [AGE] = &policy->age_ms,         [WARN] = &policy->warn_ms,
+        [IDLE] = &policy->idle_ms,
+        [IDLE_CONNECTED] = &policy->idle_connected_ms,
+        [STALLED] = &policy->stalled_ms,
+        [DETACHED] = &policy->detached_ms,
+        [UNATTACHED] = &policy->unattached_ms,
+        [AGE] = &policy->age_ms,
+        [WARN] = &policy->warn_ms,
         [OWN_MAX] = own_max_ms,
     };
     for (size_t i = 0; i < DURATIONS; i++)
@@ -223,6 +229,7 @@ struct culler_policy culling_policy_of(const struct culling_settings *settings) 
         .idle_connected_ms = settings->idle_connected_ms,
         .stalled_ms = settings->stalled_ms,
         .detached_ms = settings->detached_ms,
+        .unattached_ms = settings->unattached_ms,
         .age_ms = settings->age_ms,
         .warn_ms = settings->warn_ms,
     };

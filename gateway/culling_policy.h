@@ -14,7 +14,7 @@ struct culling_settings {
     int64_t idle_ms;
     int64_t interval_ms; /* as it was given: culling_interval_ms */
     bool connected;
-    int64_t idle_connected_ms, stalled_ms, detached_ms, age_ms;
+    int64_t idle_connected_ms, stalled_ms, detached_ms, unattached_ms, age_ms;
     int64_t warn_ms;
     int64_t own_max_ms; /* of the timeouts that kernels ask for themselves, and of keep; 0: none */
     json_t *overrides;  /* {"owners": {pattern: {...}}, "specs": {...}} or NULL */

@@ -37,6 +37,7 @@ static json_t *inputs_model(struct kernel *kernel, const struct culling_view *vi
         (json_int_t)inputs->at_rest_for_ms, "unattached_for_ms", (json_int_t)inputs->unheard_for_ms,
         "waits_for_input", inputs->waits_for_input, "busy_subshells", (int)inputs->busy_subshells,
         "keep_ms", (json_int_t)inputs->keep_ms, "connections", (int)kernel_connections(kernel));
+    json_object_set_new(model, "was_attached", json_boolean(!inputs->is_new));
     json_object_set_new(model, "own_idle_ms",
                         inputs->has_own_idle_ms ? json_integer(inputs->own_idle_ms) : json_null());
     json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));
@@ -46,12 +47,12 @@ static json_t *inputs_model(struct kernel *kernel, const struct culling_view *vi
 }
 
 static json_t *policy_model(const struct culler_policy *policy) {
-    return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "idle_ms", (json_int_t)policy->idle_ms,
-                     "connected", policy->culls_connected, "idle_connected_ms",
-                     (json_int_t)policy->idle_connected_ms, "stalled_ms",
+    return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "idle_ms",
+                     (json_int_t)policy->idle_ms, "connected", policy->culls_connected,
+                     "idle_connected_ms", (json_int_t)policy->idle_connected_ms, "stalled_ms",
                      (json_int_t)policy->stalled_ms, "detached_ms", (json_int_t)policy->detached_ms,
-                     "max_age_ms", (json_int_t)policy->age_ms, "warn_ms",
-                     (json_int_t)policy->warn_ms);
+                     "unattached_ms", (json_int_t)policy->unattached_ms, "max_age_ms",
+                     (json_int_t)policy->age_ms, "warn_ms", (json_int_t)policy->warn_ms);
 }
 
 json_t *culling_settings_model(const struct culling_settings *settings, bool with_overrides) {

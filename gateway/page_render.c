@@ -141,6 +141,7 @@ static const char *words_for(const char *rule) {
                  {"idle-connected", "idle, though somebody is connected"},
                  {"stalled", "its cell gives no output and uses no CPU"},
                  {"detached", "nobody connected, nothing runs"},
+                 {"unattached", "nobody ever connected"},
                  {"age", "its age"}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(table[i].rule, rule) == 0)

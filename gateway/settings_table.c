@@ -320,6 +320,10 @@ static const struct option_row table[] = {
         "0", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
         .help = "End a kernel whose notebook server is gone for longer while nothing runs, also "
                 "one that asks nobody for input; 0: never."),
+    ROW("cull-unattached-timeout", "ELARA_CULL_UNATTACHED_TIMEOUT", OPTION_DURATION,
+        cull.unattached_ms, "1h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
+        .help = "End a kernel to which nobody has ever connected, such as one whose client gave up "
+                "while it started, when it was idle for longer; 0: never."),
     ROW("cull-max-age", "ELARA_CULL_MAX_AGE", OPTION_DURATION, cull.age_ms, "0",
         .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,
         .help = "End a kernel of that age, whatever it does; 0: never."),

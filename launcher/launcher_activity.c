@@ -112,11 +112,12 @@ static json_t *tell(const struct launcher *launcher, const struct activity_repor
     int64_t since_ms =
         launcher->link != NULL ? link_server_unattached_since(launcher->link) : now_ms;
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:I}", "state",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:I, s:I}", "state",
         activity_state_name(report->state), "age_ms", (json_int_t)report->age_ms, "state_for_ms",
         (json_int_t)report->state_for_ms, "untouched_for_ms", (json_int_t)report->untouched_for_ms,
         "silent_for_ms", (json_int_t)report->silent_for_ms, "unattached_for_ms",
-        (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms + 1), "waits_for_input",
+        (json_int_t)(since_ms < 0 ? 0 : now_ms - since_ms + 1), "was_attached",
+        launcher->link != NULL && link_server_was_attached(launcher->link), "waits_for_input",
         report->waits_for_input, "busy_subshells", (int)busy_subshells(launcher->busy), "keep_ms",
         (json_int_t)report->keep_ms, "changes", (json_int_t)report->changes);
 }

@@ -546,6 +546,10 @@ void link_server_flush(struct link_server *server) {
         reap(server);
 }
 
+bool link_server_was_attached(const struct link_server *server) {
+    return server->last_session > 0 || map_count(server->sessions) > 0;
+}
+
 int64_t link_server_unattached_since(const struct link_server *server) {
     return server->attachment_count > 0 ? -1 : server->unattached_ms;
 }

@@ -83,6 +83,8 @@ void link_server_result(struct link_command *command, json_t *result, const stru
 void link_server_flush(struct link_server *server);
 /* Since when nobody is attached, on clock_monotonic_ms; -1 while somebody is. */
 int64_t link_server_unattached_since(const struct link_server *server);
+/* Some client has been attached, ever. */
+bool link_server_was_attached(const struct link_server *server);
 uint64_t
 link_server_last(const struct link_server *server); /* 0: nothing is known of earlier messages */
 struct journal_size link_server_journal_size(const struct link_server *server);

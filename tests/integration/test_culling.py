@@ -271,7 +271,7 @@ def test_bad_wishes_to_keep(gateway, kernel, body):
 
 
 def test_dry_run_by_this_and_another_policy(start_gateway, connect):
-    gateway = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms"})
+    gateway = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_UNATTACHED_TIMEOUT": "0"})
     idle, used = (gateway.start_kernel()["id"] for _ in range(2))
     gateway.wait_for_state(idle, "idle")
     connect(gateway, used).run_cell("print x")

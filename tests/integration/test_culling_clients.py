@@ -201,3 +201,20 @@ def test_a_widgets_heartbeat_keeps_no_kernel(start_gateway, connect):
         answered += 1
     assert answered > 3 and "though somebody was connected" in text
     wait_for_end(gateway, kernel_id, 60)
+
+
+def test_a_kernel_nobody_came_to_goes_and_one_that_was_used_stays(start_gateway, connect):
+    gateway = start_gateway(environment={**OFF, "ELARA_CULL_UNATTACHED_TIMEOUT": "5s"})
+    used = gateway.start_kernel()["id"]
+    client = connect(gateway, used)
+    client.run_cell("print x")
+    client.close()
+    for pid in gateway.launcher_pids(used):  # the next one knows it, too
+        os.kill(pid, signal.SIGKILL)
+    unused = gateway.start_kernel()["id"]
+    ended = wait_for_end(gateway, unused)
+    assert "nobody connected to it in the " in ended["reason"] and ended["reason"].endswith("the limit is 5 s (cull-unattached-timeout).")
+    assert gateway.get("/api/elara/status").json()["culling"]["culled"]["unattached"] == 1
+    gateway.wait_for_state(used, "idle", timeout=60)
+    found = wait_until(lambda: (w := why(gateway, used))["inputs"] and w, 60, "what the launcher knows")
+    assert (found["verdict"], found["rule"], found["inputs"]["was_attached"]) == ("keep", "none", True)

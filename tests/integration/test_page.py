@@ -91,7 +91,7 @@ def cells(page):
 
 
 def test_what_a_kernel_uses_and_when_it_goes(start_gateway):
-    gateway = start_gateway("--cull-idle-timeout", "2h")
+    gateway = start_gateway("--cull-idle-timeout", "2h", "--cull-unattached-timeout", "0")
     with gateway.kernel("python3") as kernel_id:
         gateway.wait_for_state(kernel_id, "idle", timeout=60)
         row = cells(read(gateway))

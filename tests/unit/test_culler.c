@@ -43,6 +43,8 @@
     { .idle_ms = 1 * H, .stalled_ms = 6 * H }
 #define LEASE                                                                                      \
     { .detached_ms = 2 * H }
+#define UNATTACHED                                                                                 \
+    { .unattached_ms = 1 * H, .warn_ms = 10 * MIN }
 #define AGE                                                                                        \
     { .age_ms = 7 * D }
 #define WARNED                                                                                     \
@@ -119,6 +121,13 @@ static const struct row rows[] = {
     {"a run with its tab open is kept", {BUSY, .unheard_for_ms = 0}, CONNECTED, KEEP_FOREVER},
     {"a widget's heartbeat is nobody", {QUIET, .unheard_for_ms = 0}, CONNECTED, CULL(IDLE_CONNECTED)},
     {"somebody reads what a run has said: it has just ended", {QUIET, .unheard_for_ms = 0, .state_for_ms = 0}, CONNECTED, KEEP(IDLE_CONNECTED, 1 * H + 1)},
+
+    /* unattached */
+    {"nobody ever came", {QUIET, .is_new = true}, UNATTACHED, CULL(UNATTACHED)},
+    {"nobody came in half an hour", {QUIET, .is_new = true, .state_for_ms = 30 * MIN}, UNATTACHED, KEEP(UNATTACHED, 30 * MIN + 1)},
+    {"somebody was there once", {QUIET}, UNATTACHED, KEEP_FOREVER},
+    {"somebody is there for the first time", {QUIET, .is_new = true, .unheard_for_ms = 0}, UNATTACHED, KEEP_FOREVER},
+    {"nobody ever came, and it works", {BUSY, .is_new = true}, UNATTACHED, KEEP_FOREVER},
 
     /* detached */
     {"the notebook server is gone, the kernel idle", {QUIET, .unheard_for_ms = 3 * H}, LEASE, CULL(DETACHED)},
@@ -344,6 +353,11 @@ static void explains(void **state) {
          CULLER_RULE_DETACHED,
          "for 2 h nobody was connected and nothing ran; the limit is 2 h "
          "(cull-detached-timeout)"},
+        {{QUIET, .is_new = true, .state_for_ms = 2 * H},
+         UNATTACHED,
+         CULLER_RULE_UNATTACHED,
+         "nobody connected to it in the 2 h since it was started; the limit is 1 h "
+         "(cull-unattached-timeout)"},
         {{QUIET, .age_ms = 8 * D},
          AGE,
          CULLER_RULE_AGE,
