@@ -37,6 +37,9 @@ class Proxy:
         self.listener.close()
         self.cut()
 
+    def reach(self):
+        return socket.create_connection(("127.0.0.1", self.target), timeout=5)
+
     def accept(self):
         with contextlib.suppress(OSError):
             while True:
@@ -45,7 +48,7 @@ class Proxy:
                     reset(client)
                     continue
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+                    server = self.reach()
                 except OSError:
                     client.close()
                     continue

@@ -1,0 +1,229 @@
+"""Three gateways behind a random balancer, one of them killed every few seconds, under cells that count and requests that start and end kernels."""
+import contextlib
+import random
+import re
+import sys
+import threading
+import time
+import uuid
+
+import pytest
+import requests
+
+from kernels import *  # noqa: F403
+from kernels import ROOT, START_S, pods_of, record_of, records_of
+from support.balancer import Balancer
+from support.processes import wait_until
+from testcluster.hollow import TOLERATIONS
+
+sys.path.insert(0, str(ROOT / "tests" / "chaos"))
+from chaos import CELLS, Notebook, compare  # noqa: E402
+
+REPLICAS = 3
+PAUSE_S = (1.0, 4.0)  # between two kills
+DOWN_S = (0.0, 1.5)
+AGAIN_S = 0.05
+CELL_FORMS = {"text": (150, 600), "buffers": (100, 300), "progress": (200, 400), "big": (5, 10)}
+SHARES = {"text": 5, "buffers": 3, "progress": 2, "big": 1}
+
+
+class Trial:
+    """What runs at the same time. A thread that finds something wrong notes it, and all end."""
+
+    def __init__(self, gateways, seconds, seed):
+        self.gateways = gateways
+        self.random = random.Random(seed)
+        self.balancer = Balancer(gateways, seed)
+        self.deadline = time.monotonic() + seconds
+        self.problems = []
+        self.counts = dict.fromkeys(("kills", "cells", "messages", "repeated", "connections", "kernels", "lists", "waits"), 0)
+        self.sending = []  # a lock for each notebook: what a gateway has read and not yet passed on goes with it
+        self.kept = set()  # ids of the kernels that are there from the beginning to the end
+        self.threads = []
+
+    def goes_on(self):
+        return not self.problems and time.monotonic() < self.deadline
+
+    def spawn(self, function, *arguments):
+        def run():
+            try:
+                function(*arguments)
+            except BaseException as error:  # noqa: BLE001: whatever it is fails the test
+                self.problems.append(f"{function.__name__}: {type(error).__name__}: {str(error)[:3000]}")
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(300)
+            if thread.is_alive():
+                self.problems.append(f"{thread} does not end")
+
+    def tell_logs(self):
+        """What the gateways' logs say of the kernels that the problems name."""
+        ids = {kernel_id for problem in self.problems for kernel_id in re.findall("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", problem)}
+        for number, gateway in enumerate(self.gateways):
+            lines = [line for line in gateway.log().splitlines() if any(kernel_id in line for kernel_id in ids)]
+            print(f"--- gateway {number}, of the kernels with problems", *lines[-200:], sep="\n")
+
+    # -- requests through the balancer --
+    def ask(self, method, path, **options):
+        """The answer of whichever gateway; 503 and broken connections are tried again, as clients do."""
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                url = f"http://127.0.0.1:{self.balancer.port}{path}"
+                answer = requests.request(method, url, timeout=START_S, headers={"Connection": "close"}, **options)
+                if answer.status_code != 503:
+                    return answer
+            self.counts["waits"] += 1
+            time.sleep(AGAIN_S)
+        raise AssertionError(f"{method} {path}: no answer")
+
+    def listed(self):
+        answer = self.ask("GET", "/api/kernels")
+        assert answer.status_code == 200, answer.text
+        return [model["id"] for model in answer.json()]
+
+    def start(self, spec):
+        """An id of the client's own makes the request one that can be repeated."""
+        kernel_id = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        answer = self.ask("POST", "/api/kernels", json={"name": spec, "env": {"KERNEL_ID": kernel_id}})
+        assert answer.status_code in (201, 409), answer.text
+        return kernel_id
+
+    # -- what goes on --
+    def kill(self):
+        while self.goes_on():
+            gateway = self.random.choice(self.gateways)
+            with contextlib.ExitStack() as stack:
+                for lock in self.sending:
+                    stack.enter_context(lock)
+                gateway.kill()
+            self.counts["kills"] += 1
+            time.sleep(self.random.uniform(*DOWN_S))
+            gateway.start(wait=self.random.random() < 0.7)
+            time.sleep(self.random.uniform(*PAUSE_S))
+
+    def count(self, kernel_id, lock, v1):
+        notebook = Notebook(self.balancer, kernel_id, v1=v1)
+        try:
+            while self.goes_on():
+                name = self.random.choices(list(SHARES), weights=SHARES.values())[0]
+                code, _, shown = CELLS[name]
+                count = self.random.randint(*CELL_FORMS[name])
+                with lock:
+                    notebook.begin(code.format(count=count))
+                result = notebook.read()
+                self.counts["cells"] += 1
+                self.counts["messages"] += result["taken"]
+                self.counts["repeated"] += result["repeated"]
+                self.counts["connections"] += result["connections"]
+                problem = compare(result, shown(count))
+                assert problem is None, f"{name} of {count} on {kernel_id}: {problem}"
+        finally:
+            notebook.stop()
+
+    def cut(self):
+        while self.goes_on():
+            time.sleep(self.random.uniform(2, 6))
+            with contextlib.ExitStack() as stack:
+                for lock in self.sending:
+                    stack.enter_context(lock)
+                self.random.choice((self.balancer.cut, self.balancer.freeze, self.balancer.swallow))()
+            time.sleep(self.random.uniform(0.05, 0.5))
+            self.balancer.cut()
+
+    def look(self):
+        while self.goes_on():
+            ids = self.listed()
+            assert len(ids) == len(set(ids)), f"doubled in the list: {ids}"
+            assert self.kept <= set(ids), f"missing in the list: {self.kept - set(ids)}"
+            self.counts["lists"] += 1
+            time.sleep(AGAIN_S)
+
+    def churn(self, spec):
+        """Kernels come and go through gateways that come and go."""
+        while self.goes_on():
+            kernel_id = self.start(spec)
+            answer = self.ask("GET", f"/api/kernels/{kernel_id}")
+            assert answer.status_code == 200, f"started, then {answer.status_code}: {answer.text}"
+            if self.random.random() < 0.7:
+                wait_until(lambda: self.state(kernel_id) == "idle", START_S, f"kernel {kernel_id} to be idle")
+            answer = self.ask("DELETE", f"/api/kernels/{kernel_id}")
+            assert answer.status_code in (204, 404), answer.text
+            wait_until(lambda: self.ask("GET", f"/api/kernels/{kernel_id}").status_code == 404, START_S, f"the end of {kernel_id}")
+            self.counts["kernels"] += 1
+
+    def state(self, kernel_id):
+        answer = self.ask("GET", f"/api/kernels/{kernel_id}")
+        assert answer.status_code == 200, answer.text
+        model = answer.json()
+        assert model["execution_state"] != "dead", model
+        return model["execution_state"]
+
+
+def check_lists(trial):
+    """Each gateway has the kernels that were kept, and comes to have no other."""
+    def listed(gateway):
+        return sorted(model["id"] for model in gateway.get("/api/kernels").json())
+
+    for gateway in trial.gateways:
+        wait_until(gateway.is_ready, START_S, "the gateway")
+        try:
+            wait_until(lambda: listed(gateway) == sorted(trial.kept), START_S, "the list")
+        except AssertionError:
+            trial.problems.append(f"lists {set(listed(gateway)) ^ trial.kept} too much or too little")
+
+
+@pytest.fixture
+def seconds(request):
+    return float(request.config.getoption("--replica-seconds"))
+
+
+@pytest.fixture
+def replicas(start_gateway):
+    return [start_gateway() for _ in range(REPLICAS)]
+
+
+@pytest.fixture
+def stub(hollow, specs, build):
+    argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
+    return specs.add("stub", image="registry.test/stub", argv=argv, nodeSelector=hollow.selector, tolerations=TOLERATIONS)
+
+
+@pytest.mark.timeout(0)
+def test_nothing_is_lost_while_gateways_are_killed(stub, replicas, seconds, kube, places, connect):
+    trial = Trial(replicas, seconds, seed=6)
+    trial.kept = {trial.start("python3"), trial.start("python3"), trial.start(stub)}
+    for kernel_id in trial.kept:
+        wait_until(lambda: trial.state(kernel_id) == "idle", START_S, "the kernels")
+        for gateway in replicas:  # a list follows the watch
+            wait_until(lambda: kernel_id in [model["id"] for model in gateway.get("/api/kernels").json()], START_S, "the lists")
+    trial.deadline = time.monotonic() + seconds
+    counting = [kernel_id for kernel_id in trial.kept if trial.ask("GET", f"/api/kernels/{kernel_id}").json()["name"] == "python3"]
+    for kernel_id, v1 in zip(counting, (False, True)):
+        lock = threading.Lock()
+        trial.sending.append(lock)
+        trial.spawn(trial.count, kernel_id, lock, v1)
+    for function in (trial.kill, trial.cut, trial.look):
+        trial.spawn(function)
+    for _ in range(2):
+        trial.spawn(trial.churn, stub)
+    trial.join()
+    print(f"in {seconds:.0f} s: {trial.counts}")
+    check_lists(trial)
+    trial.tell_logs()
+    assert trial.problems == []
+    for gateway in replicas:
+        for kernel_id in counting:
+            assert connect(gateway, kernel_id).run_cell("print('served')").text() == "served\n"
+        assert all(connect(gateway, kernel_id).kernel_info()["status"] == "ok" for kernel_id in trial.kept)
+    # None was started anew, none is there twice, and nothing is left of those that were deleted.
+    wait_until(lambda: sorted(pods_of(kube, places[1])) == sorted(f"kernel-{kernel_id}-1" for kernel_id in trial.kept), START_S,
+               "the pods that are wanted, and no other")
+    states = {record_of(secret)["kernel_id"]: secret["metadata"]["labels"]["elara.state"] for secret in records_of(kube, places[0])}
+    assert {kernel_id for kernel_id, state in states.items() if state != "ended"} == trial.kept
+    trial.balancer.__exit__()
