@@ -137,6 +137,12 @@ void kernel_say(struct kernel *kernel, const char *text, const char *id) {
                      KERNEL_SAY_TIMEOUT_MS, on_spoken, NULL, NULL);
 }
 
+void kernel_explain(struct kernel *kernel, const char *why, const char *id) {
+    if (kernel->link != NULL)
+        kernel_order(kernel, "explain", json_pack("{s:s, s:s}", "reason", why, "id", id),
+                     KERNEL_SAY_TIMEOUT_MS, on_spoken, NULL, NULL);
+}
+
 /* Restart. */
 
 static void finish_restart(struct kernel *kernel, const struct error *err) {

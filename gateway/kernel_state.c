@@ -458,6 +458,12 @@ static void on_reachable(void *context, const struct provision_address *address)
                       kernels->settings.launch_timeout_ms + KERNEL_ANSWER_MARGIN_MS);
 }
 
+static void on_remade(void *context, const char *why, const char *id) {
+    struct kernel *kernel = context;
+    log_warning("kernel %s: its launcher was started again in its place: %s", kernel->id, why);
+    kernel_explain(kernel, why, id);
+}
+
 static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
     bool is_gone;
@@ -496,4 +502,5 @@ const struct provision_events kernel_provision_events = {.accepted = on_accepted
                                                          .noted = on_noted,
                                                          .stage = on_stage,
                                                          .reachable = on_reachable,
+                                                         .remade = on_remade,
                                                          .ended = on_ended};

@@ -192,6 +192,8 @@ void kernel_wait_in(struct list *list, kernel_done *done, void *context);
 void kernels_run_answers(void *context);
 void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes on with, its end */
 void kernel_finish_stop(struct kernel *kernel);
+/* Why its launcher's container ended, which the launcher cannot know. */
+void kernel_explain(struct kernel *kernel, const char *why, const char *id);
 void kernel_start_again(struct kernel *kernel); /* from its request; ends a restart */
 void kernels_drop_waiters(struct list *waiters);
 

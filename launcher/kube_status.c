@@ -190,20 +190,28 @@ static const json_t *kernel_status(const struct kube_view *view) {
     return kube_view_named(json_object_get(view->status, "containerStatuses"), view->container);
 }
 
+/* The word of kube_reasons.h. */
+static const char *container_end(const struct kube_view *view, const json_t *terminated,
+                                 char text[PART_SIZE]) {
+    char how[PART_SIZE / 2];
+    const char *limit = kube_view_memory_limit(view, view->container);
+    kube_view_end_text(terminated, how, sizeof how);
+    if (kube_view_is_oom(terminated))
+        snprintf(text, PART_SIZE, "The kernel's container went over its memory limit%s%.64s",
+                 *limit != '\0' ? " of " : "", limit);
+    else
+        snprintf(text, PART_SIZE, "The kernel's container has ended: %s", how);
+    return kube_view_is_oom(terminated) ? "OOMKilled" : "ContainerEnded";
+}
+
 static void judge_failed(struct kube_view *view) {
     if (judge_failed_reason(view) || judge_disruption(view))
         return;
     const json_t *state = json_object_get(kernel_status(view), "state");
     const json_t *terminated = json_object_get(state, "terminated");
     char text[PART_SIZE];
-    kube_view_end_text(terminated, text, sizeof text);
-    if (kube_view_is_oom(terminated)) {
-        const char *limit = kube_view_memory_limit(view, view->container);
-        kube_view_gone(view, "OOMKilled", "The kernel's container went over its memory limit%s%s",
-                       *limit != '\0' ? " of " : "", limit);
-    } else {
-        kube_view_gone(view, "ContainerEnded", "The kernel's container has ended: %s", text);
-    }
+    const char *word = container_end(view, terminated, text);
+    kube_view_gone(view, word, "%s", text);
 }
 
 static void judge_deleted(struct kube_view *view) {
@@ -314,6 +322,11 @@ static void read_restarts(struct kube_view *view) {
         return;
     verdict->last_exit_code = json_integer_value(json_object_get(last, "exitCode"));
     verdict->last_was_oom = kube_view_is_oom(last);
+    char text[PART_SIZE];
+    const char *word = container_end(view, last, text);
+    kube_reason_write(word, text, verdict->last_end, sizeof verdict->last_end);
+    snprintf(verdict->last_end_at, sizeof verdict->last_end_at, "%s",
+             kube_view_text(last, "finishedAt"));
 }
 
 static bool judge_running(struct kube_view *view) {

@@ -40,6 +40,7 @@ enum {
     KUBE_REASON_SIZE = 64,
     KUBE_MESSAGE_SIZE = 1024,
     KUBE_IP_SIZE = 64,
+    KUBE_TIME_SIZE = 64,
 };
 
 struct kube_pod_verdict {
@@ -55,6 +56,8 @@ struct kube_pod_verdict {
     int64_t container_restarts;
     int64_t last_exit_code; /* -1: there was none */
     bool last_was_oom;      /* the container went over its memory limit */
+    char last_end[KUBE_MESSAGE_SIZE]; /* in which way, and what to do; "" when there was none */
+    char last_end_at[KUBE_TIME_SIZE]; /* tells it from others: its time, as the status has it */
     bool node_is_silent;    /* RUNNING: its node stopped answering */
 };
 

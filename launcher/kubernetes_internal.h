@@ -128,6 +128,7 @@ struct provision {
     int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
     bool is_asked_again; /* its step had no answer; that is logged */
+    char end_at[KUBE_TIME_SIZE]; /* of its container's last end that was told, or is no news */
 };
 
 /* provisioner_kubernetes.c */

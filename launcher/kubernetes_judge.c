@@ -64,6 +64,17 @@ static void tell_reachable(struct provision *place) {
     place->events.reachable(place->context, &address);
 }
 
+/* The container is started again in its pod, where its launcher goes on with the journal. */
+static void tell_end_of_container(struct provision *place, const struct kube_pod_verdict *verdict) {
+    if (strcmp(place->end_at, verdict->last_end_at) == 0)
+        return;
+    snprintf(place->end_at, sizeof place->end_at, "%s", verdict->last_end_at);
+    if (!place->is_held || place->is_ended || !place->is_reachable || place->events.remade == NULL)
+        return;
+    cleanup_free char *id = memory_printf("container %s %s", place->pod_name, place->end_at);
+    place->events.remade(place->context, verdict->last_end, id);
+}
+
 static void take_running(struct provision *place, const struct kube_pod_verdict *verdict) {
     if (strcmp(place->ip, verdict->ip) != 0)
         place->is_reachable = false; /* another attempt's, or its sandbox was made anew */
@@ -116,9 +127,11 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
     switch (verdict.state) {
     case KUBE_POD_RUNNING:
         take_running(place, &verdict);
+        tell_end_of_container(place, &verdict);
         break;
     case KUBE_POD_PENDING:
         take_pending(place, pod, &verdict);
+        tell_end_of_container(place, &verdict);
         break;
     case KUBE_POD_FAILED:
     case KUBE_POD_GONE:

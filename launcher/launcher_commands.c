@@ -189,6 +189,18 @@ static void run_say(struct launcher *launcher, const json_t *members,
     link_server_result(command, NULL, NULL);
 }
 
+/* Into the cells that the container's end has ended. */
+static void run_explain(struct launcher *launcher, const json_t *members,
+                        struct link_command *command) {
+    const json_t *reason = json_object_get(members, "reason");
+    if (!json_is_string(reason) || json_string_length(reason) > SAY_MAX_BYTES) {
+        refuse(command, ERROR_INVALID, "reason must be a text of at most 4096 bytes");
+        return;
+    }
+    launcher_resume_explain(launcher, json_string_value(reason));
+    link_server_result(command, NULL, NULL);
+}
+
 static void run_logs(struct launcher *launcher, const json_t *members,
                      struct link_command *command) {
     const json_t *max_json = json_object_get(members, "max_bytes");
@@ -234,6 +246,7 @@ static const struct {
     {"activity", launcher_activity_run},
     {"keep", launcher_activity_keep},
     {"say", run_say},
+    {"explain", run_explain},
 };
 
 void launcher_take_command(void *context, const char *name, const json_t *members,

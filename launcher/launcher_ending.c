@@ -103,6 +103,7 @@ static void stop_restarts(struct launcher *launcher) {
 }
 
 void launcher_end(struct launcher *launcher, enum ending ending, bool now) {
+    launcher_resume_explain(launcher, NULL);
     bool was_ready = launcher_is_ready(launcher);
     bool is_under_way = launcher->ending != ENDING_NONE;
     if (ending == ENDING_SHUTDOWN && launcher->phase != PHASE_STOPPING)

@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-enum { REMAINS_WAIT_MS = 2000, BOOT_ID_MAX = 64 };
+enum { REMAINS_WAIT_MS = 2000, BOOT_ID_MAX = 64, EXPLAIN_WAIT_MS = 3000 };
 
 #define MARK_NAME "ELARA_KERNEL_DIRECTORY"
 
@@ -149,7 +149,7 @@ static void stay_dead(struct launcher *launcher) {
     link_server_resume(launcher->link);
 }
 
-void launcher_resume_run(struct launcher *launcher) {
+static void go_on(struct launcher *launcher) {
     const struct resume *resume = &launcher->resume;
     link_server_walk_notes(launcher->link, take_waiting, take_last, launcher);
     if (!resume->was_dead)
@@ -165,4 +165,37 @@ void launcher_resume_run(struct launcher *launcher) {
     launcher->restarts++;
     launcher_phase(launcher, EVENT_RESTART, "starting again after its launcher's death", NULL);
     launcher_kernel_start(launcher);
+}
+
+static int on_explain_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop;
+    struct launcher *launcher = context;
+    if (!launcher_timer_fired(&launcher->resume.timer, timer))
+        return 0;
+    go_on(launcher);
+    link_server_flush(launcher->link);
+    return 0;
+}
+
+void launcher_resume_explain(struct launcher *launcher, const char *reason) {
+    if (launcher->resume.timer == 0)
+        return;
+    launcher_timer_clear(launcher, &launcher->resume.timer);
+    if (reason != NULL) {
+        free(launcher->resume.reason);
+        launcher->resume.reason = memory_strdup(reason);
+    }
+    go_on(launcher);
+}
+
+/* What a container has ended of stands in its pod's status, and the gateways read that within
+ * moments: clients heed what their cell ends with, and little that comes later. */
+void launcher_resume_run(struct launcher *launcher) {
+    bool is_known = !launcher->is_container || launcher->resume.was_dead;
+    if (is_known) {
+        go_on(launcher);
+        return;
+    }
+    launcher_stage(launcher, "the kernel's container was started again");
+    launcher_timer_set(launcher, &launcher->resume.timer, EXPLAIN_WAIT_MS, on_explain_timer);
 }

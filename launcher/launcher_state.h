@@ -86,6 +86,7 @@ struct resume {
     bool was_dead; /* its kernel was, or was being ended: that is no news */
     bool starts;   /* the kernel is started again */
     char *reason;  /* of the launcher's end; NULL */
+    int timer;     /* a gateway may know the reason better: until then nothing is told */
 };
 
 struct launcher {
@@ -185,6 +186,9 @@ void launcher_resume_look(struct launcher *launcher);
 /* In the place of launcher_kernel_start: answers what the earlier kernel left unanswered, and
  * starts another or stays dead. */
 void launcher_resume_run(struct launcher *launcher);
+/* Why the container ended, as the pod's status has it; NULL: nobody knows. Does nothing when it has
+ * been told already, or there was nothing to tell. */
+void launcher_resume_explain(struct launcher *launcher, const char *reason);
 /* What a later launcher has to know, into the record. */
 void launcher_resume_note(struct launcher *launcher);
 /* Everything that the kernel starts bears a mark by which it can be found again. */

@@ -34,6 +34,9 @@ struct provision_events {
     void (*stage)(void *context, const char *text);
     /* The launcher is listening: connect the link. Again when it listens somewhere else. */
     void (*reachable)(void *context, const struct provision_address *address);
+    /* Its place has ended and was made anew with what the launcher keeps there: why. id: the same
+     * for the same end, at every gateway. May be NULL. */
+    void (*remade)(void *context, const char *why, const char *id);
     /* It is over: it could not start, or the launcher has ended. The text is the true cause and
      * what to do. Comes at most once; after it only describe_failure, remove and release may be
      * called, also from inside it. */
