@@ -118,6 +118,18 @@ static void on_journal(void *context, const json_t *result, const struct error *
     }
 }
 
+static void explain_missing(const struct kernel *kernel, struct error *err) {
+    bool is_dead = kernel_status(kernel)->phase == KERNEL_DEAD;
+    if (is_dead && kernel_is_elsewhere(kernel))
+        error_set(err, ERROR_UNAVAILABLE,
+                  "The kernel's journal was kept in its pod, which is gone: what it said cannot be "
+                  "read any more");
+    else
+        error_set(err, ERROR_UNAVAILABLE,
+                  "The kernel's launcher, which keeps its journal, is not %s",
+                  is_dead ? "running any more" : "there yet");
+}
+
 static void read_journal(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     struct kernel *kernel =
@@ -133,9 +145,7 @@ static void read_journal(struct http_request *request, void *context) {
     }
     struct link *link = kernel_link(kernel);
     if (link == NULL) {
-        error_set(&err, ERROR_UNAVAILABLE,
-                  "The kernel's launcher, which keeps its journal, is not %s",
-                  kernel_status(kernel)->phase == KERNEL_DEAD ? "running any more" : "there yet");
+        explain_missing(kernel, &err);
         http_reply_failure(request, &err);
         return;
     }

@@ -73,6 +73,9 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
     if (kernel->display_name == NULL)
         text_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
+    struct kernel_heir heir = kernel_heir_of(kernel);
+    if (kernel->notice != NULL)
+        kernel_ends_told(kernels->ends, &heir, kernel->notice);
     kernel_set_stage(kernel, "finding the kernel again");
     take_death(kernel, record);
     return kernel;
@@ -136,6 +139,25 @@ static void on_other_found(void *context, const char *id, json_t *record, bool i
         kernels->found(kernels->found_context, kernel);
 }
 
+static bool is_told_by_one(const struct kernels *kernels, const char *notice) {
+    list_each (&((struct kernels *)(uintptr_t)kernels)->all, struct kernel, node, kernel)
+        if (kernel->notice != NULL && strcmp(kernel->notice, notice) == 0)
+            return true;
+    return false;
+}
+
+/* What the owner's next kernel is to say, whichever gateway starts it. */
+static void take_bequest(struct kernels *kernels, const json_t *bequest) {
+    const char *text = json_string_value(json_object_get(bequest, "text"));
+    const struct kernel_heir heir = {.user = json_string_value(json_object_get(bequest, "user")),
+                                     .spec = json_string_value(json_object_get(bequest, "spec")),
+                                     .directory =
+                                         json_string_value(json_object_get(bequest, "directory"))};
+    if (text != NULL && heir.user != NULL && heir.spec != NULL && heir.directory != NULL &&
+        !is_told_by_one(kernels, text))
+        kernel_ends_bequeath(kernels->ends, &heir, text);
+}
+
 /* Another gateway has ended it. What we end ourselves goes its own way. */
 static void on_other_gone(void *context, const char *id, const json_t *record, const char *why) {
     struct kernels *kernels = context;
@@ -143,6 +165,8 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
     const char *owner = json_string_value(json_object_get(record, "owner"));
     if (kernel == NULL && owner != NULL && why != NULL)
         kernel_ends_bury(kernels->ends, id, owner, why, true);
+    if (kernel == NULL || kernel->bequest == NULL)
+        take_bequest(kernels, json_object_get(record, "bequest"));
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
     if (kernel->activity.is_end_ordered) /* it may be our doing, and is about to be known */

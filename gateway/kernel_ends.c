@@ -118,6 +118,16 @@ void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *he
         put(ends->heirs, key, make_note(text, NULL));
 }
 
+void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text) {
+    if (ends->heirs == NULL)
+        return;
+    cleanup_free char *key = heir_key(heir);
+    cleanup_json json_t *note = notes_get(ends->heirs, key);
+    const char *known = json_string_value(json_object_get(note, "text"));
+    if (known != NULL && strcmp(known, text) == 0)
+        json_decref(notes_take(ends->heirs, key));
+}
+
 void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir,
                         const char *text) {
     cleanup_free char *key = heir_key(heir);

@@ -28,6 +28,8 @@ struct kernel_heir {
 };
 void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
                           const char *text);
+/* Another gateway's kernel tells it. */
+void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);
 /* Nobody could be told what was inherited: it is for the next one, unless there is news. */
 void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);
 /* A malloc'ed text, or NULL; it is told once. */

@@ -353,9 +353,22 @@ void kernel_drop_link(struct kernel *kernel) {
 
 /* What the provisioner says. */
 
+/* What the other gateways are to know of its end. */
+static json_t *make_testament(const struct kernel *kernel) {
+    json_t *testament = json_object();
+    if (!kernel->is_stopping)
+        json_object_set_new(testament, "by_witness", json_true());
+    if (kernel->bequest != NULL)
+        json_object_set(testament, "bequest", kernel->bequest);
+    return testament;
+}
+
 void kernel_drop_provision(struct kernel *kernel, const char *why) {
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
+    if (kernel->provision != NULL && why != NULL && ops->testify != NULL)
+        ops->testify(kernel->provision, make_testament(kernel));
     if (kernel->provision != NULL)
-        kernel->kernels->provisioner->ops->remove(steal(&kernel->provision), why);
+        ops->remove(steal(&kernel->provision), why);
     kernel->has_ended = false;
 }
 

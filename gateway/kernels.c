@@ -60,6 +60,7 @@ static void free_kernel(struct kernel *kernel) {
     json_decref(kernel->session);
     json_decref(kernel->held);
     json_decref(kernel->orphans);
+    json_decref(kernel->bequest);
     free(kernel->stage);
     free(kernel->reason);
     free(kernel->lost);
@@ -97,6 +98,9 @@ const char *kernels_tombstone(const struct kernels *kernels, const char *id,
 void kernel_leave_notice(struct kernel *kernel, const char *text) {
     struct kernel_heir heir = kernel_heir_of(kernel);
     kernel_ends_bequeath(kernel->kernels->ends, &heir, text);
+    json_decref(kernel->bequest);
+    kernel->bequest = json_pack("{s:s, s:s, s:s, s:s}", "text", text, "user", heir.user, "spec",
+                                heir.spec, "directory", heir.directory);
 }
 
 void kernel_return_notice(struct kernel *kernel) {
@@ -463,6 +467,10 @@ const struct kernel_status *kernel_status(const struct kernel *kernel) {
 
 struct link *kernel_link(const struct kernel *kernel) {
     return kernel->link;
+}
+
+bool kernel_is_elsewhere(const struct kernel *kernel) {
+    return kernel->kernels->provisioner->ops->is_elsewhere;
 }
 
 void kernel_connected(struct kernel *kernel) {

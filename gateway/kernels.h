@@ -138,6 +138,8 @@ void kernels_observe_culling(struct culling *culling);
 uint64_t kernel_journal_bytes(const struct kernel *kernel);
 const struct kernel_status *kernel_status(const struct kernel *kernel);
 struct link *kernel_link(const struct kernel *kernel); /* NULL while there is none */
+/* Its launcher's files are where it runs, and end with that place. */
+bool kernel_is_elsewhere(const struct kernel *kernel);
 /* The notebook it belongs to, as its launcher's record has it: {"path", "name", "type", ...} or
  * NULL. Borrowed, until the next turn. */
 const json_t *kernel_session(const struct kernel *kernel);

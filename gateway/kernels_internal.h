@@ -127,7 +127,8 @@ struct kernel {
     bool is_restarting, is_stopping, is_adopting;
     bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
-    char *notice; /* for its first cell: why the kernel before it was ended; NULL */
+    json_t *bequest; /* for the owner's next kernel, at every gateway; NULL */
+    char *notice;    /* for its first cell: why the kernel before it was ended; NULL */
     bool was_ready;
 };
 

@@ -143,7 +143,9 @@ static enum kube_merge merge_end(const struct kube_intent *intent, const struct 
                                  struct kube_record **ret) {
     if (differs(intent->created, text_of(there->record, "created")))
         return KUBE_MERGE_LOST;
-    if (there->state == KUBE_RECORD_ENDED)
+    bool is_better = json_object_get(there->record, KUBE_RECORD_WITNESS) != NULL &&
+                     json_object_get(intent->changes, KUBE_RECORD_WITNESS) == NULL;
+    if (there->state == KUBE_RECORD_ENDED && !is_better)
         return KUBE_MERGE_DONE;
     *ret = copy_of(there);
     (*ret)->state = KUBE_RECORD_ENDED;

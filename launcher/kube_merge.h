@@ -34,6 +34,10 @@ struct kube_intent {
 /* record.json's member of a tombstone whose kernel's objects may still be there. */
 #define KUBE_RECORD_UNFINISHED "unfinished"
 
+/* The same of one written by a gateway that only saw the kernel end: who has ended it knows why, and
+ * replaces it. */
+#define KUBE_RECORD_WITNESS "by_witness"
+
 enum kube_merge {
     KUBE_MERGE_WRITE,  /* *ret is to be written, over the version that it has */
     KUBE_MERGE_DONE,   /* it is so already */

@@ -54,11 +54,11 @@ struct kube_pod_verdict {
                                stage grows; 0: never */
     /* Ends of the kernel's container within this pod; the last one's cause. */
     int64_t container_restarts;
-    int64_t last_exit_code; /* -1: there was none */
-    bool last_was_oom;      /* the container went over its memory limit */
+    int64_t last_exit_code;           /* -1: there was none */
+    bool last_was_oom;                /* the container went over its memory limit */
     char last_end[KUBE_MESSAGE_SIZE]; /* in which way, and what to do; "" when there was none */
     char last_end_at[KUBE_TIME_SIZE]; /* tells it from others: its time, as the status has it */
-    bool node_is_silent;    /* RUNNING: its node stopped answering */
+    bool node_is_silent;              /* RUNNING: its node stopped answering */
 };
 
 /* pod: the Pod, or NULL when the API server has none any more. events: array of core/v1 Events in

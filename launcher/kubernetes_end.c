@@ -227,6 +227,7 @@ void kubernetes_remove(struct provision *place, const char *why) {
     place->state = KUBE_RECORD_ENDED;
     place->ending = json_pack("{s:s, s:I, s:b}", "reason", why, "died_ms",
                               (json_int_t)(clock_wall_us() / 1000), KUBE_RECORD_UNFINISHED, 1);
+    json_object_update(place->ending, place->testament);
     kubernetes_remove_again(place);
 }
 

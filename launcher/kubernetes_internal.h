@@ -114,6 +114,7 @@ struct provision {
     bool is_reachable;  /* told */
     bool is_ended;      /* told */
     bool is_removed;    /* only waits for the API server */
+    json_t *testament;  /* members of its tombstone; NULL: none */
     json_t *ending;     /* what its tombstone is to say; NULL: that is there */
     bool is_free;       /* nobody's, though its record lives: it is started anew */
     bool is_unreadable; /* its record, which is somebody's all the same */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/kube_merge.h"
 
 #define LOG_AREA "launcher/kubernetes_world"
 #include "base/log.h"
@@ -37,10 +38,16 @@ static void tell_found(struct provision *place) {
         cluster->watcher.found(cluster->watcher_context, place->id, place->record, is_served);
 }
 
+/* Its tombstone says why, and is not only of one that saw the kernel end. */
+static bool is_by_orderer(const struct provision *place) {
+    return place->state == KUBE_RECORD_ENDED && json_object_get(place->record, "reason") != NULL &&
+           json_object_get(place->record, KUBE_RECORD_WITNESS) == NULL;
+}
+
 /* A tombstone, or none at all. */
 static void tell_gone(struct provision *place) {
     struct kubernetes *cluster = place->cluster;
-    if (cluster->watcher.gone != NULL && !place->is_removed)
+    if (cluster->watcher.gone != NULL && (!place->is_removed || is_by_orderer(place)))
         cluster->watcher.gone(cluster->watcher_context, place->id, place->record,
                               text_of(place->record, "reason"));
 }
@@ -112,13 +119,15 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
     struct provision *place = kubernetes_place(cluster, record->kernel_id);
     bool was_told = is_told(place), was_there = place->has_record;
     enum kube_record_state before = place->state;
+    bool was_explained = is_by_orderer(place);
     take_seen(place, record);
     if (place->namespace != NULL && place->state != KUBE_RECORD_ENDED &&
         kubernetes_open_room(cluster, place->namespace, &err) < 0)
         log_error("kernel %s: its pod cannot be seen: %s", place->id, err.text);
     if (!cluster->has_records || !cluster->has_pods)
         return; /* all are told together */
-    if (place->state == KUBE_RECORD_ENDED && (before != place->state || !was_there))
+    bool is_news = before != place->state || !was_there || (is_by_orderer(place) && !was_explained);
+    if (place->state == KUBE_RECORD_ENDED && is_news)
         tell_gone(place);
     else if (!was_told || before != place->state)
         tell_found(place);

@@ -120,6 +120,9 @@ struct provisioner_ops {
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. -1:
      * there is none, or it ends by remove() alone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);
+    /* Before remove(): members of what is left of the record, which gone() tells the others of.
+     * Stolen. NULL: they read the same files. */
+    void (*testify)(struct provision *provision, json_t *testament);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or
      * soon: until then start refuses the id. why: what is to be told to whoever asks for the
      * kernel; NULL: it is started anew. Idempotent. No callback comes after it. */

@@ -95,6 +95,7 @@ void kubernetes_forget(struct provision *place) {
     free(place->namespace);
     json_decref(place->held);
     json_decref(place->noted);
+    json_decref(place->testament);
     json_decref(place->ending);
     kube_record_free(place->seen);
     free(place->server_key);
@@ -266,6 +267,11 @@ static int signal_pod(struct provision *place, int signum, struct error *err) {
     return 0;
 }
 
+static void testify(struct provision *place, json_t *testament) {
+    json_decref(place->testament);
+    place->testament = testament;
+}
+
 static void release(struct provision *place) {
     kubernetes_let_go(place);
     place->is_free = place->is_ended;
@@ -332,6 +338,7 @@ static const struct provisioner_ops ops = {
     .keep = kubernetes_keep,
     .note = kubernetes_note,
     .signal = signal_pod,
+    .testify = testify,
     .remove = kubernetes_remove,
     .release = release,
     .is_busy = is_busy,

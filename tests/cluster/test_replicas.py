@@ -227,3 +227,26 @@ def test_nothing_is_lost_while_gateways_are_killed(stub, replicas, seconds, kube
     states = {record_of(secret)["kernel_id"]: secret["metadata"]["labels"]["elara.state"] for secret in records_of(kube, places[0])}
     assert {kernel_id for kernel_id, state in states.items() if state != "ended"} == trial.kept
     trial.balancer.__exit__()
+
+
+def test_a_cull_is_one_for_all_gateways(stub, start_gateway, connect, kube, places):
+    """One of two culls: everything goes, both know why, and whichever starts the owner's next kernel tells it, once."""
+    first = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "0"})
+    second = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_IDLE_TIMEOUT": "2s", "ELARA_CULL_WARN_BEFORE": "0"})
+    kernel_id = first.start_kernel(stub)["id"]
+    client = connect(first, kernel_id)
+    client.kernel_info()
+    client.close()
+    for gateway in (second, first):
+        answer = wait_until(lambda: (found := gateway.get(f"/api/kernels/{kernel_id}")).status_code == 404 and found.json(), START_S, "the end")
+        wait_until(lambda: "cull-idle-timeout" in gateway.get(f"/api/kernels/{kernel_id}").json()["reason"], START_S, f"why; was {answer}")
+    wait_until(lambda: not pods_of(kube, places[1]), START_S, "the pod's end")
+    wait_until(lambda: not kube.list("Secret", places[1]), START_S, "the end of its Secret")
+    assert second.get("/api/elara/status").json()["culling"]["culled"]["idle"] == 1
+    assert first.get("/api/elara/status").json()["culling"]["culled"]["idle"] == 0
+    heir = first.start_kernel(stub)["id"]
+    cell = connect(first, heir).run_cell("print heir")
+    assert "The kernel that was here before was ended on" in cell.text("stderr") and cell.text() == "heir\n"
+    wait_until(lambda: heir in [model["id"] for model in second.get("/api/kernels").json()], START_S, "the heir in the other's list")
+    other = second.start_kernel(stub)["id"]
+    assert connect(second, other).run_cell("print other").text("stderr") == ""

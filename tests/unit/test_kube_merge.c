@@ -163,6 +163,22 @@ static void an_end_keeps_whose_it_was(void **state) {
     json_decref(end.changes);
 }
 
+static void who_ended_it_knows_better_than_who_saw_it(void **state) {
+    (void)state;
+    struct kube_intent saw = make_intent(KUBE_INTENT_END), end = make_intent(KUBE_INTENT_END);
+    saw.changes = json_pack("{s:s, s:b}", "reason", "it was shut down", KUBE_RECORD_WITNESS, 1);
+    end.changes = json_pack("{s:s}", "reason", "culled");
+    struct merged seen = merge(&saw, make_record(KUBE_RECORD_LIVE, "s5", "c1"));
+    assert_int_equal(seen.outcome, KUBE_MERGE_WRITE);
+    struct merged merged = merge(&end, seen.record);
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    assert_string_equal(text_of(merged.record, "reason"), "culled");
+    assert_null(json_object_get(merged.record->record, KUBE_RECORD_WITNESS));
+    expect(&saw, merged.record, KUBE_MERGE_DONE);
+    json_decref(saw.changes);
+    json_decref(end.changes);
+}
+
 static void notes_of_two_gateways_stand_side_by_side(void **state) {
     (void)state;
     json_t *before = json_pack("[s, s]", "a1", "a2"), *now = json_pack("[s, s]", "a2", "a3");
@@ -210,6 +226,7 @@ int main(void) {
         cmocka_unit_test(of_two_starts_at_once_the_first_counts),
         cmocka_unit_test(a_death_counts_for_the_start_that_died),
         cmocka_unit_test(an_end_keeps_whose_it_was),
+        cmocka_unit_test(who_ended_it_knows_better_than_who_saw_it),
         cmocka_unit_test(notes_of_two_gateways_stand_side_by_side),
         cmocka_unit_test(what_is_cleared_is_said_once),
     };

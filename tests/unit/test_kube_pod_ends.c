@@ -120,6 +120,9 @@ static void running(void **state) {
     assert_int_equal(verdict.container_restarts, 2);
     assert_int_equal(verdict.last_exit_code, 137);
     assert_true(verdict.last_was_oom);
+    assert_non_null(strstr(verdict.last_end, "The kernel's container went over its memory limit"));
+    assert_non_null(strstr(verdict.last_end, "KERNEL_MEMORY_LIMIT"));
+    assert_string_equal(verdict.last_end_at, "");
     assert_false(verdict.node_is_silent);
     json_object_set_new(at(pod, "status/conditions/1"), "status", json_string("False"));
     kube_pod_judge(pod, events, START, NULL, &verdict);
