@@ -289,6 +289,9 @@ static void on_welcomed(void *context, const json_t *record, const json_t *statu
     struct kernel *kernel = context;
     if (kernel->status.phase == KERNEL_LAUNCHING || kernel->status.phase == KERNEL_RESTARTING)
         loop_deadline_clear(kernel->kernels->loop, &kernel->deadline);
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
+    if (ops->heard != NULL && kernel->provision != NULL)
+        ops->heard(kernel->provision);
     bool was_unrecorded = kernel->is_unrecorded;
     kernel_take_record(kernel, record);
     take_status(kernel, status);
@@ -412,11 +415,15 @@ static void fail(struct kernel *kernel, const struct error *cause) {
 }
 
 static void on_unwelcome(void *context) {
+    struct kernel *kernel = context;
+    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
     struct error cause;
     error_set(&cause, ERROR_TIMEOUT,
               "The kernel's launcher was started but did not answer in time. The "
               "gateway's log and the launcher's log say more; restart the kernel to try again.");
-    fail(context, &cause);
+    fail(kernel, &cause);
+    if (ops->is_elsewhere && kernel->provision != NULL && !kernel->has_ended)
+        (void)ops->signal(kernel->provision, SIGKILL, &cause); /* it would go on without us */
 }
 
 /* One that nobody was told of is as if it had never been. */
@@ -498,6 +505,8 @@ static void on_ended(void *context, const struct error *cause) {
         if (kernel_resume_dead(kernel))
             return;
         kernel_drop_link(kernel); /* its reason is known already */
+        if (kernel->kernels->provisioner->ops->is_elsewhere)
+            kernel_keep_dead(kernel); /* but not on record while its pod was there */
         kernel_adoption_settled(kernel);
     } else if (kernel_resume(kernel, cause, &is_gone)) {
         log_last_words(kernel);

@@ -112,6 +112,18 @@ static enum kube_merge merge_note(const struct kube_intent *intent, const struct
     return KUBE_MERGE_WRITE;
 }
 
+static enum kube_merge merge_heard(const struct kube_intent *intent,
+                                   const struct kube_record *there, struct kube_record **ret) {
+    if (there->state == KUBE_RECORD_ENDED ||
+        differs(intent->start, text_of(there->record, "start")))
+        return KUBE_MERGE_LOST;
+    if (json_is_true(json_object_get(there->record, KUBE_RECORD_HEARD)))
+        return KUBE_MERGE_DONE;
+    *ret = copy_of(there);
+    json_object_set_new((*ret)->record, KUBE_RECORD_HEARD, json_true());
+    return KUBE_MERGE_WRITE;
+}
+
 static enum kube_merge merge_dead(const struct kube_intent *intent, const struct kube_record *there,
                                   struct kube_record **ret) {
     if (there->state == KUBE_RECORD_ENDED ||
@@ -173,6 +185,8 @@ enum kube_merge kube_record_merge(const struct kube_intent *intent, const struct
         return merge_start(intent, there, ret);
     case KUBE_INTENT_NOTE:
         return merge_note(intent, there, ret);
+    case KUBE_INTENT_HEARD:
+        return merge_heard(intent, there, ret);
     case KUBE_INTENT_DEAD:
         return merge_dead(intent, there, ret);
     case KUBE_INTENT_END:

@@ -13,6 +13,7 @@
 enum kube_intent_kind {
     KUBE_INTENT_START,   /* it is started, for the first time or again */
     KUBE_INTENT_NOTE,    /* other requests wait for it */
+    KUBE_INTENT_HEARD,   /* its launcher has spoken */
     KUBE_INTENT_DEAD,    /* it is dead, and kept */
     KUBE_INTENT_END,     /* it has ended: a tombstone */
     KUBE_INTENT_CLEARED, /* nothing else is left of one that has ended */
@@ -33,6 +34,9 @@ struct kube_intent {
 
 /* record.json's member of a tombstone whose kernel's objects may still be there. */
 #define KUBE_RECORD_UNFINISHED "unfinished"
+
+/* Another one, of a start: true once its launcher has spoken to any gateway. */
+#define KUBE_RECORD_HEARD "heard"
 
 /* The same of one written by a gateway that only saw the kernel end: who has ended it knows why, and
  * replaces it. */

@@ -84,7 +84,7 @@ void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
 void kubernetes_let_go(struct provision *place) {
     kubernetes_cancel(place);
     place->is_held = place->is_note_due = false;
-    place->began_ms = place->start_by_ms = place->judge_at_ms = 0;
+    place->began_ms = place->start_by_ms = place->judge_at_ms = place->hello_by_ms = 0;
     place->step = STEP_NONE;
     kubernetes_note_way(place, false);
 }

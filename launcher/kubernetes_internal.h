@@ -108,16 +108,18 @@ struct provision {
     struct kubernetes_change *change; /* of the record, which a start waits for */
     int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
-    json_t *owner;      /* reference to the key Secret */
-    char *nonce;        /* of the record that we make: tells our own from a foreign one */
-    bool is_on_its_way; /* counted in cluster.on_their_way */
-    bool is_reachable;  /* told */
-    bool is_ended;      /* told */
-    bool is_removed;    /* only waits for the API server */
+    json_t *owner;       /* reference to the key Secret */
+    char *nonce;         /* of the record that we make: tells our own from a foreign one */
+    bool is_on_its_way;  /* counted in cluster.on_their_way */
+    int64_t hello_by_ms; /* monotonic: its launcher has to have spoken to some gateway; 0: it has */
+    bool is_reachable;   /* told */
+    bool is_heard;       /* its launcher has spoken to us */
+    bool is_ended;       /* told */
+    bool is_removed;     /* only waits for the API server */
     json_t *testament;  /* members of its tombstone; NULL: none */
-    json_t *ending;     /* what its tombstone is to say; NULL: that is there */
-    bool is_free;       /* nobody's, though its record lives: it is started anew */
-    bool is_unreadable; /* its record, which is somebody's all the same */
+    json_t *ending;      /* what its tombstone is to say; NULL: that is there */
+    bool is_free;        /* nobody's, though its record lives: it is started anew */
+    bool is_unreadable;  /* its record, which is somebody's all the same */
     struct kubernetes_change *note_change;
     json_t *held, *noted; /* requests that wait: those that are to be on record, and that are */
     json_t *noting;       /* on their way there; NULL: none */
@@ -186,6 +188,7 @@ void kubernetes_drop_rooms(struct kubernetes *cluster);
 /* kubernetes_judge.c */
 /* pod: what it is now; NULL: the API server has none any more. */
 void kubernetes_judge_pod(struct provision *place, const json_t *pod);
+void kubernetes_heard(struct provision *place);
 /* The same of what is known; for one that is not on its way and has no pod, what that means. */
 void kubernetes_judge(struct provision *place);
 void kubernetes_age(struct provision *place, int64_t now_ms); /* what time alone brings about */

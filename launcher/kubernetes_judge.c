@@ -43,6 +43,57 @@ static void tell_locked(struct provision *place) {
     tell_stage(place, stage);
 }
 
+static bool was_heard(const struct provision *place) {
+    return json_is_true(json_object_get(place->record, KUBE_RECORD_HEARD));
+}
+
+/* One that spoke to any gateway has a kernel that may be full of what its user needs, and is never
+ * ended for its silence. */
+static void await_hello(struct provision *place) {
+    int64_t limit_ms = place->cluster->settings.start_deadline_ms;
+    place->is_heard = false;
+    place->hello_by_ms = was_heard(place) || limit_ms <= 0 ? 0 : clock_monotonic_ms() + limit_ms;
+    kubernetes_wake(place->cluster);
+}
+
+static void on_heard(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                     const struct error *err) {
+    (void)outcome, (void)status;
+    if (err == NULL)
+        kubernetes_take_record(context, answer, false);
+}
+
+static void note_heard(struct provision *place) {
+    place->hello_by_ms = 0;
+    if (!was_heard(place))
+        (void)kubernetes_change(place, kubernetes_intend(place, KUBE_INTENT_HEARD, NULL), on_heard,
+                                place->cluster);
+}
+
+/* Whoever has started it says so at once; the others only if nobody has said it in time. */
+void kubernetes_heard(struct provision *place) {
+    const char *start = json_string_value(json_object_get(place->record, "start"));
+    bool is_ours = start != NULL && place->nonce != NULL && strcmp(start, place->nonce) == 0;
+    place->is_heard = true;
+    if (is_ours && place->hello_by_ms != 0)
+        note_heard(place);
+}
+
+static void end_silent(struct provision *place) {
+    struct error cause;
+    error_set(
+        &cause, ERROR_TIMEOUT,
+        "The kernel's pod runs, but its launcher has answered no gateway since it was started "
+        "(start-deadline): it hangs, or a NetworkPolicy keeps the gateways from it. Start it "
+        "again, or ask the administrator.");
+    cause.cause = kube_reason_word("StartDeadline");
+    place->hello_by_ms = 0;
+    place->cluster->swept++;
+    log_warning("kernel %s: its launcher never answered, its pod is deleted", place->id);
+    kubernetes_delete_pod(place, 0);
+    kubernetes_call_ended(place, &cause);
+}
+
 static void tell_reachable(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     bool is_ipv6 = strchr(place->ip, ':') != NULL;
@@ -61,6 +112,7 @@ static void tell_reachable(struct provision *place) {
     place->is_locked = false;
     place->is_reachable = true;
     place->began_ms = place->start_by_ms = 0;
+    await_hello(place);
     place->events.reachable(place->context, &address);
 }
 
@@ -209,6 +261,15 @@ void kubernetes_age(struct provision *place, int64_t now_ms) {
     if (place->start_by_ms != 0 && now_ms >= place->start_by_ms && place->is_held &&
         !place->is_ended) {
         end_late(place);
+        return;
+    }
+    if (place->hello_by_ms != 0 && (was_heard(place) || place->is_removed || place->is_ended)) {
+        place->hello_by_ms = 0;
+    } else if (place->hello_by_ms != 0 && now_ms >= place->hello_by_ms) {
+        if (place->is_heard)
+            note_heard(place);
+        else
+            end_silent(place);
         return;
     }
     if (place->judge_at_ms == 0 || now_ms < place->judge_at_ms)

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/kube_reasons.h"
+#include "launcher/kube_secrets.h"
 #include "launcher/kube_template.h"
 #include "launcher/kube_wishes.h"
 
@@ -318,21 +319,42 @@ static void take_key(struct provision *place, const json_t *secret) {
 static void on_key_read(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
     place->call = NULL;
-    if (err != NULL)
+    struct error foreign;
+    if (status == 422) { /* the tests of the patch */
+        error_set(&foreign, ERROR_EXISTS,
+                  "The key Secret of a kernel %s is there in namespace %s, and is not of this "
+                  "installation: choose another kernel id",
+                  place->id, place->namespace);
+        end_start(place, &foreign);
+    } else if (err != NULL)
         refuse(place, status, answer, "the kernel's key Secret", err);
     else
         take_key(place, answer);
 }
 
-/* The keys that are there stay, for a pod that may have them; what is to be launched may be another
+/* Unless it is another installation's. The keys that are there stay, for a pod that may have them; what is to be launched may be another
  * thing by now. */
 static void renew_key(struct provision *place) {
     cleanup_free char *path = kubernetes_key_path(place);
-    cleanup_free char *launch = json_dumps(place->launch, JSON_COMPACT);
-    cleanup_json json_t *patch =
-        json_pack("{s:{s:s, s:s}}", "stringData", "launch.json", launch != NULL ? launch : "{}",
-                  "gateway.pub", place->cluster->public_key);
-    call(place, "PATCH", path, patch, on_key_read);
+    cleanup_json json_t *data = json_object();
+    char suffix[KUBE_SUFFIX_SIZE];
+    kube_name_suffix(place->id, suffix);
+    kube_secret_add_json(data, "launch.json", place->launch);
+    kube_secret_add(data, "gateway.pub", place->cluster->public_key,
+                    strlen(place->cluster->public_key));
+    cleanup_json json_t *patch = json_pack(
+        "[{s:s, s:s, s:s}, {s:s, s:s, s:s}, {s:s, s:s, s:O}, {s:s, s:s, s:O}]", "op", "test",
+        "path", "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
+        "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix, "op", "add",
+        "path", "/data/launch.json", "value", json_object_get(data, "launch.json"), "op", "add",
+        "path", "/data/gateway.pub", "value", json_object_get(data, "gateway.pub"));
+    const struct kube_call what = {.method = "PATCH",
+                                   .path = path,
+                                   .body = patch,
+                                   .content_type = "application/json-patch+json",
+                                   .may_repeat = true,
+                                   .deadline_ms = STEP_DEADLINE_MS};
+    place->call = kube_client_call(place->cluster->client, &what, on_key_read, place);
 }
 
 static void on_key(void *context, int status, json_t *answer, const struct error *err) {

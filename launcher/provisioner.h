@@ -117,6 +117,8 @@ struct provisioner_ops {
      * that it was given before, or that were there when it was adopted; what other gateways have put
      * there stays. noted() follows unless that fails. NULL: starts are too quick for it. */
     void (*note)(struct provision *provision, json_t *requests);
+    /* Its launcher has spoken to us. May be NULL. */
+    void (*heard)(struct provision *provision);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. -1:
      * there is none, or it ends by remove() alone. */
     int (*signal)(struct provision *provision, int signum, struct error *err);

@@ -1,4 +1,6 @@
 """The record of a kernel when several gateways change it, and what is left when one is killed at any point of a start or an end."""
+import os
+import signal
 import threading
 import uuid
 
@@ -63,6 +65,7 @@ def living_pods(kube, namespace):
 
 def wait_running(gateway, kernel_ids):
     for kernel_id in kernel_ids:
+        wait_until(lambda id_=kernel_id: gateway.get(f"/api/kernels/{id_}").status_code == 200, START_S, "the kernel")
         gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
 
 
@@ -97,10 +100,9 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
         begin(first, kernel_id)
     for rule in held:
         rule.wait()
-    wait_until(lambda: first.get(f"/api/kernels/{ready}").status_code == 200, START_S, "the kernel")
     wait_running(first, [ready])
     for kernel_id in slow.values():
-        wait_until(lambda id_=kernel_id: kube.get("Pod", f"kernel-{id_}-1", places[1]), START_S, "a pod")
+        wait_until(lambda id_=kernel_id: (places[1], f"kernel-{id_}-1") in hollow.pods(), START_S, "a pod")
     proxy.flow.clear()  # one runs, and the gateway has not heard of it
     hollow.act("release", places[1], f"kernel-{slow['running']}-1")
     kube.wait_for("Pod", f"kernel-{slow['running']}-1", places[1], lambda pod: pod["status"].get("phase") == "Running")
@@ -130,8 +132,6 @@ def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begi
     for point in ("bury", "pod", "key", "clear"):
         for mode in ("before", "after"):
             points[point, mode] = begin(first)
-    for kernel_id in points.values():
-        wait_until(lambda id_=kernel_id: first.get(f"/api/kernels/{id_}").status_code == 200, START_S, "the kernel")
     wait_running(first, points.values())
     held = []
     for (point, mode), id_ in points.items():
@@ -172,7 +172,7 @@ def test_a_change_of_a_record_is_decided_upon_what_is_there(start_gateway, proxy
     hollow.add_fault("SlowPull")
     noted, ended = begin(first), begin(first)
     for kernel_id in (noted, ended):
-        wait_until(lambda id_=kernel_id: kube.get("Pod", f"kernel-{id_}-1", places[1]), START_S, "a pod")
+        wait_until(lambda id_=kernel_id: (places[1], f"kernel-{id_}-1") in hollow.pods(), START_S, "a pod")
     clients = {id_: (connect(first, id_), connect(second, id_)) for id_ in (noted, ended)}
     notes = {id_: proxy.add("before", "PATCH", "secrets", f"elara-record-{id_}") for id_ in (noted, ended)}
     requests = {id_: clients[id_][0].send_execute("print one") for id_ in (noted, ended)}
@@ -202,7 +202,6 @@ def test_a_kernel_that_was_ended_is_not_started_anew(start_gateway, proxy, begin
     first = start_gateway(kubeconfig=proxy.kubeconfig)
     second = start_gateway()
     kernel_id = begin(first)
-    wait_until(lambda: first.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
     wait_running(second, [kernel_id])
     wait_running(first, [kernel_id])
     starts = proxy.add("before", "PATCH", "secrets", f"elara-record-{kernel_id}")
@@ -225,7 +224,6 @@ def test_a_lost_answer_makes_nothing_twice(start_gateway, proxy, begin, kube, pl
     lost = proxy.add("lose", "POST", kind, text.format(kernel_id))
     begin(gateway, kernel_id)
     lost.wait()
-    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
     wait_running(gateway, [kernel_id])
     wait_one_pod_each(kube, places, [kernel_id])
     assert len(records_of(kube, places[0])) == 1
@@ -261,3 +259,39 @@ def test_the_gateways_keys_are_deleted_by_hand(start_gateway, stub, connect, kub
     for kernel_id in (old, new):
         assert connect(third, kernel_id).run_cell("print there").text() == "there\n"
     assert sorted(pods_of(kube, places[1])) == sorted([f"kernel-{old}-1", f"kernel-{new}-1"])
+
+
+def test_a_launcher_that_never_speaks_is_given_up(start_gateway, proxy, begin, hollow, kube, places):
+    """Its gateway was killed before it could; one that has spoken to any gateway is never given up."""
+    first = start_gateway(kubeconfig=proxy.kubeconfig)
+    spoke = begin(first)
+    wait_running(first, [spoke])
+    wait_until(lambda: record_of(kube.get("Secret", f"elara-record-{spoke}", places[0])).get("heard"), START_S, "that it spoke, on record")
+    hollow.add_fault("SlowPull")
+    silent = begin(first)
+    wait_until(lambda: (places[1], f"kernel-{silent}-1") in hollow.pods(), START_S, "the pod")
+    proxy.flow.clear()
+    hollow.act("release", places[1], f"kernel-{silent}-1")
+    kube.wait_for("Pod", f"kernel-{silent}-1", places[1], lambda pod: pod["status"].get("phase") == "Running")
+    first.kill()
+    launchers = [hollow.pods()[places[1], f"kernel-{kernel_id}-1"]["pid"] for kernel_id in (silent, spoke)]
+    for pid in launchers:
+        os.kill(pid, signal.SIGSTOP)
+    second = start_gateway("--start-deadline", "3s")
+    model = second.wait_for_state(silent, "dead", timeout=START_S)
+    assert "its launcher has answered no gateway" in model["message"]
+    wait_until(lambda: pods_of(kube, places[1]) == [f"kernel-{spoke}-1"], START_S, "the end of the silent pod, and of no other")
+    os.kill(launchers[1], signal.SIGCONT)
+    wait_running(second, [spoke])
+
+
+def test_a_secret_of_another_installation_is_left_alone(start_gateway, begin, kube, places):
+    gateway = start_gateway()
+    kernel_id = str(uuid.uuid4())
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"elara-kernel-{kernel_id}", "labels": {
+        "elara.install": "other", "elara.kernel": kernel_id}}, "stringData": {"launch.json": "theirs"}}
+    made = kube.create(theirs, places[1])
+    begin(gateway, kernel_id)
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
+    assert "not of this installation" in gateway.wait_for_state(kernel_id, "dead", timeout=START_S)["message"]
+    assert kube.get("Secret", made["metadata"]["name"], places[1])["data"] == made["data"]

@@ -1,4 +1,4 @@
-"""How often a gateway asks the API server: three times for a start, again when it has no time, and never while its kernels are only
+"""How often a gateway asks the API server: four times for a start, again when it has no time, and never while its kernels are only
 used."""
 import time
 
@@ -10,7 +10,7 @@ from testcluster.api_proxy import ApiProxy
 from testcluster.audit import Account
 from testcluster.hollow import TOLERATIONS
 
-START = ["create secrets", "create secrets", "create pods"]  # the record, the key, the pod
+START = ["create secrets", "create secrets", "create pods", "patch secrets"]  # the record, the key, the pod, that its launcher spoke
 START_MAX = 4
 QUIET_S = 3  # three times as long as the gateway's clock needs for a tick while anything ages
 

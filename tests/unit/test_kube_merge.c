@@ -206,6 +206,17 @@ static void notes_of_two_gateways_stand_side_by_side(void **state) {
     json_decref(now);
 }
 
+static void a_launcher_is_heard_once_a_start(void **state) {
+    (void)state;
+    struct kube_intent heard = make_intent(KUBE_INTENT_HEARD);
+    struct merged merged = merge(&heard, make_record(KUBE_RECORD_LIVE, "s1", "c1"));
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    assert_true(json_is_true(json_object_get(merged.record->record, KUBE_RECORD_HEARD)));
+    expect(&heard, merged.record, KUBE_MERGE_DONE);
+    expect(&heard, make_record(KUBE_RECORD_LIVE, "s2", "c1"), KUBE_MERGE_LOST);
+    expect(&heard, make_record(KUBE_RECORD_ENDED, NULL, "c1"), KUBE_MERGE_LOST);
+}
+
 static void what_is_cleared_is_said_once(void **state) {
     (void)state;
     struct kube_intent cleared = make_intent(KUBE_INTENT_CLEARED);
@@ -228,6 +239,7 @@ int main(void) {
         cmocka_unit_test(an_end_keeps_whose_it_was),
         cmocka_unit_test(who_ended_it_knows_better_than_who_saw_it),
         cmocka_unit_test(notes_of_two_gateways_stand_side_by_side),
+        cmocka_unit_test(a_launcher_is_heard_once_a_start),
         cmocka_unit_test(what_is_cleared_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
