@@ -264,6 +264,7 @@ def compact():
     requests.post(f"{etcd}/kv/compaction", json={"revision": revision, "physical": True}, timeout=30).raise_for_status()
 
 
+@pytest.mark.restarts
 def test_a_watch_lists_again_after_compaction_and_restart(build, kube, cluster, namespace, proxy, tmp_path):
     user = json.loads(cluster.kubeconfig.read_text())["users"][0]["user"]
     kubeconfig(tmp_path / "config", user, server=f"https://127.0.0.1:{proxy.port}")
@@ -288,6 +289,7 @@ def test_a_watch_lists_again_after_compaction_and_restart(build, kube, cluster, 
         assert (counts["lists"], counts["objects"]) == (2, 4)
 
 
+@pytest.mark.restarts
 def test_calls_wait_for_a_server_that_restarts(probe, kube, cluster, namespace):
     results = []
 

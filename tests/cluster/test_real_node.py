@@ -222,6 +222,7 @@ def test_a_deleted_namespace_goes_with_its_pods(kube, make_namespace):
     kube.wait_gone("Namespace", namespace, None)
 
 
+@pytest.mark.restarts
 def test_the_api_server_comes_back_with_everything(cluster, kube, namespace):
     kube.create(pod("before", "sleep", "1000"), namespace)
     kube.wait_for("Pod", "before", namespace, is_running)
