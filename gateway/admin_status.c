@@ -64,7 +64,7 @@ static void print_culling(const json_t *culling) {
         append_rule(&rules, policy, "idle_connected_ms", "idle while connected for");
     append_rule(&rules, policy, "stalled_ms", "a cell stalled for");
     append_rule(&rules, policy, "detached_ms", "detached for");
-    append_rule(&rules, policy, "unattached_ms", "never connected to, for");
+    append_rule(&rules, policy, "unattached_ms", "never connected to for");
     append_rule(&rules, policy, "max_age_ms", "older than");
     if (json_object_size(json_object_get(policy, "overrides")) > 0)
         buffer_append_text(&rules, "; with overrides");

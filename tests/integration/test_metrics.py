@@ -256,7 +256,7 @@ def test_culls_by_rule(start_gateway):
     gateway = start_gateway("--cull-interval", "100ms", "--cull-idle-timeout", "1s", "--cull-warn-before", "500ms")
     metrics = Metrics(gateway)
     told = {dict(labels)["rule"] for (name, labels) in metrics.samples if name == "elara_culled_kernels_total"}
-    assert len(told) == 5 and "idle" in told and metrics.total("elara_culled_kernels_total") == 0
+    assert len(told) == 6 and "idle" in told and metrics.total("elara_culled_kernels_total") == 0
     kernel_id = gateway.start_kernel()["id"]
     wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 404, 30, "its end")
     metrics = Metrics(gateway)

@@ -26,7 +26,7 @@ def rows(text):
 
 
 def test_kernels_says_who_what_since_when_and_until(start_gateway, elara, connect):
-    gateway = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "3h"})
+    gateway = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "3h", "ELARA_CULL_UNATTACHED_TIMEOUT": "0"})
     assert rows(elara(gateway, "kernels")) == [["ID", "WHO", "KERNELSPEC", "STATE", "AGE", "IDLE", "CULL", "IN", "MEMORY", "CPU", "REASON"]]
     idle = gateway.start_kernel(env={"KERNEL_USERNAME": "anna"})["id"]
     busy = gateway.start_kernel(env={"KERNEL_USERNAME": "bert"})["id"]
@@ -57,7 +57,7 @@ def test_dead_kernel_is_listed_with_its_reason(start_gateway, elara, specs):
 
 
 def test_why_tells_rule_inputs_and_policy(start_gateway, elara, connect):
-    gateway = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "3h", "ELARA_CULL_STALLED_TIMEOUT": "30m"})
+    gateway = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "3h", "ELARA_CULL_STALLED_TIMEOUT": "30m", "ELARA_CULL_UNATTACHED_TIMEOUT": "0"})
     kernel_id = gateway.start_kernel()["id"]
     gateway.wait_for_state(kernel_id, "idle")
     text = elara(gateway, "why", kernel_id[:6])
@@ -89,7 +89,8 @@ def test_keep_and_taking_it_back(start_gateway, elara):
 def test_dry_run_shows_what_a_file_that_is_not_in_effect_would_do(start_gateway, elara, connect, tmp_path):
     now = tmp_path / "now.yaml"
     now.write_text("cull_idle_timeout: 0\ncull_stalled_timeout: 5h\n")
-    gateway = start_gateway("--config", str(now), "--cull-max-age", "9d", environment={"ELARA_CULL_INTERVAL": "100ms"})
+    gateway = start_gateway("--config", str(now), "--cull-max-age", "9d", "--cull-unattached-timeout", "0",
+                            environment={"ELARA_CULL_INTERVAL": "100ms"})
     assert elara(gateway, "cull", "--dry-run") == "no rule would end any kernel\n"  # there is none
     alone, used = (gateway.start_kernel(env={"KERNEL_USERNAME": "anna"})["id"] for _ in range(2))
     gateway.wait_for_state(alone, "idle")
@@ -156,7 +157,7 @@ def test_status(start_gateway, elara):
     lines = dict(line.split(maxsplit=1) for line in elara(gateway, "status").splitlines() if line[0] != " ")
     assert lines["gateway"].startswith("0.") and ", up " in lines["gateway"]
     assert lines["kernels"] == "1 idle; 0 connections" and lines["limits"] == "max_kernels_per_user 3"
-    assert lines["culling"].startswith("idle without a connection for 1 h 30 min; next look in ") and lines["culled"] == "none"
+    assert lines["culling"].startswith("idle without a connection for 1 h 30 min, never connected to for 1 h; next look in ") and lines["culled"] == "none"
     assert json.loads(elara(gateway, "status", "--json"))["kernels"]["live"] == 1
 
 
