@@ -102,8 +102,9 @@ static void name_with_suffix(const char *prefix, const char *kernel_id, char nam
     snprintf(name, KUBE_NAME_SIZE, "%s%s", prefix, suffix);
 }
 
-void kube_name_record(const char *kernel_id, char name[KUBE_NAME_SIZE]) {
-    name_with_suffix("elara-record-", kernel_id, name);
+void kube_name_record(const char *install, const char *kernel_id, char name[KUBE_NAME_SIZE]) {
+    cleanup_free char *id = id_in_install(install, kernel_id);
+    name_with_suffix("elara-record-", id, name);
 }
 
 void kube_name_key(const char *install, const char *kernel_id, char name[KUBE_NAME_SIZE]) {

@@ -24,11 +24,11 @@ enum {
  * other 40 hex digits. */
 void kube_name_suffix(const char *kernel_id, char suffix[KUBE_SUFFIX_SIZE]);
 
-void kube_name_record(const char *kernel_id, char name[KUBE_NAME_SIZE]); /* elara-record-... */
-
 /* Names in namespaces that installs may share. Of the default install they are made with the
  * suffix, of another one with a hash of its name and the id: the same id in two installs is two
  * kernels. */
+void kube_name_record(const char *install, const char *kernel_id,
+                      char name[KUBE_NAME_SIZE]); /* elara-record-... */
 void kube_name_key(const char *install, const char *kernel_id,
                    char name[KUBE_NAME_SIZE]);                          /* elara-kernel-... */
 void kube_name_gateway(const char *install, char name[KUBE_NAME_SIZE]); /* elara-link-... */

@@ -43,12 +43,11 @@ static json_t *place_tree(const struct kube_record *record) {
                      (json_int_t)record->port);
 }
 
-static int fill_data(const struct kube_record *record, json_t *data, struct error *err) {
+static int fill_data(const struct kube_record *record, const char *name, json_t *data,
+                     struct error *err) {
     cleanup_json json_t *place = place_tree(record);
     kube_secret_add_json(data, "record.json", record->record);
     kube_secret_add_json(data, "place.json", place);
-    char name[KUBE_NAME_SIZE];
-    kube_name_record(record->kernel_id, name);
     return kube_secret_check(data, name, err);
 }
 
@@ -57,12 +56,12 @@ int kube_record_tree(const struct kube_record *record, const char *install, cons
     const char *owner = json_string_value(json_object_get(record->record, "owner"));
     struct kube_identity identity = {install, record->kernel_id, owner};
     char name[KUBE_NAME_SIZE];
-    kube_name_record(record->kernel_id, name);
+    kube_name_record(install, record->kernel_id, name);
     json_t *labels = kube_labels(&identity, "record");
     json_object_set_new(labels, KUBE_LABEL_STATE, json_string(state_names[record->state]));
     cleanup_json json_t *secret =
         kube_secret_tree(name, namespace, labels, kube_annotations(&identity));
-    if (fill_data(record, json_object_get(secret, "data"), err) < 0)
+    if (fill_data(record, name, json_object_get(secret, "data"), err) < 0)
         return -1;
     *ret = steal(&secret);
     return 0;
@@ -72,7 +71,7 @@ int kube_record_patch(const struct kube_record *record, json_t **ret, struct err
     cleanup_json json_t *patch =
         json_pack("{s:{s:s*, s:{s:s}}, s:{}}", "metadata", "resourceVersion", record->version,
                   "labels", KUBE_LABEL_STATE, state_names[record->state], "data");
-    if (fill_data(record, json_object_get(patch, "data"), err) < 0)
+    if (fill_data(record, record->kernel_id, json_object_get(patch, "data"), err) < 0)
         return -1;
     *ret = steal(&patch);
     return 0;
@@ -121,11 +120,12 @@ static const char *find_id(const json_t *secret, const json_t *record) {
     const char *ids[] = {kube_object_kernel_id(secret),
                          json_string_value(json_object_get(record, "kernel_id"))};
     const char *name = kube_object_name(secret);
+    const char *install = kube_object_label(secret, KUBE_LABEL_INSTALL);
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         char expected[KUBE_NAME_SIZE];
         if (ids[i] == NULL || !text_is_kernel_id(ids[i]))
             continue;
-        kube_name_record(ids[i], expected);
+        kube_name_record(install != NULL ? install : KUBE_INSTALL_DEFAULT, ids[i], expected);
         if (name == NULL || strcmp(name, expected) == 0)
             return ids[i];
     }

@@ -196,9 +196,12 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
 }
 
 /* As the gateway says whose start failed. */
-static const char *death_of(const struct provision *place) {
+static void take_death(const struct provision *place, struct error *cause) {
     const char *reason = json_string_value(json_object_get(place->record, "reason"));
-    return reason != NULL ? reason : "The kernel's pod is gone, and the kernel with it.";
+    const char *word = json_string_value(json_object_get(place->record, "cause"));
+    error_set(cause, ERROR_UNAVAILABLE, "%s",
+              reason != NULL ? reason : "The kernel's pod is gone, and the kernel with it.");
+    cause->cause = kube_reason_word(word != NULL ? word : "PodDeleted");
 }
 
 /* Nothing of it is on its way, and we know all pods there are. */
@@ -210,7 +213,7 @@ static void judge_missing(struct provision *place) {
     if (age_ms < 0 && age_ms > -grace_ms)
         age_ms = 0; /* the other one's clock is ahead of ours */
     if (place->state == KUBE_RECORD_DEAD) {
-        error_set(&cause, ERROR_UNAVAILABLE, "%s", death_of(place));
+        take_death(place, &cause);
         kubernetes_call_ended(place, &cause);
     } else if (age_ms >= 0 && age_ms < grace_ms) {
         place->judge_at_ms = clock_monotonic_ms() + grace_ms - age_ms;

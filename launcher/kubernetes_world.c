@@ -82,7 +82,7 @@ static void forget_record(struct kubernetes *cluster, const json_t *secret) {
          at = at->next) { /* one that vanished unseen has only its name */
         struct provision *one = list_entry(at, struct provision, node);
         char name[KUBE_NAME_SIZE];
-        kube_name_record(one->id, name);
+        kube_name_record(cluster->settings.install, one->id, name);
         if (kube_object_name(secret) != NULL && strcmp(name, kube_object_name(secret)) == 0)
             place = one;
     }

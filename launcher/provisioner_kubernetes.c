@@ -29,7 +29,7 @@ char *kubernetes_path(const char *namespace, const char *kind, const char *name)
 
 char *kubernetes_record_path(const struct kubernetes *cluster, const char *kernel_id) {
     char name[KUBE_NAME_SIZE];
-    kube_name_record(kernel_id, name);
+    kube_name_record(cluster->settings.install, kernel_id, name);
     return kubernetes_path(cluster->settings.gateway_namespace, "secrets", name);
 }
 
@@ -212,9 +212,9 @@ static void on_looked(void *context, int status, json_t *answer, const struct er
     struct look look = *(struct look *)context;
     list_remove(&((struct look *)context)->node);
     free(context);
-    if (err == NULL && kubernetes_is_of_install(look.cluster, answer))
+    if (err == NULL)
         kubernetes_take_record(look.cluster, answer, false);
-    else if (err != NULL && status != 404)
+    else if (status != 404)
         log_warning("kernel %s: whether another gateway has it cannot be told: %s", look.id,
                     err->text);
     look.cluster->watcher.looked(look.cluster->watcher_context, look.id);

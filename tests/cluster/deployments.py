@@ -37,10 +37,9 @@ class Service(Gateway):
 
 @contextlib.contextmanager
 def deployed(kube, directory, launcher_image, **options):
-    """The Service of what an overlay has brought about; before it goes, the rights it had are compared with those it used."""
-    began = manifests.end_of_audit_log()
+    """The Service of what an overlay has brought about."""
     overlay = manifests.write_overlay(directory, launcher_image, IPYKERNEL, **options)
-    with manifests.applied(kube, overlay):
+    with manifests.applied(kube, overlay) as began:
         service = Service(kube)
         service.began = began
         wait_until(service.is_there, START_S, "an answer through the Service")

@@ -1,4 +1,4 @@
-"""Installations that share a cluster, down to the kernels' namespace and a kernel's id."""
+"""Installations that share a cluster, down to the namespaces and a kernel's id."""
 import uuid
 
 from kernels import *  # noqa: F403
@@ -6,11 +6,12 @@ from kernels import START_S, pods_of
 from support.processes import wait_until
 
 
-def test_installs_that_share_a_namespace_do_not_touch_each_others_kernels(start_gateway, make_namespace, connect, kube, places):
-    ours, records = start_gateway(), make_namespace()
-    theirs = start_gateway("--kubernetes-install", "theirs", "--kubernetes-gateway-namespace", records)
+def test_installs_that_share_their_namespaces_do_not_touch_each_others_kernels(start_gateway, connect, kube, places):
+    ours = start_gateway()
+    theirs = start_gateway("--kubernetes-install", "theirs")
     kernel_id = str(uuid.uuid4())
     for gateway in (ours, theirs):
+        assert gateway.get(f"/api/kernels/{kernel_id}").status_code == 404
         assert gateway.start_kernel("python3", env={"KERNEL_ID": kernel_id})["id"] == kernel_id
     assert connect(ours, kernel_id).run_cell("whose = 'ours'; print(whose)").text() == "ours\n"
     client = connect(theirs, kernel_id)
@@ -23,11 +24,3 @@ def test_installs_that_share_a_namespace_do_not_touch_each_others_kernels(start_
     assert [model["id"] for model in theirs.get("/api/kernels").json()] == [kernel_id]
     assert ours.get("/api/kernels").json() == []
 
-    # One that shares the records' namespace, too: who came first has the id.
-    other = start_gateway("--kubernetes-install", "other", "--kubernetes-gateway-namespace", records)
-    assert other.get(f"/api/kernels/{kernel_id}").status_code == 404
-    answer = other.post("/api/kernels", json={"name": "python3", "env": {"KERNEL_ID": kernel_id}})
-    assert answer.status_code == 409
-    assert f"there is a kernel {kernel_id} already" in answer.json()["message"]
-    assert other.get("/api/kernels").json() == []
-    assert client.run_cell("print(whose)").text() == "theirs\n"

@@ -39,7 +39,7 @@ static void suffixes(void **state) {
             assert_int_equal(strlen(suffix), 40);
             assert_int_equal(strspn(suffix, "0123456789abcdef"), 40);
         }
-        kube_name_record(rows[i].id, name);
+        kube_name_record("elara", rows[i].id, name);
         assert_true(kube_is_dns_label(name));
         kube_name_key("elara", rows[i].id, name);
         assert_true(kube_is_dns_label(name));
@@ -111,6 +111,9 @@ static void no_wish_takes_anothers_name(void **state) {
 static void installs_share_no_name(void **state) {
     char ours[KUBE_NAME_SIZE], theirs[KUBE_NAME_SIZE], others[KUBE_NAME_SIZE];
     (void)state;
+    kube_name_record("elara", UUID, ours);
+    kube_name_record("b", UUID, theirs);
+    assert_string_not_equal(ours, theirs);
     kube_name_key("elara", UUID, ours);
     kube_name_key("b", UUID, theirs);
     kube_name_key("c", UUID, others);

@@ -61,14 +61,15 @@ def write_overlay(directory, image, kernel_image, overlay=None, settings="", com
 
 @contextlib.contextmanager
 def applied(kube, directory):
-    """Applies the overlay and waits for the gateways; deletes all of it afterwards."""
+    """Applies the overlay and waits for the gateways; deletes all of it afterwards. Gives the end_of_audit_log() before it."""
     with open(HOME / "manifests.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         remove(kube, directory)  # of a run that was killed
+        began = end_of_audit_log()
         try:
             kube.kubectl("apply", "-k", directory)
             kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={ROLLOUT_S}s", namespace=GATEWAY)
-            yield
+            yield began
         finally:
             print_gateways(kube)
             remove(kube, directory)
