@@ -424,7 +424,7 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
     if (err != NULL && !is_there) {
         if (try_again(place, status, "its pod", err))
             return;
-        if (status == 0 || status >= 500)
+        if (status < 400 || status >= 500)
             kubernetes_delete_pod(place, 0); /* nobody knows whether it was made */
         kubernetes_note_way(place, false);
         refuse(place, status, answer, "the kernel's pod", err);
