@@ -116,7 +116,7 @@ struct provision {
     bool is_heard;       /* its launcher has spoken to us */
     bool is_ended;       /* told */
     bool is_removed;     /* only waits for the API server */
-    json_t *testament;  /* members of its tombstone; NULL: none */
+    json_t *testament;   /* members of its tombstone; NULL: none */
     json_t *ending;      /* what its tombstone is to say; NULL: that is there */
     bool is_free;        /* nobody's, though its record lives: it is started anew */
     bool is_unreadable;  /* its record, which is somebody's all the same */
@@ -130,7 +130,7 @@ struct provision {
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
-    bool is_asked_again; /* its step had no answer; that is logged */
+    bool is_asked_again;         /* its step had no answer; that is logged */
     char end_at[KUBE_TIME_SIZE]; /* of its container's last end that was told, or is no news */
 };
 
