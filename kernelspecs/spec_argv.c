@@ -10,7 +10,7 @@
 /* The kernels' own commands, as their packages install them. */
 static json_t *native_argv(const char *language) {
     if (strcasecmp(language, "python") == 0)
-        return json_pack("[s, s, s, s, s]", "python", "-m", "ipykernel_launcher", "-f",
+        return json_pack("[s, s, s, s, s]", "python3", "-m", "ipykernel_launcher", "-f",
                          "{connection_file}");
     if (strcasecmp(language, "R") == 0)
         return json_pack("[s, s, s, s, s, s]", "R", "--slave", "-e", "IRkernel::main()", "--args",

@@ -379,7 +379,7 @@ static void what_runs_it(void **state) {
         {"{'argv': ['python', '/k/scripts/launch_kubernetes.py', '{kernel_id}'], 'language': "
          "'python'}",
          "[\"python\", \"/k/scripts/launch_kubernetes.py\", \"{kernel_id}\"]",
-         "[\"python\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]"},
+         "[\"python3\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"]"},
         {"{'argv': ['python', 'launch_kubernetes.py'], 'language': 'R'}",
          "[\"python\", \"launch_kubernetes.py\"]",
          "[\"R\", \"--slave\", \"-e\", \"IRkernel::main()\", \"--args\", \"{connection_file}\"]"},
