@@ -4,7 +4,7 @@
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
  * kubernetes_change.c: how a record is changed.
- * kubernetes_rooms.c: further namespaces. */
+ * kubernetes_namespace.c: that of a kernel. kubernetes_rooms.c: further ones that are watched. */
 #pragma once
 
 #include "base/list.h"
@@ -15,6 +15,7 @@
 #include "launcher/kube_status.h"
 #include "launcher/kube_trouble.h"
 #include "launcher/kube_watch.h"
+#include "launcher/kube_wishes.h"
 #include "launcher/provisioner_kubernetes.h"
 
 #define KUBE_ANNOTATION_SERVER_KEY  "elara.server-key"  /* of pods: the launcher's public key */
@@ -162,6 +163,23 @@ void kubernetes_go_on(struct provision *place); /* the next step, if it can be d
 void kubernetes_note_way(struct provision *place, bool is_on_its_way);
 /* From when its start began, as its record says. */
 void kubernetes_set_deadline(struct provision *place);
+
+/* Of a step: asks the API server; ends the start with what it refuses; goes on with the next. */
+void kubernetes_call_step(struct provision *place, const char *method, const char *path,
+                          const json_t *body, kube_done *done);
+void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
+                            const char *what, const struct error *err);
+void kubernetes_advance(struct provision *place, enum kubernetes_step step);
+struct kube_identity kubernetes_identity_of(const struct provision *place);
+/* NULL: none, or one that is not followed. */
+const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);
+
+/* kubernetes_namespace.c */
+int kubernetes_check_namespace(const struct kubernetes *cluster, const char *wish,
+                               struct error *err);
+void kubernetes_choose_namespace(struct provision *place, const json_t *values);
+void kubernetes_begin_namespace(struct provision *place);
+void kubernetes_begin_binding(struct provision *place);
 
 /* kubernetes_world.c */
 int kubernetes_watch(struct kubernetes *cluster, struct error *err);

@@ -24,7 +24,7 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
-static struct kube_identity identity_of(const struct provision *place) {
+struct kube_identity kubernetes_identity_of(const struct provision *place) {
     return (struct kube_identity){.install = place->cluster->settings.install,
                                   .kernel_id = place->id,
                                   .owner = text_of(place->record, "owner")};
@@ -36,7 +36,7 @@ static const json_t *client_values(const struct provision *place) {
 }
 
 /* NULL: none, or one that is not followed. */
-static const char *wish_of(const struct provision *place, enum kube_wish wish) {
+const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish) {
     struct kube_wishes wishes;
     if (kube_wishes_take(client_values(place), json_object_get(place->spec, "env"),
                          place->cluster->settings.pod.allowed, &wishes, NULL) < 0)
@@ -44,14 +44,10 @@ static const char *wish_of(const struct provision *place, enum kube_wish wish) {
     return wishes.value[wish];
 }
 
-static const char *user_of(const struct provision *place) {
-    return text_of(place->record, "user");
-}
-
 /* --- calls --- */
 
-static void call(struct provision *place, const char *method, const char *path, const json_t *body,
-                 kube_done *done) {
+void kubernetes_call_step(struct provision *place, const char *method, const char *path,
+                          const json_t *body, kube_done *done) {
     const struct kube_call what = {.method = method,
                                    .path = path,
                                    .body = body,
@@ -63,7 +59,7 @@ static void call(struct provision *place, const char *method, const char *path, 
 static void post(struct provision *place, const char *namespace, const char *kind,
                  const json_t *object, kube_done *done) {
     cleanup_free char *path = kubernetes_path(namespace, kind, NULL);
-    call(place, "POST", path, object, done);
+    kubernetes_call_step(place, "POST", path, object, done);
 }
 
 static void end_start(struct provision *place, const struct error *cause) {
@@ -88,8 +84,8 @@ static bool try_again(struct provision *place, int status, const char *what,
 }
 
 /* A step that the API server refuses ends the start with what it says. */
-static void refuse(struct provision *place, int status, const json_t *answer, const char *what,
-                   const struct error *err) {
+void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
+                            const char *what, const struct error *err) {
     struct error cause;
     struct kube_refusal refusal;
     if (try_again(place, status, what, err))
@@ -100,7 +96,7 @@ static void refuse(struct provision *place, int status, const json_t *answer, co
     end_start(place, &cause);
 }
 
-static void advance(struct provision *place, enum kubernetes_step step) {
+void kubernetes_advance(struct provision *place, enum kubernetes_step step) {
     place->step = step;
     kubernetes_go_on(place);
 }
@@ -111,7 +107,7 @@ static void tell_accepted(struct provision *place, const json_t *secret) {
     kubernetes_take_record(place->cluster, secret, false);
     place->events.accepted(place->context, NULL); /* may end it at once */
     if (place->is_held)
-        advance(place, STEP_PAIR);
+        kubernetes_advance(place, STEP_PAIR);
 }
 
 /* What was there before is there again. */
@@ -193,113 +189,6 @@ static void begin_record(struct provision *place) {
     place->change = kubernetes_change(place, intent, on_record, place);
 }
 
-/* --- the namespace --- */
-
-static void on_binding(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    place->call = NULL;
-    if (err != NULL && status != 409)
-        refuse(place, status, answer, "the kernel's RoleBinding", err);
-    else
-        advance(place, STEP_KEY);
-}
-
-static void begin_binding(struct provision *place) {
-    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    bool is_given = wish_of(place, KUBE_WISH_NAMESPACE) != NULL; /* with all that is in it */
-    if (is_given || settings->namespaces == KUBERNETES_FIXED || settings->cluster_role == NULL ||
-        settings->cluster_role[0] == '\0') {
-        advance(place, STEP_KEY);
-        return;
-    }
-    struct kube_identity identity = identity_of(place);
-    const char *account = wish_of(place, KUBE_WISH_SERVICE_ACCOUNT);
-    if (account == NULL)
-        account = settings->pod.service_account;
-    cleanup_json json_t *binding = kube_role_binding_tree(
-        place->namespace, settings->cluster_role, account != NULL ? account : "default", &identity);
-    cleanup_free char *path = memory_printf(
-        "/apis/rbac.authorization.k8s.io/v1/namespaces/%s/rolebindings", place->namespace);
-    call(place, "POST", path, binding, on_binding);
-}
-
-/* One of that name that is somebody else's gets no kernel of ours. */
-static void on_known_namespace(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    struct error foreign;
-    place->call = NULL;
-    error_set(&foreign, ERROR_DENIED,
-              "the namespace %s is there, and lacks the label " KUBE_LABEL_INSTALL
-              "=%s: it was not made for kernels. Give it the label, or choose another %s",
-              place->namespace, place->cluster->settings.install,
-              wish_of(place, KUBE_WISH_NAMESPACE) != NULL ? "KERNEL_NAMESPACE"
-                                                          : "kubernetes-namespace-prefix");
-    bool is_ours = err == NULL && kubernetes_is_of_install(place->cluster, answer);
-    if (place->namespace_created && is_ours)
-        is_ours = kubernetes_is_of_kernel(answer, place->id);
-    place->namespace_created &= is_ours;
-    if (err != NULL)
-        refuse(place, status, answer, "the kernel's namespace", err);
-    else if (!is_ours)
-        refuse(place, 0, NULL, "the kernel's namespace", &foreign);
-    else
-        advance(place, STEP_BINDING);
-}
-
-static void on_namespace(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    place->call = NULL;
-    if (status == 409) {
-        cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
-        call(place, "GET", path, NULL, on_known_namespace);
-    } else if (err != NULL)
-        refuse(place, status, answer, "the kernel's namespace", err);
-    else
-        advance(place, STEP_BINDING);
-}
-
-/* One that the request names is not made, and needs our label where our rights reach any. */
-static void begin_namespace(struct provision *place) {
-    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    if (settings->namespaces == KUBERNETES_FIXED) {
-        advance(place, STEP_KEY);
-        return;
-    }
-    if (wish_of(place, KUBE_WISH_NAMESPACE) != NULL) {
-        cleanup_free char *path = kubernetes_path(NULL, "namespaces", place->namespace);
-        call(place, "GET", path, NULL, on_known_namespace);
-        return;
-    }
-    struct kube_identity identity = identity_of(place);
-    if (settings->namespaces == KUBERNETES_PER_USER)
-        identity.kernel_id = NULL;
-    cleanup_json json_t *namespace =
-        kube_namespace_tree(place->namespace, &identity, settings->namespace_labels);
-    post(place, NULL, "namespaces", namespace, on_namespace);
-}
-
-static void choose_namespace(struct provision *place, const json_t *values) {
-    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    const char *wish = wish_of(place, KUBE_WISH_NAMESPACE);
-    char name[KUBE_NAME_SIZE];
-    if (place->namespace != NULL)
-        return;
-    if (wish != NULL) {
-        place->namespace = memory_strdup(wish);
-        return;
-    }
-    if (settings->namespaces == KUBERNETES_FIXED) {
-        place->namespace = memory_strdup(settings->kernel_namespace);
-        return;
-    }
-    if (settings->namespaces == KUBERNETES_PER_USER)
-        kube_name_user_namespace(settings->namespace_prefix, user_of(place), name);
-    else
-        kube_name_kernel_namespace(settings->install, place->id, values, user_of(place), name);
-    place->namespace = memory_strdup(name);
-    place->namespace_created = settings->namespaces == KUBERNETES_PER_KERNEL;
-}
-
 /* --- the key Secret --- */
 
 static void take_key(struct provision *place, const json_t *secret) {
@@ -313,7 +202,7 @@ static void take_key(struct provision *place, const json_t *secret) {
     }
     free(place->server_key);
     place->server_key = public_key;
-    advance(place, STEP_POD);
+    kubernetes_advance(place, STEP_POD);
 }
 
 static void on_key_read(void *context, int status, json_t *answer, const struct error *err) {
@@ -327,13 +216,13 @@ static void on_key_read(void *context, int status, json_t *answer, const struct 
                   place->id, place->namespace);
         end_start(place, &foreign);
     } else if (err != NULL)
-        refuse(place, status, answer, "the kernel's key Secret", err);
+        kubernetes_refuse_step(place, status, answer, "the kernel's key Secret", err);
     else
         take_key(place, answer);
 }
 
-/* Unless it is another installation's. The keys that are there stay, for a pod that may have them; what is to be launched may be another
- * thing by now. */
+/* Unless it is another installation's. The keys that are there stay, for a pod that may have them;
+ * what is to be launched may be another thing by now. */
 static void renew_key(struct provision *place) {
     cleanup_free char *path = kubernetes_key_path(place);
     cleanup_json json_t *data = json_object();
@@ -361,9 +250,9 @@ static void on_key(void *context, int status, json_t *answer, const struct error
     struct provision *place = context;
     place->call = NULL;
     if (err != NULL && status == 409)
-        advance(place, STEP_KEY_READ);
+        kubernetes_advance(place, STEP_KEY_READ);
     else if (err != NULL)
-        refuse(place, status, answer, "the kernel's key Secret", err);
+        kubernetes_refuse_step(place, status, answer, "the kernel's key Secret", err);
     else
         take_key(place, answer);
 }
@@ -372,7 +261,7 @@ static void begin_key(struct provision *place) {
     char public_key[KEY_SIZE], secret_key[KEY_SIZE];
     struct error err;
     cleanup_json json_t *object = NULL;
-    struct kube_identity identity = identity_of(place);
+    struct kube_identity identity = kubernetes_identity_of(place);
     int failed = zmq_curve_keypair(public_key, secret_key) < 0
                      ? error_system(&err, zmq_errno(), "CURVE keys")
                      : 0;
@@ -396,7 +285,7 @@ static void begin_key(struct provision *place) {
 static int make_pod(const struct provision *place, json_t **ret, struct error *err) {
     cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
                                            "metadata", place->owner);
-    const struct kube_pod_plan plan = {.identity = identity_of(place),
+    const struct kube_pod_plan plan = {.identity = kubernetes_identity_of(place),
                                        .settings = &place->cluster->settings.pod,
                                        .namespace = place->namespace,
                                        .attempt = place->attempt,
@@ -427,7 +316,7 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
         if (status < 400 || status >= 500)
             kubernetes_delete_pod(place, 0); /* nobody knows whether it was made */
         kubernetes_note_way(place, false);
-        refuse(place, status, answer, "the kernel's pod", err);
+        kubernetes_refuse_step(place, status, answer, "the kernel's pod", err);
         return;
     }
     place->step = STEP_WATCH;
@@ -449,7 +338,7 @@ static void begin_pod(struct provision *place) {
         return;
     cleanup_free char *pods = kubernetes_path(place->namespace, "pods", NULL);
     cleanup_free char *path = memory_printf("%s?fieldValidation=Strict", pods);
-    call(place, "POST", path, pod, on_pod);
+    kubernetes_call_step(place, "POST", path, pod, on_pod);
 }
 
 /* --- the order of it --- */
@@ -475,13 +364,13 @@ void kubernetes_go_on(struct provision *place) {
         break;
     case STEP_PAIR:
         if (place->cluster->public_key != NULL)
-            advance(place, STEP_NAMESPACE);
+            kubernetes_advance(place, STEP_NAMESPACE);
         break;
     case STEP_NAMESPACE:
-        begin_namespace(place);
+        kubernetes_begin_namespace(place);
         break;
     case STEP_BINDING:
-        begin_binding(place);
+        kubernetes_begin_binding(place);
         break;
     case STEP_KEY:
         begin_key(place);
@@ -499,23 +388,6 @@ void kubernetes_go_on(struct provision *place) {
     }
 }
 
-/* The gateway's own namespace has the keys and records of all kernels. */
-static int check_wished_namespace(const struct kubernetes *cluster, const char *wish,
-                                  struct error *err) {
-    const struct provisioner_kubernetes_settings *settings = &cluster->settings;
-    if (wish == NULL)
-        return 0;
-    if (!kube_is_dns_label(wish))
-        return error_set(err, ERROR_INVALID,
-                         "KERNEL_NAMESPACE: \"%.100s\" is no name of a namespace", wish);
-    bool is_kernels =
-        settings->namespaces == KUBERNETES_FIXED && strcmp(wish, settings->kernel_namespace) == 0;
-    if (strcmp(wish, settings->gateway_namespace) == 0 && !is_kernels)
-        return error_set(err, ERROR_DENIED,
-                         "KERNEL_NAMESPACE: %s is the gateway's own, which has no kernels", wish);
-    return 0;
-}
-
 /* What is wrong with the request or the kernelspec is told before anything is made. */
 static int check_order(struct kubernetes *cluster, const struct provision_order *order,
                        json_t **template, struct error *err) {
@@ -523,7 +395,7 @@ static int check_order(struct kubernetes *cluster, const struct provision_order 
     const json_t *client = json_object_get(json_object_get(order->record, "request"), "env");
     if (kube_wishes_take(client, json_object_get(order->spec, "env"), cluster->settings.pod.allowed,
                          &wishes, err) < 0 ||
-        check_wished_namespace(cluster, wishes.value[KUBE_WISH_NAMESPACE], err) < 0)
+        kubernetes_check_namespace(cluster, wishes.value[KUBE_WISH_NAMESPACE], err) < 0)
         return -1;
     if (cluster->settings.namespaces == KUBERNETES_PER_USER &&
         wishes.value[KUBE_WISH_NAMESPACE] == NULL &&
@@ -620,7 +492,7 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
     struct provision *place = take_place(cluster, order, events, context);
     json_decref(place->template);
     place->template = steal(&template);
-    choose_namespace(place, json_object_get(place->launch, "env"));
+    kubernetes_choose_namespace(place, json_object_get(place->launch, "env"));
     if (check_pod(place, err) < 0) {
         place->is_held = false;
         place->is_free = true;
