@@ -16,7 +16,7 @@ static const struct kube_reason rows[] = {
      "the image cannot be pulled; what cannot get better ends the start at once",
      "Check the image's name and tag, and that the cluster may pull it (imagePullSecrets of the "
      "kernelspec's pod.yaml)."},
-    {"InvalidImageName", "the image's name is none",
+    {"InvalidImageName", "the image's name is not a valid one",
      "Correct it in the kernelspec, in the setting kubernetes-image or in KERNEL_IMAGE."},
     {"ErrImageNeverPull", "the image is not on the node and imagePullPolicy is Never",
      "Load it onto the node, or take imagePullPolicy: Never out of the kernelspec's pod.yaml."},
@@ -30,13 +30,13 @@ static const struct kube_reason rows[] = {
     {"CreateContainerConfigError", "the container's configuration cannot be made",
      "The administrator has to add what is missing, or to correct the kernelspec's pod.yaml."},
     {"CreateContainerError", "the node cannot make the container",
-     "Ask the administrator: the node's container runtime says no."},
+     "Ask the administrator: the node's container runtime refuses it."},
     {"RunContainerError", "the container cannot be started",
-     "Check that the image is for the node's CPU architecture and whole, and the kernelspec's "
-     "pod.yaml."},
+     "Check that the image is whole and made for the node's CPU architecture, and check the "
+     "kernelspec's pod.yaml."},
     {"InitContainerFailed", "a container that runs before the kernel's has failed",
-     "Elara's own is the image of kubernetes-launcher-image; others are the kernelspec's "
-     "pod.yaml's."},
+     "Elara's own has the image of kubernetes-launcher-image; the others stand in the kernelspec's "
+     "pod.yaml."},
     {"CrashLoopBackOff", "the container ended several times, each time soon after its start",
      "Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."},
     {"OOMKilled", "the container went over its memory limit",

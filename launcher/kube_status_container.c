@@ -149,7 +149,7 @@ static void fail_of_ends(struct kube_view *view, const struct part *part, const 
     kube_view_end_text(end, text, sizeof text);
     if (part->is_init)
         kube_view_fail(view, "InitContainerFailed",
-                       "the init container %.100s failed (%lld of its starts), the last time with "
+                       "the init container %.100s failed %lld times, the last time with "
                        "%s",
                        part->name, (long long)ends, text);
     else if (kube_view_is_oom(end))

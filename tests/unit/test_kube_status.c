@@ -285,7 +285,7 @@ static const struct row starts[] = {
              "{reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, message: 'no "
              "space left'}}}]\n" WAITING("PodInitializing", ""),
      NULL, 5000, KUBE_POD_FAILED, "InitContainerFailed",
-     "The init container elara-launcher failed (3 of its starts), the last time with exit code "
+     "The init container elara-launcher failed 3 times, the last time with exit code "
      "1: no space left",
      0},
     {PENDING "initContainerStatuses: [{name: elara-launcher, restartCount: 0, state: "
