@@ -199,7 +199,7 @@ def test_nothing_is_lost_while_gateways_are_killed(stub, replicas, seconds, kube
     trial = Trial(replicas, seconds, seed=6)
     trial.kept = {trial.start("python3"), trial.start("python3"), trial.start(stub)}
     for kernel_id in trial.kept:
-        wait_until(lambda: trial.state(kernel_id) == "idle", START_S, "the kernels")
+        wait_until(lambda: trial.state(kernel_id) == "idle", 4 * START_S, "the kernels")
         for gateway in replicas:  # a list follows the watch
             wait_until(lambda: kernel_id in [model["id"] for model in gateway.get("/api/kernels").json()], START_S, "the lists")
     trial.deadline = time.monotonic() + seconds
