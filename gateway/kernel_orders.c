@@ -305,8 +305,8 @@ static void on_stopped(struct kernel *kernel, kernel_done *done, void *context,
 static void stop_without_link(struct kernel *kernel) {
     struct error err;
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
-    /* Not SIGTERM, after which a launcher keeps what the kernel has said. One that is elsewhere ends
-     * with its place, which says first that it is to. */
+    /* Not SIGTERM, after which a launcher keeps what the kernel has said. One that is elsewhere
+     * ends with its place, which says first that it is to. */
     if (kernel->provision == NULL || ops->is_elsewhere ||
         ops->signal(kernel->provision, SIGINT, &err) < 0)
         finish_soon(kernel);

@@ -6,8 +6,8 @@
  * names file, line and construct.
  *
  * A value never becomes text of the document: {{ name }} leaves a mark, and when the document has
- * been parsed each mark in one of its texts is replaced. So whatever a value has in it, it stays one
- * text; a list or an object may stand where a mark is all of the text. */
+ * been parsed each mark in one of its texts is replaced. So whatever a value has in it, it stays
+ * one text; a list or an object may stand where a mark is all of the text. */
 #pragma once
 
 #include "base/buffer.h"

@@ -38,8 +38,8 @@ struct kube_intent {
 /* Another one, of a start: true once its launcher has spoken to any gateway. */
 #define KUBE_RECORD_HEARD "heard"
 
-/* The same of one written by a gateway that only saw the kernel end: who has ended it knows why, and
- * replaces it. */
+/* The same of one written by a gateway that only saw the kernel end: who has ended it knows why,
+ * and replaces it. */
 #define KUBE_RECORD_WITNESS "by_witness"
 
 enum kube_merge {

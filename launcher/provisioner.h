@@ -114,8 +114,8 @@ struct provisioner_ops {
                 const struct provision_events *events, void *context, struct provision **ret,
                 struct error *err);
     /* Puts requests that wait for the launcher on record, as its member "held", in place of those
-     * that it was given before, or that were there when it was adopted; what other gateways have put
-     * there stays. noted() follows unless that fails. NULL: starts are too quick for it. */
+     * that it was given before, or that were there when it was adopted; what other gateways have
+     * put there stays. noted() follows unless that fails. NULL: starts are too quick for it. */
     void (*note)(struct provision *provision, json_t *requests);
     /* Its launcher has spoken to us. May be NULL. */
     void (*heard)(struct provision *provision);
@@ -134,7 +134,8 @@ struct provisioner_ops {
     void (*release)(struct provision *provision);
     /* A removal is under way that ends with the gateway. NULL: none ever is. */
     bool (*is_busy)(const struct provisioner *self);
-    /* How much was finished or deleted that other gateways, or nobody, had left. NULL: not known. */
+    /* How much was finished or deleted that other gateways, or nobody, had left. NULL:
+     * not known. */
     uint64_t (*count_swept)(const struct provisioner *self);
     /* The launcher's last words, for the admin (no cause for the person who waits); malloc'ed text,
      * never NULL. */

@@ -33,8 +33,8 @@ struct provisioner_kubernetes_settings {
     struct kube_pod_settings pod;
     int64_t start_deadline_ms;      /* for a pod to run; 0: none */
     int64_t tombstone_retention_ms; /* of the records of ended kernels */
-    /* What belongs to no kernel is left alone for so long, and a start without a pod, or an end that
-     * left something, is another gateway's for so long. */
+    /* What belongs to no kernel is left alone for so long, and a start without a pod, or an end
+     * that left something, is another gateway's for so long. */
     int64_t sweep_grace_ms;
 };
 
