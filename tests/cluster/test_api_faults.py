@@ -116,6 +116,7 @@ def test_an_expired_token_is_told(running, api):
     check(*running)
 
 
+@pytest.mark.restarts
 def test_an_api_server_that_is_restarted_ends_nothing(running, cluster):
     restart = threading.Thread(target=cluster.restart, args=("kube-apiserver",))
     restart.start()

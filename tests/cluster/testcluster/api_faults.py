@@ -1,5 +1,6 @@
 """An API server that goes bad: what it, or something that stands before it, may answer instead."""
 import contextlib
+import http.client
 import re
 import socket
 
@@ -44,7 +45,7 @@ class FaultyApi(ApiProxy):
         if answer is None:
             try:
                 super().serve(request)
-            except ConnectionRefusedError:  # the API server is not there; a balancer says so
+            except (ConnectionError, http.client.HTTPException):  # the API server is not there; a balancer says so
                 reply(503, b"no backend", {"Content-Type": "text/plain"})(request)
             return
         request.rfile.read(int(request.headers.get("Content-Length", 0)))
