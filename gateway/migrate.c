@@ -251,12 +251,13 @@ static const struct found *found_for(const struct migration *migration, const ch
     for (size_t i = 0; settings_table()[i].name != NULL; i++)
         if (strcmp(settings_table()[i].name, option) == 0)
             return &migration->found[i];
-    return NULL;
+    static const struct found nothing;
+    return &nothing;
 }
 
 static bool is_set(const struct migration *migration, const char *option) {
     const struct found *found = found_for(migration, option);
-    return found != NULL && found->value != NULL && strcmp(found->value, "null") != 0;
+    return found->value != NULL && strcmp(found->value, "null") != 0;
 }
 
 static bool has_pods(const struct migration *migration) {
@@ -352,8 +353,7 @@ static const struct difference differences_of_pods[] = {
 static void print_rows(const struct migration *migration, const struct difference *rows,
                        FILE *out) {
     for (; rows->option != NULL; rows++)
-        if (found_for(migration, rows->option) != NULL &&
-            is_set(migration, rows->option) == rows->when_set)
+        if (is_set(migration, rows->option) == rows->when_set)
             fprintf(out, "# - %s\n", rows->text);
 }
 
