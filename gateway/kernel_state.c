@@ -416,14 +416,11 @@ static void fail(struct kernel *kernel, const struct error *cause) {
 
 static void on_unwelcome(void *context) {
     struct kernel *kernel = context;
-    const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
     struct error cause;
     error_set(&cause, ERROR_TIMEOUT,
               "The kernel's launcher was started but did not answer in time. The "
               "gateway's log and the launcher's log say more; restart the kernel to try again.");
     fail(kernel, &cause);
-    if (ops->is_elsewhere && kernel->provision != NULL && !kernel->has_ended)
-        (void)ops->signal(kernel->provision, SIGKILL, &cause); /* it would go on without us */
 }
 
 /* One that nobody was told of is as if it had never been. */
@@ -468,7 +465,9 @@ static void on_reachable(void *context, const struct provision_address *address)
     kernel_changed(kernel);
     if (!is_awaited)
         return; /* dead: its launcher keeps its output; else it is somewhere else than it was */
-    if (!kernel->is_spawned) { /* it lives, and may only be slow: a busy disk, a frozen machine */
+    /* It lives, and may only be slow: a busy disk, a frozen machine. Elsewhere other gateways may
+     * reach it, and the provisioner knows how long to wait. */
+    if (!kernel->is_spawned || kernels->provisioner->ops->is_elsewhere) {
         kernel_set_stage(kernel, "waiting for the kernel's launcher, which does not answer yet");
         return;
     }

@@ -260,6 +260,12 @@ static void end_late(struct provision *place) {
     kubernetes_call_ended(place, &cause);
 }
 
+/* Who hears it says so at half of the time, before those that cannot reach it give it up. */
+static bool is_hello_due(const struct provision *place, int64_t now_ms) {
+    int64_t early_ms = place->is_heard ? place->cluster->settings.start_deadline_ms / 2 : 0;
+    return place->hello_by_ms != 0 && now_ms >= place->hello_by_ms - early_ms;
+}
+
 void kubernetes_age(struct provision *place, int64_t now_ms) {
     if (place->start_by_ms != 0 && now_ms >= place->start_by_ms && place->is_held &&
         !place->is_ended) {
@@ -268,7 +274,7 @@ void kubernetes_age(struct provision *place, int64_t now_ms) {
     }
     if (place->hello_by_ms != 0 && (was_heard(place) || place->is_removed || place->is_ended)) {
         place->hello_by_ms = 0;
-    } else if (place->hello_by_ms != 0 && now_ms >= place->hello_by_ms) {
+    } else if (is_hello_due(place, now_ms)) {
         if (place->is_heard)
             note_heard(place);
         else
