@@ -71,7 +71,8 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
     bool is_ours = err == NULL && kubernetes_is_of_install(place->cluster, answer);
     if (place->namespace_created && is_ours)
         is_ours = kubernetes_is_of_kernel(answer, place->id);
-    place->namespace_created &= is_ours;
+    if (err == NULL)
+        place->namespace_created &= is_ours;
     if (err != NULL)
         kubernetes_refuse_step(place, status, answer, "the kernel's namespace", err);
     else if (!is_ours) {
