@@ -206,10 +206,10 @@ def check(kube, node, images, rooms):
         nodes = re.search(r" 0/(\d+) nodes ", said)
         expected = message.format(namespace=rooms[1], registry=images.address, node=node.name, nodes=nodes and nodes[1])
         model = desk.gateway.wait_for_state(kernel_id, "dead")
-        if reason is None:  # the kernel's own: what it said stands below
-            said, model["message"], model["reason"] = said.split("\n")[0], model["message"].split("\n")[0], None
-        assert said == expected
-        assert (model["reason"], model["message"]) == (reason, expected)
+        if reason is None:  # the kernel's own: no word, and what it said stands below
+            assert model["reason"] == model["message"] == said and said.split("\n")[0] == expected
+        else:
+            assert (said, model["reason"], model["message"]) == (expected, reason, expected)
         if reason is not None:
             wait_until(lambda: not [pod for pod in pods_of(kube, rooms[1]) if kernel_id in pod], START_S, "the end of its pod")
 
