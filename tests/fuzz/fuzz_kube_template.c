@@ -1,6 +1,8 @@
-/* The first byte chooses: any bytes as a pod's template, or as a request's volumes or mounts.
+/* The first byte chooses: any bytes as a pod's template, or as a request's volumes or mounts, or as
+ * a template in Jinja.
  * Refused with a message, or one that can be filled with values and made into a pod that keeps
  * what is ours. */
+#include "launcher/kube_jinja.h"
 #include "launcher/kube_pod.h"
 #include "launcher/kube_template.h"
 #include "launcher/kube_volumes.h"
@@ -60,17 +62,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = calloc(size, 1);
     memcpy(text, data + 1, size - 1);
     json_t *known = values(text), *tree = NULL;
-    if (data[0] % 3 == 0) {
+    if (data[0] % 4 == 3) {
+        tree = json_string(text);
+        json_object_set_new(known, "KERNEL_X",
+                            json_string("x}},{\"a\":b}\n- c: {{ kernel_id }} #"));
+        if (tree != NULL && kube_jinja_check(text, "pod.j2", &err) == 0)
+            make_pod(tree, known);
+    } else if (data[0] % 4 == 0) {
         if (kube_template_parse(text, size - 1, "pod.yaml", &tree, &err) == 0)
             make_pod(tree, known);
     } else {
-        int rc = data[0] % 3 == 1
+        int rc = data[0] % 4 == 1
                      ? kube_volumes_parse(text, data[0] & 4 ? known : NULL, &tree, &err)
                      : kube_mounts_parse(text, data[0] & 4 ? known : NULL, &tree, &err);
         if (rc == 0)
             check_list(tree);
     }
-    assert(tree != NULL || err.text[0] != '\0');
+    assert(tree != NULL || err.text[0] != '\0' || data[0] % 4 == 3);
     json_decref(tree);
     json_decref(known);
     free(text);
