@@ -51,7 +51,11 @@ func (ps *pods) run(ctx context.Context) {
 		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", ps.options.node).String()
 	}))
 	informer := factory.Core().V1().Pods().Informer()
-	seen := func(object any) { ps.see(object.(*core.Pod)) }
+	// A node that is lost hears of nothing either.
+	seen := func(object any) {
+		ps.statuses.wait()
+		ps.see(object.(*core.Pod))
+	}
 	informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    seen,
 		UpdateFunc: func(_, object any) { seen(object) },
@@ -59,6 +63,7 @@ func (ps *pods) run(ctx context.Context) {
 			if unknown, is := object.(cache.DeletedFinalStateUnknown); is {
 				object = unknown.Obj
 			}
+			ps.statuses.wait()
 			ps.forget(object.(*core.Pod))
 		},
 	})

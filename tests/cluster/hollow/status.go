@@ -56,7 +56,7 @@ func (s *statuses) run(ctx context.Context) {
 	}
 }
 
-// hold is for a node that is lost: nothing is written until it is found again.
+// hold is for a node that is lost: nothing is written, or heard of, until it is found again.
 func (s *statuses) hold(held bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
