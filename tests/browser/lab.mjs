@@ -42,6 +42,12 @@ class Lab {
     });
   }
 
+  /** On a busy machine Lab may give its stylesheet up, which it says in a dialog: nothing of ours. */
+  async passThemeDialog() {
+    const dialog = this.page.locator(".jp-Dialog", { hasText: "Error Loading Theme" });
+    await this.page.addLocatorHandler(dialog, () => dialog.locator("button").last().click());
+  }
+
   /** Somebody else, who opens the notebook too. */
   async another() {
     const other = new Lab(await this.page.context().newPage());
@@ -57,6 +63,7 @@ class Lab {
   }
 
   async open(at = url) {
+    await this.passThemeDialog();
     await this.page.goto(`${at}/lab?reset`);
     await this.page.locator(".jp-Launcher").waitFor();
   }

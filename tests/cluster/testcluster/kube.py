@@ -112,13 +112,16 @@ class Kube:
         return name
 
     # -- waiting --
-    def watch(self, kind, namespace=None, api="v1", timeout=60, **selectors):
-        """Yields (type, object) of all that is there, as "ADDED", and of each change, until the time is over."""
+    def watch(self, kind, namespace=None, api="v1", timeout=60, tells_nothing=False, **selectors):
+        """Yields (type, object) of all that is there, as "ADDED", and of each change, until the time is over.
+        If nothing is there to begin with, ("DELETED", None) for those who want to know."""
         deadline = time.monotonic() + timeout
         path = self.location(kind, None, namespace, api)
         found = self.request("GET", path, params=selectors).json()
         for item in found["items"]:
             yield "ADDED", item
+        if tells_nothing and not found["items"]:
+            yield "DELETED", None
         version = found["metadata"]["resourceVersion"]
         while (left := deadline - time.monotonic()) > 0:
             query = selectors | {"watch": "1", "resourceVersion": version, "timeoutSeconds": max(1, int(left))}
@@ -134,9 +137,7 @@ class Kube:
     def wait_for(self, kind, name, namespace, condition, timeout=60, api="v1", what=None):
         """The object (None: deleted) for which condition(object) was true first."""
         last = None
-        if condition_of_none(condition) and self.get(kind, name, namespace, api) is None:
-            return None
-        for event, item in self.watch(kind, namespace, api, timeout, fieldSelector=f"metadata.name={name}"):
+        for event, item in self.watch(kind, namespace, api, timeout, condition_of_none(condition), fieldSelector=f"metadata.name={name}"):
             last = None if event == "DELETED" else item
             if condition(last):
                 return last
