@@ -62,6 +62,35 @@ class Lab {
     await this.page.screenshot({ path: join(shots, `${name}-${this.shots}-${what}.png`) });
   }
 
+  /** Chromium breaks requests off when network interfaces come and go, as those of pods do; Lab then has no stylesheet, and says so. */
+  async open(at = url) {
+    let outcome;
+    do {
+      await this.page.goto(`${at}/lab?reset`);
+      await this.page.locator(".jp-Launcher").waitFor({ state: "attached" });
+      outcome = await this.page.waitForFunction(() => {
+        if (document.querySelector(".jp-Dialog")?.innerText.includes("Stylesheet failed"))
+          return "again";
+        return document.querySelector("#jp-main-statusbar")?.offsetHeight > 0 ? "ready" : false;
+      });
+    } while ((await outcome.jsonValue()) === "again");
+    await this.page.locator(".jp-Launcher").waitFor();
+  }
+
+  /** Somebody else, who opens the notebook too. */
+  async another() {
+    const other = new Lab(await this.page.context().newPage());
+    await other.watchDialogs();
+    other.shots = 10;
+    await other.page.goto(`${url}/lab/tree/${await this.page.locator(".jp-mod-current .lm-TabBar-tabLabel").first().innerText()}`);
+    return other;
+  }
+
+  async shot(what) {
+    this.shots += 1;
+    await this.page.screenshot({ path: join(shots, `${name}-${this.shots}-${what}.png`) });
+  }
+
   async open(at = url) {
     await this.passThemeDialog();
     await this.page.goto(`${at}/lab?reset`);
