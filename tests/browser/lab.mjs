@@ -42,12 +42,6 @@ class Lab {
     });
   }
 
-  /** On a busy machine Lab may give its stylesheet up, which it says in a dialog: nothing of ours. */
-  async passThemeDialog() {
-    const dialog = this.page.locator(".jp-Dialog", { hasText: "Error Loading Theme" });
-    await this.page.addLocatorHandler(dialog, () => dialog.locator("button").last().click());
-  }
-
   /** Somebody else, who opens the notebook too. */
   async another() {
     const other = new Lab(await this.page.context().newPage());
@@ -74,26 +68,6 @@ class Lab {
         return document.querySelector("#jp-main-statusbar")?.offsetHeight > 0 ? "ready" : false;
       });
     } while ((await outcome.jsonValue()) === "again");
-    await this.page.locator(".jp-Launcher").waitFor();
-  }
-
-  /** Somebody else, who opens the notebook too. */
-  async another() {
-    const other = new Lab(await this.page.context().newPage());
-    await other.watchDialogs();
-    other.shots = 10;
-    await other.page.goto(`${url}/lab/tree/${await this.page.locator(".jp-mod-current .lm-TabBar-tabLabel").first().innerText()}`);
-    return other;
-  }
-
-  async shot(what) {
-    this.shots += 1;
-    await this.page.screenshot({ path: join(shots, `${name}-${this.shots}-${what}.png`) });
-  }
-
-  async open(at = url) {
-    await this.passThemeDialog();
-    await this.page.goto(`${at}/lab?reset`);
     await this.page.locator(".jp-Launcher").waitFor();
   }
 
