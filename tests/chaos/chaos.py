@@ -63,7 +63,7 @@ for i in range({count}):
 def progress_outputs(count):
     kept = count - count % 50
     lines = "".join(f"{i}\n" for i in range(kept, count))
-    return [["display_data", repr(f"{count - 1} %")], ["stdout", lines]]
+    return [["display_data", repr(f"{count - 1} %")]] + ([["stdout", lines]] if lines else [])
 
 
 CELLS = {  # code, how many, what a notebook shows at the end
