@@ -156,15 +156,17 @@ static int parse_not(struct render *r, json_t **ret) {
     return 0;
 }
 
-static int parse_and(struct render *r, json_t **ret) {
+/* Operands joined by the word; of two, the later one counts if the one before it is this true. */
+static int parse_chain(struct render *r, const char *word, bool goes_on_if,
+                       int (*parse_operand)(struct render *r, json_t **ret), json_t **ret) {
     cleanup_json json_t *left = NULL;
-    if (parse_not(r, &left) < 0)
+    if (parse_operand(r, &left) < 0)
         return -1;
-    while (jinja_lexer_is(&r->lexer, "and")) {
+    while (jinja_lexer_is(&r->lexer, word)) {
         cleanup_json json_t *right = NULL;
-        if (jinja_lexer_next(&r->lexer) < 0 || parse_not(r, &right) < 0)
+        if (jinja_lexer_next(&r->lexer) < 0 || parse_operand(r, &right) < 0)
             return -1;
-        if (is_true(left)) {
+        if (is_true(left) == goes_on_if) {
             json_decref(left);
             left = steal(&right);
         }
@@ -173,21 +175,12 @@ static int parse_and(struct render *r, json_t **ret) {
     return 0;
 }
 
+static int parse_and(struct render *r, json_t **ret) {
+    return parse_chain(r, "and", true, parse_not, ret);
+}
+
 static int parse_or(struct render *r, json_t **ret) {
-    cleanup_json json_t *left = NULL;
-    if (parse_and(r, &left) < 0)
-        return -1;
-    while (jinja_lexer_is(&r->lexer, "or")) {
-        cleanup_json json_t *right = NULL;
-        if (jinja_lexer_next(&r->lexer) < 0 || parse_and(r, &right) < 0)
-            return -1;
-        if (!is_true(left)) {
-            json_decref(left);
-            left = steal(&right);
-        }
-    }
-    *ret = steal(&left);
-    return 0;
+    return parse_chain(r, "or", false, parse_and, ret);
 }
 
 static int append(struct render *r, const char *text, size_t length) {
