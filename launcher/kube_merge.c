@@ -1,7 +1,7 @@
 #include "launcher/kube_merge.h"
 
 #include "base/cleanup.h"
-#include "base/memory.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,20 +46,16 @@ void kube_intent_free(struct kube_intent *intent) {
     free(intent);
 }
 
-static char *copy(const char *text) {
-    return text != NULL ? memory_strdup(text) : NULL;
-}
-
 static struct kube_record *copy_of(const struct kube_record *record) {
     struct kube_record *made = kube_record_new(record->kernel_id, record->record);
     made->state = record->state;
-    made->kernel_namespace = copy(record->kernel_namespace);
+    text_replace(&made->kernel_namespace, record->kernel_namespace);
     made->namespace_created = record->namespace_created;
     made->attempt = record->attempt;
-    made->server_key = copy(record->server_key);
+    text_replace(&made->server_key, record->server_key);
     made->port = record->port;
-    made->version = copy(record->version);
-    made->uid = copy(record->uid);
+    text_replace(&made->version, record->version);
+    text_replace(&made->uid, record->uid);
     return made;
 }
 
@@ -72,8 +68,7 @@ static struct kube_record *started(const struct kube_intent *intent,
         made->attempt = there->attempt + 1;
     if (held != NULL && intent->state != KUBE_RECORD_ENDED)
         json_object_set(made->record, "held", held);
-    free(made->version);
-    made->version = copy(there->version);
+    text_replace(&made->version, there->version);
     return made;
 }
 

@@ -62,15 +62,21 @@ static json_t *make_values(const struct kube_pod_plan *plan, struct kube_wishes 
     return values;
 }
 
+/* NULL: none. */
+static const char *choose_image(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                                const char *from_template) {
+    const char *images[] = {wishes->value[KUBE_WISH_IMAGE], plan->spec_image,
+                            text_or_null(from_template), text_or_null(plan->settings->image)};
+    size_t i = 0;
+    while (i < sizeof images / sizeof *images - 1 && images[i] == NULL)
+        i++;
+    return images[i];
+}
+
 static int set_image(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
                      json_t *container, struct error *err) {
-    const char *fallback = plan->settings->image;
     const char *from_template = text_of(container, "image");
-    const char *image = wishes->value[KUBE_WISH_IMAGE] ? wishes->value[KUBE_WISH_IMAGE]
-                        : plan->spec_image != NULL     ? plan->spec_image
-                        : from_template != NULL && *from_template != '\0' ? from_template
-                        : fallback != NULL && *fallback != '\0'           ? fallback
-                                                                          : NULL;
+    const char *image = choose_image(plan, wishes, from_template);
     if (image == NULL)
         return error_set(err, ERROR_INVALID,
                          "no image for the kernel: the kernelspec needs one in its pod.yaml or in "
@@ -239,8 +245,7 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     const struct kube_pod_settings *settings = plan->settings;
     json_t *names = json_object();
     char pod_name[KUBE_NAME_SIZE];
-    const char *name, *image = wishes->value[KUBE_WISH_IMAGE],
-                      *account = wishes->value[KUBE_WISH_SERVICE_ACCOUNT];
+    const char *name, *account = wishes->value[KUBE_WISH_SERVICE_ACCOUNT];
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)values, name, value) {
         cleanup_free char *lower = memory_strdup(name);
@@ -253,10 +258,7 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     set_name(names, "kernel_pod_name", pod_name);
     set_name(names, "kernel_namespace", plan->namespace);
     set_name(names, "kernel_id", plan->identity.kernel_id);
-    set_name(names, "kernel_image",
-             image != NULL              ? image
-             : plan->spec_image != NULL ? plan->spec_image
-                                        : settings->image);
+    set_name(names, "kernel_image", choose_image(plan, wishes, NULL));
     set_name(names, "kernel_service_account_name",
              account != NULL                     ? account
              : settings->service_account != NULL ? settings->service_account

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -167,18 +168,13 @@ struct kubernetes_change *kubernetes_change(struct provision *place, struct kube
     return change;
 }
 
-static char *copy_text(const json_t *object, const char *member) {
-    const char *text = json_string_value(json_object_get(object, member));
-    return text != NULL ? memory_strdup(text) : NULL;
-}
-
 struct kube_intent *kubernetes_intend(const struct provision *place, enum kube_intent_kind kind,
                                       json_t *changes) {
     struct kube_intent *intent = memory_alloc(sizeof *intent);
     intent->kind = kind;
     intent->state = place->state;
-    intent->start = copy_text(place->record, "start");
-    intent->created = copy_text(place->record, "created");
+    text_replace(&intent->start, json_string_value(json_object_get(place->record, "start")));
+    text_replace(&intent->created, json_string_value(json_object_get(place->record, "created")));
     intent->changes = changes;
     return intent;
 }

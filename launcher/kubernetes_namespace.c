@@ -61,6 +61,10 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
     struct provision *place = context;
     struct error foreign;
     place->call = NULL;
+    if (err != NULL) {
+        kubernetes_refuse_step(place, status, answer, "the kernel's namespace", err);
+        return;
+    }
     error_set(&foreign, ERROR_DENIED,
               "The namespace %s is there, and lacks the label " KUBE_LABEL_INSTALL
               "=%s: it was not made for kernels. Give it the label, or choose another %s",
@@ -68,14 +72,11 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
               kubernetes_wish_of(place, KUBE_WISH_NAMESPACE) != NULL
                   ? "KERNEL_NAMESPACE"
                   : "kubernetes-namespace-prefix");
-    bool is_ours = err == NULL && kubernetes_is_of_install(place->cluster, answer);
+    bool is_ours = kubernetes_is_of_install(place->cluster, answer);
     if (place->namespace_created && is_ours)
         is_ours = kubernetes_is_of_kernel(answer, place->id);
-    if (err == NULL)
-        place->namespace_created &= is_ours;
-    if (err != NULL)
-        kubernetes_refuse_step(place, status, answer, "the kernel's namespace", err);
-    else if (!is_ours) {
+    place->namespace_created &= is_ours;
+    if (!is_ours) {
         place->step = STEP_NONE;
         kubernetes_call_ended(place, &foreign);
     } else

@@ -177,27 +177,34 @@ static void run_record_set(struct launcher *launcher, const json_t *members,
     run_record_get(launcher, members, command);
 }
 
+/* The member as a text for a cell, or NULL: then the command was refused. */
+static const char *text_to_say(const json_t *members, const char *member,
+                               struct link_command *command) {
+    const json_t *text = json_object_get(members, member);
+    if (json_is_string(text) && json_string_length(text) <= SAY_MAX_BYTES)
+        return json_string_value(text);
+    cleanup_free char *problem = memory_printf("%s must be a text of at most 4096 bytes", member);
+    refuse(command, ERROR_INVALID, problem);
+    return NULL;
+}
+
 /* Into the cell that runs or ran last, where the user sees it. */
 static void run_say(struct launcher *launcher, const json_t *members,
                     struct link_command *command) {
-    const json_t *text = json_object_get(members, "text");
-    if (!json_is_string(text) || json_string_length(text) > SAY_MAX_BYTES) {
-        refuse(command, ERROR_INVALID, "text must be a text of at most 4096 bytes");
+    const char *text = text_to_say(members, "text", command);
+    if (text == NULL)
         return;
-    }
-    launcher_say(launcher, json_string_value(text));
+    launcher_say(launcher, text);
     link_server_result(command, NULL, NULL);
 }
 
 /* Into the cells that the container's end has ended. */
 static void run_explain(struct launcher *launcher, const json_t *members,
                         struct link_command *command) {
-    const json_t *reason = json_object_get(members, "reason");
-    if (!json_is_string(reason) || json_string_length(reason) > SAY_MAX_BYTES) {
-        refuse(command, ERROR_INVALID, "reason must be a text of at most 4096 bytes");
+    const char *reason = text_to_say(members, "reason", command);
+    if (reason == NULL)
         return;
-    }
-    launcher_resume_explain(launcher, json_string_value(reason));
+    launcher_resume_explain(launcher, reason);
     link_server_result(command, NULL, NULL);
 }
 
