@@ -62,6 +62,15 @@ def places(make_namespace):
     return make_namespace(), make_namespace()
 
 
+@pytest.fixture(scope="module")
+def rooms(kube):
+    """The same for all tests of a file."""
+    made = kube.make_namespace(), kube.make_namespace()
+    yield made
+    for name in made:
+        kube.delete("Namespace", name)
+
+
 def make_gateway(build, specs, places, launcher_image, kubeconfig, *flags, environment=None):
     """A gateway on this machine, not started yet."""
     return Gateway(build, specs, "--provisioner", "kubernetes", "--kubernetes-gateway-namespace", places[0],

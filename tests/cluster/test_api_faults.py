@@ -29,14 +29,6 @@ def stubs(cluster, build, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rooms(kube):
-    made = kube.make_namespace(), kube.make_namespace()
-    yield made
-    for name in made:
-        kube.delete("Namespace", name)
-
-
-@pytest.fixture(scope="module")
 def faulty(tmp_path_factory):
     with FaultyApi(tmp_path_factory.mktemp("faulty")) as api:
         yield api

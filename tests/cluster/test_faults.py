@@ -66,15 +66,6 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def rooms(kube):
-    """As places, for all tests here."""
-    made = kube.make_namespace(), kube.make_namespace()
-    yield made
-    for name in made:
-        kube.delete("Namespace", name)
-
-
-@pytest.fixture(scope="module")
 def kernelspecs(tmp_path_factory, build, node, images):
     specs = PodSpecs(tmp_path_factory.mktemp("faults") / "kernels")
     argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
