@@ -222,8 +222,10 @@ static void on_looked(void *context, int status, json_t *answer, const struct er
 
 static int look(struct provisioner *self, const char *kernel_id) {
     struct kubernetes *cluster = (struct kubernetes *)self;
-    if (kubernetes_find_place(cluster, kernel_id) != NULL || cluster->watcher.looked == NULL)
-        return 0; /* it was told */
+    const struct provision *place = kubernetes_find_place(cluster, kernel_id);
+    bool is_known = place != NULL && (place->has_record || place->is_held || place->is_removed);
+    if (is_known || cluster->watcher.looked == NULL) /* a pod alone may be ahead of its record */
+        return 0;
     list_each (&cluster->looks, struct look, node, other)
         if (strcmp(other->id, kernel_id) == 0)
             return 1;
