@@ -189,11 +189,16 @@ void kernel_forget_gone(struct kernel *kernel, const char *why) {
     kernel_forget(kernel, reason, true);
 }
 
+static void on_removed(void *context, const char *id, const struct error *err) {
+    kernels_removed(context, id, err);
+}
+
 static void watch_others(struct kernels *kernels) {
     static const struct provisioner_watch watch = {.found = on_other_found,
                                                    .gone = on_other_gone,
                                                    .searched = on_searched,
-                                                   .looked = on_looked};
+                                                   .looked = on_looked,
+                                                   .removed = on_removed};
     const struct provisioner_ops *ops = kernels->provisioner->ops;
     struct error err;
     if (ops->watch != NULL && ops->watch(kernels->provisioner, &watch, kernels, &err) < 0)

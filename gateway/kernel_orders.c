@@ -256,12 +256,62 @@ void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
 
 /* Shutdown. */
 
+/* Those who wait until no gateway will take a kernel up again; it is gone here. */
+struct removal {
+    struct list_node node;
+    char *id;
+    struct list waiters;
+};
+
+static void free_removal(struct removal *removal) {
+    list_remove(&removal->node);
+    free(removal->id);
+    free(removal);
+}
+
+static void await_removal(struct kernel *kernel) {
+    if (list_is_empty(&kernel->stop_waiters))
+        return;
+    struct removal *removal = memory_alloc(sizeof *removal);
+    removal->id = memory_strdup(kernel->id);
+    list_init(&removal->waiters);
+    list_each (&kernel->stop_waiters, struct waiter, node, waiter) {
+        list_remove(&waiter->node);
+        list_append(&removal->waiters, &waiter->node);
+    }
+    list_append(&kernel->kernels->removals, &removal->node);
+}
+
+void kernels_removed(struct kernels *kernels, const char *id, const struct error *cause) {
+    struct error err;
+    if (cause != NULL)
+        error_set(&err, ERROR_UNAVAILABLE,
+                  "The kernel has ended, but that is not on record yet: %s. The gateway goes on "
+                  "trying.",
+                  cause->text);
+    list_each (&kernels->removals, struct removal, node, removal) {
+        if (strcmp(removal->id, id) != 0)
+            continue;
+        kernel_answer_all(kernels, &removal->waiters, cause != NULL ? &err : NULL);
+        free_removal(removal);
+    }
+}
+
+void kernels_drop_removals(struct kernels *kernels) {
+    list_each (&kernels->removals, struct removal, node, removal) {
+        kernels_drop_waiters(&removal->waiters);
+        free_removal(removal);
+    }
+}
+
 /* Nothing answers any more, or nothing is left: what there is is removed by force. */
 void kernel_finish_stop(struct kernel *kernel) {
     kernel_drop_link(kernel);
-    kernel_drop_provision(kernel, kernel->stop_reason ? kernel->stop_reason : KERNEL_SHUT_DOWN);
+    await_removal(kernel);
+    if (kernel_drop_provision(kernel,
+                              kernel->stop_reason ? kernel->stop_reason : KERNEL_SHUT_DOWN) == 0)
+        kernels_removed(kernel->kernels, kernel->id, NULL);
     kernel_post(kernel, KERNEL_EVENT_REMOVED);
-    kernel_answer_all(kernel->kernels, &kernel->stop_waiters, NULL);
     kernel_forget(kernel, kernel->stop_reason, !kernel->is_stopping);
 }
 

@@ -366,13 +366,12 @@ static json_t *make_testament(const struct kernel *kernel) {
     return testament;
 }
 
-void kernel_drop_provision(struct kernel *kernel, const char *why) {
+int kernel_drop_provision(struct kernel *kernel, const char *why) {
     const struct provisioner_ops *ops = kernel->kernels->provisioner->ops;
     if (kernel->provision != NULL && why != NULL && ops->testify != NULL)
         ops->testify(kernel->provision, make_testament(kernel));
-    if (kernel->provision != NULL)
-        ops->remove(steal(&kernel->provision), why);
     kernel->has_ended = false;
+    return kernel->provision != NULL ? ops->remove(steal(&kernel->provision), why) : 0;
 }
 
 static void on_noted(void *context) {

@@ -515,6 +515,7 @@ int kernels_create(struct loop *loop, const struct kernels_settings *settings, s
     list_init(&kernels->ended);
     list_init(&kernels->answers);
     list_init(&kernels->lookers);
+    list_init(&kernels->removals);
     kernels->answer = (struct loop_task){.run = kernels_run_answers, .context = kernels};
     kernels->reap = (struct loop_task){.run = on_reap, .context = kernels};
     find_user(kernels);
@@ -531,6 +532,7 @@ void kernels_destroy(struct kernels *kernels) {
     loop_deadline_clear(kernels->loop, &kernels->adoption);
     kernels_drop_waiters(&kernels->answers);
     kernels_drop_lookers(kernels);
+    kernels_drop_removals(kernels);
     list_each (&kernels->all, struct kernel, node, kernel) {
         list_remove(&kernel->node);
         list_append(&kernels->ended, &kernel->node);

@@ -44,11 +44,12 @@ struct kernels {
     struct loop_task answer;
     struct loop_task reap;
     struct kernel_ends *ends;
-    struct list lookers; /* who asked for a kernel that another gateway may have */
-    const char *looked;  /* the one that is known not to be there, while they are told */
-    char user[64];       /* the gateway's own, for KERNEL_USERNAME */
-    size_t adopting;     /* kernels that were found and have not answered */
-    bool searching;      /* the provisioner's places were not read yet */
+    struct list removals; /* who waits for an end to be on record */
+    struct list lookers;  /* who asked for a kernel that another gateway may have */
+    const char *looked;   /* the one that is known not to be there, while they are told */
+    char user[64];        /* the gateway's own, for KERNEL_USERNAME */
+    size_t adopting;      /* kernels that were found and have not answered */
+    bool searching;       /* the provisioner's places were not read yet */
     struct loop_deadline adoption;
     void (*found)(void *context, struct kernel *kernel);
     void *found_context;
@@ -154,7 +155,7 @@ void kernel_set_reason(struct kernel *kernel, const char *reason, const char *de
 void kernel_set_cause(struct kernel *kernel, const struct error *cause); /* the same of an error */
 void kernel_drop_link(struct kernel *kernel);
 /* With its files. why: the tombstone's reason; NULL: it is started anew. */
-void kernel_drop_provision(struct kernel *kernel, const char *why);
+int kernel_drop_provision(struct kernel *kernel, const char *why); /* as remove() does */
 void kernel_changed(struct kernel *kernel); /* watchers are told after the turn */
 void kernel_notify(void *context);          /* tells them: the task */
 
@@ -193,6 +194,9 @@ void kernel_wait_in(struct list *list, kernel_done *done, void *context);
 void kernels_run_answers(void *context);
 void kernel_stop(struct kernel *kernel, const char *reason); /* begins, or goes on with, its end */
 void kernel_finish_stop(struct kernel *kernel);
+/* Its end is on record (cause NULL), or cannot be for now: whoever waits for that is told. */
+void kernels_removed(struct kernels *kernels, const char *id, const struct error *cause);
+void kernels_drop_removals(struct kernels *kernels); /* the gateway goes: nobody is told */
 /* Why its launcher's container ended, which the launcher cannot know. */
 void kernel_explain(struct kernel *kernel, const char *why, const char *id);
 void kernel_start_again(struct kernel *kernel); /* from its request; ends a restart */

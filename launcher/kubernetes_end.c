@@ -181,10 +181,19 @@ static void remove_objects(struct provision *place) {
     on_removal(place, 0, NULL, NULL);
 }
 
+static void tell_removed(struct provision *place, const struct error *err) {
+    const struct kubernetes *cluster = place->cluster;
+    if (!place->is_end_awaited)
+        return;
+    place->is_end_awaited = false;
+    cluster->watcher.removed(cluster->watcher_context, place->id, err);
+}
+
 static void on_buried(void *context, enum kube_merge outcome, int status, const json_t *answer,
                       const struct error *err) {
     struct provision *place = context;
     struct kubernetes *cluster = place->cluster;
+    tell_removed(place, status != 404 ? err : NULL);
     if (err != NULL && status != 404) {
         on_removal(place, status, NULL, err);
         return;
@@ -212,23 +221,26 @@ void kubernetes_remove_again(struct provision *place) {
     (void)kubernetes_change(place, intent, on_buried, place);
 }
 
-void kubernetes_remove(struct provision *place, const char *why) {
+int kubernetes_remove(struct provision *place, const char *why) {
     if (place->is_removed)
-        return;
+        return 0;
     kubernetes_let_go(place);
     if (why == NULL) { /* the next attempt has a name of its own, and the same keys */
         if (!place->is_ended)
             kubernetes_delete_pod(place, 0);
         kubernetes_set_pod(place, NULL, 0);
         place->is_free = true;
-        return;
+        return 0;
     }
     place->is_removed = true;
+    place->is_end_awaited = place->cluster->watcher.removed != NULL;
     place->state = KUBE_RECORD_ENDED;
     place->ending = json_pack("{s:s, s:I, s:b}", "reason", why, "died_ms",
                               (json_int_t)(clock_wall_us() / 1000), KUBE_RECORD_UNFINISHED, 1);
     json_object_update(place->ending, place->testament);
+    bool is_awaited = place->is_end_awaited;
     kubernetes_remove_again(place);
+    return is_awaited;
 }
 
 /* --- dead ones --- */

@@ -119,6 +119,7 @@ struct provision {
     bool is_removed;     /* only waits for the API server */
     json_t *testament;   /* members of its tombstone; NULL: none */
     json_t *ending;      /* what its tombstone is to say; NULL: that is there */
+    bool is_end_awaited; /* whoever ended it is to be told when that is there */
     bool is_free;        /* nobody's, though its record lives: it is started anew */
     bool is_unreadable;  /* its record, which is somebody's all the same */
     struct kubernetes_change *note_change;
@@ -212,7 +213,7 @@ void kubernetes_judge(struct provision *place);
 void kubernetes_age(struct provision *place, int64_t now_ms); /* what time alone brings about */
 
 /* kubernetes_end.c */
-void kubernetes_remove(struct provision *place, const char *why);
+int kubernetes_remove(struct provision *place, const char *why);
 /* Its kernel here wants nothing of it any more; what there is of it stays. */
 void kubernetes_let_go(struct provision *place);
 int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *record,

@@ -58,6 +58,9 @@ struct provisioner_watch {
     /* Of calls that returned 1. find: all were told (err NULL), or they cannot be. */
     void (*searched)(void *context, const struct error *err);
     void (*looked)(void *context, const char *kernel_id);
+    /* Of calls that returned 1. remove: its end is on record (err NULL), or that has failed and is
+     * tried again. Comes once. */
+    void (*removed)(void *context, const char *kernel_id, const struct error *err);
 };
 
 /* What a kernel is started from. Trees are copied. */
@@ -127,8 +130,9 @@ struct provisioner_ops {
     void (*testify)(struct provision *provision, json_t *testament);
     /* Ends what is left of it (launcher and kernel killed if need be) and removes its files, now or
      * soon: until then start refuses the id. why: what is to be told to whoever asks for the
-     * kernel; NULL: it is started anew. Idempotent. No callback comes after it. */
-    void (*remove)(struct provision *provision, const char *why);
+     * kernel; NULL: it is started anew. Idempotent. No event comes after it. 0: no other gateway
+     * will take it up again. 1: the watch's removed() tells when that is so. */
+    int (*remove)(struct provision *provision, const char *why);
     /* Lets go of it without touching it (the gateway stops, the kernel stays). No callback comes
      * after it. */
     void (*release)(struct provision *provision);

@@ -507,21 +507,22 @@ static void remove_place(evutil_socket_t fd, short what, void *context) {
     }
 }
 
-static void local_remove(struct provision *provision, const char *why) {
+static int local_remove(struct provision *provision, const char *why) {
     (void)why; /* gateways of one machine share the notes of it */
     if (provision->is_removed)
-        return;
+        return 0;
     provision->is_removed = true;
     provision->search_rounds = 0;
     drop_event(&provision->ready_event);
     if (provision->exit_event == NULL) {
         remove_place(-1, 0, provision);
-        return;
+        return 0;
     }
     drop_event(&provision->later);
     if (inode_of(provision->directory) == provision->inode)
         kill_kernel(provision);
     kill_launcher(provision);
+    return 0;
 }
 
 static void local_release(struct provision *provision) {

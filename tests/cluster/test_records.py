@@ -1,4 +1,5 @@
 """The record of a kernel when several gateways change it, and what is left when one is killed at any point of a start or an end."""
+import concurrent.futures
 import os
 import signal
 import threading
@@ -48,6 +49,19 @@ def begin(stub):
     yield begin_
     for thread in threads:
         thread.join(120)
+
+
+@pytest.fixture
+def end():
+    """end(gateway, kernel_id) gives a future: what the DELETE was answered with, None if the gateway was killed before it answered."""
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        def delete(gateway, kernel_id):
+            try:
+                return gateway.delete(f"/api/kernels/{kernel_id}", timeout=120).status_code
+            except OSError:
+                return None
+
+        yield lambda gateway, kernel_id: threads.submit(delete, gateway, kernel_id)
 
 
 def keys_of(kube, namespace):
@@ -126,14 +140,14 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
     wait_nothing_left(kube, places)
 
 
-def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begin, kube, places):
+def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begin, end, kube, places):
     first = start_gateway(*GRACE, kubeconfig=proxy.kubeconfig)
     points = {}
     for point in ("bury", "pod", "key", "clear"):
         for mode in ("before", "after"):
             points[point, mode] = begin(first)
     wait_running(first, points.values())
-    held = []
+    held, answers = [], {}
     for (point, mode), id_ in points.items():
         record = f"elara-record-{id_}"
         held.append({
@@ -142,10 +156,13 @@ def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begi
             "key": lambda: proxy.add(mode, "DELETE", "secrets", f"elara-kernel-{id_}"),
             "clear": lambda: skip_one(proxy, record) or proxy.add(mode, "PATCH", "secrets", record),
         }[point]())
-        first.delete(f"/api/kernels/{id_}")
+        answers[point, mode] = end(first, id_)
     for rule in held:
         rule.wait()
+    assert first.is_ready()  # whom it could answer, it has
     first.kill()
+    told = {point: answer.result(START_S) for point, answer in answers.items()}
+    assert told == {(point, mode): None if point == "bury" else 204 for point, mode in points}  # it has ended when that is on record
 
     second = start_gateway(*GRACE)
     unburied = points["bury", "before"]
@@ -215,6 +232,31 @@ def test_a_kernel_that_was_ended_is_not_started_anew(start_gateway, proxy, begin
     wait_until(lambda: first.get(f"/api/kernels/{kernel_id}").status_code == 404, START_S, "the end")
     assert "it was shut down" in first.get(f"/api/kernels/{kernel_id}").text
     wait_nothing_left(kube, places)
+
+
+def test_an_end_that_cannot_be_put_on_record(start_gateway, proxy, begin, end, kube, places):
+    gateway = start_gateway(kubeconfig=proxy.kubeconfig)
+    kernel_id = begin(gateway)
+    wait_running(gateway, [kernel_id])
+    busy = proxy.add("busy", "PATCH", "secrets", f"elara-record-{kernel_id}")
+    answer = gateway.delete(f"/api/kernels/{kernel_id}", timeout=120)
+    assert busy.is_used and answer.status_code == 503
+    assert "has ended, but that is not on record yet" in answer.json()["message"]
+    assert gateway.get(f"/api/kernels/{kernel_id}").status_code == 404
+    wait_until(lambda: state_of(kube, places[0], kernel_id) == "ended", START_S, "the tombstone")
+    wait_nothing_left(kube, places)
+
+
+def test_a_pod_that_is_seen_before_its_record_is_a_kernel(start_gateway, proxy, begin, kube, places):
+    other, gateway = start_gateway(), start_gateway(kubeconfig=proxy.kubeconfig)
+    kernel_id = str(uuid.uuid4())
+    record = proxy.add("before", "WATCH", "secrets", f"elara-record-{kernel_id}")
+    pod = proxy.add("after", "WATCH", "pods", kernel_id)
+    begin(other, kernel_id)
+    for told in (record, pod):
+        told.wait()
+    assert gateway.is_ready()  # what came before this was read
+    assert gateway.get(f"/api/kernels/{kernel_id}").json()["id"] == kernel_id
 
 
 @pytest.mark.parametrize("kind, text", [("secrets", '"elara-record-{}"'), ("secrets", '"elara-kernel-{}"'), ("pods", '"kernel-{}-1"')])

@@ -16,7 +16,8 @@ class Rule:
     """What happens to the first request of that method in whose path or body `text` is, and of which accepts(body) is true.
 
     mode: "before" holds it, "after" holds its answer, both until release(); "lose" breaks the connection instead of answering; "busy" asks to come again in a
-    minute, which is later than a call waits.
+    minute, which is later than a call waits. The method WATCH stands for what a watch tells: "before" holds that and all that comes after it, "after" what comes
+    after it.
     """
 
     def __init__(self, mode, method, kind, text, accepts):
@@ -142,8 +143,15 @@ class ApiProxy:
         request.send_header("Content-Type", "application/json")
         request.send_header("Transfer-Encoding", "chunked")
         request.end_headers()
-        while text := answer.read1(65536):
+        while text := answer.readline():  # one event
             self.flow.wait()
+            rule = self.take_rule("WATCH", request.path, text.decode(errors="replace"))
+            if rule is not None and rule.mode == "before":
+                rule.reached.set()
+                rule.released.wait()
             request.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
             request.wfile.flush()
+            if rule is not None and rule.mode == "after":
+                rule.reached.set()
+                rule.released.wait()
         request.wfile.write(b"0\r\n\r\n")
