@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +17,34 @@ from testcluster.layout import ADDRESS
 from testcluster.processes import wait_until
 
 TOLERATIONS = [{"key": "elara.test/hollow", "operator": "Exists"}]
+FIRST_NETWORK, NETWORKS = 64, 190  # 127.64.0.0/16 and so on
+LINK_PORT = 8877
+
+
+def hold(address):
+    """A socket that has the address's port, None when somebody else has it."""
+    one = socket.socket()
+    try:
+        one.bind((address, LINK_PORT))
+    except OSError:
+        one.close()
+        return None
+    return one
+
+
+def take_network():
+    """(the first bytes of addresses that no other node's pods have, what keeps others away for as long as it is open)"""
+    first = secrets.randbelow(NETWORKS)
+    for number in range(NETWORKS):
+        network = f"127.{FIRST_NETWORK + (first + number) % NETWORKS}."
+        kept, unused = hold(network + "255.254"), hold(network + "0.1")  # pods of a node that was killed may be left
+        if unused is not None:
+            unused.close()
+        if kept is not None and unused is not None:
+            return network, kept
+        if kept is not None:
+            kept.close()
+    raise AssertionError("all networks for hollow nodes are taken")
 
 
 class HollowNode:
@@ -28,7 +57,7 @@ class HollowNode:
     def __init__(self, launcher=None, swarm=None, flags=()):
         self.name = f"hollow-{secrets.token_hex(4)}"
         self.selector = {"kubernetes.io/hostname": self.name}
-        self.network = f"127.{64 + secrets.randbelow(190)}."  # of its pods' addresses
+        self.network, self.kept_network = take_network()  # of its pods' addresses
         # Short, as pods have sockets there, and not where only root may look.
         self.directory = Path(tempfile.mkdtemp(prefix="hollow-", dir="/tmp"))
         self.directory.chmod(0o755)
@@ -68,6 +97,7 @@ class HollowNode:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.processes(), 10, "the end of the hollow node's pods")
         subprocess.run(["rm", "-rf", self.directory], check=True)
+        self.kept_network.close()
 
     def processes(self):
         """All processes of its pods: their root is below its directory."""
