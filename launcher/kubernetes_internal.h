@@ -189,6 +189,8 @@ void kubernetes_set_pod(struct provision *place, const char *name, int64_t attem
 void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod);
 void kubernetes_take_event(struct kubernetes *cluster, enum kube_change change, json_t *event);
 void kubernetes_watch_events(struct kubernetes *cluster, bool wanted);
+/* The watch's found(), if it is a kernel and not one that is started here. */
+void kubernetes_tell_place(struct provision *place);
 void kubernetes_tell_found(struct kubernetes *cluster); /* when both watches are there */
 
 /* kubernetes_rooms.c */

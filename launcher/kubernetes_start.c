@@ -143,8 +143,12 @@ static void on_taken(struct provision *place, const json_t *secret) {
               place->seen == NULL ? "there is a kernel %s already"
                                   : "kernel %s was ended or started anew by another gateway",
               place->id);
+    cleanup_free char *id = memory_strdup(place->id);
     tell_rejected(place, &cause);
     kubernetes_take_record(cluster, secret, false); /* whose it is then */
+    place = kubernetes_find_place(cluster, id);
+    if (place != NULL) /* it may have been seen while it was taken for ours */
+        kubernetes_tell_place(place);
 }
 
 /* Nobody knows whether it was made. */

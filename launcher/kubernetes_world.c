@@ -30,7 +30,7 @@ static bool is_told(const struct provision *place) {
     return place->has_record && place->state != KUBE_RECORD_ENDED;
 }
 
-static void tell_found(struct provision *place) {
+void kubernetes_tell_place(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     bool is_served = place->is_running || place->pod != NULL;
     bool is_ours = place->is_held && !(place->is_ended && is_served); /* or brought back to life */
@@ -130,7 +130,7 @@ void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bo
     if (place->state == KUBE_RECORD_ENDED && is_news)
         tell_gone(place);
     else if (!was_told || before != place->state)
-        tell_found(place);
+        kubernetes_tell_place(place);
     if (before == KUBE_RECORD_LIVE && place->state == KUBE_RECORD_DEAD)
         kubernetes_judge(place); /* another gateway's start has failed */
     kubernetes_wake(cluster);
@@ -290,7 +290,7 @@ void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, js
         return;
     }
     if (cluster->has_pods && cluster->has_records && change == KUBE_ADDED)
-        tell_found(place);
+        kubernetes_tell_place(place);
 }
 
 static void on_pod(void *context, enum kube_change change, json_t *pod) {

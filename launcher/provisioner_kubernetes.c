@@ -222,9 +222,12 @@ static void on_looked(void *context, int status, json_t *answer, const struct er
 
 static int look(struct provisioner *self, const char *kernel_id) {
     struct kubernetes *cluster = (struct kubernetes *)self;
-    const struct provision *place = kubernetes_find_place(cluster, kernel_id);
+    struct provision *place = kubernetes_find_place(cluster, kernel_id);
+    /* A pod alone may be ahead of its record. */
     bool is_known = place != NULL && (place->has_record || place->is_held || place->is_removed);
-    if (is_known || cluster->watcher.looked == NULL) /* a pod alone may be ahead of its record */
+    if (is_known && place->state == KUBE_RECORD_LIVE && !place->is_held)
+        kubernetes_tell_place(place);
+    if (is_known || cluster->watcher.looked == NULL)
         return 0;
     list_each (&cluster->looks, struct look, node, other)
         if (strcmp(other->id, kernel_id) == 0)

@@ -234,6 +234,26 @@ def test_a_kernel_that_was_ended_is_not_started_anew(start_gateway, proxy, begin
     wait_nothing_left(kube, places)
 
 
+def test_an_id_that_two_gateways_are_asked_to_start(start_gateway, proxy, begin, kube, places):
+    """The second one has seen the first's record before its own is refused, and serves that kernel from then on."""
+    other, gateway = start_gateway(), start_gateway(kubeconfig=proxy.kubeconfig)
+    kernel_id = str(uuid.uuid4())
+    record = f"elara-record-{kernel_id}"
+    ours = proxy.add("before", "POST", "secrets", f'"{record}"')
+    seen = proxy.add("after", "WATCH", "secrets", record)
+    seen.release()
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(gateway.post, "/api/kernels", json={"name": "stub", "env": {"KERNEL_ID": kernel_id}}, timeout=120)
+        ours.wait()
+        begin(other, kernel_id)
+        seen.wait()
+        ours.release()
+        assert answer.result().status_code == 409
+    assert gateway.get(f"/api/kernels/{kernel_id}").json()["id"] == kernel_id
+    wait_running(gateway, [kernel_id])
+    wait_one_pod_each(kube, places, [kernel_id])
+
+
 def test_an_end_that_cannot_be_put_on_record(start_gateway, proxy, begin, end, kube, places):
     gateway = start_gateway(kubeconfig=proxy.kubeconfig)
     kernel_id = begin(gateway)
