@@ -72,7 +72,9 @@ int kernel_activity_take(struct kernel_activity *activity, const json_t *json, b
                       take_number(json, "processes", &processes, err) < 0))
         return -1;
     told.waits_for_input = json_is_true(waits);
-    told.is_new = json_is_false(json_object_get(json, "was_attached")); /* older ones do not say */
+    /* Older ones do not say. One that was started anew knows nothing of what was before. */
+    told.is_new = json_is_false(json_object_get(json, "was_attached")) && !activity->was_attached;
+    activity->was_attached = !told.is_new;
     told.busy_subshells = subshells > INT32_MAX ? INT32_MAX : (unsigned)subshells;
     if (is_answer) {
         activity->answered_ms = now_ms;
@@ -104,7 +106,7 @@ bool kernel_activity_now(const struct kernel_activity *activity, unsigned connec
     ret->keep_ms = ret->keep_ms > since_ms ? ret->keep_ms - since_ms : 0;
     /* That the last client went, be it another gateway's, would have been told. */
     bool has_client = connections > 0 || ret->unheard_for_ms == 0;
-    ret->is_new &= !has_client;
+    ret->is_new &= !has_client && !activity->was_attached;
     ret->unheard_for_ms = has_client ? 0 : ret->unheard_for_ms + since_ms;
     return true;
 }

@@ -17,6 +17,7 @@ struct kernel_activity {
     uint64_t changes;          /* which it was of all that there were; 0: not told */
     int64_t heard_ms;          /* when, by our monotonic clock; 0: never */
     int64_t answered_ms;       /* when it last answered, having looked at its CPU; 0: never */
+    bool was_attached;         /* somebody has been, also before its launcher was another one */
     bool is_unknown;           /* its launcher is of a version that does not tell */
     struct list askers;        /* share one COMMAND */
     bool is_end_ordered;       /* kernel_end_if is under way */

@@ -8,16 +8,20 @@
 
 #define LOG_AREA "gateway/kernel_record"
 
-/* record.json, as launcher/launch.h describes it. user and request are the gateway's own: whose
+/* record.json, as launcher/launch.h describes it. was_attached: to an earlier start of it. user and request are the gateway's own: whose
  * limit the kernel counts in, and what any gateway starts it from again. */
 json_t *kernel_record(const struct kernel *kernel) {
     json_t *marks = json_object();
     if (kernel->notice != NULL)
         json_object_set_new(marks, "notice", json_string(kernel->notice));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:o, s:O}", "kernel_id", kernel->id,
-                     "name", kernel->name, "display_name", kernel->display_name, "owner",
-                     kernel->owner, "user", kernel->user, "created", kernel->created, "session",
-                     kernel->session, "marks", marks, "request", kernel->request);
+    json_t *record =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O?, s:o, s:O}", "kernel_id", kernel->id, "name",
+                  kernel->name, "display_name", kernel->display_name, "owner", kernel->owner,
+                  "user", kernel->user, "created", kernel->created, "session", kernel->session,
+                  "marks", marks, "request", kernel->request);
+    if (kernel->activity.was_attached)
+        json_object_set_new(record, "was_attached", json_true());
+    return record;
 }
 
 /* In the client's own words: a notebook server's directories need not be there. */
@@ -54,6 +58,9 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     const char *created = json_string_value(json_object_get(record, "created"));
     if (created != NULL && strlen(created) == CLOCK_TEXT_SIZE - 1)
         memcpy(kernel->created, created, CLOCK_TEXT_SIZE);
+    if (json_is_true(json_object_get(record, "was_attached")))
+        kernel->activity.was_attached = true;
+    kernel->was_heard = kernel->was_heard || json_is_true(json_object_get(record, "heard"));
     const char *phase = json_string_value(json_object_get(record, "phase"));
     if (phase != NULL && strcmp(phase, "dead") == 0)
         kernel->died_ms = json_integer_value(json_object_get(record, "died_ms"));

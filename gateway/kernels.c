@@ -225,6 +225,8 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     plan.directory = plan.is_elsewhere ? kernel_request_directory_elsewhere(plan.env) : directory;
     if (kernel_launch_create(&plan, &launch, err) < 0)
         return -1;
+    if (kernel->was_heard && kernel->activity.heard_ms == 0)
+        kernel->activity.was_attached = true; /* who was there its launcher has not told us */
     cleanup_json json_t *record = kernel_record(kernel);
     kernel->is_spawned = true;
     kernel->start_wanted = false;
@@ -475,6 +477,7 @@ bool kernel_is_elsewhere(const struct kernel *kernel) {
 
 void kernel_connected(struct kernel *kernel) {
     kernel->connections++;
+    kernel->activity.was_attached = true;
 }
 
 void kernel_disconnected(struct kernel *kernel) {

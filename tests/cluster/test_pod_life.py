@@ -162,6 +162,32 @@ def test_what_was_said_before_the_pod_was_lost_is_shown_before_the_reason(stub, 
     assert other.receive_until(lambda message: last in str(message["content"].get("text")))["parent_header"]["msg_id"] == request
 
 
+def test_who_was_there_before_the_pod_was_lost_is_not_forgotten(stub, start_gateway, connect, kube, places):
+    """cull-unattached-timeout is for kernels to which nobody ever came."""
+    gateway = start_gateway("--kubernetes-sweep-grace", "1s")
+    used, unused, lost = (gateway.start_kernel(stub)["id"] for _ in range(3))
+    for kernel_id in (used, lost):
+        client = connect(gateway, kernel_id)
+        client.kernel_info()
+        client.close()
+    gateway.wait_for_state(unused, "idle", timeout=START_S)
+
+    def was_attached(kernel_id):
+        wait_until(lambda: f"kernel-{kernel_id}-2" in pods_of(kube, places[1]), START_S, "the next pod")
+        gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
+        return gateway.get(f"/api/kernels/{kernel_id}/why").json()["inputs"]["was_attached"]
+
+    for kernel_id in (used, unused):
+        kube.delete("Pod", f"kernel-{kernel_id}-1", places[1])
+    assert (was_attached(used), was_attached(unused)) == (True, False)
+    gateway.kill()
+    kube.delete("Pod", f"kernel-{lost}-1", places[1])
+    kube.wait_for("Pod", f"kernel-{lost}-1", places[1], lambda item: item is None)
+    gateway.start()
+    assert was_attached(lost), "nobody knows better"
+    assert (was_attached(used), was_attached(unused)) == (True, False)
+
+
 @pytest.fixture
 def slot(specs):
     container = {"resources": {"limits": {SLOT: "1"}, "requests": {SLOT: "1"}}}
