@@ -386,6 +386,10 @@ static void on_stage(void *context, const char *text) {
         kernel_set_stage(kernel, text);
 }
 
+static void on_reached(void *context, enum provision_step step) {
+    kernel_observe_pod(context, step);
+}
+
 /* For the admin: the launcher's own log goes with the kernel, and its successor's grows behind. */
 static void log_last_words(const struct kernel *kernel) {
     if (kernel->provision == NULL)
@@ -431,6 +435,7 @@ static void on_accepted(void *context, const struct error *err) {
     kernel_answer_all(kernels, &kernel->accept_waiters, err);
     if (err == NULL)
         return;
+    kernel_drop_link(kernel); /* to another gateway's launcher, which was seen meanwhile */
     kernels->provisioner->ops->release(steal(&kernel->provision));
     if (!is_first) {
         fail(kernel, err);
@@ -521,6 +526,7 @@ static void on_ended(void *context, const struct error *cause) {
 const struct provision_events kernel_provision_events = {.accepted = on_accepted,
                                                          .noted = on_noted,
                                                          .stage = on_stage,
+                                                         .reached = on_reached,
                                                          .reachable = on_reachable,
                                                          .remade = on_remade,
                                                          .ended = on_ended};
