@@ -33,3 +33,7 @@ struct kube_refusal {
 };
 void kube_refusal_explain(int http_status, const json_t *answer, const struct error *err,
                           const char *what, struct kube_refusal *ret);
+/* The same as an error, of err's code, with the word as its cause. What is refused to the gateway
+ * itself is forbidden to nobody who asks for a kernel: ERROR_UNAVAILABLE. err: not NULL. */
+void kube_refusal_error(int http_status, const json_t *answer, const struct error *err,
+                        const char *what, struct error *ret);

@@ -96,3 +96,23 @@ void kube_refusal_explain(int http_status, const json_t *answer, const struct er
     snprintf(ret->reason, sizeof ret->reason, "%s", word);
     kube_reason_write(word, cause, ret->message, sizeof ret->message);
 }
+
+/* It is the gateway that has no right, or what answers it that is not well. */
+static bool is_gateways_own(const char *word) {
+    static const char *const words[] = {"Unauthorized", "Forbidden", "ApiUnavailable"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    return false;
+}
+
+void kube_refusal_error(int http_status, const json_t *answer, const struct error *err,
+                        const char *what, struct error *ret) {
+    struct kube_refusal refusal;
+    enum error_code code = err->code;
+    kube_refusal_explain(http_status, answer, err, what, &refusal);
+    if (is_gateways_own(refusal.reason) && (code == ERROR_DENIED || code == ERROR_LIMIT))
+        code = ERROR_UNAVAILABLE;
+    error_set(ret, code, "%s", refusal.message);
+    ret->cause = kube_reason_word(refusal.reason);
+}

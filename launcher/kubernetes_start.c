@@ -87,12 +87,9 @@ static bool try_again(struct provision *place, int status, const char *what,
 void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
                             const char *what, const struct error *err) {
     struct error cause;
-    struct kube_refusal refusal;
     if (try_again(place, status, what, err))
         return;
-    kube_refusal_explain(status, answer, err, what, &refusal);
-    error_set(&cause, err->code, "%s", refusal.message);
-    cause.cause = kube_reason_word(refusal.reason);
+    kube_refusal_error(status, answer, err, what, &cause);
     end_start(place, &cause);
 }
 
@@ -171,10 +168,7 @@ static void on_record(void *context, enum kube_merge outcome, int status, const 
         on_taken(place, answer);
     } else {
         struct error cause;
-        struct kube_refusal refusal;
-        kube_refusal_explain(status, answer, err, "the kernel's record", &refusal);
-        error_set(&cause, err->code, "%s", refusal.message);
-        cause.cause = kube_reason_word(refusal.reason);
+        kube_refusal_error(status, answer, err, "the kernel's record", &cause);
         if (place->seen == NULL && (status == 0 || status >= 500))
             undo(place, &cause);
         else

@@ -114,6 +114,24 @@ static void refusals(void **state) {
     }
 }
 
+static void whose_refusals_they_are(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct error err = {.code = ERROR_DENIED}, cause;
+        json_t *answer = refused[i].answer != NULL ? tree_of(refused[i].answer) : NULL;
+        bool is_gateways_own = strcmp(refused[i].word, "Unauthorized") == 0 ||
+                               strcmp(refused[i].word, "Forbidden") == 0 ||
+                               strcmp(refused[i].word, "ApiUnavailable") == 0;
+        kube_refusal_error(refused[i].status, answer, &err, "the pod", &cause);
+        assert_int_equal(cause.code, is_gateways_own ? ERROR_UNAVAILABLE : ERROR_DENIED);
+        assert_string_equal(cause.cause, refused[i].word);
+        err.code = ERROR_TIMEOUT;
+        kube_refusal_error(refused[i].status, answer, &err, "the pod", &cause);
+        assert_int_equal(cause.code, ERROR_TIMEOUT);
+        json_decref(answer);
+    }
+}
+
 static void messages(void **state) {
     char text[400], small[80];
     (void)state;
@@ -231,6 +249,7 @@ static void the_page_shows_the_table(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals),
+        cmocka_unit_test(whose_refusals_they_are),
         cmocka_unit_test(messages),
         cmocka_unit_test(pulls_that_may_pass),
         cmocka_unit_test(the_page_shows_the_table),
