@@ -51,6 +51,7 @@ struct kubernetes {
     const char *public_key, *secret_key; /* ours, one of the pairs; NULL: not read yet */
     struct list pairs;                   /* and earlier ones; kubernetes_pair.c */
     struct kube_trouble pair_trouble, records_trouble, pods_trouble, events_trouble;
+    struct kube_trouble namespaces_trouble;
     struct kube_request *pair_call;
     struct event *pair_again;
 
@@ -184,6 +185,9 @@ void kubernetes_begin_binding(struct provision *place);
 
 /* kubernetes_world.c */
 int kubernetes_watch(struct kubernetes *cluster, struct error *err);
+/* What a watch tells of it; err NULL: it is over. */
+void kubernetes_log_trouble(struct kube_trouble *trouble, const char *what,
+                            const struct error *err);
 void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted);
 void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt);
 void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod);

@@ -19,6 +19,7 @@ struct room {
     struct kubernetes *cluster;
     char *namespace;
     struct kube_watch *pods, *events;
+    struct kube_trouble pods_trouble, events_trouble;
     bool has_pods;   /* its first list was told */
     bool is_settled; /* or is not to be had for now */
 };
@@ -80,10 +81,8 @@ static void on_trouble(void *context, const struct error *err) {
     struct room *room = context;
     struct kubernetes *cluster = room->cluster;
     cleanup_free char *namespace = memory_strdup(room->namespace);
-    if (err != NULL)
-        log_error("the kernels' pods in namespace %s cannot be seen: %s", namespace, err->text);
-    else
-        log_info("the kernels' pods in namespace %s can be seen again", namespace);
+    cleanup_free char *what = memory_printf("the kernels' pods in namespace %s", namespace);
+    kubernetes_log_trouble(&room->pods_trouble, what, err);
     bool is_refused = err != NULL && err->code == ERROR_DENIED;
     settle(room);
     list_each (&cluster->all, struct provision, node, place)
@@ -106,8 +105,16 @@ static void on_event(void *context, enum kube_change change, json_t *event) {
     kubernetes_take_event(room->cluster, change, event);
 }
 
+static void on_events_trouble(void *context, const struct error *err) {
+    struct room *room = context;
+    cleanup_free char *what =
+        memory_printf("why a pod in namespace %s does not start", room->namespace);
+    kubernetes_log_trouble(&room->events_trouble, what, err);
+}
+
 static void watch_events(struct room *room) {
-    static const struct kube_watch_events events = {.changed = on_event};
+    static const struct kube_watch_events events = {.changed = on_event,
+                                                    .trouble = on_events_trouble};
     struct error err;
     if (room->events == NULL &&
         begin(room, "events", NULL, "involvedObject.kind=Pod", &events, &room->events, &err) < 0)
@@ -219,9 +226,8 @@ static void on_namespace(void *context, enum kube_change change, json_t *namespa
 }
 
 static void on_namespaces_trouble(void *context, const struct error *err) {
-    (void)context;
-    if (err != NULL)
-        log_warning("namespaces of kernels that are no more may stay: %s", err->text);
+    struct kubernetes *cluster = context;
+    kubernetes_log_trouble(&cluster->namespaces_trouble, "the kernels' namespaces", err);
 }
 
 int kubernetes_watch_made(struct kubernetes *cluster, struct error *err) {

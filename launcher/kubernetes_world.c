@@ -17,7 +17,8 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
-static void log_trouble(struct kube_trouble *trouble, const char *what, const struct error *err) {
+void kubernetes_log_trouble(struct kube_trouble *trouble, const char *what,
+                            const struct error *err) {
     if (err == NULL && kube_trouble_ends(trouble))
         log_info("%s can be seen again", what);
     else if (err != NULL && kube_trouble_begins(trouble, err->text, clock_monotonic_ms()))
@@ -150,7 +151,7 @@ static void on_records_synced(void *context) {
 static void on_records_trouble(void *context, const struct error *err) {
     struct kubernetes *cluster = context;
     cluster->is_records_blind = err != NULL;
-    log_trouble(&cluster->records_trouble, "the kernels' records", err);
+    kubernetes_log_trouble(&cluster->records_trouble, "the kernels' records", err);
 }
 
 /* --- pods --- */
@@ -305,7 +306,7 @@ static void on_pods_synced(void *context) {
 
 static void on_pods_trouble(void *context, const struct error *err) {
     struct kubernetes *cluster = context;
-    log_trouble(&cluster->pods_trouble, "the kernels' pods", err);
+    kubernetes_log_trouble(&cluster->pods_trouble, "the kernels' pods", err);
 }
 
 /* --- events --- */
@@ -333,7 +334,7 @@ static void on_event(void *context, enum kube_change change, json_t *event) {
 
 static void on_events_trouble(void *context, const struct error *err) {
     struct kubernetes *cluster = context;
-    log_trouble(&cluster->events_trouble, "why a pod does not start", err);
+    kubernetes_log_trouble(&cluster->events_trouble, "why a pod does not start", err);
 }
 
 /* --- the watches --- */

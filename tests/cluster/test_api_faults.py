@@ -43,7 +43,7 @@ def api(faulty):
 @pytest.fixture(scope="module")
 def running(build, stubs, rooms, faulty):
     """A gateway behind it, and the client of a kernel that runs."""
-    with make_gateway(build, stubs, rooms, "hollow.test/no-image-is-needed", faulty.kubeconfig) as gateway:
+    with make_gateway(build, stubs, rooms, "hollow.test/no-image-is-needed", faulty.kubeconfig, "--kubernetes-allow", "KERNEL_NAMESPACE") as gateway:
         with Client(gateway, gateway.start_kernel("stub")["id"], timeout=START_S) as client:
             assert client.run_cell("print here").text() == "here\n"
             yield gateway, client
@@ -75,6 +75,17 @@ def test_it_passes(running, api, answer, request_):
 def test_watches_that_are_cut_go_on(running, api):
     api.cut()
     check(*running)
+
+
+def test_a_trouble_that_swings_is_logged_once(running, api, namespace):
+    """In a namespace that a kernel has named, as in the gateway's own."""
+    gateway = running[0]
+    for cause in (b"one", b"two") * 3:
+        api.add_fault(reply(503, cause, {"Content-Type": "text/plain"}), f"GET /api/v1/namespaces/{namespace}/pods")
+    with gateway.kernel("stub", env={"KERNEL_NAMESPACE": namespace}) as kernel_id, Client(gateway, kernel_id, timeout=START_S) as client:
+        assert client.run_cell("print here").text() == "here\n"
+    said = [line for line in gateway.log().splitlines() if f"the kernels' pods in namespace {namespace} can" in line]
+    assert [line.rsplit(" ", 1)[1] for line in said] == ["one", "two", "again"], said
 
 
 @pytest.mark.parametrize("answer, said", [
