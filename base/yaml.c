@@ -24,7 +24,7 @@ struct reader {
     const char *text;
     size_t length;
     json_t *lines; /* NULL: nobody asked */
-    /* of the mapping that is read; at its limit, and in sequences, no line is noted */
+    /* of the mapping or sequence that is read; at its limit no line is noted */
     char path[PATH_LIMIT];
     size_t path_length;
 };
@@ -161,22 +161,37 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event, json_t 
 
 static int read_value(struct reader *reader, const yaml_event_t *event, int depth, json_t **ret);
 
+/* A member's or an item's; returns the path's length before. */
+static size_t enter(struct reader *reader, const char *part, yaml_mark_t mark) {
+    size_t before = reader->path_length, room = sizeof reader->path - before;
+    int added =
+        snprintf(reader->path + before, room, "%s%s", before > 0 && *part != '[' ? "." : "", part);
+    if (added < 0 || (size_t)added >= room)
+        reader->path_length = sizeof reader->path; /* nothing below has a path */
+    else
+        reader->path_length = before + (size_t)added;
+    if (reader->lines != NULL && reader->path_length < sizeof reader->path)
+        json_object_set_new(reader->lines, reader->path, json_integer((json_int_t)mark.line + 1));
+    return before;
+}
+
 static int read_sequence(struct reader *reader, int depth, json_t **ret) {
     cleanup_json json_t *array = json_array();
-    size_t before = reader->path_length;
-    reader->path_length = sizeof reader->path;
     for (;;) {
         yaml_event_t event;
         if (next_event(reader, &event) < 0)
             return -1;
         if (event.type == YAML_SEQUENCE_END_EVENT) {
             yaml_event_delete(&event);
-            reader->path_length = before;
             *ret = steal(&array);
             return 0;
         }
         json_t *item = NULL;
+        char index[32];
+        snprintf(index, sizeof index, "[%zu]", json_array_size(array));
+        size_t before = enter(reader, index, event.start_mark);
         int failed = read_value(reader, &event, depth + 1, &item);
+        reader->path_length = before;
         yaml_event_delete(&event);
         if (failed < 0)
             return -1;
@@ -203,21 +218,6 @@ static int check_key(struct reader *reader, const yaml_event_t *event, const jso
                      event->start_mark.line + 1, event->start_mark.column + 1, key);
 }
 
-/* Returns the path's length before. */
-static size_t enter_member(struct reader *reader, const yaml_event_t *key) {
-    size_t before = reader->path_length, room = sizeof reader->path - before;
-    int added = snprintf(reader->path + before, room, "%s%s", before > 0 ? "." : "",
-                         (const char *)key->data.scalar.value);
-    if (added < 0 || (size_t)added >= room)
-        reader->path_length = sizeof reader->path; /* nothing below has a path */
-    else
-        reader->path_length = before + (size_t)added;
-    if (reader->lines != NULL && reader->path_length < sizeof reader->path)
-        json_object_set_new(reader->lines, reader->path,
-                            json_integer((json_int_t)key->start_mark.line + 1));
-    return before;
-}
-
 /* One "key: value"; *ended when the mapping ended instead. */
 static int read_pair(struct reader *reader, int depth, json_t *object, bool *ended) {
     yaml_event_t key;
@@ -232,7 +232,7 @@ static int read_pair(struct reader *reader, int depth, json_t *object, bool *end
         return failed;
     }
     json_t *value = NULL;
-    size_t before = enter_member(reader, &key);
+    size_t before = enter(reader, (const char *)key.data.scalar.value, key.start_mark);
     failed = read_value(reader, &event, depth + 1, &value);
     reader->path_length = before;
     if (failed == 0)

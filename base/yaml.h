@@ -15,8 +15,8 @@
 int yaml_parse(const char *text, size_t length, json_t **ret, struct error *err);
 
 /* The same, and where the members of its mappings stand: *lines maps paths of keys, joined by dots,
- * to lines: {"network": 3, "network.port": 4}. Those in sequences, very deep or with very long
- * paths are left out. */
+ * to lines: {"network": 3, "network.port": 4, "hosts[0]": 6}. What is very deep or has a very long
+ * path is left out. */
 int yaml_parse_lines(const char *text, size_t length, json_t **ret, json_t **lines,
                      struct error *err);
 

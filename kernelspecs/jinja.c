@@ -393,6 +393,11 @@ static json_t *value_of_mark(const char *at, const json_t *marked, const char **
     return json_array_get(marked, index);
 }
 
+const json_t *jinja_next_value(const char **text, const json_t *marked) {
+    const char *mark = strstr(*text, OPEN);
+    return mark != NULL ? value_of_mark(mark, marked, text) : NULL;
+}
+
 int jinja_fill(const char *text, const json_t *marked, json_t **ret, struct error *err) {
     cleanup_buffer struct buffer out = {.limit = TEXT_MAX};
     int rc = 0;

@@ -27,5 +27,7 @@ int jinja_render(const char *text, size_t length, const char *what, const json_t
 int jinja_check(const char *text, size_t length, const char *what, struct error *err);
 
 bool jinja_is_marked(const char *text);
+/* What the next mark of *text stands for, the value itself; NULL: there is none. *text moves on. */
+const json_t *jinja_next_value(const char **text, const json_t *marked);
 /* The value of one text of the document, a new reference. A text without marks is itself. */
 int jinja_fill(const char *text, const json_t *marked, json_t **ret, struct error *err);

@@ -101,6 +101,18 @@ bool substitute_is_variable(const char *text) {
     return *text != '\0' && text[length] == '\0' && name_in(text, length, &unused) != NULL;
 }
 
+char *substitute_find_known(const char *text, const json_t *values) {
+    while (*text != '\0') {
+        const char *value;
+        size_t length = match_variable(text, values, &value), size = 0;
+        const char *name = name_in(text, length, &size);
+        if (name != NULL && value != NULL)
+            return memory_strndup(name, size);
+        text += length;
+    }
+    return NULL;
+}
+
 char *substitute_find_unknown(const char *text, const char *prefix, const json_t *values) {
     while (*text != '\0') {
         const char *value;

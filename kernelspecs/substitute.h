@@ -17,6 +17,8 @@ char *substitute_variables(const char *text, const json_t *values);
 bool substitute_is_variable(const char *text);
 /* The first name with that prefix that is referred to and has no value, or NULL; malloc'ed. */
 char *substitute_find_unknown(const char *text, const char *prefix, const json_t *values);
+/* The first name that is referred to and has a value, or NULL; malloc'ed. */
+char *substitute_find_known(const char *text, const json_t *values);
 
 /* {name} in an argv element: known names are replaced, unknown ones stay literal. values: object of
  * texts. A malloc'ed text. */

@@ -74,15 +74,15 @@ static int check_pod(const json_t *pod, const char *what, struct error *err) {
     return 0;
 }
 
-int kube_jinja_pod(const char *text, const json_t *names, const char *what, json_t **ret,
-                   struct error *err) {
+int kube_jinja_pod(const char *text, const json_t *names, const char *what, struct kube_flow *flow,
+                   json_t **ret, struct error *err) {
     cleanup_buffer struct buffer yaml = {.limit = 4 * KUBE_TEMPLATE_MAX};
     cleanup_json json_t *marked = NULL, *tree = NULL, *pod = NULL;
     if (jinja_render(text, strlen(text), what, names, &yaml, &marked, err) < 0)
         return -1;
     if (yaml_parse(buffer_text(&yaml), yaml.length, &tree, err) < 0)
         return error_wrap(err, "%s, what the template makes", what);
-    if (kube_template_fill_marks(tree, marked, what, &pod, err) < 0 ||
+    if (kube_template_fill_marks(tree, marked, what, flow, &pod, err) < 0 ||
         check_pod(pod, what, err) < 0 ||
         check_same(json_object_get(pod, "metadata"), "name", names, "kernel_pod_name", what, err) <
             0 ||

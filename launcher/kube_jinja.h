@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/kube_flow.h"
 
 #include <jansson.h>
 
@@ -15,6 +16,6 @@ int kube_jinja_check(const char *text, const char *what, struct error *err);
 /* The PodTemplateSpec that stands in it, checked. names: kernel_image, ... Of the Pod's own
  * metadata labels and annotations count; name and namespace, if it has them, have to be
  * kernel_pod_name and kernel_namespace. restartPolicy and the labels that are Elara's own are left
- * out. */
-int kube_jinja_pod(const char *text, const json_t *names, const char *what, json_t **ret,
-                   struct error *err);
+ * out. flow: as for kube_template_fill. */
+int kube_jinja_pod(const char *text, const json_t *names, const char *what, struct kube_flow *flow,
+                   json_t **ret, struct error *err);

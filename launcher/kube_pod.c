@@ -9,6 +9,8 @@
 #include "launcher/kube_pod_parts.h"
 #include "launcher/kube_template.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -33,13 +35,105 @@ const char *kube_spec_image(const json_t *kernel_json) {
     return NULL;
 }
 
-/* What references see: the environment, with only those wishes that count. The kernelspec's own
- * may refer to it; they are kept alive by the values. */
+static struct policy_request request_of(const struct kube_pod_plan *plan) {
+    return (struct policy_request){.kernelspec = plan->kernelspec,
+                                   .owner = plan->identity.owner,
+                                   .client = plan->client,
+                                   .spec_env = plan->spec_env,
+                                   .overridable = plan->overridable};
+}
+
+int kube_pod_take_wishes(const struct kube_pod_settings *settings,
+                         const struct policy_request *request, struct kube_wishes *ret,
+                         struct error *err) {
+    uint32_t allowed = settings->allowed;
+    if (settings->policy != NULL) {
+        if (policy_check_request(settings->policy, request, err) < 0)
+            return -1;
+        allowed = policy_wishes(settings->policy, request, allowed);
+    }
+    return kube_wishes_take(request->client, request->spec_env, allowed, ret, err);
+}
+
+static bool is_wish(const char *name) {
+    for (unsigned i = 0; i < KUBE_WISHES; i++)
+        if (strcmp(kube_wish_row(i)->name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_kernelspecs(const struct kube_pod_plan *plan, const char *name) {
+    const struct policy_request request = request_of(plan);
+    return plan->settings->policy != NULL && policy_spec_wins(&request, name);
+}
+
+/* What of the request is the client's alone: whose kernel it is, and its id, are looked at before. */
+static struct kube_flow *make_flow(const struct kube_pod_plan *plan) {
+    const struct policy *policy = plan->settings->policy;
+    const char *name;
+    json_t *value;
+    if (policy == NULL)
+        return NULL;
+    struct kube_flow *flow = kube_flow_create();
+    bool is_owners = plan->identity.owner != NULL && !policy_trusts_names(policy);
+    json_object_foreach((json_t *)(uintptr_t)plan->client, name, value) {
+        if (strcmp(name, "KERNEL_ID") == 0 || (is_owners && strcmp(name, "KERNEL_USERNAME") == 0))
+            continue;
+        kube_flow_add_name(flow,
+                           name); /* also where the kernelspec's counts: it may be made of it */
+    }
+    kube_flow_spread(flow, plan->spec_env);
+    json_object_foreach((json_t *)(uintptr_t)plan->client, name, value) {
+        if (!is_kernelspecs(plan, name))
+            continue;
+        cleanup_free char *used = substitute_find_known(
+            json_string_value(json_object_get(plan->spec_env, name)), flow->names);
+        if (used == NULL)
+            json_object_del(flow->names, name);
+    }
+    return flow;
+}
+
+/* The environment knows a client's values where the kernelspec's count here, and what the kernelspec
+ * has made of them. */
+static void restore_spec(const struct kube_pod_plan *plan, json_t *values, json_t *changed) {
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)plan->client, name, text) {
+        if (is_kernelspecs(plan, name) && !is_wish(name)) {
+            json_object_set_new(changed, name, json_string(""));
+            json_object_del(values, name);
+        }
+    }
+    cleanup_json json_t *made = json_object();
+    json_object_foreach((json_t *)(uintptr_t)plan->spec_env, name, text) {
+        const char *value = json_string_value(text);
+        bool is_clients =
+            json_object_get(plan->client, name) != NULL && !is_kernelspecs(plan, name);
+        if (value == NULL || is_clients || is_wish(name))
+            continue;
+        cleanup_free char *used = substitute_find_known(value, changed);
+        if (used == NULL && json_object_get(changed, name) == NULL)
+            continue;
+        cleanup_free char *filled = substitute_variables(value, values);
+        json_object_set_new(made, name, json_string(filled));
+    }
+    json_object_update(values, made);
+}
+
+/* What references see: the environment, with only those wishes that count, and the name that does.
+ * The kernelspec's own may refer to it; they are kept alive by the values. */
 static json_t *make_values(const struct kube_pod_plan *plan, struct kube_wishes *wishes) {
+    const struct policy_request request = request_of(plan);
+    const struct policy *policy = plan->settings->policy;
+    cleanup_json json_t *changed = json_object();
     json_t *values =
         plan->values != NULL ? json_copy((json_t *)(uintptr_t)plan->values) : json_object();
-    if (plan->identity.owner != NULL)
-        json_object_set_new(values, "KERNEL_USERNAME", json_string(plan->identity.owner));
+    if (plan->identity.owner != NULL) {
+        const char *user = policy != NULL ? policy_user(policy, &request) : plan->identity.owner;
+        json_object_set_new(values, "KERNEL_USERNAME", json_string(user));
+        json_object_set_new(changed, "KERNEL_USERNAME", json_string(""));
+    }
     for (unsigned i = 0; i < KUBE_WISHES; i++) {
         const char *name = kube_wish_row(i)->name;
         if (wishes->is_clients[i])
@@ -47,6 +141,7 @@ static json_t *make_values(const struct kube_pod_plan *plan, struct kube_wishes 
         else
             json_object_del(values, name);
     }
+    restore_spec(plan, values, changed);
     cleanup_json json_t *own = json_object();
     for (unsigned i = 0; i < KUBE_WISHES; i++) {
         bool is_list = i == KUBE_WISH_VOLUMES || i == KUBE_WISH_VOLUME_MOUNTS;
@@ -73,8 +168,18 @@ static const char *choose_image(const struct kube_pod_plan *plan, const struct k
     return images[i];
 }
 
+/* As the image was chosen: of the template's, or of something that goes before it. */
+static void note_image(const struct kube_wishes *wishes, const char *image, bool is_templates,
+                       struct kube_flow *flow, size_t kernel) {
+    cleanup_free char *place = memory_printf("spec.containers[%zu].image", kernel);
+    if (!is_templates)
+        kube_flow_forget(flow, place);
+    if (image == wishes->value[KUBE_WISH_IMAGE] && kube_flow_has_name(flow, "KERNEL_IMAGE"))
+        kube_flow_note(flow, place, "KERNEL_IMAGE");
+}
+
 static int set_image(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
-                     json_t *container, struct error *err) {
+                     json_t *container, struct kube_flow *flow, size_t kernel, struct error *err) {
     const char *from_template = text_of(container, "image");
     const char *image = choose_image(plan, wishes, from_template);
     if (image == NULL)
@@ -89,6 +194,7 @@ static int set_image(const struct kube_pod_plan *plan, const struct kube_wishes 
                          "\"%.200s\" is no image's name: it is like "
                          "registry.example.com/team/image:tag",
                          image);
+    note_image(wishes, image, image == from_template, flow, kernel);
     if (image != from_template)
         json_object_set_new(container, "image", json_string(image));
     return 0;
@@ -241,7 +347,7 @@ static void set_number(json_t *names, const char *name, int64_t number) {
 
 /* The variables of a Jinja template. */
 static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
-                          const json_t *values, json_t *volumes, json_t *mounts) {
+                          const json_t *values, const struct kube_pod_lists *lists) {
     const struct kube_pod_settings *settings = plan->settings;
     json_t *names = json_object();
     char pod_name[KUBE_NAME_SIZE];
@@ -267,36 +373,79 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     set_number(names, "kernel_gid", settings->gid);
     if (!settings->mirror_working_dirs)
         json_object_del(names, "kernel_working_dir");
-    if (volumes != NULL)
-        json_object_set(names, "kernel_volumes", volumes);
-    if (mounts != NULL)
-        json_object_set(names, "kernel_volume_mounts", mounts);
+    if (lists->volumes != NULL)
+        json_object_set(names, "kernel_volumes", lists->volumes);
+    if (lists->mounts != NULL)
+        json_object_set(names, "kernel_volume_mounts", lists->mounts);
     return names;
 }
 
+/* Of a list, those elements that have something of the client's. */
+static void add_flow_of_list(struct kube_flow *flow, json_t *list,
+                             const struct kube_flow *of_list) {
+    bool is_any = false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char place[32];
+        snprintf(place, sizeof place, "[%zu]", i);
+        const char *name = kube_flow_at(of_list, place);
+        if (name != NULL && !is_any)
+            kube_flow_add_value(flow, list, name);
+        if (name != NULL)
+            kube_flow_add_value(flow, json_array_get(list, i), name);
+        is_any |= name != NULL;
+    }
+}
+
+/* Which of a Jinja template's variables are the client's. */
+static void add_flow_of_names(struct kube_flow *flow, const json_t *names,
+                              const struct kube_pod_lists *lists) {
+    const char *lower;
+    json_t *value;
+    if (flow == NULL)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)names, lower, value) {
+        cleanup_free char *name = memory_strdup(lower);
+        for (char *at = name; *at != '\0'; at++)
+            *at = (char)toupper((unsigned char)*at);
+        if (kube_flow_has_name(flow, name) && !json_is_array(value))
+            kube_flow_add_value(flow, value, name);
+    }
+    add_flow_of_list(flow, lists->volumes, lists->volume_flow);
+    add_flow_of_list(flow, lists->mounts, lists->mount_flow);
+}
+
 /* A Jinja template puts volumes and mounts where it wants them, any other gets them added. */
-static int fill_template(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
-                         const json_t *values, json_t **ret, struct error *err) {
+static int fill_with(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                     const json_t *values, const struct kube_pod_lists *lists,
+                     struct kube_flow *flow, json_t **ret, struct error *err) {
     const json_t *template = plan->template != NULL ? plan->template : plan->settings->pod;
     const char *what = plan->template != NULL ? "pod.yaml" : "kubernetes-pod";
-    cleanup_json json_t *volumes = NULL, *mounts = NULL, *pod = NULL;
-    if (kube_pod_parse_volumes(wishes, values, &volumes, &mounts, err) < 0)
-        return -1;
+    cleanup_json json_t *pod = NULL;
     if (json_is_string(template)) {
-        cleanup_json json_t *names = make_names(plan, wishes, values, volumes, mounts);
-        return kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, ret, err);
+        cleanup_json json_t *names = make_names(plan, wishes, values, lists);
+        add_flow_of_names(flow, names, lists);
+        return kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, flow, ret, err);
     }
     if (template == NULL)
         pod = json_pack("{s:{s:[{s:s}]}}", "spec", "containers", "name", "kernel");
-    else if (kube_template_fill(template, values, what, &pod, err) < 0)
+    else if (kube_template_fill(template, values, what, flow, &pod, err) < 0)
         return -1;
-    json_t *spec = json_object_get(pod, "spec");
-    json_t *container =
-        json_array_get(json_object_get(spec, "containers"), kube_template_kernel(pod));
-    if (kube_pod_add_volumes(spec, container, volumes, mounts, err) < 0)
+    if (kube_pod_add_lists(json_object_get(pod, "spec"), kube_template_kernel(pod), lists, flow,
+                           err) < 0)
         return -1;
     *ret = steal(&pod);
     return 0;
+}
+
+static int fill_template(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                         const json_t *values, struct kube_flow *flow, json_t **ret,
+                         struct error *err) {
+    struct kube_pod_lists lists = {0};
+    int failed = kube_pod_parse_lists(wishes, values, flow, &lists, err) < 0
+                     ? -1
+                     : fill_with(plan, wishes, values, &lists, flow, ret, err);
+    kube_pod_free_lists(&lists);
+    return failed;
 }
 
 static int set_working_dir(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
@@ -312,10 +461,38 @@ static int set_working_dir(const struct kube_pod_plan *plan, const struct kube_w
     return 0;
 }
 
-int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error *err) {
+/* What requests have a say in, and then what the policy says of it. */
+static int shape(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
+                 struct kube_flow *flow, json_t *pod, struct error *err) {
     const struct kube_pod_settings *settings = plan->settings;
+    const struct policy_request request = request_of(plan);
+    const char *gpu = settings->gpu_resource != NULL ? settings->gpu_resource : "nvidia.com/gpu";
+    size_t kernel = kube_template_kernel(pod);
+    json_t *spec = json_object_get(pod, "spec");
+    json_t *container = json_array_get(json_object_get(spec, "containers"), kernel);
+    kube_set_default(container, "name", json_string("kernel"));
+    if (set_image(plan, wishes, container, flow, kernel, err) < 0 ||
+        set_working_dir(plan, wishes, container, err) < 0 ||
+        set_service_account(plan, wishes, spec, err) < 0 ||
+        kube_pod_set_resources(container, wishes, gpu, err) < 0 ||
+        kube_pod_set_security(spec, container, wishes, settings, err) < 0 ||
+        check_ports(spec, port_of(settings), err) < 0)
+        return -1;
+    if (settings->policy == NULL)
+        return 0;
+    kube_pod_note_wishes(wishes, gpu, kernel, flow);
+    if (policy_check_pod(settings->policy, &request, flow, pod, gpu, err) < 0)
+        return -1;
+    policy_add_resources(settings->policy, &request, gpu, container);
+    return 0;
+}
+
+static int create(const struct kube_pod_plan *plan, struct kube_flow *flow, json_t **ret,
+                  struct error *err) {
+    const struct kube_pod_settings *settings = plan->settings;
+    const struct policy_request request = request_of(plan);
     struct kube_wishes wishes;
-    if (kube_wishes_take(plan->client, plan->spec_env, settings->allowed, &wishes, err) < 0)
+    if (kube_pod_take_wishes(settings, &request, &wishes, err) < 0)
         return -1;
     if (settings->launcher_image == NULL || *settings->launcher_image == '\0')
         return error_set(err, ERROR_INVALID,
@@ -323,20 +500,12 @@ int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error
                          "which brings the launcher into the pod");
     cleanup_json json_t *values = make_values(plan, &wishes);
     cleanup_json json_t *pod = NULL;
-    if (fill_template(plan, &wishes, values, &pod, err) < 0)
+    if (fill_template(plan, &wishes, values, flow, &pod, err) < 0 ||
+        shape(plan, &wishes, flow, pod, err) < 0)
         return -1;
     json_t *spec = json_object_get(pod, "spec");
     json_t *container =
         json_array_get(json_object_get(spec, "containers"), kube_template_kernel(pod));
-    const char *gpu = settings->gpu_resource;
-    kube_set_default(container, "name", json_string("kernel"));
-    if (set_image(plan, &wishes, container, err) < 0 ||
-        set_working_dir(plan, &wishes, container, err) < 0 ||
-        set_service_account(plan, &wishes, spec, err) < 0 ||
-        kube_pod_set_resources(container, &wishes, gpu != NULL ? gpu : "nvidia.com/gpu", err) < 0 ||
-        kube_pod_set_security(spec, container, &wishes, settings, err) < 0 ||
-        check_ports(spec, port_of(settings), err) < 0)
-        return -1;
     add_launcher(plan, spec, container);
     add_init(plan, spec, container);
     set_defaults(plan, spec);
@@ -344,4 +513,11 @@ int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error
         return -1;
     *ret = steal(&pod);
     return 0;
+}
+
+int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error *err) {
+    struct kube_flow *flow = make_flow(plan);
+    int failed = create(plan, flow, ret, err);
+    kube_flow_destroy(flow);
+    return failed;
 }

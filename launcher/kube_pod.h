@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "launcher/kube_objects.h"
 #include "launcher/kube_wishes.h"
+#include "launcher/policy.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -21,10 +22,11 @@ struct kube_pod_settings {
     const char *service_account; /* for kernels that name none; NULL: the namespace's default */
     int64_t uid, gid; /* for pods that say none; -1: the image's own. Jupyter Enterprise Gateway:
                          1000, 100 */
-    bool mirror_working_dirs; /* KERNEL_WORKING_DIR is the container's working directory */
-    uint32_t allowed;         /* what clients may wish (kube_wishes.h) */
-    int64_t port;             /* of the launcher; 0: KUBE_PORT_DEFAULT */
-    int64_t shutdown_wait_ms; /* how long a kernel may take to end */
+    bool mirror_working_dirs;    /* KERNEL_WORKING_DIR is the container's working directory */
+    uint32_t allowed;            /* what clients may wish (kube_wishes.h) */
+    const struct policy *policy; /* what they may make of it; NULL: as `allowed` says */
+    int64_t port;                /* of the launcher; 0: KUBE_PORT_DEFAULT */
+    int64_t shutdown_wait_ms;    /* how long a kernel may take to end */
     int64_t journal_bytes, output_bytes; /* the most that the launcher keeps */
 };
 
@@ -38,15 +40,24 @@ struct kube_pod_plan {
     const json_t
         *values; /* for references: the kernel's whole environment (KERNEL_USERNAME should be
                              a name that was verified). Wishes that do not count are not seen. */
-    const json_t *client;     /* the variables that the client sent, or NULL */
-    const json_t *spec_env;   /* kernel.json's env as it stands there, or NULL */
-    const json_t *key_secret; /* as the API server answered it: the pod's owner */
+    const json_t *client;   /* the variables that the client sent, or NULL */
+    const json_t *spec_env; /* kernel.json's env as it stands there, or NULL */
+    const char
+        *kernelspec; /* its name, and what it lets clients say though it says it itself: for */
+    const json_t *overridable; /* the policy; either may be NULL */
+    const json_t *key_secret;  /* as the API server answered it: the pod's owner */
 };
 
 /* The Pod; ERROR_INVALID or ERROR_DENIED says which variable, field or setting is wrong and what it
  * should be. POST it with fieldValidation=Strict, so that a misspelt field of a template is
  * refused by its path. */
 int kube_pod_create(const struct kube_pod_plan *plan, json_t **ret, struct error *err);
+
+/* Which of a request's wishes count, as `allowed` or the policy has it; ERROR_DENIED: one, or the
+ * request itself, is refused. */
+int kube_pod_take_wishes(const struct kube_pod_settings *settings,
+                         const struct policy_request *request, struct kube_wishes *ret,
+                         struct error *err);
 
 /* config.image_name of metadata.kernel_provisioner or metadata.process_proxy in kernel.json, or
  * NULL. Borrowed. */

@@ -1,10 +1,13 @@
 #include "launcher/kube_pod_parts.h"
 
 #include "base/cleanup.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "launcher/kube_quantity.h"
 #include "launcher/kube_volumes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define UID_MAX INT32_MAX /* the API's limit (IsValidUserID) */
@@ -260,30 +263,76 @@ static int append(json_t *list, const json_t *wished, const char *what, const ch
     return 0;
 }
 
-int kube_pod_parse_volumes(const struct kube_wishes *wishes, const json_t *values, json_t **volumes,
-                           json_t **mounts, struct error *err) {
-    cleanup_json json_t *wished = NULL;
-    const char *text = wishes->value[KUBE_WISH_VOLUMES];
-    const json_t *known = wishes->is_clients[KUBE_WISH_VOLUMES] ? NULL : values;
-    if (text != NULL && kube_volumes_parse(text, known, &wished, err) < 0)
+/* A client's list is the client's as a whole. */
+static int parse_list(const struct kube_wishes *wishes, enum kube_wish wish, const json_t *values,
+                      const struct kube_flow *flow, json_t **ret, struct kube_flow **ret_flow,
+                      struct error *err) {
+    const char *text = wishes->value[wish];
+    const json_t *known = wishes->is_clients[wish] ? NULL : values;
+    bool are_volumes = wish == KUBE_WISH_VOLUMES;
+    if (text == NULL)
+        return 0;
+    if (flow != NULL) {
+        *ret_flow = kube_flow_create();
+        json_object_update((*ret_flow)->names, flow->names);
+    }
+    if ((are_volumes ? kube_volumes_parse(text, known, *ret_flow, ret, err)
+                     : kube_mounts_parse(text, known, *ret_flow, ret, err)) < 0)
         return -1;
-    text = wishes->value[KUBE_WISH_VOLUME_MOUNTS];
-    known = wishes->is_clients[KUBE_WISH_VOLUME_MOUNTS] ? NULL : values;
-    if (text != NULL && kube_mounts_parse(text, known, mounts, err) < 0)
-        return -1;
-    *volumes = steal(&wished);
+    for (size_t i = 0; wishes->is_clients[wish] && i < json_array_size(*ret); i++) {
+        char place[32];
+        snprintf(place, sizeof place, "[%zu]", i);
+        kube_flow_note(*ret_flow, place, kube_wish_row(wish)->name);
+    }
     return 0;
 }
 
-int kube_pod_add_volumes(json_t *spec, json_t *container, const json_t *volumes,
-                         const json_t *mounts, struct error *err) {
-    json_t *all = kube_array_in(spec, "volumes");
-    if (append(all, volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
-        append(kube_array_in(container, "volumeMounts"), mounts, "KERNEL_VOLUME_MOUNTS",
-               "mountPath", err) < 0)
+int kube_pod_parse_lists(const struct kube_wishes *wishes, const json_t *values,
+                         const struct kube_flow *flow, struct kube_pod_lists *ret,
+                         struct error *err) {
+    return parse_list(wishes, KUBE_WISH_VOLUMES, values, flow, &ret->volumes, &ret->volume_flow,
+                      err) < 0 ||
+                   parse_list(wishes, KUBE_WISH_VOLUME_MOUNTS, values, flow, &ret->mounts,
+                              &ret->mount_flow, err) < 0
+               ? -1
+               : 0;
+}
+
+void kube_pod_free_lists(struct kube_pod_lists *lists) {
+    json_decref(lists->volumes);
+    json_decref(lists->mounts);
+    kube_flow_destroy(lists->volume_flow);
+    kube_flow_destroy(lists->mount_flow);
+}
+
+/* What is noted of a list holds for its elements where they are now. */
+static void note_list(const struct kube_flow *from, const char *list, size_t first,
+                      struct kube_flow *flow) {
+    const char *place;
+    json_t *name;
+    if (from == NULL || flow == NULL)
+        return;
+    json_object_foreach(from->places, place, name) {
+        char *rest;
+        size_t index = strtoul(place + 1, &rest, 10); /* "[0].nfs.path" */
+        cleanup_free char *path = memory_printf("%s[%zu%s", list, first + index, rest);
+        kube_flow_note(flow, path, json_string_value(name));
+    }
+}
+
+int kube_pod_add_lists(json_t *spec, size_t kernel, const struct kube_pod_lists *lists,
+                       struct kube_flow *flow, struct error *err) {
+    json_t *container = json_array_get(json_object_get(spec, "containers"), kernel);
+    json_t *all = kube_array_in(spec, "volumes"),
+           *mounted = kube_array_in(container, "volumeMounts");
+    cleanup_free char *place = memory_printf("spec.containers[%zu].volumeMounts", kernel);
+    note_list(lists->volume_flow, "spec.volumes", json_array_size(all), flow);
+    note_list(lists->mount_flow, place, json_array_size(mounted), flow);
+    if (append(all, lists->volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
+        append(mounted, lists->mounts, "KERNEL_VOLUME_MOUNTS", "mountPath", err) < 0)
         return -1;
-    for (size_t i = 0; i < json_array_size(mounts); i++) {
-        const json_t *name = json_object_get(json_array_get(mounts, i), "name");
+    for (size_t i = 0; i < json_array_size(lists->mounts); i++) {
+        const json_t *name = json_object_get(json_array_get(lists->mounts, i), "name");
         if (!holds(all, "name", name))
             return error_set(err, ERROR_INVALID,
                              "KERNEL_VOLUME_MOUNTS: [%zu].name: \"%.100s\" is no volume of "
@@ -291,4 +340,38 @@ int kube_pod_add_volumes(json_t *spec, json_t *container, const json_t *volumes,
                              i, json_string_value(name));
     }
     return 0;
+}
+
+void kube_pod_note_wishes(const struct kube_wishes *wishes, const char *gpu_resource, size_t kernel,
+                          struct kube_flow *flow) {
+    static const struct {
+        enum kube_wish wish;
+        const char *place; /* of the pod */
+    } of_pod[] = {{KUBE_WISH_UID, "spec.securityContext.runAsUser"},
+                  {KUBE_WISH_GID, "spec.securityContext.runAsGroup"},
+                  {KUBE_WISH_GID, "spec.securityContext.fsGroup"},
+                  {KUBE_WISH_SERVICE_ACCOUNT, "spec.serviceAccountName"}};
+    const struct {
+        enum kube_wish wish;
+        const char *place, *resource; /* of the container */
+    } rows[] = {{KUBE_WISH_UID, "securityContext.runAsUser", ""},
+                {KUBE_WISH_GID, "securityContext.runAsGroup", ""},
+                {KUBE_WISH_CPUS, "resources.requests.", "cpu"},
+                {KUBE_WISH_CPUS_LIMIT, "resources.limits.", "cpu"},
+                {KUBE_WISH_MEMORY, "resources.requests.", "memory"},
+                {KUBE_WISH_MEMORY_LIMIT, "resources.limits.", "memory"},
+                {KUBE_WISH_GPUS, "resources.limits.", gpu_resource},
+                {KUBE_WISH_GPUS_LIMIT, "resources.limits.", gpu_resource}};
+    for (size_t i = 0; i < sizeof of_pod / sizeof *of_pod; i++) {
+        const char *name = kube_wish_row(of_pod[i].wish)->name;
+        if (wishes->value[of_pod[i].wish] != NULL && kube_flow_has_name(flow, name))
+            kube_flow_note(flow, of_pod[i].place, name);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *name = kube_wish_row(rows[i].wish)->name;
+        cleanup_free char *place =
+            memory_printf("spec.containers[%zu].%s%s", kernel, rows[i].place, rows[i].resource);
+        if (wishes->value[rows[i].wish] != NULL && kube_flow_has_name(flow, name))
+            kube_flow_note(flow, place, name);
+    }
 }

@@ -13,12 +13,22 @@ void kube_set_default(json_t *object, const char *member, json_t *value);
  * replaced but in the volumes. */
 int kube_pod_set_resources(json_t *container, const struct kube_wishes *wishes,
                            const char *gpu_resource, struct error *err);
+/* Notes what wishes have made of the kernel's container and of the pod; kernel: its number. */
+void kube_pod_note_wishes(const struct kube_wishes *wishes, const char *gpu_resource, size_t kernel,
+                          struct kube_flow *flow);
 /* Users, groups and what "restricted" wants, of the pod and of the kernel's container. */
 int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wishes *wishes,
                           const struct kube_pod_settings *settings, struct error *err);
-/* KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS as lists, new references or NULL. values: for the
- * kernelspec's references. */
-int kube_pod_parse_volumes(const struct kube_wishes *wishes, const json_t *values, json_t **volumes,
-                           json_t **mounts, struct error *err);
-int kube_pod_add_volumes(json_t *spec, json_t *container, const json_t *volumes,
-                         const json_t *mounts, struct error *err);
+/* KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS; the lists may be NULL. Of each, what is the client's. */
+struct kube_pod_lists {
+    json_t *volumes, *mounts;
+    struct kube_flow *volume_flow, *mount_flow; /* "[0].nfs.path"; NULL without a flow */
+};
+/* values: for the kernelspec's references. flow: what is the client's in them, or NULL. */
+int kube_pod_parse_lists(const struct kube_wishes *wishes, const json_t *values,
+                         const struct kube_flow *flow, struct kube_pod_lists *ret,
+                         struct error *err);
+void kube_pod_free_lists(struct kube_pod_lists *lists);
+/* Notes in the flow what it adds. */
+int kube_pod_add_lists(json_t *spec, size_t kernel, const struct kube_pod_lists *lists,
+                       struct kube_flow *flow, struct error *err);

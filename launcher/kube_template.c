@@ -76,6 +76,7 @@ struct fill {
     const struct kube_check *check;
     const json_t *values; /* for references, or */
     const json_t *marked; /* for marks (kernelspecs/jinja.h) */
+    struct kube_flow *flow;
     struct error *err;
 };
 
@@ -113,6 +114,7 @@ static int fill_marks(const struct fill *fill, const struct kube_place *place, c
 static int fill_text(const struct fill *fill, const struct kube_place *place, const char *text,
                      json_t **ret) {
     cleanup_json json_t *filled = NULL;
+    kube_flow_note_text(fill->flow, place, text, fill->marked);
     if (fill->marked != NULL ? fill_marks(fill, place, text, &filled) < 0
                              : fill_references(fill, place, text, &filled) < 0)
         return -1;
@@ -175,23 +177,23 @@ static int fill_tree(const struct fill *fill, const struct kube_place *place, co
 }
 
 int kube_template_fill_part(const json_t *tree, const json_t *values, const char *what,
-                            json_t **ret, struct error *err) {
+                            struct kube_flow *flow, json_t **ret, struct error *err) {
     struct kube_check check = {what, true};
-    struct fill fill = {&check, values, NULL, err};
+    struct fill fill = {&check, values, NULL, flow, err};
     return fill_tree(&fill, &(struct kube_place){0}, tree, ret);
 }
 
 int kube_template_fill_marks(const json_t *tree, const json_t *marked, const char *what,
-                             json_t **ret, struct error *err) {
+                             struct kube_flow *flow, json_t **ret, struct error *err) {
     struct kube_check check = {what, true};
-    struct fill fill = {&check, NULL, marked, err};
+    struct fill fill = {&check, NULL, marked, flow, err};
     return fill_tree(&fill, &(struct kube_place){0}, tree, ret);
 }
 
-int kube_template_fill(const json_t *tree, const json_t *values, const char *what, json_t **ret,
-                       struct error *err) {
+int kube_template_fill(const json_t *tree, const json_t *values, const char *what,
+                       struct kube_flow *flow, json_t **ret, struct error *err) {
     cleanup_json json_t *filled = NULL;
-    if (kube_template_fill_part(tree, values, what, &filled, err) < 0 ||
+    if (kube_template_fill_part(tree, values, what, flow, &filled, err) < 0 ||
         kube_template_check_filled(filled, what, err) < 0)
         return -1;
     *ret = steal(&filled);

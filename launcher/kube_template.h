@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/kube_flow.h"
 
 #include <jansson.h>
 
@@ -35,16 +36,17 @@ int kube_template_parse(const char *text, size_t length, const char *what, json_
  * text". Members of the spec that are not known here are left to the API server. */
 int kube_template_check(const json_t *tree, const char *what, struct error *err);
 
-/* A copy with the values (object of texts) put in, checked again as what the API will see. */
-int kube_template_fill(const json_t *tree, const json_t *values, const char *what, json_t **ret,
-                       struct error *err);
+/* A copy with the values (object of texts) put in, checked again as what the API will see. flow (may
+ * be NULL) notes the places of those that count for it. */
+int kube_template_fill(const json_t *tree, const json_t *values, const char *what,
+                       struct kube_flow *flow, json_t **ret, struct error *err);
 /* The same for a tree that is no whole template: no check but of the values. */
 int kube_template_fill_part(const json_t *tree, const json_t *values, const char *what,
-                            json_t **ret, struct error *err);
+                            struct kube_flow *flow, json_t **ret, struct error *err);
 
 /* The same where marks stand for the values (kernelspecs/jinja.h); no check either. */
 int kube_template_fill_marks(const json_t *tree, const json_t *marked, const char *what,
-                             json_t **ret, struct error *err);
+                             struct kube_flow *flow, json_t **ret, struct error *err);
 
 /* Which of spec.containers is the kernel's: the one named "kernel", else the first. */
 size_t kube_template_kernel(const json_t *tree);

@@ -91,8 +91,8 @@ static json_t *show_braces_in(const json_t *tree) {
     return object;
 }
 
-static int read_tree(const char *text, const json_t *values, const char *what, json_t **ret,
-                     struct error *err) {
+static int read_tree(const char *text, const json_t *values, const char *what,
+                     struct kube_flow *flow, json_t **ret, struct error *err) {
     cleanup_buffer struct buffer hidden = {.limit = 4 * KUBE_VOLUMES_TEXT_MAX};
     cleanup_json json_t *parsed = NULL, *shown = NULL;
     if (strlen(text) > KUBE_VOLUMES_TEXT_MAX)
@@ -105,7 +105,7 @@ static int read_tree(const char *text, const json_t *values, const char *what, j
     if (yaml_parse(buffer_text(&hidden), hidden.length, &parsed, err) < 0)
         return error_wrap(err, "%s", what);
     shown = show_braces_in(parsed);
-    return kube_template_fill_part(shown, values, what, ret, err);
+    return kube_template_fill_part(shown, values, what, flow, ret, err);
 }
 
 /* A name and one source. "emptyDir:" without a value is an empty one. */
@@ -160,11 +160,12 @@ typedef int element_check(const struct kube_check *check, const struct kube_plac
                           json_t *value, struct error *err);
 
 static int parse(const char *text, const json_t *values, const char *what, const char *example,
-                 element_check *check_element, json_t **ret, struct error *err) {
+                 element_check *check_element, struct kube_flow *flow, json_t **ret,
+                 struct error *err) {
     cleanup_json json_t *list = NULL;
     struct kube_check check = {what, true};
     struct kube_place root = {0};
-    if (read_tree(text, values, what, &list, err) < 0)
+    if (read_tree(text, values, what, flow, &list, err) < 0)
         return -1;
     if (!json_is_array(list))
         return kube_place_error(&check, &root, err, "must be a list of mappings such as %s",
@@ -180,13 +181,15 @@ static int parse(const char *text, const json_t *values, const char *what, const
     return 0;
 }
 
-int kube_volumes_parse(const char *text, const json_t *values, json_t **ret, struct error *err) {
+int kube_volumes_parse(const char *text, const json_t *values, struct kube_flow *flow, json_t **ret,
+                       struct error *err) {
     return parse(text, values, "KERNEL_VOLUMES",
-                 "[{name: home, nfs: {server: 10.0.0.1, path: /home/ann}}]", check_volume, ret,
-                 err);
+                 "[{name: home, nfs: {server: 10.0.0.1, path: /home/ann}}]", check_volume, flow,
+                 ret, err);
 }
 
-int kube_mounts_parse(const char *text, const json_t *values, json_t **ret, struct error *err) {
+int kube_mounts_parse(const char *text, const json_t *values, struct kube_flow *flow, json_t **ret,
+                      struct error *err) {
     return parse(text, values, "KERNEL_VOLUME_MOUNTS", "[{name: home, mountPath: /home/jovyan}]",
-                 check_mount, ret, err);
+                 check_mount, flow, ret, err);
 }

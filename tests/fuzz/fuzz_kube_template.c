@@ -73,8 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             make_pod(tree, known);
     } else {
         int rc = data[0] % 4 == 1
-                     ? kube_volumes_parse(text, data[0] & 4 ? known : NULL, &tree, &err)
-                     : kube_mounts_parse(text, data[0] & 4 ? known : NULL, &tree, &err);
+                     ? kube_volumes_parse(text, data[0] & 4 ? known : NULL, NULL, &tree, &err)
+                     : kube_mounts_parse(text, data[0] & 4 ? known : NULL, NULL, &tree, &err);
         if (rc == 0)
             check_list(tree);
     }

@@ -140,11 +140,13 @@ static void reads_no_further_than_its_length(void **state) {
 
 static void notes_the_line_of_each_member(void **state) {
     (void)state;
-    static const char text[] = "# first\na: 1\nb:\n  c: {d: 1,\n      e: 2}\n  f: [{g: 1}]\nh: 2\n";
+    static const char text[] = "# first\na: 1\nb:\n  c: {d: 1,\n      e: 2}\n  f: [{g: 1},\n      [2]]\nh: 2\n";
     cleanup_json json_t *json = NULL, *lines = NULL;
     assert_int_equal(yaml_parse_lines(text, strlen(text), &json, &lines, NULL), 0);
-    cleanup_json json_t *want = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "a", 2, "b", 3,
-                                          "b.c", 4, "b.c.d", 4, "b.c.e", 5, "b.f", 6, "h", 7);
+    cleanup_json json_t *want =
+        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "a", 2, "b", 3, "b.c",
+                  4, "b.c.d", 4, "b.c.e", 5, "b.f", 6, "b.f[0]", 6, "b.f[0].g", 6, "b.f[1]", 7,
+                  "b.f[1][0]", 7, "h", 8);
     if (!json_equal(lines, want))
         fail_msg("%s", json_dumps(lines, 0));
     /* Keys as long as they like to be, one in the other. */

@@ -157,7 +157,7 @@ static void values_stay_one_text(void **state) {
         struct error err = {0};
         json_t *values = json_pack("{s:s, s:s}", "KERNEL_X", nasty[i], "KERNEL_ID", "k");
         json_t *filled = NULL;
-        assert_int_equal(kube_template_fill(tree, values, "pod.yaml", &filled, &err), 0);
+        assert_int_equal(kube_template_fill(tree, values, "pod.yaml", NULL, &filled, &err), 0);
         assert_string_equal(text_at(filled, "metadata/annotations/a"), nasty[i]);
         assert_string_equal(text_at(filled, "spec/containers/0/env/0/value"), nasty[i]);
         char expected[256];
@@ -221,7 +221,7 @@ static void values_where_they_stand(void **state) {
         json_t *tree = tree_of(rows[i].yaml), *filled = NULL;
         json_t *values = json_pack("{s:s}", "KERNEL_X", rows[i].value);
         assert_int_equal(kube_template_check(tree, "pod.yaml", &err), 0);
-        int rc = kube_template_fill(tree, values, "pod.yaml", &filled, &err);
+        int rc = kube_template_fill(tree, values, "pod.yaml", NULL, &filled, &err);
         if (rows[i].expected[0] == '!') {
             assert_int_equal(rc, -1);
             assert_has(err.text, rows[i].expected + 1);
@@ -362,7 +362,7 @@ static void volumes_of_texts(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error err = {0};
         json_t *list = NULL;
-        int rc = kube_volumes_parse(rows[i].text, rows[i].is_clients ? NULL : values, &list, &err);
+        int rc = kube_volumes_parse(rows[i].text, rows[i].is_clients ? NULL : values, NULL, &list, &err);
         if (rows[i].expected[0] == '!') {
             assert_int_equal(rc, -1);
             assert_has(err.text, rows[i].expected + 1);
@@ -394,7 +394,7 @@ static void mounts_of_texts(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error err = {0};
         json_t *list = NULL;
-        int rc = kube_mounts_parse(rows[i].text, NULL, &list, &err);
+        int rc = kube_mounts_parse(rows[i].text, NULL, NULL, &list, &err);
         if (rc < 0 && rows[i].expected == NULL)
             fail_msg("%s", err.text);
         assert_int_equal(rc, rows[i].expected != NULL ? -1 : 0);

@@ -1,0 +1,23 @@
+/* The policy's YAML file (docs/policy.md), read and checked as a whole: a policy with a mistake in it
+ * is none. */
+#pragma once
+
+#include "base/error.h"
+#include "launcher/policy.h"
+
+#include <stddef.h>
+
+enum { POLICY_FILE_MAX = 256 << 10, POLICY_RULES_MAX = 256 };
+
+/* What counts where the file says nothing: uid.prohibited and gid.prohibited. NULL: none. */
+struct policy_defaults {
+    char *const *prohibited_uids, *const *prohibited_gids;
+};
+
+/* The error begins with file and line: "policy.yaml:12: volumes.types[0]: ...". */
+int policy_file_load(const char *path, const struct policy_defaults *defaults, struct policy **ret,
+                     struct error *err);
+/* The same of a text; name: for errors and refusals, without directories. */
+int policy_file_parse(const char *text, size_t length, const char *name,
+                      const struct policy_defaults *defaults, struct policy **ret,
+                      struct error *err);
