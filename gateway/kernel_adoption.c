@@ -74,8 +74,8 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
         text_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     struct kernel_heir heir = kernel_heir_of(kernel);
-    if (kernel->notice != NULL)
-        kernel_ends_told(kernels->ends, &heir, kernel->notice);
+    if (kernel->inherited != NULL)
+        kernel_ends_told(kernels->ends, &heir, kernel->inherited);
     kernel_set_stage(kernel, "finding the kernel again");
     take_death(kernel, record);
     return kernel;
@@ -139,22 +139,23 @@ static void on_other_found(void *context, const char *id, json_t *record, bool i
         kernels->found(kernels->found_context, kernel);
 }
 
-static bool is_told_by_one(const struct kernels *kernels, const char *notice) {
-    list_each (&((struct kernels *)(uintptr_t)kernels)->all, struct kernel, node, kernel)
-        if (kernel->notice != NULL && strcmp(kernel->notice, notice) == 0)
-            return true;
-    return false;
+/* What a tombstone has for the owner's next kernel, or what its own kernel has told. */
+static bool read_bequest(const json_t *bequest, struct kernel_heir *ret, const char **ret_text) {
+    ret->user = json_string_value(json_object_get(bequest, "user"));
+    ret->spec = json_string_value(json_object_get(bequest, "spec"));
+    ret->directory = json_string_value(json_object_get(bequest, "directory"));
+    *ret_text = json_string_value(json_object_get(bequest, "text"));
+    return *ret_text != NULL && ret->user != NULL && ret->spec != NULL && ret->directory != NULL;
 }
 
-/* What the owner's next kernel is to say, whichever gateway starts it. */
-static void take_bequest(struct kernels *kernels, const json_t *bequest) {
-    const char *text = json_string_value(json_object_get(bequest, "text"));
-    const struct kernel_heir heir = {.user = json_string_value(json_object_get(bequest, "user")),
-                                     .spec = json_string_value(json_object_get(bequest, "spec")),
-                                     .directory =
-                                         json_string_value(json_object_get(bequest, "directory"))};
-    if (text != NULL && heir.user != NULL && heir.spec != NULL && heir.directory != NULL &&
-        !is_told_by_one(kernels, text))
+/* What the owner's next kernel is to say, whichever gateway starts it: once, though these
+ * tombstones are read again, in any order, by each gateway that starts. */
+static void take_bequests(struct kernels *kernels, const json_t *record, bool is_ours) {
+    struct kernel_heir heir;
+    const char *text;
+    if (read_bequest(json_object_get(record, "told"), &heir, &text))
+        kernel_ends_told(kernels->ends, &heir, text);
+    if (!is_ours && read_bequest(json_object_get(record, "bequest"), &heir, &text))
         kernel_ends_bequeath(kernels->ends, &heir, text);
 }
 
@@ -165,8 +166,7 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
     const char *owner = json_string_value(json_object_get(record, "owner"));
     if (kernel == NULL && owner != NULL && why != NULL)
         kernel_ends_bury(kernels->ends, id, owner, why, true);
-    if (kernel == NULL || kernel->bequest == NULL)
-        take_bequest(kernels, json_object_get(record, "bequest"));
+    take_bequests(kernels, record, kernel != NULL && kernel->bequest != NULL);
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
     if (kernel->activity.is_end_ordered) /* it may be our doing, and is about to be known */

@@ -111,10 +111,27 @@ static char *heir_key(const struct kernel_heir *heir) {
                          heir->spec, heir->directory);
 }
 
+static char *told_key(const struct kernel_heir *heir, const char *text) {
+    cleanup_free char *key = heir_key(heir);
+    return memory_printf("told %zu %s %s", strlen(key), key, text);
+}
+
+static bool was_told(const struct kernel_ends *ends, const struct kernel_heir *heir,
+                     const char *text) {
+    cleanup_free char *key = told_key(heir, text);
+    cleanup_json json_t *note = notes_get(ends->heirs, key);
+    return note != NULL;
+}
+
+static void note_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text) {
+    cleanup_free char *key = told_key(heir, text);
+    put(ends->heirs, key, make_note("", NULL));
+}
+
 void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
                           const char *text) {
     cleanup_free char *key = heir_key(heir);
-    if (ends->heirs != NULL)
+    if (ends->heirs != NULL && !was_told(ends, heir, text))
         put(ends->heirs, key, make_note(text, NULL));
 }
 
@@ -126,12 +143,16 @@ void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, 
     const char *known = json_string_value(json_object_get(note, "text"));
     if (known != NULL && strcmp(known, text) == 0)
         json_decref(notes_take(ends->heirs, key));
+    note_told(ends, heir, text);
 }
 
 void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir,
                         const char *text) {
-    cleanup_free char *key = heir_key(heir);
-    cleanup_json json_t *newer = ends->heirs != NULL ? notes_get(ends->heirs, key) : NULL;
+    if (ends->heirs == NULL)
+        return;
+    cleanup_free char *key = heir_key(heir), *told = told_key(heir, text);
+    cleanup_json json_t *newer = notes_get(ends->heirs, key);
+    json_decref(notes_take(ends->heirs, told));
     if (newer == NULL)
         kernel_ends_bequeath(ends, heir, text);
 }
@@ -142,5 +163,8 @@ char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *he
     cleanup_free char *key = heir_key(heir);
     cleanup_json json_t *note = notes_take(ends->heirs, key);
     const char *text = json_string_value(json_object_get(note, "text"));
-    return text != NULL && age_of(note) <= HEIR_MS ? memory_strdup(text) : NULL;
+    if (text == NULL || age_of(note) > HEIR_MS)
+        return NULL;
+    note_told(ends, heir, text);
+    return memory_strdup(text);
 }

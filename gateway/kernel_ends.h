@@ -26,9 +26,10 @@ const char *kernel_ends_reason(struct kernel_ends *ends, const char *kernel_id,
 struct kernel_heir {
     const char *user, *spec, *directory;
 };
+/* Nothing, if it was told already. */
 void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
                           const char *text);
-/* Another gateway's kernel tells it. */
+/* A kernel tells it, or has: another gateway's, or an earlier one's of ours. */
 void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);
 /* Nobody could be told what was inherited: it is for the next one, unless there is news. */
 void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);

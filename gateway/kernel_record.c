@@ -19,6 +19,8 @@ json_t *kernel_record(const struct kernel *kernel) {
                   kernel->name, "display_name", kernel->display_name, "owner", kernel->owner,
                   "user", kernel->user, "created", kernel->created, "session", kernel->session,
                   "marks", marks, "request", kernel->request);
+    if (kernel->inherited != NULL)
+        json_object_set_new(record, "inherited", json_string(kernel->inherited));
     if (kernel->activity.was_attached)
         json_object_set_new(record, "was_attached", json_true());
     return record;
@@ -70,6 +72,7 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     kernel_take_own_idle(kernel);
     text_replace(&kernel->notice,
                  json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
+    take_text(&kernel->inherited, record, "inherited");
     json_t *session = json_object_get(record, "session");
     if (kernel->session_unsaid)
         return;

@@ -70,6 +70,7 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->last_words);
     free(kernel->stop_reason);
     free(kernel->notice);
+    free(kernel->inherited);
     free(kernel->endpoint);
     free(kernel);
 }
@@ -95,12 +96,16 @@ const char *kernels_tombstone(const struct kernels *kernels, const char *id,
                               kernels->settings.tombstone_retention_ms);
 }
 
+json_t *kernel_bequest(const struct kernel_heir *heir, const char *text) {
+    return json_pack("{s:s, s:s, s:s, s:s}", "text", text, "user", heir->user, "spec", heir->spec,
+                     "directory", heir->directory);
+}
+
 void kernel_leave_notice(struct kernel *kernel, const char *text) {
     struct kernel_heir heir = kernel_heir_of(kernel);
     kernel_ends_bequeath(kernel->kernels->ends, &heir, text);
     json_decref(kernel->bequest);
-    kernel->bequest = json_pack("{s:s, s:s, s:s, s:s}", "text", text, "user", heir.user, "spec",
-                                heir.spec, "directory", heir.directory);
+    kernel->bequest = kernel_bequest(&heir, text);
 }
 
 void kernel_return_notice(struct kernel *kernel) {
@@ -349,6 +354,7 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     }
     struct kernel_heir heir = kernel_heir_of(kernel);
     kernel->notice = kernel_ends_inherit(kernels->ends, &heir);
+    text_replace(&kernel->inherited, kernel->notice);
     int started = kernel_provision(kernel, &refusal);
     kernel->is_unaccepted = started > 0;
     if (started < 0) {

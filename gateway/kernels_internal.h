@@ -131,6 +131,7 @@ struct kernel {
     char *stop_reason;
     json_t *bequest; /* for the owner's next kernel, at every gateway; NULL */
     char *notice;    /* for its first cell: why the kernel before it was ended; NULL */
+    char *inherited; /* the same, also when it was told */
     bool was_ready;
 };
 
@@ -139,6 +140,8 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id);
 /* No longer found; freed after the turn. by_another: another gateway has ended it. */
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another);
 struct kernel_heir kernel_heir_of(const struct kernel *kernel); /* whom its notice is for */
+/* A tombstone's "bequest" or "told"; a new reference. */
+json_t *kernel_bequest(const struct kernel_heir *heir, const char *text);
 /* It goes without having been there: its notice is for the next one, then. */
 void kernel_return_notice(struct kernel *kernel);
 /* Starts it from its request. 1: it is not on record yet. */

@@ -25,8 +25,8 @@
  *   log_format                  "text" | "json"
  * record.json
  *   kernel_id, name, owner, created (ISO), session {path, name, type} or null,
- *   marks {notice: a line for the first cell}, was_attached (somebody was, to an earlier start) -
- *   and,
+ *   marks {notice: a line for the first cell}, inherited (the same line, also when it was told),
+ *   was_attached (somebody was, to an earlier start) - and,
  *   by the launcher: launcher_pid, kernel_pid, phase, reason,
  *   numbering (an id; new when the numbers of messages begin again),
  *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts,

@@ -250,3 +250,9 @@ def test_a_cull_is_one_for_all_gateways(stub, start_gateway, connect, kube, plac
     wait_until(lambda: heir in [model["id"] for model in second.get("/api/kernels").json()], START_S, "the heir in the other's list")
     other = second.start_kernel(stub)["id"]
     assert connect(second, other).run_cell("print other").text("stderr") == ""
+    assert first.delete(f"/api/kernels/{heir}").status_code == 204
+    for gateway in (first, second):
+        gateway.kill()
+    third = start_gateway()  # it knows what the cluster says, and no more
+    last = third.start_kernel(stub)["id"]
+    assert connect(third, last).run_cell("print last").text("stderr") == ""

@@ -470,6 +470,10 @@ static void test_reasons_are_for_their_owner(void **state) {
     assert_string_equal(again, "gone");
     struct kernel_heir folded = {.user = "ann", .spec = "stub\n/home", .directory = ""};
     struct kernel_heir other = {.user = "ann\nstub", .spec = "/home", .directory = ""};
+    kernel_ends_bequeath(ends, &heir, "gone"); /* it was told */
+    kernel_ends_told(ends, &heir, "elsewhere");
+    kernel_ends_bequeath(ends, &heir, "elsewhere");
+    assert_null(kernel_ends_inherit(ends, &heir));
     kernel_ends_bequeath(ends, &folded, "gone"); /* a name is no way into another's place */
     assert_null(kernel_ends_inherit(ends, &heir));
     assert_null(kernel_ends_inherit(ends, &other));
