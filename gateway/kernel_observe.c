@@ -1,7 +1,12 @@
+#include "base/buffer.h"
+#include "base/cleanup.h"
 #include "gateway/culling.h"
 #include "gateway/events.h"
 #include "gateway/kernels_internal.h"
 #include "gateway/metrics.h"
+
+#define LOG_AREA "gateway/kernel_observe"
+#include "base/log.h"
 
 #include <string.h>
 
@@ -30,6 +35,31 @@ static void count_start(const struct kernel *kernel, enum metrics_start which,
                       clock_monotonic_us() - began_us);
 }
 
+static void log_pod(const struct kernel *kernel) {
+    const struct kernel_observed *observed = &kernel->observed;
+    cleanup_buffer struct buffer text = {.limit = 512};
+    int64_t since_us = observed->pod_us;
+    for (size_t i = 0; i < METRICS_POD_STAGES; since_us = observed->pod_stages_us[i++])
+        buffer_printf(&text, "%s%s %.3f s", i > 0 ? ", " : "", metrics_pod_stage_names[i],
+                      (double)(observed->pod_stages_us[i] - since_us) / 1e6);
+    log_info("kernel %s: its start took: %s", kernel->id, buffer_text(&text));
+}
+
+/* Of a start that we follow from its order on, with a pod of its own. */
+void kernel_observe_pod(struct kernel *kernel, unsigned stage) {
+    struct metrics *metrics = kernel->kernels->settings.metrics;
+    struct kernel_observed *observed = &kernel->observed;
+    int64_t before_us = stage > 0 ? observed->pod_stages_us[stage - 1] : observed->pod_us;
+    if (observed->began_us == 0 || before_us == 0 || observed->pod_stages_us[stage] != 0)
+        return;
+    observed->pod_stages_us[stage] = clock_monotonic_us();
+    if (metrics != NULL)
+        histogram_add(&metrics->pod_stages[stage], &histogram_starts,
+                      observed->pod_stages_us[stage] - before_us);
+    if (stage == METRICS_POD_READY)
+        log_pod(kernel);
+}
+
 static void begin(struct kernel *kernel, bool is_restart) {
     kernel->observed.began_us = kernel->observed.stage_us = clock_monotonic_us();
     kernel->observed.is_restart = is_restart;
@@ -49,6 +79,10 @@ static void end(struct kernel *kernel, enum kernel_phase from, enum kernel_phase
 /* A restart goes through the phases of a start; it is one. */
 static void follow(struct kernel *kernel, enum kernel_phase from, enum kernel_phase to) {
     struct kernel_observed *observed = &kernel->observed;
+    if (to == KERNEL_STARTING || to == KERNEL_READY)
+        kernel_observe_pod(kernel, METRICS_POD_HELLO);
+    if (to == KERNEL_READY)
+        kernel_observe_pod(kernel, METRICS_POD_READY);
     if (to == KERNEL_RESTARTING || (to == KERNEL_LAUNCHING && kernel->is_spawned)) {
         if (observed->began_us == 0)
             begin(kernel, true);
@@ -66,6 +100,8 @@ static void follow(struct kernel *kernel, enum kernel_phase from, enum kernel_ph
 void kernel_observe_start(struct kernel *kernel) {
     if (kernel->observed.began_us == 0)
         begin(kernel, kernel->is_restarting);
+    kernel->observed.pod_us = clock_monotonic_us();
+    memset(kernel->observed.pod_stages_us, 0, sizeof kernel->observed.pod_stages_us);
 }
 
 /* What one that was found is in already is no news. */

@@ -390,6 +390,10 @@ static void on_stage(void *context, const char *text) {
         kernel_set_stage(kernel, text);
 }
 
+static void on_reached(void *context, enum provision_step step) {
+    kernel_observe_pod(context, step);
+}
+
 /* For the admin: the launcher's own log goes with the kernel, and its successor's grows behind. */
 static void log_last_words(const struct kernel *kernel) {
     if (kernel->provision == NULL)
@@ -526,6 +530,7 @@ static void on_ended(void *context, const struct error *cause) {
 const struct provision_events kernel_provision_events = {.accepted = on_accepted,
                                                          .noted = on_noted,
                                                          .stage = on_stage,
+                                                         .reached = on_reached,
                                                          .reachable = on_reachable,
                                                          .remade = on_remade,
                                                          .ended = on_ended};

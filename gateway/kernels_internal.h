@@ -12,6 +12,7 @@
 #include "gateway/kernel_ends.h"
 #include "gateway/kernel_launch.h"
 #include "gateway/kernels.h"
+#include "gateway/metrics.h"
 
 /* Why one is gone that somebody ended without a reason. */
 #define KERNEL_SHUT_DOWN "it was shut down"
@@ -71,6 +72,8 @@ enum kernel_event {
 /* For metrics and events (kernel_observe.c). */
 struct kernel_observed {
     int64_t began_us, stage_us; /* a start or restart that we follow, and its stage; 0: none */
+    int64_t pod_us;             /* its pod was ordered, */
+    int64_t pod_stages_us[METRICS_POD_STAGES]; /* and came so far; 0: not yet */
     bool is_restart;
     bool is_measured; /* the launcher told of its journal: */
     uint64_t journal_bytes, folded_bytes;
@@ -172,6 +175,7 @@ void kernel_drop_askers(struct kernel *kernel);   /* the gateway goes: nobody is
 /* kernel_observe.c: counts, and tells the event log. */
 void kernel_observe_start(struct kernel *kernel); /* its provisioner is about to be told */
 void kernel_observe_phase(struct kernel *kernel, enum kernel_phase from, enum kernel_phase to);
+void kernel_observe_pod(struct kernel *kernel, unsigned stage); /* METRICS_POD_STAGES */
 void kernel_observe_status(struct kernel *kernel, const json_t *status);
 /* action: of docs/events/kernel_action.yaml; msg may be NULL. */
 void kernel_observe_action(const struct kernel *kernel, const char *action, const char *msg);

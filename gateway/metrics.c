@@ -4,6 +4,12 @@
 
 #include <stdlib.h>
 
+const char *const metrics_pod_stage_names[] = {
+    [PROVISION_CREATED] = "created", [PROVISION_SCHEDULED] = "scheduled",
+    [PROVISION_PULLED] = "pulled",   [PROVISION_STARTED] = "started",
+    [METRICS_POD_HELLO] = "hello",   [METRICS_POD_READY] = "ready",
+};
+
 struct metrics *metrics_create(void) {
     struct metrics *metrics = memory_alloc(sizeof *metrics);
     metrics->route_count = 1;

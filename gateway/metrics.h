@@ -5,6 +5,7 @@
 
 #include "gateway/histogram.h"
 #include "launcher/kernel_message.h"
+#include "launcher/provisioner.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,8 @@ enum metrics_start {
     METRICS_RESTART,
     METRICS_STARTS
 };
+/* A pod on its way to a kernel that is ready: PROVISION_CREATED and so on, then these. */
+enum { METRICS_POD_HELLO = PROVISION_STEPS, METRICS_POD_READY, METRICS_POD_STAGES };
 enum metrics_outcome { METRICS_READY, METRICS_FAILED, METRICS_ENDED, METRICS_OUTCOMES };
 
 enum {
@@ -43,12 +46,16 @@ struct metrics {
     struct metrics_traffic traffic[METRICS_DIRECTIONS][CHANNEL_COUNT];
     struct metrics_traffic replayed; /* of those to clients: to rebuild a cell */
     struct histogram starts[METRICS_STARTS][METRICS_OUTCOMES];
+    struct histogram pod_stages[METRICS_POD_STAGES]; /* each since the one before */
     uint64_t deaths;
     uint64_t folded_bytes; /* that journals told of while we were there */
     size_t route_count;
     const struct http_route *routes[METRICS_ROUTES_MAX]; /* the first: NULL, for no route */
     struct metrics_route requests[METRICS_ROUTES_MAX];   /* of each of them */
 };
+
+/* Their names, as the labels have them. */
+extern const char *const metrics_pod_stage_names[METRICS_POD_STAGES];
 
 struct metrics *metrics_create(void);
 void metrics_destroy(struct metrics *metrics);

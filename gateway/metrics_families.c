@@ -104,6 +104,14 @@ static void write_stages(const struct sample *at) {
     write_starts_of(at, METRICS_STAGE_KERNEL, "stage", "kernel");
 }
 
+static void write_pod_stages(const struct sample *at) {
+    for (size_t i = 0; i < METRICS_POD_STAGES; i++) {
+        struct metrics_label labels[] = {{"stage", metrics_pod_stage_names[i]}};
+        metrics_text_histogram(at->out, at->name, labels, 1, &at->metrics->pod_stages[i],
+                               &histogram_starts);
+    }
+}
+
 static void write_starts(const struct sample *at) {
     write_starts_of(at, METRICS_START, "kind", "start");
     write_starts_of(at, METRICS_RESTART, "kind", "restart");
@@ -249,6 +257,8 @@ static const struct family {
     {"elara_kernels", METRICS_GAUGE, "Kernels by kernelspec and execution state.", write_kernels},
     {"elara_kernel_start_stage_duration_seconds", METRICS_HISTOGRAM,
      "How long the stages of starts took.", write_stages},
+    {"elara_kernel_pod_stage_duration_seconds", METRICS_HISTOGRAM,
+     "How long kernels' pods took from one stage of their start to the next.", write_pod_stages},
     {"elara_kernel_start_duration_seconds", METRICS_HISTOGRAM,
      "How long starts and restarts took until the kernel answered.", write_starts},
     {"elara_kernel_deaths_total", METRICS_COUNTER, "Kernels that died for good or could not start.",

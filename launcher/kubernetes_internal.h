@@ -133,6 +133,7 @@ struct provision {
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
+    enum provision_step next_step; /* of the pod's, that was not told of yet */
     bool is_asked_again;         /* its step had no answer; that is logged */
     char end_at[KUBE_TIME_SIZE]; /* of its container's last end that was told, or is no news */
 };
@@ -214,6 +215,8 @@ void kubernetes_drop_rooms(struct kubernetes *cluster);
 /* pod: what it is now; NULL: the API server has none any more. */
 void kubernetes_judge_pod(struct provision *place, const json_t *pod);
 void kubernetes_heard(struct provision *place);
+/* Its pod has come so far, and through all steps before. */
+void kubernetes_tell_reached(struct provision *place, enum provision_step step);
 /* The same of what is known; for one that is not on its way and has no pod, what that means. */
 void kubernetes_judge(struct provision *place);
 void kubernetes_age(struct provision *place, int64_t now_ms); /* what time alone brings about */

@@ -26,6 +26,12 @@ static void tell_stage(struct provision *place, const char *stage) {
     place->events.stage(place->context, place->stage);
 }
 
+void kubernetes_tell_reached(struct provision *place, enum provision_step step) {
+    while (place->is_held && !place->is_ended && place->events.reached != NULL &&
+           place->next_step <= step)
+        place->events.reached(place->context, place->next_step++);
+}
+
 /* It may be full of what its user needs: nobody ends it for that. */
 static void tell_locked(struct provision *place) {
     char name[KUBE_NAME_SIZE], stage[KUBE_STAGE_SIZE];
@@ -134,6 +140,7 @@ static void take_running(struct provision *place, const struct kube_pod_verdict 
     place->is_running = true;
     drop_pod(place);
     kubernetes_note_way(place, false);
+    kubernetes_tell_reached(place, PROVISION_STARTED);
     tell_reachable(place);
 }
 
@@ -151,6 +158,9 @@ static void take_pending(struct provision *place, const json_t *pod,
     place->judge_at_ms =
         verdict->judge_again_ms > 0 ? clock_monotonic_ms() + verdict->judge_again_ms : 0;
     kubernetes_note_way(place, true);
+    kubernetes_tell_reached(place, verdict->times.pulled_ms != 0      ? PROVISION_PULLED
+                                   : verdict->times.scheduled_ms != 0 ? PROVISION_SCHEDULED
+                                                                      : PROVISION_CREATED);
     tell_stage(place, verdict->stage);
 }
 

@@ -318,6 +318,7 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
         return;
     }
     place->step = STEP_WATCH;
+    kubernetes_tell_reached(place, PROVISION_CREATED);
     kubernetes_judge(place); /* the watch may have told of it before */
 }
 
@@ -456,6 +457,7 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     place->context = context;
     place->is_held = true;
     place->is_ended = place->is_reachable = place->is_free = place->is_asked_again = false;
+    place->next_step = PROVISION_CREATED;
     place->state = KUBE_RECORD_LIVE;
     kubernetes_set_pod(place, NULL, 0);
     place->attempt++;

@@ -24,6 +24,15 @@ struct provision_address {
     const char *public_key, *secret_key; /* ours: the pair that this launcher accepts */
 };
 
+/* What a place goes through before its launcher speaks, where that is more than a process. */
+enum provision_step {
+    PROVISION_CREATED,   /* the pod is on record */
+    PROVISION_SCHEDULED, /* it has a node */
+    PROVISION_PULLED,    /* the node has its image */
+    PROVISION_STARTED,   /* the kernel's container runs */
+    PROVISION_STEPS
+};
+
 struct provision_events {
     /* Follows when start returned 1. err NULL: the kernel is on record, its start may be told.
      * Else it is not, and nothing was left behind; only release may be called after it. */
@@ -32,6 +41,9 @@ struct provision_events {
     void (*noted)(void *context);
     /* What is going on, for the person who waits ("starting the process"). */
     void (*stage)(void *context, const char *text);
+    /* It has come so far; each once in a start, in this order. What became known together is told
+     * together. May be NULL. */
+    void (*reached)(void *context, enum provision_step step);
     /* The launcher is listening: connect the link. Again when it listens somewhere else. */
     void (*reachable)(void *context, const struct provision_address *address);
     /* Its place has ended and was made anew with what the launcher keeps there: why. id: the same

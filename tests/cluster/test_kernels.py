@@ -24,13 +24,6 @@ def test_a_start_is_on_record_before_it_is_told(gateway, kube, places):
     assert record["metadata"]["labels"]["elara.state"] == "live"
 
 
-def test_the_stage_of_a_start_stands_in_the_cell(gateway, connect):
-    kernel_id = gateway.start_kernel("python3")["id"]
-    client = connect(gateway, kernel_id)
-    cell = client.run_cell("print('done')")
-    assert cell.text() == "done\n"
-
-
 def test_the_next_gateway_takes_over(start_gateway, connect):
     first = start_gateway()
     kernel_id = first.start_kernel("python3")["id"]
