@@ -17,6 +17,7 @@
 #include "gateway/session_adoption.h"
 #include "gateway/sessions.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/policy.h"
 #include "launcher/provisioner.h"
 
 #include <signal.h>
@@ -258,6 +259,7 @@ void gateway_destroy(struct gateway *gateway) {
     sessions_destroy(gateway->sessions);
     if (gateway->provisioner != NULL)
         gateway->provisioner->ops->destroy(gateway->provisioner);
+    policy_destroy(gateway->policy);
     kernelspecs_destroy(gateway->specs);
     auth_destroy(gateway->auth);
     events_destroy(gateway->events);

@@ -4,6 +4,7 @@
 #include "gateway/gateway.h"
 #include "gateway/loop.h"
 #include "launcher/kube_wishes.h"
+#include "launcher/policy_file.h"
 #include "launcher/provisioner.h"
 #include "launcher/provisioner_kubernetes.h"
 
@@ -58,6 +59,8 @@ static int kubernetes_settings(const struct settings *settings,
                 .uid = kubernetes->uid,
                 .gid = kubernetes->gid,
                 .mirror_working_dirs = kubernetes->mirror_working_dirs,
+                .prohibited_uids = kubernetes->prohibited_uids,
+                .prohibited_gids = kubernetes->prohibited_gids,
                 .shutdown_wait_ms = settings->shutdown_wait_ms,
                 .journal_bytes = settings->journal_size,
                 .output_bytes = settings->kernel_log_size},
@@ -71,13 +74,24 @@ static int kubernetes_settings(const struct settings *settings,
     return 0;
 }
 
+/* *ret NULL: there is none. */
+static int load_policy(const struct settings *settings, struct policy **ret, struct error *err) {
+    const char *path = text_or_null(settings->kubernetes.policy);
+    const struct policy_defaults defaults = {settings->kubernetes.prohibited_uids,
+                                             settings->kubernetes.prohibited_gids};
+    *ret = NULL;
+    return path != NULL ? policy_file_load(path, &defaults, ret, err) : 0;
+}
+
 static int create_kubernetes(struct gateway *gateway, struct error *err) {
     const struct settings_kubernetes *kubernetes = &gateway->settings->kubernetes;
     const char *kubeconfig = text_or_null(kubernetes->kubeconfig);
     struct provisioner_kubernetes_settings wanted;
     struct kube_config *config;
-    if (kubernetes_settings(gateway->settings, &wanted, err) < 0)
+    if (kubernetes_settings(gateway->settings, &wanted, err) < 0 ||
+        load_policy(gateway->settings, &gateway->policy, err) < 0)
         return -1;
+    wanted.pod.policy = gateway->policy;
     if (kubeconfig != NULL) {
         if (kube_config_load(kubeconfig, text_or_null(kubernetes->context), &config, err) < 0)
             return -1;
@@ -97,9 +111,11 @@ static int create_kubernetes(struct gateway *gateway, struct error *err) {
 int gateway_create_provisioner(struct gateway *gateway, struct error *err) {
     if (settings_check_runtime_dir(gateway->settings, err) < 0)
         return -1;
-    return strcmp(gateway->settings->provisioner, "kubernetes") == 0
-               ? create_kubernetes(gateway, err)
-               : create_local(gateway, err);
+    if (strcmp(gateway->settings->provisioner, "kubernetes") == 0)
+        return create_kubernetes(gateway, err);
+    if (text_or_null(gateway->settings->kubernetes.policy) != NULL)
+        log_warning("policy: it is for pods, and does nothing for local kernels");
+    return create_local(gateway, err);
 }
 
 void gateway_configure_provisioner(struct gateway *gateway) {
@@ -107,7 +123,15 @@ void gateway_configure_provisioner(struct gateway *gateway) {
     struct error err;
     if (strcmp(gateway->provisioner->ops->name, "kubernetes") != 0)
         return;
+    struct policy *before = gateway->policy, *policy;
     if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    if (load_policy(gateway->settings, &policy, &err) < 0) {
+        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+        policy = before;
+    }
+    wanted.pod.policy = gateway->policy = policy;
     provisioner_kubernetes_configure(gateway->provisioner, &wanted); /* what it had is gone */
+    if (policy != before)
+        policy_destroy(before);
 }

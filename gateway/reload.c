@@ -17,7 +17,7 @@
 
 #define LOG_AREA "gateway/reload"
 
-enum { FILES = 5 };
+enum { FILES = 6 };
 
 struct watched {
     char *path;
@@ -32,6 +32,8 @@ struct reload {
 };
 
 static void on_settings_file(void *context);
+
+static void on_policy_file(void *context);
 
 static void on_token_file(void *context) {
     struct gateway *gateway = ((struct reload *)context)->gateway;
@@ -70,6 +72,7 @@ static void watch_files(struct reload *reload) {
     watch_file(reload, 2, settings->certfile, on_tls_file);
     watch_file(reload, 3, settings->keyfile, on_tls_file);
     watch_file(reload, 4, settings->client_ca, on_tls_file);
+    watch_file(reload, 5, settings->kubernetes.policy, on_policy_file);
 }
 
 static void reload_settings(struct reload *reload) {
@@ -86,6 +89,13 @@ static void reload_settings(struct reload *reload) {
 static void on_settings_file(void *context) {
     struct reload *reload = context;
     log_info("%s has changed", settings_file_name(reload->gateway->settings));
+    reload_settings(reload);
+}
+
+/* It is checked with the settings, whose last state stays with a bad one. */
+static void on_policy_file(void *context) {
+    struct reload *reload = context;
+    log_info("%s has changed", reload->gateway->settings->kubernetes.policy);
     reload_settings(reload);
 }
 

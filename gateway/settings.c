@@ -145,6 +145,8 @@ static int finish(struct settings *settings, struct error *err) {
     unquote_list(settings->inherited_envs);
     unquote_list(settings->authorized_users);
     unquote_list(settings->unauthorized_users);
+    unquote_list(settings->kubernetes.prohibited_uids);
+    unquote_list(settings->kubernetes.prohibited_gids);
     default_launcher(settings);
     normalise_base_url(settings);
     return find_runtime_dir(settings, err) < 0 ? -1 : check_tls(settings, err);

@@ -56,6 +56,8 @@ struct settings {
         int64_t uid, gid;
         bool mirror_working_dirs;
         char **allow;
+        char *policy;
+        char **prohibited_uids, **prohibited_gids;
         int64_t start_deadline_ms;
         int64_t sweep_grace_ms;
     } kubernetes;

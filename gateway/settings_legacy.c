@@ -8,7 +8,6 @@
 /* Told apart on purpose: an admin must know whether a feature is missing or has become needless. */
 #define NOT_YET(what) what " is not supported yet"
 
-static const char volumes[] = NOT_YET("a list of forbidden uids and gids");
 static const char polling[] = "nothing is polled here, so there is no interval or time-out to set";
 static const char response[] = "launchers do not report back to a port here: the gateway connects "
                                "to them over the kernel link";
@@ -27,8 +26,6 @@ static const struct {
     {"EG_POD_TEMPLATE_DIR", "no template is written to a file here"},
     {"EG_KUBERNETES_LOG_LEVEL", "use log-level"},
     {"EG_KERNEL_EXECUTOR_IMAGE", "Spark executors are not supported"},
-    {"EG_PROHIBITED_UIDS", volumes},
-    {"EG_PROHIBITED_GIDS", volumes},
     {"EG_KERNEL_HEADERS", NOT_YET("handing request headers to a kernel's start")},
     {"EG_IMPERSONATION_ENABLED", NOT_YET("running kernels as other users")},
     {"EG_PORT_RANGE", NOT_YET("choosing the range of a kernel's ports")},

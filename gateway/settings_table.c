@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_template.h"
+#include "launcher/policy_file.h"
 
 #include <string.h>
 
@@ -46,6 +47,18 @@ static int check_prefix(const void *value, struct error *err) {
 
 static int check_pod(const void *value, struct error *err) {
     return kube_template_check(value, "kubernetes-pod", err);
+}
+
+/* One that is not there may be on another machine; a gateway does not start without it. */
+static int check_policy(const void *value, struct error *err) {
+    struct policy *policy = NULL;
+    struct error problem = {0};
+    const char *path = value;
+    int failed = *path != '\0' ? policy_file_load(path, NULL, &policy, &problem) : 0;
+    policy_destroy(policy);
+    return failed < 0 && problem.code != ERROR_NOT_FOUND
+               ? error_set(err, problem.code, "%s", problem.text)
+               : 0;
 }
 
 static int check_labels(const void *value, struct error *err) {
@@ -285,6 +298,17 @@ static const struct option_row table[] = {
         .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "Further KERNEL_* variables by which a client may shape its pod, such as "
                 "KERNEL_IMAGE; * for all."),
+    ROW("policy", "ELARA_POLICY", OPTION_TEXT, kubernetes.policy, NULL, .check = check_policy,
+        .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "YAML file of what requests may make of their pods: variables, images, volumes, "
+                "users, amounts (docs/policy.md); read again when it changes. Without one "
+                "kubernetes-allow says it."),
+    ROW("prohibited-uids", "ELARA_PROHIBITED_UIDS,EG_PROHIBITED_UIDS", OPTION_LIST,
+        kubernetes.prohibited_uids, "0", .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "What no client may say to be its KERNEL_UID; 0 never is."),
+    ROW("prohibited-gids", "ELARA_PROHIBITED_GIDS,EG_PROHIBITED_GIDS", OPTION_LIST,
+        kubernetes.prohibited_gids, "0", .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .help = "The same for KERNEL_GID."),
     ROW("start-deadline", "ELARA_START_DEADLINE", OPTION_DURATION, kubernetes.start_deadline_ms,
         "30m", .max = DAY_MS, .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "How long a pod may take until it runs, image pull and waiting for a node "

@@ -22,11 +22,12 @@ struct kube_pod_settings {
     const char *service_account; /* for kernels that name none; NULL: the namespace's default */
     int64_t uid, gid; /* for pods that say none; -1: the image's own. Jupyter Enterprise Gateway:
                          1000, 100 */
-    bool mirror_working_dirs;    /* KERNEL_WORKING_DIR is the container's working directory */
-    uint32_t allowed;            /* what clients may wish (kube_wishes.h) */
-    const struct policy *policy; /* what they may make of it; NULL: as `allowed` says */
-    int64_t port;                /* of the launcher; 0: KUBE_PORT_DEFAULT */
-    int64_t shutdown_wait_ms;    /* how long a kernel may take to end */
+    bool mirror_working_dirs; /* KERNEL_WORKING_DIR is the container's working directory */
+    uint32_t allowed;         /* what clients may wish (kube_wishes.h) */
+    char *const *prohibited_uids, *const *prohibited_gids; /* not for clients, as 0 is; or NULL */
+    const struct policy *policy;         /* what they may make of it; NULL: as `allowed` says */
+    int64_t port;                        /* of the launcher; 0: KUBE_PORT_DEFAULT */
+    int64_t shutdown_wait_ms;            /* how long a kernel may take to end */
     int64_t journal_bytes, output_bytes; /* the most that the launcher keeps */
 };
 

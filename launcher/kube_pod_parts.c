@@ -139,8 +139,8 @@ int kube_pod_set_resources(json_t *container, const struct kube_wishes *wishes,
 }
 
 /* A user's or group's number; -1: not wished. Root is the administrator's to choose. */
-static int wished_number(const struct kube_wishes *wishes, enum kube_wish wish, int64_t *ret,
-                         struct error *err) {
+static int wished_number(const struct kube_wishes *wishes, enum kube_wish wish,
+                         char *const *prohibited, int64_t *ret, struct error *err) {
     const char *name = kube_wish_row(wish)->name, *text = wishes->value[wish];
     *ret = -1;
     if (text == NULL)
@@ -152,6 +152,15 @@ static int wished_number(const struct kube_wishes *wishes, enum kube_wish wish, 
                          "%s: 0 is root, which a request may not choose; leave it out or take "
                          "another number",
                          name);
+    for (; wishes->is_clients[wish] && prohibited != NULL && *prohibited != NULL; prohibited++) {
+        int64_t number;
+        if (text_parse_int(*prohibited, 0, UID_MAX, "prohibited-uids or prohibited-gids", &number,
+                           err) < 0)
+            return -1;
+        if (number == *ret)
+            return error_set(err, ERROR_DENIED, "%s: %lld is one of the setting prohibited-%ss",
+                             name, (long long)number, wish == KUBE_WISH_UID ? "uid" : "gid");
+    }
     return 0;
 }
 
@@ -211,8 +220,8 @@ int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wis
                           const struct kube_pod_settings *settings, struct error *err) {
     json_t *pod = security_of(spec), *own = security_of(container);
     int64_t uid, gid;
-    if (wished_number(wishes, KUBE_WISH_UID, &uid, err) < 0 ||
-        wished_number(wishes, KUBE_WISH_GID, &gid, err) < 0)
+    if (wished_number(wishes, KUBE_WISH_UID, settings->prohibited_uids, &uid, err) < 0 ||
+        wished_number(wishes, KUBE_WISH_GID, settings->prohibited_gids, &gid, err) < 0)
         return -1;
     /* runAsNonRoot: false says that the image's own user is wanted, root or not. */
     bool may_be_root = json_is_false(json_object_get(pod, "runAsNonRoot")) ||

@@ -35,11 +35,26 @@ static const json_t *client_values(const struct provision *place) {
     return json_object_get(json_object_get(place->record, "request"), "env");
 }
 
+static const json_t *overridable_of(const json_t *spec) {
+    const json_t *metadata = json_object_get(spec, "metadata");
+    return json_object_get(json_object_get(metadata, "elara"), "overridable");
+}
+
+static struct policy_request request_of(const json_t *record, const json_t *launch,
+                                        const json_t *spec) {
+    return (struct policy_request){.kernelspec = text_of(launch, "kernel_name"),
+                                   .owner = text_of(record, "owner"),
+                                   .client = json_object_get(json_object_get(record, "request"),
+                                                             "env"),
+                                   .spec_env = json_object_get(spec, "env"),
+                                   .overridable = overridable_of(spec)};
+}
+
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish) {
+    const struct policy_request request = request_of(place->record, place->launch, place->spec);
     struct kube_wishes wishes;
-    if (kube_wishes_take(client_values(place), json_object_get(place->spec, "env"),
-                         place->cluster->settings.pod.allowed, &wishes, NULL) < 0)
+    if (kube_pod_take_wishes(&place->cluster->settings.pod, &request, &wishes, NULL) < 0)
         return NULL;
     return wishes.value[wish];
 }
@@ -292,6 +307,8 @@ static int make_pod(const struct provision *place, json_t **ret, struct error *e
                                        .values = json_object_get(place->launch, "env"),
                                        .client = client_values(place),
                                        .spec_env = json_object_get(place->spec, "env"),
+                                       .kernelspec = text_of(place->launch, "kernel_name"),
+                                       .overridable = overridable_of(place->spec),
                                        .key_secret = owner};
     if (kube_pod_create(&plan, ret, err) < 0)
         return -1;
@@ -391,10 +408,16 @@ void kubernetes_go_on(struct provision *place) {
 static int check_order(struct kubernetes *cluster, const struct provision_order *order,
                        json_t **template, struct error *err) {
     struct kube_wishes wishes;
-    const json_t *client = json_object_get(json_object_get(order->record, "request"), "env");
-    if (kube_wishes_take(client, json_object_get(order->spec, "env"), cluster->settings.pod.allowed,
-                         &wishes, err) < 0 ||
-        kubernetes_check_namespace(cluster, wishes.value[KUBE_WISH_NAMESPACE], err) < 0)
+    const struct kube_pod_settings *settings = &cluster->settings.pod;
+    const struct policy_request request = request_of(order->record, order->launch, order->spec);
+    const char *namespace;
+    if (kube_pod_take_wishes(settings, &request, &wishes, err) < 0)
+        return -1;
+    namespace = wishes.value[KUBE_WISH_NAMESPACE];
+    if (settings->policy != NULL && wishes.is_clients[KUBE_WISH_NAMESPACE] &&
+        policy_check_namespace(settings->policy, &request, namespace, err) < 0)
+        return -1;
+    if (kubernetes_check_namespace(cluster, namespace, err) < 0)
         return -1;
     if (cluster->settings.namespaces == KUBERNETES_PER_USER &&
         wishes.value[KUBE_WISH_NAMESPACE] == NULL &&

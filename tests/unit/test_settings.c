@@ -439,7 +439,7 @@ static void test_show_config_hides_the_token(void **state) {
 
 static void test_notes_on_what_is_not_acted_on(void **state) {
     (void)state;
-    assert_non_null(strstr(settings_legacy_note("EG_PROHIBITED_UIDS=x"), "not supported yet"));
+    assert_non_null(strstr(settings_legacy_note("EG_KERNEL_HEADERS=x"), "not supported yet"));
     assert_non_null(settings_legacy_note("EG_POD_TEMPLATE_DIR"));
     assert_non_null(settings_legacy_note("EG_YARN_ENDPOINT=http://x"));
     assert_null(settings_legacy_note("EG_SOMETHING_ELSE=EG_POD_TEMPLATE_DIR"));
