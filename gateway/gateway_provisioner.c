@@ -7,6 +7,7 @@
 #include "launcher/policy_file.h"
 #include "launcher/provisioner.h"
 #include "launcher/provisioner_kubernetes.h"
+#include "nfs/user_name.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ static enum kubernetes_namespaces namespaces_of(const char *name) {
 static int kubernetes_settings(const struct settings *settings,
                                struct provisioner_kubernetes_settings *ret, struct error *err) {
     const struct settings_kubernetes *kubernetes = &settings->kubernetes;
+    const struct settings_home *home = &settings->home;
     *ret = (struct provisioner_kubernetes_settings){
         .install = kubernetes->install,
         .gateway_namespace = text_or_null(kubernetes->gateway_namespace),
@@ -64,7 +66,21 @@ static int kubernetes_settings(const struct settings *settings,
                 .shutdown_wait_ms = settings->shutdown_wait_ms,
                 .journal_bytes = settings->journal_size,
                 .output_bytes = settings->kernel_log_size},
+        .home = {.server = text_or_null(home->server),
+                 .export_path = home->export_path,
+                 .path = home->path,
+                 .mount = home->mount,
+                 .pvc = text_or_null(home->pvc),
+                 .uids = home->uids,
+                 .parent_gid = home->parent_gid,
+                 .extra = home->extra,
+                 .trusts_claimed = home->trust_claimed_names,
+                 .deadline_ms = home->deadline_ms},
     };
+    if (user_name_scheme_parse(home->user_names, &ret->home.names, err) < 0)
+        return error_wrap(err, "home-user-names");
+    if (kube_home_check(&ret->home, err) < 0)
+        return -1;
     if (ret->pod.launcher_image == NULL)
         return error_set(err, ERROR_INVALID,
                          "kubernetes-launcher-image: must name Elara's own image, which brings the "

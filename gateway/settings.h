@@ -62,6 +62,16 @@ struct settings {
         int64_t sweep_grace_ms;
     } kubernetes;
 
+    struct settings_home {
+        char *server, *export_path, *path, *mount, *pvc;
+        char *user_names; /* hub | safe-slug | raw */
+        json_t *uids;
+        int64_t parent_gid; /* -1: none */
+        char **extra;
+        bool trust_claimed_names;
+        int64_t deadline_ms;
+    } home;
+
     struct culling_settings cull;
 
     /* limits */

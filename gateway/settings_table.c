@@ -25,6 +25,7 @@ enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define SPECS      "Kernelspecs"
 #define KERNELS    "Kernels"
 #define CULLING    "Culling"
+#define HOMES      "Homes"
 #define KUBERNETES "Kubernetes"
 #define LIMITS     "Limits"
 #define PROCESS    "The gateway itself"
@@ -319,6 +320,50 @@ static const struct option_row table[] = {
         .group = KUBERNETES,
         .help = "How long what a gateway left half done (a start without a pod, a pod without a "
                 "record) is left alone before another gateway finishes or deletes it."),
+
+    ROW("home-server", "ELARA_HOME_SERVER", OPTION_TEXT, home.server, NULL, .flags = OPTION_RELOAD,
+        .group = HOMES,
+        .help = "NFS server (version 4, port 2049) of users' home directories, which pods then get "
+                "(docs/homes.md). Default: none."),
+    ROW("home-export", "ELARA_HOME_EXPORT", OPTION_TEXT, home.export_path, "/",
+        .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "What the server exports, such as /export/home; the other paths are below it."),
+    ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}", .flags = OPTION_RELOAD,
+        .group = HOMES,
+        .help = "A user's directory below home-export. What stands before {user} has to be there; "
+                "the rest is made."),
+    ROW("home-mount", "ELARA_HOME_MOUNT", OPTION_TEXT, home.mount, "/home/jovyan",
+        .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "Where kernels see it; HOME, and where they start unless KERNEL_WORKING_DIR lies "
+                "below it."),
+    ROW("home-pvc", "ELARA_HOME_PVC", OPTION_TEXT, home.pvc, NULL, .flags = OPTION_RELOAD,
+        .group = HOMES,
+        .help = "A claim in the kernels' namespace whose root is home-export: pods mount its "
+                "subPath instead of an nfs volume. Mount options stand in its PersistentVolume."),
+    ROW("home-user-names", "ELARA_HOME_USER_NAMES", OPTION_ENUM, home.user_names, "hub",
+        .choices = "hub|safe-slug|raw", .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "How {user} is written: hub and safe-slug are KubeSpawner's slug_scheme escape and "
+                "safe; raw: as it is, and names with / or a dot in front are refused."),
+    ROW("home-uids", "ELARA_HOME_UIDS", OPTION_MAPPING, home.uids, NULL, .flags = OPTION_RELOAD,
+        .group = HOMES,
+        .help = "Owners of homes by user, whom their pods then run as, such as {\"alice\": "
+                "\"1001:100\"}. Users who are not in it have the pod's own."),
+    ROW("home-parent-gid", "ELARA_HOME_PARENT_GID", OPTION_INT, home.parent_gid, "-1", .min = -1,
+        .max = 4294967294, .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "Group that may write where homes are made, which is then done as the user; what "
+                "root_squash needs. -1: as root."),
+    ROW("home-extra", "ELARA_HOME_EXTRA", OPTION_LIST, home.extra, NULL, .flags = OPTION_RELOAD,
+        .group = HOMES,
+        .help = "Further directories below home-export for all pods with a home: PATH:MOUNT, "
+                "read-only, or PATH:MOUNT:rw."),
+    ROW("home-trust-claimed-names", "ELARA_HOME_TRUST_CLAIMED_NAMES", OPTION_BOOL,
+        home.trust_claimed_names, "false", .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "Give whoever has the shared token the home of any KERNEL_USERNAME that it claims. "
+                "Otherwise such kernels all have the home of the gateway's own user."),
+    ROW("home-deadline", "ELARA_HOME_DEADLINE", OPTION_DURATION, home.deadline_ms, "10s",
+        .min = 100, .max = 10 * MINUTE_MS, .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "How long a home may take to be made ready; a server that cannot be reached is "
+                "tried until then."),
 
     ROW("cull-idle-timeout", "ELARA_CULL_IDLE_TIMEOUT,EG_CULL_IDLE_TIMEOUT", OPTION_DURATION,
         cull.idle_ms, "12h", .max = 365 * DAY_MS, .flags = OPTION_RELOAD, .group = CULLING,

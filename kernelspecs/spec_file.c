@@ -162,6 +162,13 @@ static void check_own_argv(struct check *check, json_t *value) {
     check->depth--;
 }
 
+static void check_home(struct check *check, const json_t *value) {
+    push(check, "home", 0);
+    if (value != NULL && !json_is_boolean(value))
+        complain(check, "must be true or false, without quotes");
+    check->depth--;
+}
+
 /* What a kernelspec says to this gateway alone. */
 static void check_elara(struct check *check, const json_t *value) {
     push(check, "elara", 0);
@@ -170,6 +177,7 @@ static void check_elara(struct check *check, const json_t *value) {
     } else {
         check_journal_bytes(check, json_object_get(value, "journal_bytes"));
         check_own_argv(check, json_object_get(value, "argv"));
+        check_home(check, json_object_get(value, "home"));
     }
     check->depth--;
 }

@@ -17,6 +17,7 @@
 #include "launcher/kube_watch.h"
 #include "launcher/kube_wishes.h"
 #include "launcher/provisioner_kubernetes.h"
+#include "nfs/homes.h"
 
 #define KUBE_ANNOTATION_SERVER_KEY  "elara.server-key"  /* of pods: the launcher's public key */
 #define KUBE_ANNOTATION_GATEWAY_KEY "elara.gateway-key" /* and the gateways', which it accepts */
@@ -60,6 +61,7 @@ struct kubernetes {
     provisioner_found *found; /* of a find() that waits for the watches */
     void *found_context;
     struct list looks, errands, changes;
+    struct homes *homes;
 };
 
 /* The steps of a start; each is one answer of the API server. */
@@ -71,6 +73,7 @@ enum kubernetes_step {
     STEP_BINDING,
     STEP_KEY,
     STEP_KEY_READ, /* somebody was faster: its key counts */
+    STEP_HOME,     /* its user's directory is made ready */
     STEP_POD,
     STEP_WATCH, /* the pod is made; the watch tells */
 };
@@ -108,6 +111,7 @@ struct provision {
     enum kubernetes_step step;
     struct kube_request *call;
     struct kubernetes_change *change; /* of the record, which a start waits for */
+    struct home_wait *home_wait;
     int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
     json_t *owner;       /* reference to the key Secret */
@@ -134,8 +138,8 @@ struct provision {
     int64_t swept_ms; /* the last try to delete its tombstone */
     char stage[KUBE_STAGE_SIZE];
     enum provision_step next_step; /* of the pod's, that was not told of yet */
-    bool is_asked_again;         /* its step had no answer; that is logged */
-    char end_at[KUBE_TIME_SIZE]; /* of its container's last end that was told, or is no news */
+    bool is_asked_again;           /* its step had no answer; that is logged */
+    char end_at[KUBE_TIME_SIZE];   /* of its container's last end that was told, or is no news */
 };
 
 /* provisioner_kubernetes.c */

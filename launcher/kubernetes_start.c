@@ -44,8 +44,8 @@ static struct policy_request request_of(const json_t *record, const json_t *laun
                                         const json_t *spec) {
     return (struct policy_request){.kernelspec = text_of(launch, "kernel_name"),
                                    .owner = text_of(record, "owner"),
-                                   .client = json_object_get(json_object_get(record, "request"),
-                                                             "env"),
+                                   .client =
+                                       json_object_get(json_object_get(record, "request"), "env"),
                                    .spec_env = json_object_get(spec, "env"),
                                    .overridable = overridable_of(spec)};
 }
@@ -215,7 +215,7 @@ static void take_key(struct provision *place, const json_t *secret) {
     }
     free(place->server_key);
     place->server_key = public_key;
-    kubernetes_advance(place, STEP_POD);
+    kubernetes_advance(place, STEP_HOME);
 }
 
 static void on_key_read(void *context, int status, json_t *answer, const struct error *err) {
@@ -295,7 +295,9 @@ static void begin_key(struct provision *place) {
 
 /* --- the pod --- */
 
-static int make_pod(const struct provision *place, json_t **ret, struct error *err) {
+/* home: whose directory it has; its path is the caller's. */
+static int make_pod(const struct provision *place, json_t **ret, struct kube_home *home,
+                    struct error *err) {
     cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
                                            "metadata", place->owner);
     const struct kube_pod_plan plan = {.identity = kubernetes_identity_of(place),
@@ -310,7 +312,9 @@ static int make_pod(const struct provision *place, json_t **ret, struct error *e
                                        .kernelspec = text_of(place->launch, "kernel_name"),
                                        .overridable = overridable_of(place->spec),
                                        .key_secret = owner};
-    if (kube_pod_create(&plan, ret, err) < 0)
+    if (kube_pod_create(&plan, ret, err) < 0 ||
+        kube_home_add(&place->cluster->settings.home, place->spec, place->record, *ret, home, err) <
+            0)
         return -1;
     /* Whoever adopts the pod need not read the Secret. */
     json_t *annotations = json_object_get(json_object_get(*ret, "metadata"), "annotations");
@@ -339,11 +343,49 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
     kubernetes_judge(place); /* the watch may have told of it before */
 }
 
+/* --- the home --- */
+
+static void on_home(void *context, const struct error *err) {
+    struct provision *place = context;
+    struct error cause;
+    place->home_wait = NULL;
+    if (err == NULL) {
+        kubernetes_advance(place, STEP_POD);
+        return;
+    }
+    char text[sizeof cause.text];
+    kube_reason_write("HomeFailed", err->text, text, sizeof text);
+    error_set(&cause, err->code, "%s", text);
+    cause.cause = kube_reason_word("HomeFailed");
+    log_warning("kernel %s: %s", place->id, err->text);
+    end_start(place, &cause);
+}
+
+/* A pod whose volume cannot be mounted would say so only after minutes. */
+static void begin_home(struct provision *place) {
+    const struct kube_home_settings *settings = &place->cluster->settings.home;
+    cleanup_json json_t *pod = NULL;
+    struct kube_home home = {0};
+    struct error err;
+    if (make_pod(place, &pod, &home, &err) < 0) {
+        end_start(place, &err);
+    } else if (home.path == NULL || settings->server == NULL) {
+        kubernetes_advance(place, STEP_POD);
+    } else {
+        place->home_wait = homes_prepare(place->cluster->homes, &home.target, settings->deadline_ms,
+                                         on_home, place);
+        place->events.stage(place->context, "preparing the home directory");
+    }
+    free(home.path);
+}
+
 static void begin_pod(struct provision *place) {
     cleanup_json json_t *pod = NULL;
+    struct kube_home home = {0};
     struct error err;
-    if (make_pod(place, &pod, &err) < 0 ||
-        kubernetes_open_room(place->cluster, place->namespace, &err) < 0) {
+    int failed = make_pod(place, &pod, &home, &err);
+    free(home.path);
+    if (failed < 0 || kubernetes_open_room(place->cluster, place->namespace, &err) < 0) {
         end_start(place, &err);
         return;
     }
@@ -372,7 +414,8 @@ void kubernetes_note_way(struct provision *place, bool is_on_its_way) {
 }
 
 void kubernetes_go_on(struct provision *place) {
-    if (place->is_removed || !place->is_held || place->call != NULL || place->change != NULL)
+    if (place->is_removed || !place->is_held || place->call != NULL || place->change != NULL ||
+        place->home_wait != NULL)
         return;
     switch (place->step) {
     case STEP_RECORD:
@@ -393,6 +436,9 @@ void kubernetes_go_on(struct provision *place) {
         break;
     case STEP_KEY_READ:
         renew_key(place);
+        break;
+    case STEP_HOME:
+        begin_home(place);
         break;
     case STEP_POD:
         begin_pod(place);
@@ -438,11 +484,13 @@ static void forget_owner(struct provision *place) {
  * wish that cannot be is refused by POST itself, not minutes later. */
 static int check_pod(struct provision *place, struct error *err) {
     cleanup_json json_t *pod = NULL;
+    struct kube_home home = {0};
     json_decref(place->owner);
     free(place->server_key);
     place->owner = json_pack("{s:s, s:s}", "name", "elara", "uid", "not-yet");
     place->server_key = memory_strdup("");
-    int failed = make_pod(place, &pod, err);
+    int failed = make_pod(place, &pod, &home, err);
+    free(home.path);
     json_decref(steal(&place->owner));
     free(steal(&place->server_key));
     return failed;
@@ -472,6 +520,7 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     replace_tree(&place->record, order->record);
     replace_tree(&place->launch, order->launch);
     replace_tree(&place->spec, order->spec);
+    kube_home_set_launch(&cluster->settings.home, place->spec, place->launch);
     json_object_set_new(place->record, "start", json_string(nonce));
     json_object_set_new(place->record, "start_ms", json_integer(clock_wall_us() / 1000));
     free(place->nonce);

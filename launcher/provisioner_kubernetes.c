@@ -75,6 +75,7 @@ void kubernetes_cancel(struct provision *place) {
     kube_request_cancel(place->call);
     kubernetes_change_cancel(place->change);
     kubernetes_change_cancel(place->note_change);
+    home_wait_cancel(steal(&place->home_wait));
     place->call = NULL;
     place->change = place->note_change = NULL;
     json_decref(steal(&place->noting));
@@ -320,6 +321,7 @@ static void destroy(struct provisioner *self) {
         free(one);
     }
     kubernetes_drop_changes(cluster);
+    homes_destroy(cluster->homes);
     kube_request_cancel(cluster->pair_call);
     kube_client_destroy(cluster->client);
     struct event *const events[] = {cluster->tick, cluster->later, cluster->pair_again};
@@ -388,6 +390,7 @@ int provisioner_kubernetes_create(struct event_base *loop, struct kube_config *c
     list_init(&cluster->errands);
     list_init(&cluster->changes);
     list_init(&cluster->pairs);
+    cluster->homes = homes_create(loop);
     take_settings(cluster, settings);
     cluster->tick = event_new(loop, -1, 0, on_tick, cluster);
     cluster->later = event_new(loop, -1, 0, on_later, cluster);
