@@ -7,6 +7,7 @@
 #include "launcher/kube_quantity.h"
 #include "launcher/kube_wishes.h"
 #include "launcher/policy_internal.h"
+#include "nfs/user_name.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -105,16 +106,26 @@ int policy_refuse(const struct policy_case *self, const char *variable,
 
 /* --- patterns --- */
 
-static bool is_one_part(const char *name) {
-    return *name != '\0' && strchr(name, '/') == NULL && policy_path_problem(name, false) == NULL;
+/* As the directory of the user is called; NULL: no directory can be. */
+static char *user_part(const struct policy_case *self) {
+    const char *words = text_of(self->policy->tree, "user_names");
+    enum user_name_scheme scheme = USER_NAME_RAW;
+    char *part = NULL;
+    if ((words != NULL && user_name_scheme_parse(words, &scheme, NULL) < 0) ||
+        user_name_escape(scheme, policy_user(self->policy, self->request), &part, NULL) < 0)
+        return NULL;
+    if (strchr(part, '/') == NULL && policy_path_problem(part, false) == NULL)
+        return part;
+    free(part);
+    return NULL;
 }
 
 char *policy_expand(const struct policy_case *self, const char *pattern) {
     static const char mark[] = "{user}";
-    const char *user = policy_user(self->policy, self->request);
     if (strstr(pattern, mark) == NULL)
         return memory_strdup(pattern);
-    if (!is_one_part(user))
+    cleanup_free char *user = user_part(self);
+    if (user == NULL)
         return NULL;
     cleanup_buffer struct buffer out = {.limit = 1 << 16};
     const char *next;

@@ -7,6 +7,7 @@
 #include "base/yaml.h"
 #include "launcher/kube_quantity.h"
 #include "launcher/policy_internal.h"
+#include "nfs/user_name.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -116,6 +117,14 @@ static int check_text(const struct reading *reading, const char *path, const jso
                : refuse(reading, path, "must be a text");
 }
 
+static int check_scheme(const struct reading *reading, const char *path, const json_t *value) {
+    enum user_name_scheme unused;
+    const char *text = json_string_value(value);
+    return text != NULL && user_name_scheme_parse(text, &unused, NULL) == 0
+               ? 0
+               : refuse(reading, path, "must be raw, hub or safe-slug");
+}
+
 static int check_whole(const struct reading *reading, const char *path, const json_t *value) {
     json_int_t number = json_integer_value(value);
     return json_is_integer(value) && number >= 0 && number <= INT32_MAX
@@ -214,6 +223,7 @@ static const struct field when[] = {{.name = "kernelspecs", .check = check_texts
 static const struct field rule[] = {MEMBERS, {.name = "when", .members = when}, {0}};
 static const struct field whole[] = {MEMBERS,
                                      {.name = "groups", .check = check_groups},
+                                     {.name = "user_names", .check = check_scheme},
                                      {.name = "rules", .members = rule, .is_list = true},
                                      {0}};
 

@@ -38,7 +38,7 @@ int policy_refuse(const struct policy_case *self, const char *variable,
 /* Does a text match one of the patterns (globs, {user})? */
 bool policy_list_has(const struct policy_case *self, const json_t *patterns, const char *text);
 
-/* A pattern with {user} replaced; NULL: it has {user} and there is no user whose name is one part
+/* A pattern with {user} replaced, as user_names writes it; NULL: it has {user} and there is no user whose name is one part
  * of a path. malloc'ed. */
 char *policy_expand(const struct policy_case *self, const char *pattern);
 

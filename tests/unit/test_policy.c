@@ -368,6 +368,22 @@ static void the_lab_works(void **state) {
     json_decref(pod);
 }
 
+static void names_are_written_as_directories_are(void **state) {
+    struct fixture *fixture = *state;
+    struct policy *policy =
+        policy_of("variables: {allow: [KERNEL_PATH]}\nuser_names: hub\n"
+                  "volumes: {nfs: [{server: nfs.example.com, paths: ['/home/claim-{user}']}]}\n");
+    fixture->settings.policy = policy;
+    fixture->plan.identity.owner = "ann@example.com";
+    forget(fixture);
+    use_lab_spec(fixture);
+    wish(fixture, "KERNEL_PATH", "/home/claim-ann-40example-2ecom");
+    json_decref(make(fixture));
+    wish(fixture, "KERNEL_PATH", "/home/claim-ann@example.com");
+    denied(fixture, "KERNEL_PATH", "(volumes.nfs)");
+    policy_destroy(policy);
+}
+
 static void names_that_are_claimed(void **state) {
     struct fixture *fixture = *state;
     struct policy *policy =
@@ -664,6 +680,7 @@ static void mistakes_in_the_file(void **state) {
         {"images: &a [x]", "policy.yaml: line 1, column 9: anchors"},
         {"images: [x", "policy.yaml: "},
         {"env: {count: many}", "env.count"},
+        {"user_names: any", "user_names: must be raw, hub or safe-slug"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error err = {0};
@@ -697,6 +714,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_the_administrators_is_not_looked_at, set_up_lab,
                                         tear_down_lab),
         cmocka_unit_test_setup_teardown(the_lab_works, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(names_are_written_as_directories_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_that_are_claimed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_spec_may_use_the_name_that_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_and_who_wins, set_up, tear_down),
