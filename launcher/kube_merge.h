@@ -46,6 +46,7 @@ enum kube_merge {
     KUBE_MERGE_WRITE,  /* *ret is to be written, over the version that it has */
     KUBE_MERGE_DONE,   /* it is so already */
     KUBE_MERGE_JOINED, /* START: somebody else has started it; that one counts */
+    KUBE_MERGE_GONE,   /* START, DEAD: the record of a kernel that lived is not there any more */
     KUBE_MERGE_LOST,   /* not to be done: it has ended, or is another kernel by now */
 };
 

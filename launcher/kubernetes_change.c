@@ -17,6 +17,7 @@ struct kubernetes_change {
     struct kube_intent *intent;
     char *id, *path;
     unsigned tries;
+    bool was_there; /* the record, of a kernel that had not ended */
     kubernetes_changed *done;
     void *context;
 };
@@ -60,6 +61,11 @@ void kubernetes_drop_changes(struct kubernetes *cluster) {
     }
 }
 
+/* A living kernel's record is not made anew: it has become a tombstone, which is gone, too. */
+static bool may_make(const struct kubernetes_change *change) {
+    return change->intent->record != NULL && !change->was_there;
+}
+
 static void finish(struct kubernetes_change *change, enum kube_merge outcome, int status,
                    const json_t *answer, const struct error *err) {
     struct kubernetes_change over = *change;
@@ -73,7 +79,7 @@ static void finish(struct kubernetes_change *change, enum kube_merge outcome, in
 static void on_written(void *context, int status, json_t *answer, const struct error *err) {
     struct kubernetes_change *change = context;
     change->call = NULL;
-    bool is_vanished = status == 404 && change->intent->record != NULL; /* it is made anew */
+    bool is_vanished = status == 404 && change->intent->record != NULL;
     if (err == NULL)
         finish(change, KUBE_MERGE_DONE, status, answer, NULL);
     else if ((status == 409 || is_vanished) && change->tries < TRIES_MAX)
@@ -124,9 +130,12 @@ static void on_read(void *context, int status, json_t *answer, const struct erro
     struct error err = {0};
     int result = -1;
     change->call = NULL;
-    if (failure != NULL && (status != 404 || change->intent->record == NULL))
+    if (failure != NULL && (status != 404 || change->intent->record == NULL)) {
         err = *failure;
-    else if (failure != NULL)
+    } else if (failure != NULL && !may_make(change)) {
+        outcome = KUBE_MERGE_GONE;
+        result = 0;
+    } else if (failure != NULL)
         result = make(change, &err);
     else if (kube_record_read(answer, &there, &err) == 0)
         result = write_over(change, there, &outcome, &err);
@@ -147,9 +156,9 @@ static void begin(struct kubernetes_change *change) {
     const struct kube_record *seen = place != NULL ? place->seen : NULL;
     enum kube_merge outcome;
     struct error err;
-    int result = seen != NULL                     ? write_over(change, seen, &outcome, &err)
-                 : change->intent->record != NULL ? make(change, &err)
-                                                  : 0;
+    int result = seen != NULL       ? write_over(change, seen, &outcome, &err)
+                 : may_make(change) ? make(change, &err)
+                                    : 0;
     if (result <= 0)
         read_record(change);
 }
@@ -161,6 +170,7 @@ struct kubernetes_change *kubernetes_change(struct provision *place, struct kube
     change->intent = intent;
     change->id = memory_strdup(place->id);
     change->path = kubernetes_record_path(place->cluster, place->id);
+    change->was_there = place->seen != NULL && place->seen->state != KUBE_RECORD_ENDED;
     change->done = done;
     change->context = context;
     list_append(&place->cluster->changes, &change->node);

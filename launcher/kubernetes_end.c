@@ -83,7 +83,7 @@ void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
 
 void kubernetes_let_go(struct provision *place) {
     kubernetes_cancel(place);
-    place->is_held = place->is_note_due = false;
+    place->is_held = place->is_note_due = place->is_doubtful = false;
     place->began_ms = place->start_by_ms = place->judge_at_ms = place->hello_by_ms = 0;
     place->step = STEP_NONE;
     kubernetes_note_way(place, false);
@@ -253,10 +253,10 @@ static struct provision *find_of(const struct kubernetes *cluster, const json_t 
 static void on_kept(void *context, enum kube_merge outcome, int status, const json_t *answer,
                     const struct error *err) {
     struct errand *errand = context;
-    (void)outcome, (void)status;
+    (void)status;
     if (err != NULL)
         log_error("%s: %s", errand->what, err->text);
-    else
+    else if (outcome != KUBE_MERGE_GONE)                        /* that is told by the watch */
         kubernetes_take_record(errand->cluster, answer, false); /* it may have ended meanwhile */
     struct provision *place = find_of(errand->cluster, answer);
     if (place != NULL && place->is_ended && place->state == KUBE_RECORD_DEAD)

@@ -3,7 +3,7 @@
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
- * kubernetes_change.c: how a record is changed.
+ * kubernetes_change.c: how a record is changed. kubernetes_doubt.c: one that is gone.
  * kubernetes_namespace.c: that of a kernel. kubernetes_rooms.c: further ones that are watched. */
 #pragma once
 
@@ -122,6 +122,7 @@ struct provision {
     bool is_heard;       /* its launcher has spoken to us */
     bool is_ended;       /* told */
     bool is_removed;     /* only waits for the API server */
+    bool is_doubtful;    /* kubernetes_doubt */
     json_t *testament;   /* members of its tombstone; NULL: none */
     json_t *ending;      /* what its tombstone is to say; NULL: that is there */
     bool is_end_awaited; /* whoever ended it is to be told when that is there */
@@ -252,6 +253,13 @@ void kubernetes_restore_record(struct provision *place);
 void kubernetes_restore_labels(struct provision *place);
 /* Goes on with a removal that did not succeed. */
 void kubernetes_remove_again(struct provision *place);
+
+/* kubernetes_doubt.c */
+/* Its record was deleted: by hand, under it, or as the tombstone that it became while nobody here
+ * saw. The key Secret tells: it goes with its kernel. Until it has, an end of the pod is no news. */
+void kubernetes_doubt(struct provision *place);
+/* Another gateway has ended it, and nothing is left of it. May free it. */
+void kubernetes_vanish(struct provision *place);
 
 /* kubernetes_change.c */
 struct kubernetes_change;

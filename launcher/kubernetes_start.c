@@ -179,6 +179,8 @@ static void on_record(void *context, enum kube_merge outcome, int status, const 
         tell_accepted(place, answer);
     } else if (err == NULL && outcome == KUBE_MERGE_JOINED) {
         join(place, answer);
+    } else if (err == NULL && outcome == KUBE_MERGE_GONE) {
+        kubernetes_vanish(place);
     } else if (err == NULL) {
         on_taken(place, answer);
     } else {
@@ -417,6 +419,10 @@ void kubernetes_go_on(struct provision *place) {
     if (place->is_removed || !place->is_held || place->call != NULL || place->change != NULL ||
         place->home_wait != NULL)
         return;
+    if (place->is_doubtful) {
+        kubernetes_doubt(place);
+        return;
+    }
     switch (place->step) {
     case STEP_RECORD:
         begin_record(place);

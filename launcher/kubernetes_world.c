@@ -92,7 +92,7 @@ static void forget_record(struct kubernetes *cluster, const json_t *secret) {
     place->has_record = place->is_unreadable = false;
     kube_record_free(steal(&place->seen));
     if (place->is_held && !place->is_removed)
-        kubernetes_restore_record(place);
+        kubernetes_doubt(place);
     else if (place->removals == 0 && !place->is_removed)
         kubernetes_forget(place);
 }

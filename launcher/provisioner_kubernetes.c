@@ -106,6 +106,8 @@ void kubernetes_forget(struct provision *place) {
 }
 
 void kubernetes_call_ended(struct provision *place, const struct error *cause) {
+    if (place->is_doubtful)
+        return; /* it is judged again */
     place->is_ended = true;
     place->began_ms = 0;
     if (place->is_held)

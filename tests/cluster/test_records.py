@@ -10,6 +10,7 @@ import pytest
 from kernels import *  # noqa: F403
 from kernels import START_S, pods_of, record_of, records_of
 from support.processes import wait_until
+from testcluster.api_faults import FaultyApi, reply
 from testcluster.api_proxy import ApiProxy
 from testcluster.hollow import TOLERATIONS
 
@@ -252,6 +253,30 @@ def test_an_id_that_two_gateways_are_asked_to_start(start_gateway, proxy, begin,
     assert gateway.get(f"/api/kernels/{kernel_id}").json()["id"] == kernel_id
     wait_running(gateway, [kernel_id])
     wait_one_pod_each(kube, places, [kernel_id])
+
+
+@pytest.mark.parametrize("last", ["secrets", "pods"])
+def test_a_gateway_that_slept_brings_back_no_kernel(start_gateway, begin, kube, places, tmp_path, last):
+    """When it wakes, the tombstone is gone, too; whether it misses the record first, or the pod."""
+    with FaultyApi(tmp_path) as api:
+        sleeper, other = start_gateway(kubeconfig=api.kubeconfig), start_gateway("--tombstone-retention", "1s")
+        ended, kept = begin(sleeper), begin(sleeper)
+        for gateway in (sleeper, other):
+            wait_running(gateway, [ended, kept])
+        os.kill(sleeper.process.pid, signal.SIGSTOP)
+        api.cut()
+        assert other.delete(f"/api/kernels/{ended}").status_code == 204
+        wait_until(lambda: state_of(kube, places[0], ended) is None, START_S, "the end of the tombstone")
+        expired = reply(410, b'{"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}')
+        api.add_fault(expired, "/secrets.*watch=")
+        api.add_fault(expired, "/pods.*watch=")
+        late = api.add_fault(reply(503, b"not yet", {"Content-Type": "text/plain"}), f"GET .*/{last}.*limit=", times=2)
+        os.kill(sleeper.process.pid, signal.SIGCONT)
+        wait_until(lambda: sleeper.get(f"/api/kernels/{ended}").status_code == 404, START_S, "the end")
+        wait_until(lambda: late["left"] == 0, START_S, "the later list")
+        wait_running(sleeper, [kept])
+        assert state_of(kube, places[0], ended) is None
+        wait_one_pod_each(kube, places, [kept])
 
 
 def test_an_end_that_cannot_be_put_on_record(start_gateway, proxy, begin, end, kube, places):
