@@ -169,6 +169,17 @@ static void check_home(struct check *check, const json_t *value) {
     check->depth--;
 }
 
+/* Which of its own values clients may replace; names of variables, or "image" for KERNEL_IMAGE. */
+static void check_overridable(struct check *check, const json_t *value) {
+    push(check, "overridable", 0);
+    bool is_good = value == NULL || json_is_array(value);
+    for (size_t i = 0; is_good && i < json_array_size(value); i++)
+        is_good = json_is_string(json_array_get(value, i));
+    if (!is_good)
+        complain(check, "must be an array of texts: [\"image\", \"cpus\"]");
+    check->depth--;
+}
+
 /* What a kernelspec says to this gateway alone. */
 static void check_elara(struct check *check, const json_t *value) {
     push(check, "elara", 0);
@@ -178,6 +189,7 @@ static void check_elara(struct check *check, const json_t *value) {
         check_journal_bytes(check, json_object_get(value, "journal_bytes"));
         check_own_argv(check, json_object_get(value, "argv"));
         check_home(check, json_object_get(value, "home"));
+        check_overridable(check, json_object_get(value, "overridable"));
     }
     check->depth--;
 }

@@ -165,6 +165,8 @@ static const struct {
      "must name the program"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"argv\": [\"a\", 5]}}}", 2,
      "metadata.elara.argv[1]", "must be a text"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"elara\": {\n\"overridable\": [3]}}}", 4,
+     "metadata.elara.overridable", "must be an array of texts"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"elara\": {\n\"journal_bytes\": \"64M\"}}}", 4,
      "metadata.elara.journal_bytes", "whole number of bytes"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"journal_bytes\": 1048575}}}", 2,

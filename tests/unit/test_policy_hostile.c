@@ -1,0 +1,386 @@
+/* Requests that want what is not theirs. */
+#include "policy_fixture.h"
+
+#include "base/memory.h"
+
+/* --- hostile requests --- */
+
+static const char types_line[] = "policy.yaml line 5 (volumes.types)";
+static const char nfs_line[] = "policy.yaml line 6 (volumes.nfs)";
+
+static void hostile_paths(void **state) {
+    static const struct {
+        const char *path, *expected;
+    } rows[] = {
+        {"/export/home/bob", nfs_line},
+        {"/export/home/ann2", nfs_line},
+        {"/export/home/an", nfs_line},
+        {"/export/home", nfs_line},
+        {"/export/home/", "empty part"},
+        {"/export/home/ann/", "empty part"},
+        {"/export/home/ann/link", nfs_line},
+        {"/", "empty part"},
+        {"//", "empty part"},
+        {"/export/home//ann", "empty part"},
+        {"/export/home/ann/..", "\"..\""},
+        {"/export/home/ann/../bob", "\"..\""},
+        {"/export/home/./ann", "\".\""},
+        {"/export/home/ANN", nfs_line},
+        {"/export/home/ann ", nfs_line},
+        {"/export/home/ann\xe2\x80\x8b", "cannot be seen"},
+        {"/export/home\xe2\x88\x95"
+         "ann",
+         "cannot be seen or looks like"},
+        {"/export/home\xef\xbc\x8f"
+         "ann",
+         "cannot be seen or looks like"},
+        {"/export/home/\xef\xbc\x8e\xef\xbc\x8e", "cannot be seen or looks like"},
+        {"/export/home/\xe2\x80\xa5/bob", "cannot be seen or looks like"},
+        {"/export/shared/\xe2\x80\xae"
+         "bob",
+         "cannot be seen or looks like"},
+        {"/export/home/\xd0\xb0nn", nfs_line}, /* a Cyrillic a */
+        {"/export/shared\\..\\home", "backslash"},
+        {"/export/sharedX/a", nfs_line},
+        {"/export/data", "without readOnly: true"},
+        {"export/home/ann", "begin with /"},
+        {"/export/home/ann\n", "control character"},
+        {"/export/home/ann\x7f", "control character"},
+        {"/export/home/ann, readOnly: false", nfs_line},
+        {"/export/home/ann}},{\"name\":h,\"hostPath\":{\"path\":/", "empty part"},
+        {"/export/home/ann'}}, {name: x, hostPath: {path: '/", "empty part"},
+        {"/export/home/{user}", nfs_line},
+        {"/export/home/*", nfs_line},
+        {"/export/home/${KERNEL_USERNAME}", nfs_line},
+        {"/export/home/ann #", nfs_line},
+        {"a: b", "begin with /"},
+        {"&anchor /export", "begin with /"},
+        {"!!python/object /", "empty part"},
+        {"{{ kernel_path }}", "begin with /"},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        use_lab_spec(fixture);
+        wish(fixture, "KERNEL_PATH", rows[i].path);
+        denied(fixture, "", rows[i].expected);
+    }
+    forget(fixture);
+    use_lab_spec(fixture);
+    char *long_path = memory_alloc(1 << 20);
+    memset(long_path, 'a', (1 << 20) - 1);
+    memcpy(long_path, "/export/shared/", 15);
+    wish(fixture, "KERNEL_PATH", long_path);
+    denied(fixture, "KERNEL_PATH", "more than 20000 bytes");
+    long_path[2000] = '\0';
+    wish(fixture, "KERNEL_PATH", long_path);
+    denied(fixture, "KERNEL_PATH", "too long");
+    free(long_path);
+}
+
+static void hostile_variables(void **state) {
+    static const struct {
+        const char *name, *value, *expected;
+    } rows[] = {
+        {"KERNEL_VOLUMES", "[{name: r, hostPath: {path: /}}]", "hostPath / is not allowed"},
+        {"KERNEL_VOLUMES", "[{name: r, hostPath: {path: /}}]", types_line},
+        {"KERNEL_VOLUMES", "[{\"name\": \"r\", \"hostPath\": {\"path\": \"/etc\"}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: e, emptyDir: {}}, {name: r, hostPath: {path: /}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: s, secret: {secretName: elara-kernel-bob}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: s, projected: {sources: [{secret: {name: s}}]}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: s, csi: {driver: d}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: s, configMap: {name: c}}]", types_line},
+        {"KERNEL_VOLUMES", "[{name: s, emptyDir: {}, hostPath: {path: /}}]", "one source"},
+        {"KERNEL_VOLUMES", "[{name: n, nfs: {server: evil.example.com, path: /export/home/ann}}]",
+         nfs_line},
+        {"KERNEL_VOLUMES", "[{name: n, nfs: {server: nfs.example.com, path: /export/home/bob}}]",
+         nfs_line},
+        {"KERNEL_VOLUMES", "[{name: n, nfs: {server: nfs.example.com., path: /export/home/ann}}]",
+         nfs_line},
+        {"KERNEL_VOLUMES", "[{name: n, nfs: {server: nfs.example.com, path: /export/data}}]",
+         "without readOnly: true"},
+        {"KERNEL_VOLUMES", "[{name: c, persistentVolumeClaim: {claimName: bobs}}]",
+         "(volumes.claims)"},
+        {"KERNEL_VOLUMES", "&a [{name: r, hostPath: {path: /}}]", "anchors"},
+        {"KERNEL_VOLUMES", "[*a]", "aliases"},
+        {"KERNEL_VOLUMES", "!!map {name: r}", "tags"},
+        {"KERNEL_VOLUMES", "[{<<: {hostPath: {path: /}}, name: x}]", "merge keys"},
+        {"KERNEL_VOLUMES", "{name: r, hostPath: {path: /}}", "list"},
+        {"KERNEL_VOLUMES", "[{name: r, hostPath: {path: {path: /}}}]", "path"},
+        {"KERNEL_VOLUMES", "[[{name: r, hostPath: {path: /}}]]", "KERNEL_VOLUMES"},
+        {"KERNEL_VOLUMES", "[{name: elara-key, emptyDir: {}}]", "Elara's own"},
+        {"KERNEL_VOLUMES", "[{name: r, hostPath: {path: /}", "KERNEL_VOLUMES"},
+        {"KERNEL_IMAGE", "evil.example.com/miner", "policy.yaml line 3 (images)"},
+        {"KERNEL_IMAGE", "registry.example.com.evil.example.com/lab/x", "line 3 (images)"},
+        {"KERNEL_IMAGE", "pinned.example.com/py:latest", "line 3 (images)"},
+        {"KERNEL_IMAGE", "registry.example.com/other", "line 3 (images)"},
+        {"KERNEL_UID", "0", "0 is root"},
+        {"KERNEL_UID", "999", "line 10 (uid.from)"},
+        {"KERNEL_UID", "2000", "line 10 (uid.to)"},
+        {"KERNEL_UID", "1234", "line 10 (uid.prohibited)"},
+        {"KERNEL_UID", "-1", "KERNEL_UID"},
+        {"KERNEL_UID", "4294967296", "KERNEL_UID"},
+        {"KERNEL_GID", "101", "line 11 (gid.to)"},
+        {"KERNEL_SERVICE_ACCOUNT_NAME", "admin", "line 13 (service_accounts)"},
+        {"KERNEL_CPUS", "5", "line 14 (resources.cpus.max)"},
+        {"KERNEL_CPUS_LIMIT", "64", "line 14 (resources.cpus.max)"},
+        {"KERNEL_MEMORY", "9Gi", "line 14 (resources.memory.max)"},
+        {"KERNEL_MEMORY_LIMIT", "8193Mi", "line 14 (resources.memory.max)"},
+        {"KERNEL_GPUS", "2", "line 14 (resources.gpus.max)"},
+        {"LD_PRELOAD", "/tmp/x.so", "line 15 (env.names)"},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        if (strcmp(rows[i].name, "KERNEL_GID") == 0)
+            wish(fixture, "KERNEL_UID", "1000");
+        wish(fixture, rows[i].name, rows[i].value);
+        denied(fixture, rows[i].name, rows[i].expected);
+    }
+    forget(fixture);
+    for (int i = 0; i < 21; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "KERNEL_X%d", i);
+        wish(fixture, name, "1");
+    }
+    denied(fixture, "env", "21 variables is not allowed: policy.yaml line 15 (env.count)");
+}
+
+/* Mounts of the administrator's volumes. */
+static void hostile_mounts(void **state) {
+    static const char template[] =
+        "spec:\n"
+        "  volumes:\n"
+        "  - {name: homes, persistentVolumeClaim: {claimName: homes}}\n"
+        "  - {name: keys, secret: {secretName: keys}}\n"
+        "  - {name: all, nfs: {server: nfs.example.com, path: /export/home}}\n"
+        "  containers: [{name: kernel}, {name: side, image: s, volumeMounts: "
+        "[{name: keys, mountPath: /k}]}]\n";
+    static const struct {
+        const char *mounts, *expected; /* NULL: allowed */
+    } rows[] = {
+        {"[{name: homes, mountPath: /h, subPath: ann}]", NULL},
+        {"[{name: homes, mountPath: /h, subPath: bob}]", "homes/bob is not allowed"},
+        {"[{name: homes, mountPath: /h}]", "(volumes.claims)"},
+        {"[{name: homes, mountPath: /h, subPath: ann/../bob}]", ".."},
+        {"[{name: homes, mountPath: /h, subPath: ann/link}]", "(volumes.claims)"},
+        {"[{name: homes, mountPath: /h, subPathExpr: $(KERNEL_USERNAME)}]", "subPathExpr"},
+        {"[{name: homes, mountPath: /h, subPath: ann, mountPropagation: Bidirectional}]",
+         "mountPropagation"},
+        {"[{name: keys, mountPath: /k}]", "secret is not allowed"},
+        {"[{name: all, mountPath: /h, subPath: ann}]", NULL},
+        {"[{name: all, mountPath: /h, subPath: bob}]", "/export/home/bob is not allowed"},
+        {"[{name: all, mountPath: /h}]", nfs_line},
+        {"[{name: elara-key, mountPath: /h}]", "Elara's own"},
+        {"[{name: homes, mountPath: /etc/elara/x, subPath: ann}]", "must not hide"},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        use_template(fixture, template);
+        wish(fixture, "KERNEL_VOLUME_MOUNTS", rows[i].mounts);
+        if (rows[i].expected != NULL)
+            denied(fixture, "KERNEL_VOLUME_MOUNTS", rows[i].expected);
+        else
+            json_decref(make(fixture));
+    }
+}
+
+/* A template carries a value to where no variable of its own is for. */
+static void templates_smuggle_nothing(void **state) {
+    static const struct {
+        const char *template, *expected;
+        bool is_jinja;
+    } rows[] = {
+        {"spec: {volumes: [{name: x, hostPath: {path: '${KERNEL_X}'}}], containers: [{name: k}]}",
+         types_line, false},
+        {"spec: {volumes: [{name: x, nfs: {server: nfs.example.com, path: '${KERNEL_X}'}}], "
+         "containers: [{name: k}]}",
+         nfs_line, false},
+        {"spec: {volumes: [{name: x, secret: {secretName: '$KERNEL_Y'}}], containers: [{name: k}]}",
+         types_line, false},
+        {"spec: {containers: [{name: k}, {name: s, image: '${KERNEL_Y}'}]}", "(images)", false},
+        {"spec: {containers: [{name: k, image: 'evil/${KERNEL_Y}'}]}", "(images)", false},
+        {"spec: {initContainers: [{name: s, image: '${KERNEL_Y}'}], containers: [{name: k}]}",
+         "(images)", false},
+        {"spec: {containers: [{name: k, env: [{name: P, valueFrom: {secretKeyRef: "
+         "{name: '${KERNEL_Y}', key: k}}}]}]}",
+         "spec.containers[0].env[0].valueFrom", false},
+        {"spec: {containers: [{name: k, envFrom: [{secretRef: {name: '${KERNEL_Y}'}}]}]}",
+         "envFrom", false},
+        {"spec: {serviceAccountName: '${KERNEL_Y}', containers: [{name: k}]}", "service account",
+         false},
+        {"spec: {runtimeClassName: '${KERNEL_Y}', containers: [{name: k}]}", "runtimeClassName",
+         false},
+        {"spec: {securityContext: {runAsUser: '${KERNEL_N}'}, containers: [{name: k}]}",
+         "(uid.from)", false},
+        {"spec: {securityContext: {supplementalGroups: ['${KERNEL_N}']}, containers: [{name: k}]}",
+         "(gid.from)", false},
+        {"spec: {imagePullSecrets: [{name: '${KERNEL_Y}'}], containers: [{name: k}]}",
+         "imagePullSecrets", false},
+        {"spec: {containers: [{name: k, securityContext: {seLinuxOptions: {level: "
+         "'${KERNEL_Y}'}}}]}",
+         "seLinuxOptions", false},
+        {"kind: Pod\nspec:\n  volumes: [{name: x, hostPath: {path: '{{ kernel_x }}'}}]\n"
+         "  containers: [{name: k}]\n",
+         types_line, true},
+        {"kind: Pod\nspec:\n  securityContext: {runAsUser: {{ kernel_n | int }}}\n"
+         "  containers: [{name: k}]\n",
+         "(uid.from)", true},
+        {"kind: Pod\nspec:\n  containers: [{name: k, image: '{{ kernel_y }}'}]\n", "(images)",
+         true},
+        {"kind: Pod\nspec:\n  containers: [{name: k}]\n  volumes:\n"
+         "  {% for v in kernel_volumes %}\n  - {{ v }}\n  {% endfor %}\n",
+         nfs_line, true},
+        {"kind: Pod\nspec:\n  containers: [{name: k}]\n  volumes: {{ kernel_volumes }}\n", nfs_line,
+         true},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        if (rows[i].is_jinja)
+            fixture->plan.template = fixture->template = json_string(rows[i].template);
+        else
+            use_template(fixture, rows[i].template);
+        spec_says(fixture, "KERNEL_VOLUMES",
+                  rows[i].expected == nfs_line && rows[i].is_jinja
+                      ? "[{name: o, emptyDir: {}}, {name: h, nfs: "
+                        "{server: nfs.example.com, path: $KERNEL_X}}]"
+                      : "[{name: o, emptyDir: {}}]");
+        fixture->settings.image = "of.setting.example.com/py";
+        wish(fixture, "KERNEL_X", "/export/home/bob");
+        wish(fixture, "KERNEL_Y", "theirs");
+        wish(fixture, "KERNEL_N", "33");
+        denied(fixture, "KERNEL_", rows[i].expected);
+    }
+}
+
+/* --- every request that is accepted mounts what is allowed, and nothing else --- */
+
+static unsigned long next(unsigned long *seed) {
+    *seed = *seed * 6364136223846793005UL + 1442695040888963407UL;
+    return *seed >> 33;
+}
+
+static void random_text(unsigned long *seed, const char *const *parts, size_t count, size_t most,
+                        char *ret, size_t size) {
+    size_t length = 0;
+    ret[0] = '\0';
+    for (size_t n = next(seed) % (most + 1); n > 0; n--) {
+        const char *part = parts[next(seed) % count];
+        if (length + strlen(part) + 1 < size)
+            length += (size_t)sprintf(ret + length, "%s", part);
+    }
+}
+
+/* Written anew, so that it does not share the policy's mistakes. */
+static void assert_mounts_allowed(const json_t *pod) {
+    const json_t *volumes = at(pod, "spec/volumes");
+    for (size_t i = 0; i < json_array_size(volumes); i++) {
+        const json_t *volume = json_array_get(volumes, i), *nfs = json_object_get(volume, "nfs");
+        const char *name = text_at(volume, "name");
+        if (strncmp(name, "elara", 5) == 0 || json_object_get(volume, "emptyDir") != NULL)
+            continue;
+        if (nfs == NULL) {
+            const char *claim = text_at(volume, "persistentVolumeClaim/claimName");
+            assert_non_null(claim);
+            assert_true(strncmp(claim, "scratch-", 8) == 0 || strcmp(claim, "homes") == 0);
+            continue;
+        }
+        const char *path = text_at(nfs, "path");
+        assert_string_equal(text_at(nfs, "server"), "nfs.example.com");
+        assert_null(strstr(path, ".."));
+        assert_null(strstr(path, "//"));
+        assert_true(
+            strcmp(path, "/export/home/ann") == 0 || strcmp(path, "/export/shared") == 0 ||
+            strncmp(path, "/export/shared/", 15) == 0 ||
+            (strcmp(path, "/export/data") == 0 && json_is_true(json_object_get(nfs, "readOnly"))));
+    }
+    const json_t *mounts = at(pod, "spec/containers/0/volumeMounts");
+    for (size_t i = 0; i < json_array_size(mounts); i++) {
+        const json_t *mount = json_array_get(mounts, i);
+        const char *sub_path = text_at(mount, "subPath");
+        if (strcmp(text_at(mount, "name"), "homes") == 0)
+            assert_true(sub_path != NULL && strcmp(sub_path, "ann") == 0);
+    }
+}
+
+static void accepted_requests_mount_what_is_allowed(void **state) {
+    static const char *const parts[] = {"/export",
+                                        "/home",
+                                        "/shared",
+                                        "/data",
+                                        "/ann",
+                                        "/bob",
+                                        "/..",
+                                        "/.",
+                                        "/",
+                                        "ann",
+                                        "..",
+                                        "*",
+                                        "{user}",
+                                        " ",
+                                        "}}",
+                                        "\xe2\x88\x95",
+                                        ", readOnly: true"};
+    static const char *const wishes[] = {
+        "{name: e, emptyDir: {}}",
+        "{name: h, hostPath: {path: /}}",
+        "{name: n, nfs: {server: nfs.example.com, path: /export/home/ann}}",
+        "{name: m, nfs: {server: nfs.example.com, path: /export/home/bob}}",
+        "{name: d, nfs: {server: nfs.example.com, path: /export/data, readOnly: true}}",
+        "{name: c, persistentVolumeClaim: {claimName: scratch-1}}",
+        "{name: homes, persistentVolumeClaim: {claimName: homes}}",
+        "{name: s, secret: {secretName: s}}",
+        ", ",
+        ", ",
+        ", "};
+    static const char *const mounts[] = {"{name: homes, mountPath: /h, subPath: ann}",
+                                         "{name: homes, mountPath: /h, subPath: bob}",
+                                         "{name: homes, mountPath: /h}",
+                                         "{name: n, mountPath: /n}",
+                                         "{name: home, mountPath: /x}",
+                                         "{name: c, mountPath: /c, subPath: x}",
+                                         ", ",
+                                         ", "};
+    struct fixture *fixture = *state;
+    unsigned long seed = 7;
+    size_t made = 0;
+    for (int i = 0; i < 20000; i++) {
+        char path[256], list[1024], text[1100];
+        forget(fixture);
+        if (next(&seed) % 2 == 0)
+            use_lab_spec(fixture);
+        random_text(&seed, parts, sizeof parts / sizeof *parts, 4, path, sizeof path);
+        wish(fixture, "KERNEL_PATH", path);
+        if (next(&seed) % 2 == 0) {
+            random_text(&seed, wishes, sizeof wishes / sizeof *wishes, 3, list, sizeof list);
+            snprintf(text, sizeof text, "[%s]", list);
+            wish(fixture, "KERNEL_VOLUMES", text);
+        }
+        if (next(&seed) % 3 == 0) {
+            random_text(&seed, mounts, sizeof mounts / sizeof *mounts, 3, list, sizeof list);
+            snprintf(text, sizeof text, "[%s]", list);
+            wish(fixture, "KERNEL_VOLUME_MOUNTS", text);
+        }
+        json_t *pod = NULL;
+        if (kube_pod_create(&fixture->plan, &pod, NULL) < 0)
+            continue;
+        made++;
+        assert_mounts_allowed(pod);
+        json_decref(pod);
+    }
+    assert_in_range(made, 500, 19000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(hostile_paths, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(hostile_variables, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(hostile_mounts, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(templates_smuggle_nothing, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(accepted_requests_mount_what_is_allowed, set_up_lab,
+                                        tear_down_lab),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
