@@ -330,8 +330,8 @@ static const struct option_row table[] = {
         .help = "What the server exports, such as /export/home; the other paths are below it."),
     ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}", .flags = OPTION_RELOAD,
         .group = HOMES,
-        .help = "A user's directory below home-export. What stands before {user} has to be there; "
-                "the rest is made."),
+        .help = "A user's directory below home-export. Its last part has {user} and is made; those "
+                "before it have to be there."),
     ROW("home-mount", "ELARA_HOME_MOUNT", OPTION_TEXT, home.mount, "/home/jovyan",
         .flags = OPTION_RELOAD, .group = HOMES,
         .help = "Where kernels see it; HOME, and where they start unless KERNEL_WORKING_DIR lies "

@@ -35,10 +35,16 @@ int home_path_check(const char *path, int is_absolute, const char *what, struct 
 }
 
 int home_template_check(const char *template, const char *what, struct error *err) {
-    if (strstr(template, USER) == NULL)
+    const char *user = strstr(template, USER);
+    if (user == NULL)
         return error_set(err, ERROR_INVALID,
                          "%s: \"%.200s\" must have " USER
                          " in it: without it all users would have one directory",
+                         what, template);
+    if (strchr(user, '/') != NULL)
+        return error_set(err, ERROR_INVALID,
+                         "%s: \"%.200s\" must have nothing behind the part with " USER
+                         ": what lies in users' directories they can replace by links",
                          what, template);
     return home_path_check(template, 0, what, err);
 }

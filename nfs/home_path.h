@@ -1,4 +1,4 @@
-/* Where users' directories lie: the setting home-path, such as "{user}" or "staff/{user}/work". */
+/* Where users' directories lie: the setting home-path, such as "{user}" or "staff/{user}". */
 #pragma once
 
 #include "base/error.h"
@@ -8,7 +8,7 @@
 /* Components of a path that is relative, or (is_absolute) begins with a slash, none of them empty, "."
  * or "..", and no more than home.h takes. what: the setting, for the text. */
 int home_path_check(const char *path, int is_absolute, const char *what, struct error *err);
-/* The same, and {user} has to be in it. */
+/* The same, and {user} has to be in its last component. */
 int home_template_check(const char *template, const char *what, struct error *err);
 /* user: escaped (user_name.h). given: how many components stand before the first that has {user}.
  * malloc'ed. */
