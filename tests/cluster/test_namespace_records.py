@@ -1,0 +1,116 @@
+"""Where each kernel has a namespace of its own: what is left when a gateway is killed at any point of a start or an end, and when it is killed as
+it makes the gateways' own keys."""
+import hashlib
+import secrets
+import uuid
+
+import pytest
+
+from deployments import pod_of
+from kernels import *  # noqa: F403
+from kernels import START_S, record_of, records_of
+from starts import *  # noqa: F403
+from starts import GRACE, wait_running
+from support.processes import wait_until
+
+START = {
+    "namespace": ("POST", "namespaces", '"kind":"Namespace"'),
+    "binding": ("POST", "rolebindings", '"kind":"RoleBinding"'),
+    "key": ("POST", "secrets", '"elara.kind":"key"'),
+    "pod": ("POST", "pods", '"kind":"Pod"'),
+    "heard": ("PATCH", "secrets", ""),
+}
+END = {"bury": ("PATCH", "secrets", ""), "namespace": ("DELETE", "namespaces", '"preconditions"')}
+
+
+def hold(proxy, mode, point, text):
+    method, kind, part = point
+    return proxy.add(mode, method, kind, text, lambda body: part in body.replace(" ", ""))
+
+
+def record_name(install, kernel_id):
+    return "elara-record-" + hashlib.sha256(f"{install}/{kernel_id}".encode()).hexdigest()[:40]
+
+
+def both(points):
+    return [(point, mode) for point in points for mode in ("before", "after")]
+
+
+@pytest.fixture
+def install():
+    return f"test-{secrets.token_hex(4)}"  # all namespaces are seen, other tests' too
+
+
+@pytest.fixture
+def flags(install):
+    return *GRACE, "--kubernetes-namespaces", "kernel", "--kubernetes-install", install, "--kubernetes-cluster-role", "view"
+
+
+@pytest.fixture
+def namespaces(kube, install):
+    """namespaces() are those of this installation, without those that are going."""
+    def list_():
+        found = kube.list("Namespace", labelSelector=f"elara.install={install}")
+        return [item["metadata"]["name"] for item in found if "deletionTimestamp" not in item["metadata"]]
+
+    yield list_
+    for name in list_():
+        kube.delete("Namespace", name)
+
+
+def test_a_gateway_is_killed_at_every_point_of_a_namespace(start_gateway, proxy, begin, end, kube, places, flags, install, namespaces):
+    first = start_gateway(*flags, kubeconfig=proxy.kubeconfig)
+    ids = {point: str(uuid.uuid4()) for point in both(START)}
+    held = [hold(proxy, mode, START[point], record_name(install, kernel_id) if point == "heard" else kernel_id)
+            for (point, mode), kernel_id in ids.items()]
+    for kernel_id in ids.values():
+        begin(first, kernel_id)
+    for rule in held:
+        rule.wait()
+    assert len(namespaces()) == len(ids) - 1  # of one it was not asked yet
+    first.kill()
+
+    second = start_gateway(*flags, kubeconfig=proxy.kubeconfig)
+    wait_running(second, ids.values())
+    pods = {kernel_id: pod_of(kube, kernel_id) for kernel_id in ids.values()}  # one each
+    assert sorted(pod["namespace"] for pod in pods.values()) == sorted(namespaces())
+    for kernel_id in (ids["pod", "after"], ids["heard", "before"], ids["heard", "after"]):
+        assert pods[kernel_id]["labels"]["elara.attempt"] == "1"  # what was there has gone on
+    for pod in pods.values():
+        (binding,) = kube.list("RoleBinding", pod["namespace"], api="rbac.authorization.k8s.io/v1")
+        assert binding["roleRef"]["name"] == "view"
+
+    points = dict(zip(both(END), (ids[point] for point in both(("namespace", "binding")))))
+    held = [hold(proxy, mode, END[point], record_name(install, kernel_id) if point == "bury" else pods[kernel_id]["namespace"])
+            for (point, mode), kernel_id in points.items()]
+    for kernel_id in points.values():
+        end(second, kernel_id)
+    for rule in held:
+        rule.wait()
+    second.kill()
+
+    third = start_gateway(*flags)
+    unburied = points["bury", "before"]
+    assert third.wait_for_state(unburied, "dead", timeout=START_S)["reason"]
+    for kernel_id in set(points.values()) - {unburied}:
+        assert "it was shut down" in third.get(f"/api/kernels/{kernel_id}").text
+    for kernel_id in set(ids.values()) - set(points.values()) | {unburied}:
+        assert third.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    wait_until(lambda: not namespaces(), START_S, "the end of all namespaces")
+    wait_until(lambda: not kube.list("Pod", labelSelector=f"elara.install={install}"), START_S, "the end of all pods")
+    wait_until(lambda: all(item["metadata"]["labels"]["elara.state"] == "ended" and "unfinished" not in record_of(item)
+                           for item in records_of(kube, places[0])), START_S, "records that are tombstones, of which nothing is left")
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_a_gateway_is_killed_as_it_makes_the_gateways_keys(start_gateway, proxy, stub, kube, places, mode):
+    link = proxy.add(mode, "POST", "secrets", '"elara-link-elara"')
+    first = start_gateway(kubeconfig=proxy.kubeconfig, ready=False)
+    link.wait()
+    first.kill()
+    there = kube.get("Secret", "elara-link-elara", places[0])
+    assert (there is None) == (mode == "before")
+    second = start_gateway()
+    wait_running(second, [second.start_kernel(stub)["id"]])
+    now = kube.get("Secret", "elara-link-elara", places[0])
+    assert there is None or now["data"] == there["data"]
