@@ -1,12 +1,15 @@
 """An API server that goes bad: kernels go on, starts succeed once it is well again, and what cannot be is told in one sentence."""
+import concurrent.futures
 import json
 import threading
 
 import pytest
 
+from desk import desk_at
 from kernels import *  # noqa: F403
 from kernels import START_S, PodSpecs, make_gateway
 from support.client import Client
+from support.processes import wait_until
 from testcluster.api_faults import FaultyApi, reply, swell, truncate
 from testcluster.hollow import TOLERATIONS, HollowNode
 
@@ -17,6 +20,12 @@ LATER = "Start the kernel again in a while, and tell the administrator if that d
 
 def status(code, reason, message):
     return json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}).encode()
+
+
+STORM = reply(429, status(429, "TooManyRequests", "too many requests"), {"Retry-After": "1"})
+SHOWN = "Starting Python 3: starting the kernel's launcher"
+REQUESTS_MAX = 1000000
+STARTS = 12
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,7 @@ def check(gateway, client):
 
 
 @pytest.mark.parametrize("answer, request_", [
-    (reply(429, status(429, "TooManyRequests", "too many requests"), {"Retry-After": "1"}), "."),
+    (STORM, "."),
     (reply(410, status(410, "Expired", "too old resource version")), "watch="),
     (reply(200, json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}).encode() + b"\n"), "watch="),
     (reply(503, b"upstream connect error", {"Content-Type": "text/plain"}), "."),
@@ -119,10 +128,89 @@ def test_an_expired_token_is_told(running, api):
     check(*running)
 
 
+@pytest.fixture(scope="module")
+def desk(running, tmp_path_factory):
+    """Notebooks at that gateway."""
+    with desk_at(running[0], tmp_path_factory.mktemp("desk")) as one:
+        yield one
+
+
+def is_well(desk):
+    """Another notebook's first cell, and one of a notebook that was open."""
+    _, client, request = desk.run("stub")
+    assert client.collect(request).text() == "here\n"
+    assert desk.clients[0].run_cell("print still here").text() == "still here\n"
+
+
+def test_in_a_storm_of_refusals_notebooks_wait(desk, api, rooms):
+    """Some are on record when it begins and show what they wait for, the others' POST is answered when it is over."""
+    is_well(desk)
+    steps = api.add_fault(STORM, f"POST /api/v1/namespaces/{rooms[1]}/", times=REQUESTS_MAX)
+    shown = [desk.run("stub") for _ in range(STARTS)]
+    for _, client, _ in shown:
+        client.receive_until(lambda message: SHOWN in str(message["content"]))
+    everything = api.add_fault(STORM, ".", times=REQUESTS_MAX)
+    api.cut()
+    with concurrent.futures.ThreadPoolExecutor(STARTS) as threads:
+        silent = [threads.submit(desk.run, "stub") for _ in range(STARTS)]
+        wait_until(lambda: refused(everything) >= 3 * STARTS, START_S, "a storm")
+        assert not any(one.done() for one in silent)
+        assert refused(steps) >= STARTS
+        api.mend()
+        shown += [one.result() for one in silent]
+    assert {client.collect(request).text() for _, client, request in shown} == {"here\n"}
+    is_well(desk)
+
+
+def refused(fault):
+    return REQUESTS_MAX - fault["left"]
+
+
+@pytest.mark.parametrize("answer", [reply(410, status(410, "Expired", "too old resource version")), None], ids=["410", "cut"])
+def test_a_watch_that_ends_is_nothing_to_a_notebook(desk, api, answer):
+    is_well(desk)
+    fault = answer and api.add_fault(answer, "watch=", times=3)
+    api.cut()
+    is_well(desk)
+    assert not fault or fault["left"] == 0
+
+
+def test_an_expired_token_is_told_in_the_notebook(desk, api, rooms):
+    api.add_fault(reply(401, status(401, "Unauthorized", "Unauthorized")), f"POST /api/v1/namespaces/{rooms[1]}/", times=REQUESTS_MAX)
+    kernel_id, client, request = desk.run("stub")
+    said = client.collect(request).error["evalue"]
+    assert said == (
+        f"Kubernetes refuses the kernel's key Secret: the Kubernetes API server http://127.0.0.1:{api.http.server_port} does not accept context "
+        f"\"test\" of {api.kubeconfig} (401 Unauthorized): its token or client certificate has expired or is another cluster's. The "
+        "administrator has to look at the gateway's credentials.")
+    model = desk.gateway.wait_for_state(kernel_id, "dead")  # the notebook server may have tried again
+    assert (model["reason"], model["message"]) == ("Unauthorized", said)
+    api.mend()
+    assert desk.server.request("POST", f"/api/kernels/{kernel_id}/restart").status_code == 200
+    assert client.run_cell("print again").text() == "again\n"
+
+
 @pytest.mark.restarts
-def test_an_api_server_that_is_restarted_ends_nothing(running, cluster):
+def test_an_api_server_that_is_restarted_ends_nothing(desk, api, cluster, rooms):
+    """Three starts ask it while it is not there: for a record, for a key Secret and for a pod."""
+    is_well(desk)
+    _, client, _ = desk.open["stub"]
+    steps = [("secrets", '"elara-record-', rooms[0]), ("secrets", '"elara-kernel-', rooms[1]), ("pods", '"kernel-', rooms[1])]
+    held = [api.add("before", "POST", kind, text) for kind, text, _ in steps]
+    api.unmet.clear()
     restart = threading.Thread(target=cluster.restart, args=("kube-apiserver",))
-    restart.start()
-    check(*running)
+    with concurrent.futures.ThreadPoolExecutor(len(steps)) as threads:
+        notebooks = [threads.submit(desk.run, "stub") for _ in steps]
+        for rule in held:
+            rule.wait()
+        restart.start()
+        wait_until(lambda: api.unmet, START_S, "a watch that finds no server")
+        for rule in held:
+            rule.release()
+        asked = {f"POST /api/v1/namespaces/{namespace}/{kind}" for kind, _, namespace in steps}
+        wait_until(lambda: asked <= {line.partition("?")[0] for line in api.unmet}, START_S, "starts that find no server")
+        assert client.run_cell("print meanwhile").text() == "meanwhile\n"
+        for _, other, request in (one.result() for one in notebooks):
+            assert other.collect(request).text() == "here\n"
     restart.join()
-    check(*running)
+    is_well(desk)

@@ -5,10 +5,9 @@ import re
 
 import pytest
 
+from desk import desk_of
 from kernels import *  # noqa: F403
 from kernels import START_S, PodSpecs, make_gateway, pods_of
-from support.client import Client
-from support.notebook_server import Server
 from support.processes import wait_until
 from testcluster.hollow import TOLERATIONS, HollowNode
 from testcluster.kube import KubeError
@@ -17,39 +16,6 @@ from testcluster.registry import Registry
 
 STUB = "registry.test/team/py:3"
 POLICY = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy"}
-
-
-class Desk:
-    """A gateway, a notebook server on it, and notebooks whose first cell runs."""
-
-    def __init__(self, gateway, server):
-        self.gateway, self.server = gateway, server
-        self.open = {}  # {kernelspec: (kernel's id, its client, the cell's request)}
-
-    def run(self, name):
-        answer = self.server.request("POST", "/api/kernels", json={"name": name})
-        assert answer.status_code == 201, answer.text
-        kernel_id = answer.json()["id"]
-        client = Client(self.server, kernel_id, timeout=START_S)
-        self.open[name] = kernel_id, client, client.send_execute("print here")
-        return self.open[name]
-
-    def close(self):
-        for _, client, _ in self.open.values():
-            client.close()
-
-
-@contextlib.contextmanager
-def desk_of(gateway, folder):
-    with gateway:
-        server = Server(gateway, folder)
-        desk = Desk(gateway, server)
-        try:
-            yield desk
-        finally:
-            desk.close()
-            server.stop()
-            gateway.print_logs()
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ class Proxy:
         self.port = self.listener.getsockname()[1]
         self.pairs = []
         self.is_cut = False
+        self.unmet = 0  # connections that found no server
         self.lock = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -94,7 +95,12 @@ class Proxy:
                     if self.is_cut:
                         client.close()
                         continue
-                    pair = (client, socket.create_connection((ADDRESS, API_PORT)))
+                    try:
+                        pair = (client, socket.create_connection((ADDRESS, API_PORT)))
+                    except ConnectionRefusedError:
+                        self.unmet += 1
+                        client.close()
+                        continue
                     self.pairs.append(pair)
                 for source, sink in (pair, pair[::-1]):
                     threading.Thread(target=self.copy, args=(source, sink), daemon=True).start()
@@ -290,7 +296,9 @@ def test_a_watch_lists_again_after_compaction_and_restart(build, kube, cluster, 
 
 
 @pytest.mark.restarts
-def test_calls_wait_for_a_server_that_restarts(probe, kube, cluster, namespace):
+def test_calls_wait_for_a_server_that_restarts(build, cluster, namespace, proxy, tmp_path):
+    user = json.loads(cluster.kubeconfig.read_text())["users"][0]["user"]
+    probe = Probe(build, kubeconfig(tmp_path / "config", user, server=f"https://127.0.0.1:{proxy.port}"))
     results = []
 
     def call_all():
@@ -303,6 +311,7 @@ def test_calls_wait_for_a_server_that_restarts(probe, kube, cluster, namespace):
     cluster.restart("kube-apiserver")
     stop.set()
     thread.join()
+    assert proxy.unmet > 0, "a call was made while it was not there"
     assert results[-1]["status"] == 201
     assert {result["status"] for result in results} <= {201, 409}, results
 

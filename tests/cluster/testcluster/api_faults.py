@@ -12,6 +12,7 @@ class FaultyApi(ApiProxy):
 
     def __init__(self, directory):
         self.faults, self.connections = [], set()
+        self.unmet = []  # "METHOD path" of requests that found no API server
         super().__init__(directory)
 
     def add_fault(self, answer, request, times=1):
@@ -45,6 +46,9 @@ class FaultyApi(ApiProxy):
         if answer is None:
             try:
                 super().serve(request)
+            except ConnectionRefusedError:
+                self.unmet.append(f"{request.command} {request.path}")
+                reply(503, b"no backend", {"Content-Type": "text/plain"})(request)
             except (ConnectionError, http.client.HTTPException):  # the API server is not there; a balancer says so
                 reply(503, b"no backend", {"Content-Type": "text/plain"})(request)
             return
