@@ -4,7 +4,9 @@
 
 #include <stdlib.h>
 
-enum { WAIT_MAX_MS = 30000 };
+/* The client gives its connection up when it has read nothing for KERNEL_LAUNCH_TIMEOUT, which it
+ * has sent with its POST if its user has set it; its own default is 40 s. */
+enum { CLIENT_WAIT_MS = 40000, MARGIN_MS = 2000 };
 
 struct wait {
     struct loop *loop;
@@ -37,6 +39,11 @@ static void wait_open(void *context) {
     channels_open(channels, kernel, wait_end(wait));
 }
 
+static int64_t wait_max_ms(const struct kernel *kernel) {
+    int64_t client_ms = kernel_launch_timeout_ms(kernel, CLIENT_WAIT_MS);
+    return client_ms > 2 * MARGIN_MS ? client_ms - MARGIN_MS : client_ms / 2;
+}
+
 static void on_changed(void *context, struct kernel *kernel) {
     enum kernel_phase phase = kernel_status(kernel)->phase;
     if (phase == KERNEL_GONE)
@@ -63,6 +70,6 @@ void channels_open_patiently(struct channels *channels, struct loop *loop, struc
     wait->watcher = (struct kernel_watcher){.changed = on_changed, .context = wait};
     wait->deadline = (struct loop_deadline){.run = wait_open, .context = wait};
     kernel_watch(kernel, &wait->watcher);
-    loop_deadline_set(loop, &wait->deadline, WAIT_MAX_MS);
+    loop_deadline_set(loop, &wait->deadline, wait_max_ms(kernel));
     http_request_on_gone(request, on_gone, wait);
 }

@@ -477,6 +477,15 @@ struct link *kernel_link(const struct kernel *kernel) {
     return kernel->link;
 }
 
+int64_t kernel_launch_timeout_ms(const struct kernel *kernel, int64_t default_ms) {
+    const struct kernels_settings defaults = {.launch_timeout_ms = default_ms};
+    int64_t timeout_ms = default_ms;
+    struct error err; /* refused when the kernel was started */
+    (void)kernel_request_timeout(&defaults, json_object_get(kernel->request, "env"), &timeout_ms,
+                                 &err);
+    return timeout_ms;
+}
+
 bool kernel_is_elsewhere(const struct kernel *kernel) {
     return kernel->kernels->provisioner->ops->is_elsewhere;
 }

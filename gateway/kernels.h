@@ -132,6 +132,8 @@ struct kernel_activity *kernel_activity(struct kernel *kernel);
 /* How long it wants to be idle, from its request's KERNEL_CULL_IDLE_TIMEOUT, else its kernelspec;
  * 0: for ever, -1: it does not say. */
 int64_t kernel_own_idle_ms(const struct kernel *kernel);
+/* KERNEL_LAUNCH_TIMEOUT of its request, or default_ms. */
+int64_t kernel_launch_timeout_ms(const struct kernel *kernel, int64_t default_ms);
 /* Tells the event log whom it warns and ends. */
 void kernels_observe_culling(struct culling *culling);
 /* Room that its journal takes, as its launcher said last. */

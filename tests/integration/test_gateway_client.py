@@ -80,6 +80,16 @@ def test_upgrade_without_a_user_agent_waits_for_the_kernel(start_gateway, specs,
     assert client.run_cell("print 1").reply["status"] == "ok"
 
 
+def test_upgrade_waits_no_longer_than_its_client(start_gateway, specs, connect):
+    """Which gives it up after the KERNEL_LAUNCH_TIMEOUT that it has sent, or 40 s."""
+    specs.stub("mute", "--start-delay", "600000")
+    gateway = start_gateway()
+    kernel_id = gateway.start_kernel("mute", env={"KERNEL_LAUNCH_TIMEOUT": "4"})["id"]
+    connect(gateway, kernel_id, user_agent=None)
+    (shown,) = gateway.get("/api/elara/kernels").json()
+    assert shown["stage"] == "waiting for the kernel to answer", "it is neither ready nor dead"
+
+
 def test_upgrade_that_waits_ends_with_the_reason_of_a_failed_start(start_gateway, specs, connect):
     specs.add("missing", ["no-such-kernel-program", "{connection_file}"])
     gateway = start_gateway()
