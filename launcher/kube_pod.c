@@ -67,7 +67,7 @@ static bool is_kernelspecs(const struct kube_pod_plan *plan, const char *name) {
     return plan->settings->policy != NULL && policy_spec_wins(&request, name);
 }
 
-/* What of the request is the client's alone: whose kernel it is, and its id, are looked at before. */
+/* What is the client's alone. Whose kernel it is, and its id, were looked at before. */
 static struct kube_flow *make_flow(const struct kube_pod_plan *plan) {
     const struct policy *policy = plan->settings->policy;
     const char *name;
@@ -94,8 +94,8 @@ static struct kube_flow *make_flow(const struct kube_pod_plan *plan) {
     return flow;
 }
 
-/* The environment knows a client's values where the kernelspec's count here, and what the kernelspec
- * has made of them. */
+/* The environment has a client's values where the kernelspec's count here, and what was made of
+ * them. */
 static void restore_spec(const struct kube_pod_plan *plan, json_t *values, json_t *changed) {
     const char *name;
     json_t *text;
@@ -345,6 +345,11 @@ static void set_number(json_t *names, const char *name, int64_t number) {
         json_object_set_new(names, name, json_integer(number));
 }
 
+/* KERNEL_Uid is nothing that the rules for KERNEL_UID know of, and must not stand in for it. */
+static bool has_lower(const char *name) {
+    return name[strcspn(name, "abcdefghijklmnopqrstuvwxyz")] != '\0';
+}
+
 /* The variables of a Jinja template. */
 static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
                           const json_t *values, const struct kube_pod_lists *lists) {
@@ -356,7 +361,7 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     json_object_foreach((json_t *)(uintptr_t)values, name, value) {
         cleanup_free char *lower = memory_strdup(name);
         text_lower(lower);
-        if (text_starts_with(name, "KERNEL_"))
+        if (text_starts_with(name, "KERNEL_") && !has_lower(name))
             json_object_set(names, lower, value);
     }
     kube_name_pod(plan->identity.install, plan->identity.kernel_id, values, plan->attempt,

@@ -36,8 +36,8 @@ int kube_template_parse(const char *text, size_t length, const char *what, json_
  * text". Members of the spec that are not known here are left to the API server. */
 int kube_template_check(const json_t *tree, const char *what, struct error *err);
 
-/* A copy with the values (object of texts) put in, checked again as what the API will see. flow (may
- * be NULL) notes the places of those that count for it. */
+/* A copy with the values (object of texts) put in, checked again as what the API will see. flow
+ * (may be NULL) notes the places of those that count for it. */
 int kube_template_fill(const json_t *tree, const json_t *values, const char *what,
                        struct kube_flow *flow, json_t **ret, struct error *err);
 /* The same for a tree that is no whole template: no check but of the values. */

@@ -1,5 +1,5 @@
-/* The policy's YAML file (docs/policy.md), read and checked as a whole: a policy with a mistake in it
- * is none. */
+/* The policy's YAML file (docs/policy.md), read and checked as a whole: one with a mistake in it is
+ * no policy. */
 #pragma once
 
 #include "base/error.h"

@@ -38,8 +38,8 @@ int policy_refuse(const struct policy_case *self, const char *variable,
 /* Does a text match one of the patterns (globs, {user})? */
 bool policy_list_has(const struct policy_case *self, const json_t *patterns, const char *text);
 
-/* A pattern with {user} replaced, as user_names writes it; NULL: it has {user} and there is no user whose name is one part
- * of a path. malloc'ed. */
+/* A pattern with {user} replaced, as user_names writes it; NULL: it has {user} and there is no user
+ * whose name can be one part of a path. malloc'ed. */
 char *policy_expand(const struct policy_case *self, const char *pattern);
 
 /* A path, of a volume or below one, that means what it seems to mean; else a sentence, static. */

@@ -140,7 +140,8 @@ static void reads_no_further_than_its_length(void **state) {
 
 static void notes_the_line_of_each_member(void **state) {
     (void)state;
-    static const char text[] = "# first\na: 1\nb:\n  c: {d: 1,\n      e: 2}\n  f: [{g: 1},\n      [2]]\nh: 2\n";
+    static const char text[] =
+        "# first\na: 1\nb:\n  c: {d: 1,\n      e: 2}\n  f: [{g: 1},\n      [2]]\nh: 2\n";
     cleanup_json json_t *json = NULL, *lines = NULL;
     assert_int_equal(yaml_parse_lines(text, strlen(text), &json, &lines, NULL), 0);
     cleanup_json json_t *want =

@@ -362,7 +362,8 @@ static void volumes_of_texts(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error err = {0};
         json_t *list = NULL;
-        int rc = kube_volumes_parse(rows[i].text, rows[i].is_clients ? NULL : values, NULL, &list, &err);
+        int rc =
+            kube_volumes_parse(rows[i].text, rows[i].is_clients ? NULL : values, NULL, &list, &err);
         if (rows[i].expected[0] == '!') {
             assert_int_equal(rc, -1);
             assert_has(err.text, rows[i].expected + 1);

@@ -266,6 +266,25 @@ static void mistakes_in_the_file(void **state) {
     }
 }
 
+/* Jinja's names are in lower case: no other spelling becomes one of them. */
+static void other_spellings_are_other_names(void **state) {
+    struct fixture *fixture = *state;
+    forget(fixture);
+    fixture->plan.template = fixture->template =
+        json_string("kind: Pod\nspec:\n  securityContext: {runAsUser: {{ kernel_uid | int }}}\n"
+                    "  containers: [{name: k, env: [{name: H, value: '{{ kernel_home }}'}]}]\n");
+    spec_says(fixture, "KERNEL_HOME", "/mine");
+    json_object_set_new(fixture->values, "KERNEL_HOME", json_string("/mine"));
+    wish(fixture, "KERNEL_Uid", "4711");
+    wish(fixture, "KERNEL_Home", "/theirs");
+    wish(fixture, "KERNEL_HOMe", "/theirs");
+    fixture->settings.allowed = kube_wishes_free();
+    json_t *pod = make(fixture);
+    assert_value(pod, "spec/securityContext/runAsUser", "1000");
+    assert_value(pod, "spec/containers/0/env/0/value", "\"/mine\"");
+    json_decref(pod);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_the_administrators_is_not_looked_at, set_up_lab,
@@ -277,6 +296,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(rules_and_who_wins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_policy_gives_nothing_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prohibited_by_the_settings, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_spellings_are_other_names, set_up, tear_down),
         cmocka_unit_test(mistakes_in_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
