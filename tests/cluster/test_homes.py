@@ -267,3 +267,18 @@ def test_claimed_names_count_only_where_the_setting_says_so(start_gateway, share
     assert paths(gateway, "homeless") == []
     gateway = start_gateway(*flags, "--home-trust-claimed-names")
     assert paths(gateway) == [f"{share[1]}/zoe"]
+
+
+def test_a_kernel_whose_home_is_being_prepared_can_be_ended(start_gateway, server, connect, kube, places):
+    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "60s")
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        kernel_id = gateway.start_kernel("python3")["id"]
+        client = connect(gateway, kernel_id)
+        client.send_execute("1")
+        client.receive_until(lambda message: "preparing the home directory" in str(message["content"]))
+        assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+        assert gateway.get("/api/kernels").json() == []
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert not [name for name in pods_of(kube, places[1]) if kernel_id in name]
