@@ -4,6 +4,7 @@
 #include "launcher/kube_names.h"
 #include "launcher/kube_template.h"
 #include "launcher/policy_file.h"
+#include "nfs/home_path.h"
 
 #include <string.h>
 
@@ -60,6 +61,14 @@ static int check_policy(const void *value, struct error *err) {
     return failed < 0 && problem.code != ERROR_NOT_FOUND
                ? error_set(err, problem.code, "%s", problem.text)
                : 0;
+}
+
+static int check_home_place(const void *value, struct error *err) {
+    return home_path_check(value, 1, "the path", err);
+}
+
+static int check_home_path(const void *value, struct error *err) {
+    return home_template_check(value, "the path", err);
 }
 
 static int check_labels(const void *value, struct error *err) {
@@ -326,14 +335,14 @@ static const struct option_row table[] = {
         .help = "NFS server (version 4, port 2049) of users' home directories, which pods then get "
                 "(docs/homes.md). Default: none."),
     ROW("home-export", "ELARA_HOME_EXPORT", OPTION_TEXT, home.export_path, "/",
-        .flags = OPTION_RELOAD, .group = HOMES,
+        .check = check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "What the server exports, such as /export/home; the other paths are below it."),
-    ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}", .flags = OPTION_RELOAD,
-        .group = HOMES,
+    ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}", .check = check_home_path,
+        .flags = OPTION_RELOAD, .group = HOMES,
         .help = "A user's directory below home-export. Its last part has {user} and is made; those "
                 "before it have to be there."),
     ROW("home-mount", "ELARA_HOME_MOUNT", OPTION_TEXT, home.mount, "/home/jovyan",
-        .flags = OPTION_RELOAD, .group = HOMES,
+        .check = check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "Where kernels see it; HOME, and where they start unless KERNEL_WORKING_DIR lies "
                 "below it."),
     ROW("home-pvc", "ELARA_HOME_PVC", OPTION_TEXT, home.pvc, NULL, .flags = OPTION_RELOAD,
