@@ -255,6 +255,31 @@ static void templates_smuggle_nothing(void **state) {
     }
 }
 
+/* Nor do variables of the kernelspec that are made of a client's. */
+static void kernelspecs_smuggle_nothing(void **state) {
+    struct fixture *fixture = *state;
+    forget(fixture);
+    use_template(fixture, "spec: {volumes: [{name: x, nfs: {server: nfs.example.com, path: "
+                          "'${KERNEL_DIRECTORY}'}}], containers: [{name: k}]}");
+    spec_says(fixture, "KERNEL_DIRECTORY", "${KERNEL_BASE}/x");
+    spec_says(fixture, "KERNEL_BASE", "${KERNEL_X}");
+    wish(fixture, "KERNEL_X", "/export/home/bob");
+    json_object_set_new(fixture->values, "KERNEL_DIRECTORY", json_string("/export/home/bob/x"));
+    denied(fixture, "KERNEL_DIRECTORY", nfs_line);
+    forget(fixture);
+    spec_says(fixture, "KERNEL_IMAGE", "evil/${KERNEL_X}");
+    wish(fixture, "KERNEL_X", "py");
+    denied(fixture, "KERNEL_IMAGE", "(images)");
+    forget(fixture);
+    spec_says(fixture, "KERNEL_X", "/export/home/${KERNEL_Y}"); /* the client's own is not heard */
+    use_lab_spec(fixture);
+    spec_says(fixture, "KERNEL_PATH", "${KERNEL_X}");
+    wish(fixture, "KERNEL_X", "/export/home/ann");
+    wish(fixture, "KERNEL_Y", "bob");
+    json_object_set_new(fixture->values, "KERNEL_PATH", json_string("/export/home/ann"));
+    denied(fixture, "KERNEL_", nfs_line);
+}
+
 /* --- every request that is accepted mounts what is allowed, and nothing else --- */
 
 static unsigned long next(unsigned long *seed) {
@@ -379,6 +404,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hostile_variables, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(hostile_mounts, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(templates_smuggle_nothing, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(kernelspecs_smuggle_nothing, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(accepted_requests_mount_what_is_allowed, set_up_lab,
                                         tear_down_lab),
     };
