@@ -327,10 +327,60 @@ static int make_pod(const struct provision *place, json_t **ret, struct kube_hom
     return 0;
 }
 
+static void await_pod(struct provision *place) {
+    place->step = STEP_WATCH;
+    kubernetes_tell_reached(place, PROVISION_CREATED);
+    kubernetes_judge(place); /* the watch may have told of it before */
+}
+
+static void on_pod_there(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err == NULL) {
+        await_pod(place);
+    } else if (status == 404) { /* it has gone meanwhile */
+        kubernetes_advance(place, STEP_POD);
+    } else if (status == 422) { /* the tests of the patch */
+        struct error foreign;
+        error_set(
+            &foreign, ERROR_EXISTS,
+            "A pod %s is there in namespace %s, and is not this kernel's: delete it, or choose "
+            "another kernel id",
+            place->pod_name, place->namespace);
+        foreign.cause = kube_reason_word("AlreadyExists");
+        kubernetes_set_pod(place, NULL, 0); /* nor does it go with the kernel */
+        end_start(place, &foreign);
+    } else {
+        kubernetes_refuse_step(place, status, answer, "the kernel's pod", err);
+    }
+}
+
+/* One of that name is there: ours, of an earlier try or another replica's, or anybody's? */
+static void check_pod_there(struct provision *place) {
+    cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
+    char suffix[KUBE_SUFFIX_SIZE];
+    kube_name_suffix(place->id, suffix);
+    cleanup_json json_t *patch =
+        json_pack("[{s:s, s:s, s:s}, {s:s, s:s, s:s}]", "op", "test", "path",
+                  "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
+                  "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix);
+    const struct kube_call what = {.method = "PATCH",
+                                   .path = path,
+                                   .body = patch,
+                                   .content_type = "application/json-patch+json",
+                                   .may_repeat = true,
+                                   .deadline_ms = STEP_DEADLINE_MS};
+    place->call = kube_client_call(place->cluster->client, &what, on_pod_there, place);
+}
+
 static void on_pod(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
     place->call = NULL;
-    bool is_there = place->pod_uid != NULL || status == 409; /* the watch may know better */
+    bool is_there = place->pod_uid != NULL; /* the watch may know better */
+    if (status == 409 && !is_there) {
+        check_pod_there(place);
+        return;
+    }
     if (err != NULL && !is_there) {
         if (try_again(place, status, "its pod", err))
             return;
@@ -340,9 +390,7 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
         kubernetes_refuse_step(place, status, answer, "the kernel's pod", err);
         return;
     }
-    place->step = STEP_WATCH;
-    kubernetes_tell_reached(place, PROVISION_CREATED);
-    kubernetes_judge(place); /* the watch may have told of it before */
+    await_pod(place);
 }
 
 /* --- the home --- */

@@ -12,6 +12,8 @@ from starts import *  # noqa: F403
 from starts import GRACE, wait_running
 from support.processes import wait_until
 from testcluster.api_faults import FaultyApi, reply
+from testcluster.images import BUSYBOX
+from testcluster.pods import pod
 
 
 def keys_of(kube, namespace):
@@ -325,3 +327,17 @@ def test_a_secret_of_another_installation_is_left_alone(start_gateway, begin, ku
     wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
     assert "not of this installation" in gateway.wait_for_state(kernel_id, "dead", timeout=START_S)["message"]
     assert kube.get("Secret", made["metadata"]["name"], places[1])["data"] == made["data"]
+
+
+def test_a_pod_of_somebody_else_is_left_alone(start_gateway, begin, kube, places):
+    gateway = start_gateway()
+    kernel_id = str(uuid.uuid4())
+    name = f"kernel-{kernel_id}-1"
+    kube.create(pod(name, "true", image=BUSYBOX, nodeSelector={"elara.test/nowhere": "is"}), places[1])
+    begin(gateway, kernel_id)
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
+    model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
+    assert model["reason"] == "AlreadyExists" and f"A pod {name} is there in namespace {places[1]}, and is not this kernel's" in model["message"]
+    assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    wait_until(lambda: not keys_of(kube, places[1]), START_S, "the end of the key Secret")
+    assert "deletionTimestamp" not in kube.get("Pod", name, places[1])["metadata"]
