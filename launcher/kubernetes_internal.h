@@ -1,5 +1,6 @@
 /* What the files of the Kubernetes provisioner share. provisioner_kubernetes.c: the operations.
- * kubernetes_start.c: from an order to a pod, step by step. kubernetes_world.c: what the watches
+ * kubernetes_start.c: from an order to a pod, step by step. kubernetes_key.c: the step of the key
+ * Secret. kubernetes_world.c: what the watches
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
@@ -175,12 +176,20 @@ void kubernetes_set_deadline(struct provision *place);
 /* Of a step: asks the API server; ends the start with what it refuses; goes on with the next. */
 void kubernetes_call_step(struct provision *place, const char *method, const char *path,
                           const json_t *body, kube_done *done);
+void kubernetes_post_step(struct provision *place, const char *namespace, const char *kind,
+                          const json_t *object, kube_done *done);
+void kubernetes_end_start(struct provision *place, const struct error *cause);
 void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
                             const char *what, const struct error *err);
 void kubernetes_advance(struct provision *place, enum kubernetes_step step);
+enum { KUBERNETES_STEP_MS = 30000 }; /* how long one call of a step may take */
 struct kube_identity kubernetes_identity_of(const struct provision *place);
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);
+
+/* kubernetes_key.c: two steps */
+void kubernetes_begin_key(struct provision *place);
+void kubernetes_renew_key(struct provision *place); /* one that was there already */
 
 /* kubernetes_namespace.c */
 int kubernetes_check_namespace(const struct kubernetes *cluster, const char *wish,
@@ -256,7 +265,8 @@ void kubernetes_remove_again(struct provision *place);
 
 /* kubernetes_doubt.c */
 /* Its record was deleted: by hand, under it, or as the tombstone that it became while nobody here
- * saw. The key Secret tells: it goes with its kernel. Until it has, an end of the pod is no news. */
+ * saw. The key Secret tells: it goes with its kernel. Until it has, an end of the pod is no
+ * news. */
 void kubernetes_doubt(struct provision *place);
 /* Another gateway has ended it, and nothing is left of it. May free it. */
 void kubernetes_vanish(struct provision *place);

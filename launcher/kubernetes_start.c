@@ -7,18 +7,15 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/kube_reasons.h"
-#include "launcher/kube_secrets.h"
 #include "launcher/kube_template.h"
 #include "launcher/kube_wishes.h"
 
 #define LOG_AREA "launcher/kubernetes_start"
 #include "base/log.h"
 
-#include <sodium.h>
 #include <string.h>
-#include <zmq.h>
 
-enum { KEY_SIZE = 41, STEP_DEADLINE_MS = 30000, AGAIN_MS = 2000 };
+enum { AGAIN_MS = 2000 };
 
 static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
@@ -67,17 +64,17 @@ void kubernetes_call_step(struct provision *place, const char *method, const cha
                                    .path = path,
                                    .body = body,
                                    .may_repeat = true,
-                                   .deadline_ms = STEP_DEADLINE_MS};
+                                   .deadline_ms = KUBERNETES_STEP_MS};
     place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
-static void post(struct provision *place, const char *namespace, const char *kind,
-                 const json_t *object, kube_done *done) {
+void kubernetes_post_step(struct provision *place, const char *namespace, const char *kind,
+                          const json_t *object, kube_done *done) {
     cleanup_free char *path = kubernetes_path(namespace, kind, NULL);
     kubernetes_call_step(place, "POST", path, object, done);
 }
 
-static void end_start(struct provision *place, const struct error *cause) {
+void kubernetes_end_start(struct provision *place, const struct error *cause) {
     place->step = STEP_NONE;
     kubernetes_call_ended(place, cause);
 }
@@ -105,7 +102,7 @@ void kubernetes_refuse_step(struct provision *place, int status, const json_t *a
     if (try_again(place, status, what, err))
         return;
     kube_refusal_error(status, answer, err, what, &cause);
-    end_start(place, &cause);
+    kubernetes_end_start(place, &cause);
 }
 
 void kubernetes_advance(struct provision *place, enum kubernetes_step step) {
@@ -204,97 +201,6 @@ static void begin_record(struct provision *place) {
     place->change = kubernetes_change(place, intent, on_record, place);
 }
 
-/* --- the key Secret --- */
-
-static void take_key(struct provision *place, const json_t *secret) {
-    struct error err;
-    char *public_key = NULL;
-    json_decref(place->owner);
-    place->owner = json_deep_copy(json_object_get(secret, "metadata"));
-    if (kube_key_read(secret, &public_key, &err) < 0) {
-        end_start(place, &err);
-        return;
-    }
-    free(place->server_key);
-    place->server_key = public_key;
-    kubernetes_advance(place, STEP_HOME);
-}
-
-static void on_key_read(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    place->call = NULL;
-    struct error foreign;
-    if (status == 422) { /* the tests of the patch */
-        error_set(&foreign, ERROR_EXISTS,
-                  "The key Secret of a kernel %s is there in namespace %s, and is not of this "
-                  "installation: choose another kernel id",
-                  place->id, place->namespace);
-        end_start(place, &foreign);
-    } else if (err != NULL)
-        kubernetes_refuse_step(place, status, answer, "the kernel's key Secret", err);
-    else
-        take_key(place, answer);
-}
-
-/* Unless it is another installation's. The keys that are there stay, for a pod that may have them;
- * what is to be launched may be another thing by now. */
-static void renew_key(struct provision *place) {
-    cleanup_free char *path = kubernetes_key_path(place);
-    cleanup_json json_t *data = json_object();
-    char suffix[KUBE_SUFFIX_SIZE];
-    kube_name_suffix(place->id, suffix);
-    kube_secret_add_json(data, "launch.json", place->launch);
-    kube_secret_add(data, "gateway.pub", place->cluster->public_key,
-                    strlen(place->cluster->public_key));
-    cleanup_json json_t *patch = json_pack(
-        "[{s:s, s:s, s:s}, {s:s, s:s, s:s}, {s:s, s:s, s:O}, {s:s, s:s, s:O}]", "op", "test",
-        "path", "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
-        "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix, "op", "add",
-        "path", "/data/launch.json", "value", json_object_get(data, "launch.json"), "op", "add",
-        "path", "/data/gateway.pub", "value", json_object_get(data, "gateway.pub"));
-    const struct kube_call what = {.method = "PATCH",
-                                   .path = path,
-                                   .body = patch,
-                                   .content_type = "application/json-patch+json",
-                                   .may_repeat = true,
-                                   .deadline_ms = STEP_DEADLINE_MS};
-    place->call = kube_client_call(place->cluster->client, &what, on_key_read, place);
-}
-
-static void on_key(void *context, int status, json_t *answer, const struct error *err) {
-    struct provision *place = context;
-    place->call = NULL;
-    if (err != NULL && status == 409)
-        kubernetes_advance(place, STEP_KEY_READ);
-    else if (err != NULL)
-        kubernetes_refuse_step(place, status, answer, "the kernel's key Secret", err);
-    else
-        take_key(place, answer);
-}
-
-static void begin_key(struct provision *place) {
-    char public_key[KEY_SIZE], secret_key[KEY_SIZE];
-    struct error err;
-    cleanup_json json_t *object = NULL;
-    struct kube_identity identity = kubernetes_identity_of(place);
-    int failed = zmq_curve_keypair(public_key, secret_key) < 0
-                     ? error_system(&err, zmq_errno(), "CURVE keys")
-                     : 0;
-    const struct kube_key key = {.launch = place->launch,
-                                 .record = place->record,
-                                 .secret_key = secret_key,
-                                 .public_key = public_key,
-                                 .gateway_key = place->cluster->public_key};
-    if (failed == 0)
-        failed = kube_key_tree(&key, &identity, place->namespace, &object, &err);
-    sodium_memzero(secret_key, sizeof secret_key);
-    if (failed < 0) {
-        end_start(place, &err);
-        return;
-    }
-    post(place, place->namespace, "secrets", object, on_key);
-}
-
 /* --- the pod --- */
 
 /* home: whose directory it has; its path is the caller's. */
@@ -349,7 +255,7 @@ static void on_pod_there(void *context, int status, json_t *answer, const struct
             place->pod_name, place->namespace);
         foreign.cause = kube_reason_word("AlreadyExists");
         kubernetes_set_pod(place, NULL, 0); /* nor does it go with the kernel */
-        end_start(place, &foreign);
+        kubernetes_end_start(place, &foreign);
     } else {
         kubernetes_refuse_step(place, status, answer, "the kernel's pod", err);
     }
@@ -369,7 +275,7 @@ static void check_pod_there(struct provision *place) {
                                    .body = patch,
                                    .content_type = "application/json-patch+json",
                                    .may_repeat = true,
-                                   .deadline_ms = STEP_DEADLINE_MS};
+                                   .deadline_ms = KUBERNETES_STEP_MS};
     place->call = kube_client_call(place->cluster->client, &what, on_pod_there, place);
 }
 
@@ -408,7 +314,7 @@ static void on_home(void *context, const struct error *err) {
     error_set(&cause, err->code, "%s", text);
     cause.cause = kube_reason_word("HomeFailed");
     log_warning("kernel %s: %s", place->id, err->text);
-    end_start(place, &cause);
+    kubernetes_end_start(place, &cause);
 }
 
 /* A pod whose volume cannot be mounted would say so only after minutes. */
@@ -418,7 +324,7 @@ static void begin_home(struct provision *place) {
     struct kube_home home = {0};
     struct error err;
     if (make_pod(place, &pod, &home, &err) < 0) {
-        end_start(place, &err);
+        kubernetes_end_start(place, &err);
     } else if (home.path == NULL || settings->server == NULL) {
         kubernetes_advance(place, STEP_POD);
     } else {
@@ -436,7 +342,7 @@ static void begin_pod(struct provision *place) {
     int failed = make_pod(place, &pod, &home, &err);
     free(home.path);
     if (failed < 0 || kubernetes_open_room(place->cluster, place->namespace, &err) < 0) {
-        end_start(place, &err);
+        kubernetes_end_start(place, &err);
         return;
     }
     kubernetes_set_pod(place, kube_object_name(pod), place->attempt);
@@ -486,10 +392,10 @@ void kubernetes_go_on(struct provision *place) {
         kubernetes_begin_binding(place);
         break;
     case STEP_KEY:
-        begin_key(place);
+        kubernetes_begin_key(place);
         break;
     case STEP_KEY_READ:
-        renew_key(place);
+        kubernetes_renew_key(place);
         break;
     case STEP_HOME:
         begin_home(place);
