@@ -8,8 +8,9 @@
 
 #define LOG_AREA "gateway/kernel_record"
 
-/* record.json, as launcher/launch.h describes it. was_attached: to an earlier start of it. user and request are the gateway's own: whose
- * limit the kernel counts in, and what any gateway starts it from again. */
+/* record.json, as launcher/launch.h describes it. was_attached: to an earlier start of it. user and
+ * request are the gateway's own: whose limit the kernel counts in, and what any gateway starts it
+ * from again. */
 json_t *kernel_record(const struct kernel *kernel) {
     json_t *marks = json_object();
     if (kernel->notice != NULL)

@@ -163,8 +163,8 @@ static bool has_volume(const json_t *volumes, const char *name) {
     return false;
 }
 
-/* A claim's root is the export. An nfs volume is each directory itself: the node mounts nothing that
- * is above it. */
+/* A claim's root is the export. An nfs volume is each directory itself: the node mounts nothing
+ * that is above it. */
 static int add_place(const struct kube_home_settings *settings, const char *name, const char *path,
                      const char *mount, bool is_writable, json_t *spec, json_t *container,
                      struct error *err) {

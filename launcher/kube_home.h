@@ -1,5 +1,5 @@
-/* A user's home in the pod of a kernel (docs/homes.md): which directory it is, whose, and the volume
- * that brings it there. */
+/* A user's home in the pod of a kernel (docs/homes.md): which directory it is, whose, and the
+ * volume that brings it there. */
 #pragma once
 
 #include "base/error.h"

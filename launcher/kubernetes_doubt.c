@@ -1,5 +1,6 @@
-/* A record that is gone while its kernel is held here: was it deleted by hand, and is to be written
- * again, or did another gateway end the kernel while this one slept, and was its tombstone swept? */
+/* A record that is gone while its kernel is held here: was it deleted by hand, and is to be
+ * written again, or did another gateway end the kernel while this one slept, and was its tombstone
+ * swept? */
 #include "launcher/kubernetes_internal.h"
 
 #include "base/cleanup.h"

@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* Components of a path that is relative, or (is_absolute) begins with a slash, none of them empty, "."
- * or "..", and no more than home.h takes. what: the setting, for the text. */
+/* Components of a path that is relative, or (is_absolute) begins with a slash, none of them empty,
+ * "." or "..", and no more than home.h takes. what: the setting, for the text. */
 int home_path_check(const char *path, int is_absolute, const char *what, struct error *err);
 /* The same, and {user} has to be in its last component. */
 int home_template_check(const char *template, const char *what, struct error *err);

@@ -1,6 +1,6 @@
 /* The connection to an NFS server, on the loop: libnfs's RPC layer, without its mounts, whose paths
- * follow symbolic links and whose client ids two mounts of one second share. Made for the first call,
- * closed when there was none for a while, made again after it broke. Never blocks. */
+ * follow symbolic links and whose client ids two mounts of one second share. Made for the first
+ * call, closed when there was none for a while, made again after it broke. Never blocks. */
 #pragma once
 
 #include "base/error.h"
@@ -21,8 +21,8 @@ struct nfs_credential {
 };
 
 /* reply NULL: err says why. ERROR_UNAVAILABLE: the server could not be reached, or the connection
- * broke: it may or may not have done it. ERROR_DENIED: it refuses to be asked. ERROR_SYSTEM: what it
- * said makes no sense. */
+ * broke: it may or may not have done it. ERROR_DENIED: it refuses to be asked. ERROR_SYSTEM: what
+ * it said makes no sense. */
 typedef void nfs_done(void *context, const struct compound_reply *reply, const struct error *err);
 
 /* server: a name or an address, copied. */
