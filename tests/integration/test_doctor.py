@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.kernelspecs import Specs
-from support.processes import free_port, processes_mentioning
+from support.processes import free_port, processes_mentioning, wait_until
 
 MACHINE = {"descriptors", "processes", "cgroup", "inotify", "space"}  # what this machine has is not ours to say
 
@@ -147,6 +147,7 @@ def test_running_gateway(doctor, start_gateway, tmp_path):
 
 def test_gateway_below_a_base_url(doctor, start_gateway):
     running = start_gateway("--base-url", "/below/", ready=False)
+    wait_until(lambda: "listens on" in running.log(), what="the gateway")
     _, findings = doctor("--url", running.base + "/below", "--kernel", "stub")
     assert text(findings, "websocket").startswith("ok: ")
 
