@@ -163,7 +163,12 @@ def share(cluster):
     (cluster.nfs_directory / name / "data").mkdir()
     (cluster.nfs_directory / name / "data" / "table.csv").write_text("1,2\n")
     yield cluster.nfs_directory / name, f"{cluster.nfs_share}/{name}"
-    shutil.rmtree(cluster.nfs_directory / name)
+
+    def is_removed():  # a kernel may be writing there still
+        shutil.rmtree(cluster.nfs_directory / name, ignore_errors=True)
+        return not (cluster.nfs_directory / name).exists()
+
+    wait_until(is_removed, START_S, "the end of the share's files")
 
 
 @pytest.fixture
