@@ -178,11 +178,14 @@ void kubernetes_call_step(struct provision *place, const char *method, const cha
                           const json_t *body, kube_done *done);
 void kubernetes_post_step(struct provision *place, const char *namespace, const char *kind,
                           const json_t *object, kube_done *done);
+/* Changes (a JSON patch, stolen; it may be empty) an object only if its labels say that it is this
+ * kernel's and of this install; else the answer is 422. */
+void kubernetes_patch_own(struct provision *place, const char *path, json_t *changes,
+                          kube_done *done);
 void kubernetes_end_start(struct provision *place, const struct error *cause);
 void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
                             const char *what, const struct error *err);
 void kubernetes_advance(struct provision *place, enum kubernetes_step step);
-enum { KUBERNETES_STEP_MS = 30000 }; /* how long one call of a step may take */
 struct kube_identity kubernetes_identity_of(const struct provision *place);
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);

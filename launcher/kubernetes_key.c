@@ -46,24 +46,14 @@ static void on_key_read(void *context, int status, json_t *answer, const struct 
 void kubernetes_renew_key(struct provision *place) {
     cleanup_free char *path = kubernetes_key_path(place);
     cleanup_json json_t *data = json_object();
-    char suffix[KUBE_SUFFIX_SIZE];
-    kube_name_suffix(place->id, suffix);
     kube_secret_add_json(data, "launch.json", place->launch);
     kube_secret_add(data, "gateway.pub", place->cluster->public_key,
                     strlen(place->cluster->public_key));
-    cleanup_json json_t *patch = json_pack(
-        "[{s:s, s:s, s:s}, {s:s, s:s, s:s}, {s:s, s:s, s:O}, {s:s, s:s, s:O}]", "op", "test",
-        "path", "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
-        "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix, "op", "add",
-        "path", "/data/launch.json", "value", json_object_get(data, "launch.json"), "op", "add",
-        "path", "/data/gateway.pub", "value", json_object_get(data, "gateway.pub"));
-    const struct kube_call what = {.method = "PATCH",
-                                   .path = path,
-                                   .body = patch,
-                                   .content_type = "application/json-patch+json",
-                                   .may_repeat = true,
-                                   .deadline_ms = KUBERNETES_STEP_MS};
-    place->call = kube_client_call(place->cluster->client, &what, on_key_read, place);
+    json_t *changes =
+        json_pack("[{s:s, s:s, s:O}, {s:s, s:s, s:O}]", "op", "add", "path", "/data/launch.json",
+                  "value", json_object_get(data, "launch.json"), "op", "add", "path",
+                  "/data/gateway.pub", "value", json_object_get(data, "gateway.pub"));
+    kubernetes_patch_own(place, path, changes, on_key_read);
 }
 
 static void on_key(void *context, int status, json_t *answer, const struct error *err) {

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-enum { AGAIN_MS = 2000 };
+enum { STEP_DEADLINE_MS = 30000, AGAIN_MS = 2000 };
 
 static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
@@ -64,7 +64,7 @@ void kubernetes_call_step(struct provision *place, const char *method, const cha
                                    .path = path,
                                    .body = body,
                                    .may_repeat = true,
-                                   .deadline_ms = KUBERNETES_STEP_MS};
+                                   .deadline_ms = STEP_DEADLINE_MS};
     place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
@@ -72,6 +72,25 @@ void kubernetes_post_step(struct provision *place, const char *namespace, const 
                           const json_t *object, kube_done *done) {
     cleanup_free char *path = kubernetes_path(namespace, kind, NULL);
     kubernetes_call_step(place, "POST", path, object, done);
+}
+
+void kubernetes_patch_own(struct provision *place, const char *path, json_t *changes,
+                          kube_done *done) {
+    cleanup_json json_t *added = changes;
+    char suffix[KUBE_SUFFIX_SIZE];
+    kube_name_suffix(place->id, suffix);
+    cleanup_json json_t *patch =
+        json_pack("[{s:s, s:s, s:s}, {s:s, s:s, s:s}]", "op", "test", "path",
+                  "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
+                  "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix);
+    json_array_extend(patch, added);
+    const struct kube_call what = {.method = "PATCH",
+                                   .path = path,
+                                   .body = patch,
+                                   .content_type = "application/json-patch+json",
+                                   .may_repeat = true,
+                                   .deadline_ms = STEP_DEADLINE_MS};
+    place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
 void kubernetes_end_start(struct provision *place, const struct error *cause) {
@@ -264,19 +283,7 @@ static void on_pod_there(void *context, int status, json_t *answer, const struct
 /* One of that name is there: ours, of an earlier try or another replica's, or anybody's? */
 static void check_pod_there(struct provision *place) {
     cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
-    char suffix[KUBE_SUFFIX_SIZE];
-    kube_name_suffix(place->id, suffix);
-    cleanup_json json_t *patch =
-        json_pack("[{s:s, s:s, s:s}, {s:s, s:s, s:s}]", "op", "test", "path",
-                  "/metadata/labels/" KUBE_LABEL_INSTALL, "value", place->cluster->settings.install,
-                  "op", "test", "path", "/metadata/labels/" KUBE_LABEL_KERNEL, "value", suffix);
-    const struct kube_call what = {.method = "PATCH",
-                                   .path = path,
-                                   .body = patch,
-                                   .content_type = "application/json-patch+json",
-                                   .may_repeat = true,
-                                   .deadline_ms = KUBERNETES_STEP_MS};
-    place->call = kube_client_call(place->cluster->client, &what, on_pod_there, place);
+    kubernetes_patch_own(place, path, json_array(), on_pod_there);
 }
 
 static void on_pod(void *context, int status, json_t *answer, const struct error *err) {
@@ -323,9 +330,13 @@ static void begin_home(struct provision *place) {
     cleanup_json json_t *pod = NULL;
     struct kube_home home = {0};
     struct error err;
+    if (settings->server == NULL) {
+        kubernetes_advance(place, STEP_POD);
+        return;
+    }
     if (make_pod(place, &pod, &home, &err) < 0) {
         kubernetes_end_start(place, &err);
-    } else if (home.path == NULL || settings->server == NULL) {
+    } else if (home.path == NULL) {
         kubernetes_advance(place, STEP_POD);
     } else {
         place->home_wait = homes_prepare(place->cluster->homes, &home.target, settings->deadline_ms,
