@@ -299,13 +299,10 @@ static void make(struct home *home, size_t there) {
     const struct nfs_credential credential = maker(home);
     bool is_root = home->target.parent_gid < 0;
     const char *at = home->path;
-    for (size_t i = 0; i < there; i++)
-        at += strcspn(at, "/") + 1;
     compound_begin(&home->compound);
     compound_add_walk(&home->compound, home->export_path, false);
-    const char *from = home->path;
-    for (size_t i = 0; i < there; i++, from += strcspn(from, "/") + 1)
-        compound_add_component(&home->compound, from, strcspn(from, "/"));
+    for (size_t i = 0; i < there; i++, at += strcspn(at, "/") + 1)
+        compound_add_component(&home->compound, at, strcspn(at, "/"));
     compound_add_mkdir(&home->compound, at, strcspn(at, "/"), MODE_MADE,
                        is_root ? home->owner : NULL, is_root ? home->group : NULL);
     call(home, &credential, on_made);
