@@ -11,7 +11,7 @@ from kernels import START_S, PodSpecs, make_gateway, pods_of
 from support.processes import wait_until
 from testcluster.hollow import TOLERATIONS, HollowNode
 from testcluster.kube import KubeError
-from testcluster.pods import pod
+from testcluster.pods import RESTRICTED_CONTAINER, pod
 from testcluster.registry import Registry
 
 STUB = "registry.test/team/py:3"
@@ -58,6 +58,17 @@ def kernelspecs(tmp_path_factory, build, node, images):
     hollow("memory", "OOMKilled", container={"resources": {"limits": {"memory": "64Mi"}}})
     hollow("deadline", "NeverStarts")
     hollow("evicted", "Evicted")
+    hollow("shutdown", "Terminated")
+    hollow("preempted", "Preempting")
+    hollow("limited", "SlowPull", activeDeadlineSeconds=1)
+    hollow("no-room", "OutOfcpu")
+    hollow("no-device", "UnexpectedAdmissionError")
+    hollow("closing", "NodeShutdown")
+    hollow("attach", "FailedAttachVolume")
+    hollow("launcher", "Init:CrashLoopBackOff", "no space left on device")
+    hollow("prepare", "Init:CrashLoopBackOff", "no licence", initContainers=[
+        {"name": "prepare", "image": STUB, "terminationMessagePolicy": "FallbackToLogsOnError", "securityContext": RESTRICTED_CONTAINER}])
+    specs.add("never-pulled", STUB, container={"imagePullPolicy": "Never"})
     return specs
 
 
@@ -111,6 +122,8 @@ def desk(build, cluster, launcher_image, kernelspecs, rooms, forbidden, hurry, t
 
 
 LOST = "What the kernel had in memory is lost: its cells have to be run again."
+AGAIN = "Start the kernel again if that does not happen by itself."
+WHOSE = "Elara's own has the image of kubernetes-launcher-image; the others stand in the kernelspec's pod.yaml."
 CHECK_IMAGE = "Check the image's name and tag, and that the cluster may pull it (imagePullSecrets of the kernelspec's pod.yaml)."
 
 # The kernelspec's name: reason and message.
@@ -135,7 +148,22 @@ AT_ONCE = {
               "licences. Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."),
     "memory": ("OOMKilled", "The kernel's container went over its memory limit of 64Mi as it started, 3 times. Ask for more memory "
                "(KERNEL_MEMORY_LIMIT or another kernelspec), or load less data."),
-    "evicted": ("Evicted", f"The node evicted the pod: The node was low on resource: memory. {LOST}"),
+    "evicted": ("Evicted", f"The node evicted the pod: The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. {LOST}"),
+    "shutdown": ("NodeShutdown", f"The node is being shut down: Pod was terminated in response to imminent node shutdown. {LOST}"),
+    "preempted": ("Preempted", f"The node needed the room for a system pod: Preempted in order to admit critical pod. {LOST}"),
+    "limited": ("DeadlineExceeded", "The pod was active for longer than its activeDeadlineSeconds (1 s). Start the kernel again; the "
+                "administrator sets how long one may run."),
+    "no-room": ("NodeRefused", "The node had no room left: Pod was rejected: Node didn't have enough resource: cpu, requested: 250, used: "
+                f"9000, capacity: 9000. {AGAIN}"),
+    "no-device": ("NodeRefused", "The node could not give what the pod needs: Pod was rejected: Allocate failed due to no healthy devices "
+                  f"present; cannot allocate unhealthy devices nvidia.com/gpu, which is unexpected. {AGAIN}"),
+    "closing": ("NodeShutdown", f"The node is being shut down: Pod was rejected: Pod was rejected as the node is shutting down. {LOST}"),
+    "launcher": ("InitContainerFailed", "The init container elara-launcher failed 3 times, the last time with exit code 1: no space left on "
+                 f"device. {WHOSE}"),
+    "prepare": ("InitContainerFailed", f"The init container prepare failed 3 times, the last time with exit code 1: no licence. {WHOSE}"),
+    "never-pulled": ("ErrImageNeverPull", "The image registry.test/team/py:3 cannot be used: Container image \"registry.test/team/py:3\" is "
+                     "not present with pull policy of Never. Load it onto the node, or take imagePullPolicy: Never out of the kernelspec's "
+                     "pod.yaml."),
     "no-kernel": (None, "The kernel exited with code 1: /usr/bin/python3: No module named no_such_kernel. Install no_such_kernel in the "
                   "environment of python3 (for instance: python3 -m pip install no_such_kernel)."),
 }
@@ -148,6 +176,9 @@ PATIENT = {
               "pod.yaml or KERNEL_VOLUMES, and that its server, claim, Secret or ConfigMap is there.", "not-there"),
     "sandbox": ("FailedCreatePodSandBox", "The pod's sandbox cannot be made on the node {node}: failed to setup network for sandbox. "
                 "Something is wrong with the node or the cluster's network: ask the administrator.", "setup network"),
+    "attach": ("FailedAttachVolume", "The volume home cannot be attached to the node: Multi-Attach error for volume \"home\" Volume is already "
+               "exclusively attached to one node and can't be attached to another. It may still be in use on another node: shut down what "
+               "uses it, or ask the administrator.", "exclusively attached"),
     "variable": ("CreateContainerConfigError", "The container kernel cannot be made: secret \"not-there\" not found. The administrator has "
                  "to add what is missing, or to correct the kernelspec's pod.yaml.", "not-there"),
 }

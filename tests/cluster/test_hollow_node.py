@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from testcluster.pods import has_ended, is_running, pod, waits_for
+from testcluster.pods import RESTRICTED_CONTAINER, has_ended, is_running, pod, waits_for
 from testcluster.processes import wait_until
 
 POD_IP = {"env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}
@@ -60,6 +60,9 @@ def test_a_pod_that_cannot_get_its_secret_waits_for_it(kube, hollow, namespace):
     ("ErrImagePull", ["ErrImagePull", "ImagePullBackOff"], "Failed"),
     ("InvalidImageName", ["InvalidImageName"], "InspectFailed"),
     ("FailedMount", ["ContainerCreating"], "FailedMount"),
+    ("FailedAttachVolume", ["ContainerCreating"], "FailedAttachVolume"),
+    ("CreateContainerConfigError", ["CreateContainerConfigError"], "Failed"),
+    ("ErrImageNeverPull", ["ErrImageNeverPull"], "ErrImageNeverPull"),
     ("FailedCreatePodSandBox", ["ContainerCreating"], "FailedCreatePodSandBox"),
     ("SlowPull", ["ContainerCreating"], "Pulling"),
     ("NeverStarts", [], None),
@@ -71,7 +74,7 @@ def test_a_start_can_be_held_by_a_fault_and_released(kube, hollow, namespace, fa
         assert held["status"]["phase"] == "Pending"
     if event:
         told = kube.wait_event(namespace, "held", event)["message"]
-        assert ("a sentence of the test's" in told) == (fault != "SlowPull")
+        assert ("a sentence of the test's" in told) == (fault not in ("SlowPull", "ErrImageNeverPull"))
     wait_until(lambda: (namespace, "held") in hollow.pods(), 30, "the pod on the node")
     hollow.act("release", namespace, "held")
     kube.wait_for("Pod", "held", namespace, is_running)
@@ -108,13 +111,56 @@ def test_out_of_memory_restarts_the_container_in_place(kube, hollow, namespace):
     assert again["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "OOMKilled"
 
 
-def test_an_evicted_pod_has_failed_and_its_process_is_gone(kube, hollow, namespace):
-    run(kube, hollow, namespace, "unlucky", "sleep", "1000")
+@pytest.mark.parametrize("action, reason, message", [
+    ("evict", "Evicted", "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "),
+    ("shutdown", "Terminated", "Pod was terminated in response to imminent node shutdown."),
+])
+def test_a_pod_that_the_node_ends_has_failed_and_its_process_is_gone(kube, hollow, namespace, action, reason, message):
+    run(kube, hollow, namespace, "unlucky", "sleep", "1000", restartPolicy="Always")
     kube.wait_for("Pod", "unlucky", namespace, is_running)
-    hollow.act("evict", namespace, "unlucky")
+    hollow.act(action, namespace, "unlucky")
     ended = kube.wait_for("Pod", "unlucky", namespace, has_ended)["status"]
-    assert (ended["phase"], ended["reason"]) == ("Failed", "Evicted")
+    assert (ended["phase"], ended["reason"], ended["message"]) == ("Failed", reason, message)
+    assert [(one["reason"], one["message"]) for one in ended["conditions"] if one["type"] == "DisruptionTarget"] == [
+        ("TerminationByKubelet", message)]
     assert not hollow.processes()
+
+
+@pytest.mark.parametrize("fault", ["SlowPull", None])
+def test_a_pod_has_its_deadline_before_and_after_it_runs(kube, hollow, namespace, fault):
+    run(kube, hollow, namespace, "late", "sleep", "1000", fault=fault, activeDeadlineSeconds=1)
+    ended = kube.wait_for("Pod", "late", namespace, has_ended)["status"]
+    assert (ended["phase"], ended["reason"]) == ("Failed", "DeadlineExceeded")
+    assert not hollow.processes()
+
+
+def test_a_pod_may_be_rejected(kube, hollow, namespace):
+    run(kube, hollow, namespace, "rejected", "sleep", "1000", fault="OutOfcpu")
+    ended = kube.wait_for("Pod", "rejected", namespace, has_ended)["status"]
+    assert (ended["phase"], ended["reason"]) == ("Failed", "OutOfcpu")
+    assert ended["message"].startswith("Pod was rejected: Node didn't have enough resource: cpu, ")
+    assert kube.wait_event(namespace, "rejected", "OutOfcpu")["type"] == "Warning"
+    assert "containerStatuses" not in ended
+
+
+def test_an_init_container_fails_again_and_again(kube, hollow, namespace):
+    first, prepare = ({"name": name, "image": "x", "terminationMessagePolicy": "FallbackToLogsOnError",
+                       "securityContext": RESTRICTED_CONTAINER} for name in ("first", "prepare"))
+    run(kube, hollow, namespace, "held", "sleep", "1000", fault="Init:CrashLoopBackOff", message="no licence", initContainers=[first, prepare],
+        restartPolicy="OnFailure")
+
+    def is_so(item):
+        statuses = item["status"].get("initContainerStatuses", [{}])
+        return statuses[-1].get("restartCount") == 2 and "waiting" in statuses[-1]["state"]
+
+    held = kube.wait_for("Pod", "held", namespace, is_so)["status"]
+    done, failing = held["initContainerStatuses"]
+    assert held["phase"] == "Pending" and done["state"]["terminated"]["exitCode"] == 0
+    assert failing["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert failing["lastState"]["terminated"]["message"] == "no licence"
+    assert held["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing"
+    hollow.act("release", namespace, "held")
+    kube.wait_for("Pod", "held", namespace, is_running)
 
 
 def test_a_deleted_pod_gets_its_grace_and_goes(kube, hollow, namespace):

@@ -43,9 +43,8 @@ func (p *pod) runContainer() {
 
 // isOver reports a container that is not started again.
 func (p *pod) isOver(state core.ContainerState, how ending) bool {
-	if how == endEvicted {
-		p.event(core.EventTypeWarning, evicted, p.evictionMessage())
-		p.reportEvicted(state)
+	if isPodEnd(how) {
+		p.fail(how, state)
 		return true
 	}
 	isDeleted := false
@@ -88,14 +87,13 @@ func (p *pod) runOnce() (core.ContainerState, ending) {
 	}
 	started := meta.NewTime(process.started)
 	p.report(core.PodRunning, "", core.ContainerState{Running: &core.ContainerStateRunning{StartedAt: started}})
-	switch p.fault.Name {
-	case oomKilled:
-		process.kill(endOutOfMemory)
-	case evicted:
-		process.kill(endEvicted)
+	if how := ending(p.fault.Name); how == oomKilled || isPodEnd(how) {
+		process.kill(how)
 	}
 	select {
 	case <-process.done:
+	case <-p.late:
+		process.kill(deadline)
 	case <-p.ending:
 		p.mutex.Lock()
 		grace := p.grace
@@ -113,7 +111,7 @@ func (p *pod) terminated(process *process) core.ContainerState {
 	code, how := process.exitCode(), process.how()
 	reason := "Completed"
 	switch {
-	case how == endOutOfMemory:
+	case how == oomKilled:
 		reason = oomKilled
 	case code != 0:
 		reason = "Error"
@@ -126,27 +124,9 @@ func (p *pod) terminated(process *process) core.ContainerState {
 		StartedAt: meta.NewTime(process.started), FinishedAt: meta.Now()}}
 }
 
-func (p *pod) evictionMessage() string {
-	if p.fault.Name == evicted {
-		return p.fault.Message
-	}
-	return faults[evicted]
-}
-
-func (p *pod) reportEvicted(state core.ContainerState) {
-	p.report(core.PodFailed, evicted, state)
+// report makes the status that the API server is told next; `more` changes it before.
+func (p *pod) report(phase core.PodPhase, reason string, state core.ContainerState, more ...func(*core.PodStatus)) {
 	p.mutex.Lock()
-	p.status.Message = p.evictionMessage()
-	p.mutex.Unlock()
-	p.pods.statuses.queue.Add(p)
-}
-
-// report makes the status that the API server is told next.
-func (p *pod) report(phase core.PodPhase, reason string, state core.ContainerState) {
-	p.mutex.Lock()
-	if p.startedAt.IsZero() {
-		p.startedAt = meta.Now()
-	}
 	isRunning := state.Running != nil
 	started := p.startedAt
 	p.status = core.PodStatus{
@@ -166,6 +146,9 @@ func (p *pod) report(phase core.PodPhase, reason string, state core.ContainerSta
 	}
 	if isInitialized(phase, state) {
 		p.status.InitContainerStatuses = p.initStatuses()
+	}
+	for _, change := range more {
+		change(&p.status)
 	}
 	p.mutex.Unlock()
 	p.pods.statuses.queue.Add(p)

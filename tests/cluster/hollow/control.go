@@ -19,6 +19,7 @@ import (
 //	POST   /pods/NAMESPACE/NAME/kill        the container's first process dies
 //	POST   /pods/NAMESPACE/NAME/oom         the same, and it is said to be OOMKilled
 //	POST   /pods/NAMESPACE/NAME/evict       the same, and the pod fails as Evicted
+//	POST   /pods/NAMESPACE/NAME/shutdown    the same, as when the node is being shut down
 //	POST   /faults                          {"fault", "message", "selector", "count"}: for pods that come
 //	DELETE /faults
 //	POST   /node/lost, /node/found          nothing is told to the API server meanwhile
@@ -66,10 +67,11 @@ func (p *pod) show() shownPod {
 }
 
 var actions = map[string]func(*pod){
-	"release": (*pod).free,
-	"kill":    func(p *pod) { p.kill(endKilled) },
-	"oom":     func(p *pod) { p.kill(endOutOfMemory) },
-	"evict":   func(p *pod) { p.kill(endEvicted) },
+	"release":  (*pod).free,
+	"kill":     func(p *pod) { p.kill(endKilled) },
+	"oom":      func(p *pod) { p.kill(oomKilled) },
+	"evict":    func(p *pod) { p.kill(evicted) },
+	"shutdown": func(p *pod) { p.kill(nodeShutdown) },
 }
 
 func controlRoutes(n *node, ps *pods) http.Handler {
@@ -93,7 +95,7 @@ func controlRoutes(n *node, ps *pods) http.Handler {
 	routes.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
 		added := &rule{}
 		err := json.NewDecoder(r.Body).Decode(added)
-		if _, known := faults[added.Name]; err == nil && !known {
+		if err == nil && !isFault(added.Name) {
 			err = fmt.Errorf("no fault %q", added.Name)
 		}
 		if err == nil {

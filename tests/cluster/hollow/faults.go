@@ -17,26 +17,58 @@ const (
 	neverStarts      = "NeverStarts"            // nothing at all is heard of the pod
 	failedSandBox    = "FailedCreatePodSandBox" // an Event, repeated
 	failedMount      = "FailedMount"            // an Event, repeated
+	failedAttach     = "FailedAttachVolume"     // an Event, repeated
 	invalidImageName = "InvalidImageName"       // the container's state, and an Event
 	errImagePull     = "ErrImagePull"           // the state and Events; then ImagePullBackOff
+	neverPull        = "ErrImageNeverPull"      // the state, and an Event, repeated
 	slowPull         = "SlowPull"               // the Event Pulling, and ContainerCreating
+	configError      = "CreateContainerConfigError"
+	initFailed       = "Init:CrashLoopBackOff" // the last init container ends with status 1, again and again
 
 	// These happen to a container that has started.
 	crashLoop = "CrashLoopBackOff" // it ends at once with status 1, its last line is the message
 	oomKilled = "OOMKilled"        // it is killed as soon as it runs
-	evicted   = "Evicted"          // the pod fails as soon as it runs
+
+	// And these to the pod, which fails as soon as it runs.
+	evicted      = "Evicted"
+	nodeShutdown = "Terminated"       // the node is being shut down
+	preempting   = "Preempting"       // for a critical pod
+	deadline     = "DeadlineExceeded" // without it: when activeDeadlineSeconds are over
 )
+
+// The node lets none of these in.
+var rejections = map[string]string{
+	"OutOfcpu":                 "Node didn't have enough resource: cpu, requested: 250, used: 9000, capacity: 9000",
+	"OutOfmemory":              "Node didn't have enough resource: memory, requested: 67108864, used: 9000000000, capacity: 9000000000",
+	"OutOfpods":                "Node didn't have enough resource: pods, requested: 1, used: 110, capacity: 110",
+	"NodeShutdown":             "Pod was rejected as the node is shutting down.",
+	"NodeAffinity":             "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+	"UnexpectedAdmissionError": "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+}
 
 var faults = map[string]string{ // with the sentence that is told when none is given
 	neverStarts:      "",
 	failedSandBox:    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox",
 	failedMount:      "MountVolume.SetUp failed for volume \"home\" : mount failed: exit status 32",
+	failedAttach:     "Multi-Attach error for volume \"home\" Volume is already exclusively attached to one node and can't be attached to another",
 	invalidImageName: "couldn't parse image name: invalid reference format",
 	errImagePull:     "rpc error: code = NotFound desc = manifest unknown",
+	neverPull:        "",
 	slowPull:         "",
+	configError:      "secret \"not-there\" not found",
+	initFailed:       "the init container ended",
 	crashLoop:        "the container ended",
 	oomKilled:        "",
-	evicted:          "The node was low on resource: memory.",
+	evicted:          "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. ",
+	nodeShutdown:     "Pod was terminated in response to imminent node shutdown.",
+	preempting:       "Preempted in order to admit critical pod",
+	deadline:         "Pod was active on the node longer than the specified deadline",
+}
+
+func isFault(name string) bool {
+	_, holds := faults[name]
+	_, rejects := rejections[name]
+	return holds || rejects
 }
 
 type fault struct {
@@ -60,7 +92,7 @@ type rules struct {
 
 func complete(f fault) fault {
 	if f.Message == "" {
-		f.Message = faults[f.Name]
+		f.Message = faults[f.Name] + rejections[f.Name]
 	}
 	return f
 }

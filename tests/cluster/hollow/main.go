@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -51,6 +52,11 @@ func readOptions() options {
 		log.Fatal("--kubeconfig, --directory and --pod-init are needed")
 	}
 	return o
+}
+
+// The main thread is main's alone: one that has entered a pod's root ends with its function, and this one cannot end.
+func init() {
+	runtime.LockOSThread()
 }
 
 func main() {

@@ -16,6 +16,7 @@ type pod struct {
 
 	release   chan struct{} // closed: what holds the pod, by a fault, holds it no longer
 	ending    chan struct{} // closed: it is being deleted
+	late      chan struct{} // closed: activeDeadlineSeconds are over
 	once      sync.Once
 	onceEnd   sync.Once
 	mutex     sync.Mutex
@@ -31,7 +32,7 @@ type pod struct {
 
 func newPod(ps *pods, object *core.Pod, address string) *pod {
 	return &pod{pods: ps, object: object, address: address, release: make(chan struct{}), ending: make(chan struct{}),
-		fault: ps.rules.of(object)}
+		late: make(chan struct{}), fault: ps.rules.of(object)}
 }
 
 func (p *pod) name() string {
@@ -63,8 +64,14 @@ func (p *pod) kill(how ending) {
 }
 
 func (p *pod) live() {
-	if p.prepare() {
-		p.runContainer()
+	if p.admit() {
+		p.startedAt = meta.Now()
+		p.setDeadline()
+		if p.prepare() {
+			p.runContainer()
+		} else if p.isLate() {
+			p.fail(deadline, waiting("ContainerCreating", ""))
+		}
 	}
 	<-p.ending
 	p.mutex.Lock()
@@ -74,11 +81,13 @@ func (p *pod) live() {
 	p.removeDirectory()
 }
 
-// hold waits until the pod is released (true) or deleted.
+// hold waits until the pod is released (true), or deleted or late.
 func (p *pod) hold() bool {
 	select {
 	case <-p.release:
 		return true
+	case <-p.late:
+		return false
 	case <-p.ending:
 		return false
 	}
@@ -86,25 +95,33 @@ func (p *pod) hold() bool {
 
 // holdWith does something meanwhile, which is told when it is over.
 func (p *pod) holdWith(meanwhile func(over <-chan struct{})) bool {
-	over := make(chan struct{})
-	go meanwhile(over)
-	defer close(over)
-	return p.hold()
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		meanwhile(over)
+		close(done)
+	}()
+	isReleased := p.hold()
+	close(over)
+	<-done // it tells nothing more
+	return isReleased
 }
 
-// prepare is what comes before the first start of the container. False: the pod was deleted.
+// prepare is what comes before the first start of the container. False: there will be none.
 func (p *pod) prepare() bool {
 	f := p.fault
 	if f.Name == neverStarts && !p.hold() {
 		return false
 	}
 	p.report(core.PodPending, "", waiting("ContainerCreating", ""))
-	if f.Name == failedSandBox || f.Name == failedMount {
+	if f.Name == failedSandBox || f.Name == failedMount || f.Name == failedAttach {
 		if !p.holdWith(func(over <-chan struct{}) { p.repeatEvent(over, f.Name, f.Message) }) {
 			return false
 		}
 	}
 	if !p.mountVolumes() {
+		return false
+	}
+	if f.Name == initFailed && !p.holdWith(func(over <-chan struct{}) { p.failInit(over, f.Message) }) {
 		return false
 	}
 	return p.pull(f)
@@ -141,6 +158,13 @@ func (p *pod) pull(f fault) bool {
 		return p.hold()
 	case errImagePull:
 		return p.holdWith(func(over <-chan struct{}) { p.failToPull(over, f) })
+	case neverPull:
+		message := "Container image \"" + image + "\" is not present with pull policy of Never"
+		p.report(core.PodPending, "", waiting(neverPull, message))
+		return p.holdWith(func(over <-chan struct{}) { p.repeatEvent(over, neverPull, message) })
+	case configError:
+		p.report(core.PodPending, "", waiting(configError, f.Message))
+		return p.holdWith(func(over <-chan struct{}) { p.repeatEvent(over, "Failed", "Error: "+f.Message) })
 	}
 	return true
 }

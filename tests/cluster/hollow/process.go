@@ -14,13 +14,12 @@ import (
 
 const launcherName = "elara-launcher"
 
-type ending int
+// ending is why a container was ended: the name of a fault, or one of these.
+type ending string
 
 const (
-	endItself ending = iota
-	endKilled
-	endOutOfMemory
-	endEvicted
+	endItself ending = ""
+	endKilled ending = "killed"
 )
 
 // process is a container's: the first one of a process namespace, so that all of it ends with it. Or, without a command, a

@@ -126,7 +126,7 @@ class HollowNode:
         return {(item["namespace"], item["name"]): item for item in self.tell("GET", "/pods").json()}
 
     def act(self, action, namespace, name):
-        """"release" what a fault holds; "kill", "oom" or "evict" what runs."""
+        """"release" what a fault holds; "kill", "oom", "evict" or "shutdown" (of the node) what runs."""
         self.tell("POST", f"/pods/{namespace}/{name}/{action}")
 
     def add_fault(self, fault, message=None, selector="", count=0):
