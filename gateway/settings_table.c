@@ -307,7 +307,8 @@ static const struct option_row table[] = {
     ROW("kubernetes-allow", "ELARA_KUBERNETES_ALLOW", OPTION_LIST, kubernetes.allow, NULL,
         .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "Further KERNEL_* variables by which a client may shape its pod, such as "
-                "KERNEL_IMAGE; * for all."),
+                "KERNEL_IMAGE, or KERNEL_PATH where a kernelspec mounts what it says; * for all. "
+                "Clients are trusted with all that they reach so; a policy sets bounds."),
     ROW("policy", "ELARA_POLICY", OPTION_TEXT, kubernetes.policy, NULL, .check = check_policy,
         .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "YAML file of what requests may make of their pods: variables, images, volumes, "

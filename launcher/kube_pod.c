@@ -55,29 +55,54 @@ int kube_pod_take_wishes(const struct kube_pod_settings *settings,
     return kube_wishes_take(request->client, request->spec_env, allowed, ret, err);
 }
 
+/* KUBE_WISHES: it is none. */
+static unsigned wish_named(const char *name) {
+    unsigned i = 0;
+    while (i < KUBE_WISHES && strcmp(kube_wish_row(i)->name, name) != 0)
+        i++;
+    return i;
+}
+
 static bool is_wish(const char *name) {
-    for (unsigned i = 0; i < KUBE_WISHES; i++)
-        if (strcmp(kube_wish_row(i)->name, name) == 0)
+    return wish_named(name) < KUBE_WISHES;
+}
+
+/* The client's value is not looked at. */
+static bool is_kernelspecs(const struct kube_pod_plan *plan, const char *name) {
+    const struct policy_request request = request_of(plan);
+    if (plan->settings->policy != NULL)
+        return policy_spec_wins(&request, name);
+    bool may_not = is_wish(name) && (plan->settings->allowed & 1u << wish_named(name)) == 0;
+    return may_not && text_or_null(text_of(plan->spec_env, name)) != NULL;
+}
+
+static const struct policy *policy_of(const struct kube_pod_settings *settings) {
+    return settings->policy != NULL ? settings->policy : policy_builtin();
+}
+
+/* Without a policy: the administrator has named it, and lets it say what it likes. */
+static bool is_trusted(const struct kube_pod_settings *settings, const char *name) {
+    if (settings->policy != NULL)
+        return false;
+    unsigned wish = wish_named(name);
+    if (wish < KUBE_WISHES && !kube_wish_row(wish)->is_free)
+        return (settings->allowed & 1u << wish) != 0;
+    for (char *const *at = settings->trusted; at != NULL && *at != NULL; at++)
+        if (strcmp(*at, "*") == 0 || strcmp(*at, name) == 0)
             return true;
     return false;
 }
 
-static bool is_kernelspecs(const struct kube_pod_plan *plan, const char *name) {
-    const struct policy_request request = request_of(plan);
-    return plan->settings->policy != NULL && policy_spec_wins(&request, name);
-}
-
 /* What is the client's alone. Whose kernel it is, and its id, were looked at before. */
 static struct kube_flow *make_flow(const struct kube_pod_plan *plan) {
-    const struct policy *policy = plan->settings->policy;
     const char *name;
     json_t *value;
-    if (policy == NULL)
-        return NULL;
     struct kube_flow *flow = kube_flow_create();
-    bool is_owners = plan->identity.owner != NULL && !policy_trusts_names(policy);
+    bool is_owners =
+        plan->identity.owner != NULL && !policy_trusts_names(policy_of(plan->settings));
     json_object_foreach((json_t *)(uintptr_t)plan->client, name, value) {
-        if (strcmp(name, "KERNEL_ID") == 0 || (is_owners && strcmp(name, "KERNEL_USERNAME") == 0))
+        if (strcmp(name, "KERNEL_ID") == 0 || (is_owners && strcmp(name, "KERNEL_USERNAME") == 0) ||
+            is_trusted(plan->settings, name))
             continue;
         kube_flow_add_name(flow,
                            name); /* also where the kernelspec's counts: it may be made of it */
@@ -125,12 +150,11 @@ static void restore_spec(const struct kube_pod_plan *plan, json_t *values, json_
  * The kernelspec's own may refer to it; they are kept alive by the values. */
 static json_t *make_values(const struct kube_pod_plan *plan, struct kube_wishes *wishes) {
     const struct policy_request request = request_of(plan);
-    const struct policy *policy = plan->settings->policy;
     cleanup_json json_t *changed = json_object();
     json_t *values =
         plan->values != NULL ? json_copy((json_t *)(uintptr_t)plan->values) : json_object();
     if (plan->identity.owner != NULL) {
-        const char *user = policy != NULL ? policy_user(policy, &request) : plan->identity.owner;
+        const char *user = policy_user(policy_of(plan->settings), &request);
         json_object_set_new(values, "KERNEL_USERNAME", json_string(user));
         json_object_set_new(changed, "KERNEL_USERNAME", json_string(""));
     }
@@ -429,7 +453,10 @@ static int fill_with(const struct kube_pod_plan *plan, const struct kube_wishes 
     if (json_is_string(template)) {
         cleanup_json json_t *names = make_names(plan, wishes, values, lists);
         add_flow_of_names(flow, names, lists);
-        return kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, flow, ret, err);
+        if (kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, flow, ret, err) < 0)
+            return -1;
+        kube_jinja_add_environment(*ret, names, plan->kernelspec);
+        return 0;
     }
     if (template == NULL)
         pod = json_pack("{s:{s:[{s:s}]}}", "spec", "containers", "name", "kernel");
@@ -483,12 +510,10 @@ static int shape(const struct kube_pod_plan *plan, const struct kube_wishes *wis
         kube_pod_set_security(spec, container, wishes, settings, err) < 0 ||
         check_ports(spec, port_of(settings), err) < 0)
         return -1;
-    if (settings->policy == NULL)
-        return 0;
     kube_pod_note_wishes(wishes, gpu, kernel, flow);
-    if (policy_check_pod(settings->policy, &request, flow, pod, gpu, err) < 0)
+    if (policy_check_pod(policy_of(settings), &request, flow, pod, gpu, err) < 0)
         return -1;
-    policy_add_resources(settings->policy, &request, gpu, container);
+    policy_add_resources(policy_of(settings), &request, gpu, container);
     return 0;
 }
 

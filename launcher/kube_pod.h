@@ -24,8 +24,10 @@ struct kube_pod_settings {
                          1000, 100 */
     bool mirror_working_dirs; /* KERNEL_WORKING_DIR is the container's working directory */
     uint32_t allowed;         /* what clients may wish (kube_wishes.h) */
+    /* Without a policy: variables that may be anywhere in the pod, "*" for all; or NULL. */
+    char *const *trusted;
     char *const *prohibited_uids, *const *prohibited_gids; /* not for clients, as 0 is; or NULL */
-    const struct policy *policy;         /* what they may make of it; NULL: as `allowed` says */
+    const struct policy *policy;         /* what they may make of it; NULL: as the two above say */
     int64_t port;                        /* of the launcher; 0: KUBE_PORT_DEFAULT */
     int64_t shutdown_wait_ms;            /* how long a kernel may take to end */
     int64_t journal_bytes, output_bytes; /* the most that the launcher keeps */

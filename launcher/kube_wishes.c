@@ -1,6 +1,7 @@
 #include "launcher/kube_wishes.h"
 
 #include "base/buffer.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -48,8 +49,13 @@ static int find(const char *name, uint32_t *ret, struct error *err) {
         }
         buffer_printf(&known, "%s%s", i > 0 ? ", " : "", rows[i].name);
     }
-    return error_set(err, ERROR_INVALID, "\"%.64s\" must be * or one of %s", name,
-                     buffer_text(&known));
+    *ret = 0;
+    if (text_starts_with(name, "KERNEL_")) /* a kernelspec's own */
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "\"%.64s\" must be *, a variable that kernelspecs refer to (KERNEL_...), "
+                     "or one of %s",
+                     name, buffer_text(&known));
 }
 
 int kube_wishes_parse(char *const *names, uint32_t *ret, struct error *err) {

@@ -40,8 +40,8 @@ const struct kube_wish_row *kube_wish_row(enum kube_wish wish);
 
 /* Sets of wishes: 1u << wish. */
 uint32_t kube_wishes_free(void);
-/* The free ones and those of the names (NULL-terminated or NULL): "KERNEL_UID", "*" for all. An
- * unknown name is an error that lists the known ones. */
+/* The free ones and those of the names (NULL-terminated or NULL): "KERNEL_UID", "*" for all. A
+ * name that is no variable for kernels is an error that lists the known ones. */
 int kube_wishes_parse(char *const *names, uint32_t *ret, struct error *err);
 
 /* One kernel's wishes after the rule above. Borrows client and spec. */

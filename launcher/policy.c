@@ -20,6 +20,11 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
+const struct policy *policy_builtin(void) {
+    static const struct policy builtin;
+    return &builtin;
+}
+
 /* --- who asks --- */
 
 bool policy_trusts_names(const struct policy *policy) {
@@ -82,6 +87,30 @@ static struct policy_rule find(const struct policy_case *self, const char *membe
     return rule;
 }
 
+/* What to write where there is no policy yet. */
+static const char *example_of(const char *member) {
+    static const char *const rows[][2] = {
+        {"volumes", "volumes: {nfs: [{server: NAME, paths: ['/DIRECTORY/{user}']}]}"},
+        {"images", "images: [NAME]"},
+        {"service_accounts", "service_accounts: [NAME]"},
+        {"uid", "uid: {from: 1000, to: 59999}"},
+        {"gid", "gid: {from: 100, to: 100}"}};
+    size_t i = 0;
+    while (i < sizeof rows / sizeof *rows - 1 && strcmp(rows[i][0], member) != 0)
+        i++;
+    return rows[i][1];
+}
+
+static int refuse_without_file(const struct policy_case *self, const char *variable,
+                               const char *member, const char *what) {
+    return error_set(self->err, ERROR_DENIED,
+                     "%s: %s is not allowed: this gateway has no policy that lets requests choose "
+                     "it. The administrator can give it one, the setting policy, a file with the "
+                     "lines \"variables: {allow: [%s]}\" and \"%s\"; or name %s in "
+                     "kubernetes-allow, which lets every client have what it asks for",
+                     variable, what, variable, example_of(member), variable);
+}
+
 int policy_refuse(const struct policy_case *self, const char *variable,
                   const struct policy_rule *rule, const char *part, const char *format, ...) {
     char what[640], path[PATH_SIZE * 2];
@@ -97,6 +126,8 @@ int policy_refuse(const struct policy_case *self, const char *variable,
         line = json_object_get(lines, rule->path);
     cleanup_free char *clean = text_repair(what); /* cut off, perhaps in a character */
     const char *name = self->policy->name;
+    if (name == NULL)
+        return refuse_without_file(self, variable, rule->path, clean);
     if (line == NULL)
         return error_set(self->err, ERROR_DENIED, "%s: %s is not allowed: %s has no %s", variable,
                          clean, name, path);
@@ -273,6 +304,8 @@ static int check_id(const struct policy_case *self, const char *variable, const 
     bool is_own = prohibited != NULL;
     if (!json_is_integer(value))
         return policy_refuse(self, variable, &rule, NULL, "what is no number as %s", member);
+    if (self->policy == policy_builtin())
+        return policy_refuse(self, variable, &rule, NULL, "%s %lld", member, (long long)number);
     if (!is_own)
         prohibited = json_object_get(json_object_get(self->policy->fallback, member), "prohibited");
     for (size_t i = 0; i < json_array_size(prohibited); i++) {
@@ -461,9 +494,9 @@ static int check_places(const struct policy_case *self) {
     json_object_foreach(self->flow->places, place, variable) {
         if (!is_open(place))
             return error_set(self->err, ERROR_DENIED,
-                             "%s: its value must not stand in the pod's %.300s: with a policy (%s) "
-                             "that is the administrator's alone",
-                             json_string_value(variable), place, self->policy->name);
+                             "%s: its value must not stand in the pod's %.300s: that is the "
+                             "administrator's alone",
+                             json_string_value(variable), place);
     }
     return 0;
 }

@@ -13,6 +13,8 @@
 
 struct policy; /* policy_file.h makes it; it does not change */
 void policy_destroy(struct policy *policy);
+/* What holds where there is no file: no value of a client's reaches what could be another's. */
+const struct policy *policy_builtin(void);
 
 /* Borrowed. */
 struct policy_request {

@@ -5,7 +5,7 @@
 #include "launcher/policy.h"
 
 struct policy {
-    char *name;       /* policy.yaml */
+    char *name;       /* policy.yaml; NULL: policy_builtin */
     json_t *tree;     /* checked; {} at least */
     json_t *lines;    /* of yaml_parse_lines */
     json_t *fallback; /* {"uid": {"prohibited": [0]}, "gid": ...}: the settings' */

@@ -78,7 +78,7 @@ def lab(specs, cluster):
 
 
 def test_the_lab_finds_its_home(lab, start_gateway, connect, cluster, kube, places):
-    gateway = start_gateway("--kubernetes-uid", "1000", "--kubernetes-gid", "100")
+    gateway = start_gateway("--kubernetes-uid", "1000", "--kubernetes-gid", "100", "--kubernetes-allow", "KERNEL_PATH")
     spec = gateway.get("/api/kernelspecs").json()["kernelspecs"]["python_kubernetes"]["spec"]
     assert spec["argv"] == LAUNCH and spec["metadata"]["debugger"] is True
     env = {"KERNEL_PATH": f"{cluster.nfs_share}/claim-alice", "KERNEL_LAUNCH_TIMEOUT": "40", "KERNEL_WORKING_DIR": "/home/jovyan"}

@@ -410,14 +410,16 @@ static void wishes(void **state) {
     struct kube_wishes got;
     uint32_t allowed = 0;
     (void)state;
-    static char image[] = "KERNEL_IMAGE", uid[] = "KERNEL_UID", star[] = "*", other[] = "KERNEL_X";
-    char *names[] = {image, uid, NULL}, *all[] = {star, NULL}, *bad[] = {other, NULL};
+    static char image[] = "KERNEL_IMAGE", uid[] = "KERNEL_UID", star[] = "*", other[] = "PATH",
+                path[] = "KERNEL_PATH";
+    char *names[] = {image, uid, path, NULL}, *all[] = {star, NULL}, *bad[] = {other, NULL};
     assert_int_equal(kube_wishes_parse(names, &allowed, &err), 0);
     assert_true(allowed & 1u << KUBE_WISH_IMAGE);
     assert_true(allowed & 1u << KUBE_WISH_CPUS);
     assert_false(allowed & 1u << KUBE_WISH_VOLUMES);
     assert_int_equal(kube_wishes_parse(bad, &allowed, &err), -1);
-    assert_has(err.text, "\"KERNEL_X\" must be * or one of KERNEL_IMAGE, ");
+    assert_has(err.text,
+               "\"PATH\" must be *, a variable that kernelspecs refer to (KERNEL_...), or one of ");
     assert_int_equal(kube_wishes_parse(NULL, &allowed, &err), 0);
     assert_int_equal(allowed, kube_wishes_free());
 

@@ -198,6 +198,76 @@ static void an_empty_policy_gives_nothing_away(void **state) {
     policy_destroy(policy);
 }
 
+/* The lab's own kernelspec, and the administrator has said nothing of a policy. */
+static void without_a_policy_nothing_reaches_anothers_data(void **state) {
+    static const struct {
+        const char *template, *expected;
+    } rows[] = {
+        {NULL, "nfs nfs.example.com:/export/home/bob is not allowed: this gateway has no policy"},
+        {"spec: {volumes: [{name: x, hostPath: {path: '${KERNEL_PATH}'}}], containers: [{name: "
+         "k}]}",
+         "hostPath /export/home/bob is not allowed"},
+        {"spec: {volumes: [{name: x, persistentVolumeClaim: {claimName: '${KERNEL_WORD}'}}], "
+         "containers: [{name: k}]}",
+         "volumes: {nfs: "},
+        {"spec: {volumes: [{name: h, persistentVolumeClaim: {claimName: homes}}], containers: "
+         "[{name: k, volumeMounts: [{name: h, mountPath: /h, subPath: '${KERNEL_WORD}'}]}]}",
+         "persistentVolumeClaim is not allowed"},
+        {"spec: {volumes: [{name: h, nfs: {server: s, path: /x}}], containers: [{name: k, "
+         "volumeMounts: [{name: h, mountPath: /h, subPathExpr: '${KERNEL_WORD}'}]}]}",
+         "subPathExpr"},
+        {"spec: {containers: [{name: k, image: 'lab/${KERNEL_WORD}'}]}", "images: [NAME]"},
+        {"spec: {containers: [{name: k}, {name: s, image: 'lab/${KERNEL_WORD}'}]}",
+         "images: [NAME]"},
+        {"spec: {serviceAccountName: '${KERNEL_WORD}', containers: [{name: k}]}",
+         "service_accounts: [NAME]"},
+        {"spec: {securityContext: {runAsUser: '${KERNEL_N}'}, containers: [{name: k}]}", "uid: {"},
+        {"spec: {securityContext: {fsGroup: '${KERNEL_N}'}, containers: [{name: k}]}", "gid: {"},
+        {"spec: {containers: [{name: k, envFrom: [{secretRef: {name: '${KERNEL_WORD}'}}]}]}",
+         "envFrom"},
+    };
+    static char path[] = "KERNEL_PATH", word[] = "KERNEL_WORD", number[] = "KERNEL_N", all[] = "*";
+    char *const named[] = {path, word, number, NULL}, *const star[] = {all, NULL},
+                *const other[] = {word, NULL};
+    struct fixture *fixture = *state;
+    fixture->settings.allowed = kube_wishes_free();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        fixture->settings.trusted = i == 0 ? other : NULL;
+        if (rows[i].template != NULL)
+            use_template(fixture, rows[i].template);
+        else
+            use_lab_spec(fixture);
+        wish(fixture, "KERNEL_PATH", "/export/home/bob");
+        wish(fixture, "KERNEL_WORD", "theirs");
+        wish(fixture, "KERNEL_N", "33");
+        denied(fixture, "KERNEL_", rows[i].expected);
+        /* In so many words: whoever can start a kernel is trusted with everybody's data. */
+        for (int j = 0; j < 2; j++) {
+            fixture->settings.trusted = j == 0 ? named : star;
+            json_decref(make(fixture));
+        }
+    }
+    forget(fixture);
+    fixture->settings.trusted = NULL;
+    use_lab_spec(fixture);
+    wish(fixture, "KERNEL_PATH", "/export/home/bob");
+    denied(fixture, "KERNEL_PATH", "\"variables: {allow: [KERNEL_PATH]}\" and \"volumes: {nfs: ");
+    denied(fixture, "KERNEL_PATH", "or name KERNEL_PATH in kubernetes-allow");
+    /* What a notebook server sets by itself, and amounts. */
+    forget(fixture);
+    wish(fixture, "KERNEL_CPUS", "2");
+    wish(fixture, "KERNEL_MEMORY_LIMIT", "2Gi");
+    wish(fixture, "KERNEL_WORKING_DIR", "/work");
+    wish(fixture, "KERNEL_LAUNCH_TIMEOUT", "40");
+    wish(fixture, "KERNEL_USERNAME", "bob");
+    spec_says(fixture, "KERNEL_VOLUMES",
+              "[{name: h, nfs: {server: s, path: /x/$KERNEL_USERNAME}}]");
+    json_t *pod = make(fixture);
+    assert_value(pod, "spec/volumes/0/nfs/path", "\"/x/ann\"");
+    json_decref(pod);
+}
+
 static void prohibited_by_the_settings(void **state) {
     struct fixture *fixture = *state;
     char one[] = "0", other[] = "4711";
@@ -295,6 +365,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_spec_may_use_the_name_that_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_and_who_wins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_policy_gives_nothing_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_policy_nothing_reaches_anothers_data, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(prohibited_by_the_settings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_spellings_are_other_names, set_up, tear_down),
         cmocka_unit_test(mistakes_in_the_file),
