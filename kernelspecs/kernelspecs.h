@@ -15,7 +15,9 @@ struct kernelspec {
     const char *directory;    /* resource_dir, absolute */
     const char *display_name; /* never NULL */
     const char *language;     /* "" when kernel.json has none */
-    json_t *json;             /* kernel.json as it stands, unknown fields included */
+    /* kernel.json as it stands, unknown fields included; env has what metadata.elara's image and
+     * resources are short for */
+    json_t *json;
     /* {"logo-64x64": "logo-64x64.png", "kernel.js": "kernel.js"}: key to file name */
     json_t *resources;
 };
@@ -70,7 +72,8 @@ int64_t kernelspec_journal_bytes(const struct kernelspec *spec);
 
 /* What its kernels are run by: metadata.elara.argv, else argv. Elsewhere (in an image) an argv that
  * names Jupyter Enterprise Gateway's launch_kubernetes.py means the language's own kernel, Python's
- * or R's; ERROR_UNSUPPORTED for other languages and for Spark's run.sh, ERROR_INVALID without any.
+ * or R's; ERROR_UNSUPPORTED for other languages, for Spark's run.sh, for process proxies that need
+ * scripts of their own and for metadata.elara.provisioner "local", ERROR_INVALID without any.
  * A new reference to an array that is not empty. */
 int kernelspec_argv(const struct kernelspec *spec, bool is_elsewhere, json_t **ret,
                     struct error *err);

@@ -24,6 +24,14 @@ static const json_t *starter_stanza(const struct kernelspec *spec, size_t which)
 }
 
 char *kernelspec_unsupported(const struct kernelspec *spec) {
+    const json_t *own = json_object_get(json_object_get(spec->json, "metadata"), "elara");
+    const char *provisioner = json_string_value(json_object_get(own, "provisioner"));
+    if (provisioner != NULL && strcmp(provisioner, "local") != 0)
+        return memory_printf("kernelspec %s is for metadata.elara.provisioner \"%s\"; this gateway "
+                             "starts kernels as local processes only",
+                             spec->name, provisioner);
+    if (provisioner != NULL)
+        return NULL; /* whatever it says to others */
     for (size_t i = 0; i < STARTERS; i++) {
         const char *name =
             json_string_value(json_object_get(starter_stanza(spec, i), starters[i].name));

@@ -27,15 +27,50 @@ static const char *find_word(const json_t *argv, const char *ending) {
     return NULL;
 }
 
+/* Starters of Jupyter Enterprise Gateway for which nothing but their own scripts will do. */
+static const char *foreign_starter(const struct kernelspec *spec) {
+    static const struct {
+        const char *class_name, *starter;
+    } rows[] = {
+        {"DistributedProcessProxy", "starts kernels on other hosts by ssh"},
+        {"YarnClusterProcessProxy", "starts kernels in Hadoop YARN"},
+        {"ConductorClusterProcessProxy", "starts kernels in IBM Spectrum Conductor"},
+        {"DockerProcessProxy", "starts kernels in Docker"},
+        {"DockerSwarmProcessProxy", "starts kernels in Docker Swarm"},
+        {"SparkOperatorProcessProxy", "starts kernels through the Spark operator"},
+        {"CustomResourceProcessProxy", "starts kernels through a custom resource"},
+    };
+    const json_t *proxy = json_object_get(json_object_get(spec->json, "metadata"), "process_proxy");
+    const char *name = json_string_value(json_object_get(proxy, "class_name"));
+    const char *dot = name != NULL ? strrchr(name, '.') : NULL;
+    for (size_t i = 0; name != NULL && i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(dot != NULL ? dot + 1 : name, rows[i].class_name) == 0)
+            return rows[i].starter;
+    return NULL;
+}
+
 int kernelspec_argv(const struct kernelspec *spec, bool is_elsewhere, json_t **ret,
                     struct error *err) {
     json_t *argv = json_object_get(spec->json, "argv");
-    json_t *own =
-        json_object_get(json_object_get(json_object_get(spec->json, "metadata"), "elara"), "argv");
+    const json_t *elara = json_object_get(json_object_get(spec->json, "metadata"), "elara");
+    const char *provisioner = json_string_value(json_object_get(elara, "provisioner"));
+    const char *starter = foreign_starter(spec);
+    json_t *own = json_object_get(elara, "argv");
     const char *script = find_word(argv, "launch_kubernetes.py"),
                *spark = find_word(argv, "bin/run.sh");
+    if (is_elsewhere && provisioner != NULL && strcmp(provisioner, "local") == 0)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "kernel spec %.100s is for metadata.elara.provisioner \"local\"; this "
+                         "gateway starts kernels as pods only",
+                         spec->name);
     if (own != NULL)
         *ret = json_incref(own);
+    else if (is_elsewhere && starter != NULL)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "kernel spec %.100s: its metadata.process_proxy %s, which this gateway "
+                         "does not do; as a pod it starts with the kernel's command in "
+                         "metadata.elara.argv",
+                         spec->name, starter);
     else if (is_elsewhere && spark != NULL)
         return error_set(err, ERROR_UNSUPPORTED,
                          "kernel spec %.100s: its argv starts Spark (%.200s), which this gateway "

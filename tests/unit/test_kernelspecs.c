@@ -173,6 +173,14 @@ static const struct {
      "metadata.elara.journal_bytes", "from 1048576 (1 MiB)"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"journal_bytes\": 68719476737}}}", 2,
      "metadata.elara.journal_bytes", "to 68719476736"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"provisioner\": \"docker\"}}}", 2,
+     "metadata.elara.provisioner", "must be \"local\" or \"kubernetes\""},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"image\": \"\"}}}", 2,
+     "metadata.elara.image", "image's name"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"home\": 1}}}", 2, "metadata.elara.home",
+     "must be true or false"},
+    {"{\"argv\": [\"a\"],\n\"metadata\": {\"elara\": {\"resources\": {\"cpus\": 0.5}}}}", 2,
+     "metadata.elara.resources.cpus", "must be an amount"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"process_proxy\": \"x\"}}", 3,
      "metadata.process_proxy", "object"},
     {"{\"argv\": [\"a\"],\n\"metadata\": {\n\"kernel_provisioner\": {\n\"provisioner_name\": 1}}}",
@@ -202,6 +210,30 @@ static void broken_ones_are_told_with_their_line(void **state) {
         assert_null(kernelspecs_find(specs, "bad"));
         assert_non_null(kernelspecs_find(specs, "good"));
     }
+}
+
+static void members_that_do_nothing_are_told(void **state) {
+    struct place *place = *state;
+    put(place->first, "k", "kernel.json",
+        "{\"argv\": [\"a\"], \"env\": {\"KERNEL_CPUS\": \"3\"},\n\"metadata\": {\"elara\": {\n"
+        "\"imgae\": \"a\", \"image\": \"b\",\n"
+        "\"resources\": {\"cpu\": 2, \"cpus\": 2, \"gpus\": 1, \"memory_limit\": \"4Gi\"}}}}");
+    struct kernelspecs *specs = load(place);
+    const json_t *problems = kernelspecs_problems(specs);
+    assert_int_equal(json_array_size(problems), 2);
+    const json_t *first = json_array_get(problems, 0), *second = json_array_get(problems, 1);
+    assert_string_equal(text_at(first, "field"), "metadata.elara.imgae");
+    assert_string_equal(text_at(first, "problem"),
+                        "does nothing: correct its name or take it out; known here are argv, home, "
+                        "image, journal_bytes, overridable, provisioner, resources");
+    assert_string_equal(text_at(second, "field"), "metadata.elara.resources.cpu");
+    assert_int_equal(json_integer_value(json_object_get(second, "line")), 4);
+    const json_t *env = json_object_get(kernelspecs_find(specs, "k")->json, "env");
+    assert_int_equal(json_object_size(env), 4); /* what the others are short for */
+    assert_string_equal(text_at(env, "KERNEL_CPUS"), "3");
+    assert_string_equal(text_at(env, "KERNEL_GPUS"), "1");
+    assert_string_equal(text_at(env, "KERNEL_MEMORY_LIMIT"), "4Gi");
+    assert_string_equal(text_at(env, "KERNEL_IMAGE"), "b");
 }
 
 static void all_problems_of_a_file_are_told(void **state) {
@@ -351,6 +383,10 @@ static void who_starts_it(void **state) {
          NULL},
         {"{\"process_proxy\": {\"class_name\": \"a.KubernetesProcessProxy\"}}",
          "metadata.process_proxy.class_name \"a.KubernetesProcessProxy\""},
+        {"{\"elara\": {\"provisioner\": \"kubernetes\"}}",
+         "is for metadata.elara.provisioner \"kubernetes\""},
+        {"{\"elara\": {\"provisioner\": \"local\"}, \"process_proxy\": {\"class_name\": \"a\"}}",
+         NULL},
     };
     struct place *place = *state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -393,6 +429,16 @@ static void what_runs_it(void **state) {
          "[\"/k/spark_python_kubernetes/bin/run.sh\", \"--x\"]",
          "its argv starts Spark (/k/spark_python_kubernetes/bin/run.sh), which this gateway does "
          "not"},
+        {"{'argv': ['a'], 'metadata': {'elara': {'provisioner': 'local'}}}", "[\"a\"]",
+         "is for metadata.elara.provisioner \"local\"; this gateway starts kernels as pods only"},
+        {"{'argv': ['launch_ipykernel.py'], 'metadata': {'process_proxy': {'class_name': "
+         "'e.distributed.DistributedProcessProxy'}}}",
+         "[\"launch_ipykernel.py\"]",
+         "its metadata.process_proxy starts kernels on other hosts by ssh, which this gateway does "
+         "not do"},
+        {"{'argv': ['x'], 'metadata': {'process_proxy': {'class_name': 'YarnClusterProcessProxy'}, "
+         "'elara': {'argv': ['python3']}}}",
+         "[\"python3\"]", "[\"python3\"]"},
         {"{'metadata': {'kernel_provisioner': {}}}", "argv must name a program",
          "argv must name a program"},
     };
@@ -486,6 +532,7 @@ int main(void) {
         TEST(first_directory_wins),
         TEST(what_is_no_kernelspec),
         TEST(broken_ones_are_told_with_their_line),
+        TEST(members_that_do_nothing_are_told),
         TEST(all_problems_of_a_file_are_told),
         TEST(too_large_is_refused),
         TEST(model_is_complete_and_keeps_what_it_does_not_know),
