@@ -2,6 +2,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "launcher/curl_loop.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -21,10 +22,8 @@ enum {
 };
 
 struct kube_transport {
-    struct event_base *loop;
     struct kube_config *config;
-    CURLM *multi;
-    struct event *timer;
+    struct curl_loop *loop;
     char *base_url; /* with the name the certificate has to have */
     struct curl_slist *connect_to;
     struct list ready; /* exchanges with something to tell */
@@ -46,8 +45,6 @@ struct kube_exchange {
     bool is_opening, is_finished; /* is_opening: to be told */
     struct kube_outcome outcome;
 };
-
-/* The loop: one event a socket, one timer. */
 
 static void make_ready(struct kube_exchange *exchange) {
     struct kube_transport *transport = exchange->transport;
@@ -71,68 +68,13 @@ static void note_outcome(struct kube_exchange *exchange, CURLcode code) {
     outcome->retry_after_ms = retry_after_s > 0 ? (int64_t)retry_after_s * 1000 : -1;
 }
 
-static void take_finished(struct kube_transport *transport) {
-    int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(transport->multi, &left)) != NULL;) {
-        struct kube_exchange *exchange = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
-        note_outcome(exchange, message->data.result);
-        curl_multi_remove_handle(transport->multi, exchange->easy); /* message is gone now */
-        exchange->is_finished = true;
-        make_ready(exchange);
-    }
-}
-
-static void tell_ready(struct kube_transport *transport);
-
-/* The users are told when libcurl has returned, so that they may do anything to it. */
-static void act(struct kube_transport *transport, curl_socket_t fd, int what) {
-    int running;
-    curl_multi_socket_action(transport->multi, fd, what, &running);
-    take_finished(transport);
-    tell_ready(transport);
-}
-
-static void on_socket(evutil_socket_t fd, short what, void *context) {
-    act(context, fd,
-        (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *context) {
-    (void)fd, (void)what;
-    act(context, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int set_timer(CURLM *multi, long timeout_ms, void *context) {
-    (void)multi;
-    struct kube_transport *transport = context;
-    if (timeout_ms < 0) {
-        event_del(transport->timer);
-        return 0;
-    }
-    struct timeval in = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    event_add(transport->timer, &in);
-    return 0;
-}
-
-/* The event goes in this callback: libcurl closes the descriptor next, whose number comes again. */
-static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *assigned) {
-    (void)easy;
-    struct kube_transport *transport = context;
-    struct event *event = assigned;
-    if (event != NULL)
-        event_free(event);
-    event = NULL;
-    if (what != CURL_POLL_REMOVE) {
-        short wanted = (short)((what & CURL_POLL_IN ? EV_READ : 0) |
-                               (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
-        event = event_new(transport->loop, fd, wanted, on_socket, transport);
-        event_add(event, NULL);
-    }
-    curl_multi_assign(transport->multi, fd, event);
-    return 0;
+static void on_finished(void *context, CURL *easy, CURLcode code) {
+    (void)context;
+    struct kube_exchange *exchange = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
+    note_outcome(exchange, code);
+    exchange->is_finished = true;
+    make_ready(exchange);
 }
 
 /* Telling the users */
@@ -176,7 +118,8 @@ static void tell_done(struct kube_exchange *exchange) {
     buffer_free(&body);
 }
 
-static void tell_ready(struct kube_transport *transport) {
+static void tell_ready(void *context) {
+    struct kube_transport *transport = context;
     transport->is_telling = true;
     while (!list_is_empty(&transport->ready)) {
         struct kube_exchange *exchange =
@@ -373,9 +316,7 @@ struct kube_exchange *kube_transport_start(struct kube_transport *transport,
     curl_easy_setopt(exchange->easy, CURLOPT_WRITEDATA, exchange);
     curl_easy_setopt(exchange->easy, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt(exchange->easy, CURLOPT_HEADERDATA, exchange);
-    CURLMcode added = curl_multi_add_handle(transport->multi, exchange->easy);
-    assert(added == CURLM_OK); /* out of memory is the only other answer */
-    (void)added;
+    curl_loop_add(transport->loop, exchange->easy);
     return exchange;
 }
 
@@ -384,7 +325,7 @@ void kube_exchange_cancel(struct kube_exchange *exchange) {
         return;
     list_remove(&exchange->node);
     if (!exchange->is_finished)
-        curl_multi_remove_handle(exchange->transport->multi, exchange->easy);
+        curl_loop_remove(exchange->transport->loop, exchange->easy);
     free_exchange(exchange);
 }
 
@@ -416,20 +357,16 @@ static void set_addresses(struct kube_transport *transport) {
 
 int kube_transport_create(struct event_base *loop, struct kube_config *config,
                           struct kube_transport **ret, struct error *err) {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return error_set(err, ERROR_SYSTEM, "libcurl does not start");
     struct kube_transport *transport = memory_alloc(sizeof *transport);
-    transport->loop = loop;
+    static const struct curl_loop_events events = {on_finished, tell_ready};
+    transport->loop = curl_loop_create(loop, IDLE_CONNECTIONS_MAX, &events, transport);
+    if (transport->loop == NULL) {
+        free(transport);
+        return error_set(err, ERROR_SYSTEM, "libcurl does not start");
+    }
     transport->config = config;
     list_init(&transport->ready);
-    transport->multi = curl_multi_init();
-    transport->timer = event_new(loop, -1, 0, on_timer, transport);
     set_addresses(transport);
-    curl_multi_setopt(transport->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-    curl_multi_setopt(transport->multi, CURLMOPT_SOCKETDATA, transport);
-    curl_multi_setopt(transport->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(transport->multi, CURLMOPT_TIMERDATA, transport);
-    curl_multi_setopt(transport->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS_MAX);
     *ret = transport;
     return 0;
 }
@@ -438,10 +375,8 @@ void kube_transport_destroy(struct kube_transport *transport) {
     if (transport == NULL)
         return;
     assert(transport->exchanges == 0 && !transport->is_telling);
-    curl_multi_cleanup(transport->multi); /* tells set_socket of the connections it closes */
-    event_free(transport->timer);
+    curl_loop_destroy(transport->loop);
     curl_slist_free_all(transport->connect_to);
     free(transport->base_url);
     free(transport);
-    curl_global_cleanup();
 }
