@@ -185,12 +185,6 @@ static void list_add(char ***list, const char *text, size_t length) {
     (*list)[count + 1] = NULL;
 }
 
-static void list_free(char **list) {
-    for (size_t i = 0; list != NULL && list[i] != NULL; i++)
-        free(list[i]);
-    free(list);
-}
-
 static int list_add_json(char ***list, const json_t *array, const char *source, struct error *err) {
     for (size_t i = 0; i < json_array_size(array) && i <= LIST_LIMIT; i++) {
         const json_t *item = json_array_get(array, i);
@@ -253,12 +247,12 @@ static int set_list(char ***field, char **list, const char *text, const json_t *
     if (failed == 0 && list_length(list) > LIST_LIMIT)
         failed = error_set(err, ERROR_LIMIT, "%s: a list has at most %d items", source, LIST_LIMIT);
     if (failed < 0) {
-        list_free(list);
+        text_list_free(list);
         return -1;
     }
     if (list == NULL)
         list = memory_alloc(sizeof *list);
-    list_free(*field);
+    text_list_free(*field);
     *field = list;
     return 0;
 }
@@ -372,7 +366,7 @@ void option_value_clear(const struct option_row *row, void *settings) {
     void *field = field_of(row, settings);
     if (row->type == OPTION_LIST) {
         char ***list = field;
-        list_free(steal(list));
+        text_list_free(steal(list));
     } else if (row->type == OPTION_TEXT || row->type == OPTION_ENUM) {
         char **text = field;
         free(steal(text));

@@ -218,6 +218,31 @@ bool text_glob(const char *pattern, const char *text) {
     return pattern[strspn(pattern, "*")] == '\0';
 }
 
+char **text_list_copy(char *const *list) {
+    size_t count = 0;
+    if (list == NULL)
+        return NULL;
+    while (list[count] != NULL)
+        count++;
+    char **copy = memory_alloc((count + 1) * sizeof *copy);
+    for (size_t i = 0; i < count; i++)
+        copy[i] = memory_strdup(list[i]);
+    return copy;
+}
+
+void text_list_free(char **list) {
+    for (char **item = list; item != NULL && *item != NULL; item++)
+        free(*item);
+    free(list);
+}
+
+bool text_list_has(char *const *list, const char *text) {
+    for (; list != NULL && *list != NULL; list++)
+        if (strcmp(*list, text) == 0)
+            return true;
+    return false;
+}
+
 uint64_t text_hash(const char *text) {
     uint64_t value = UINT64_C(0xCBF29CE484222325);
     for (; *text != '\0'; text++)

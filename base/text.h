@@ -51,5 +51,10 @@ void text_append_duration(struct buffer *out, int64_t ms);
 /* Match with * (any bytes, also none) and ? (one byte); all others mean themselves. */
 bool text_glob(const char *pattern, const char *text);
 
+/* Lists end with NULL; a NULL list is an empty one, of which the copy is NULL. */
+char **text_list_copy(char *const *list);
+void text_list_free(char **list);
+bool text_list_has(char *const *list, const char *text);
+
 /* FNV-1a, 64 bits: to tell texts apart, not against who wants them to collide. */
 uint64_t text_hash(const char *text);

@@ -8,16 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool list_has(char *const *list, const char *name) {
-    for (; list != NULL && *list != NULL; list++)
-        if (strcmp(*list, name) == 0)
-            return true;
-    return false;
-}
-
 static bool is_kept(const struct kernels_settings *settings, const char *name) {
-    return text_starts_with(name, "KERNEL_") || list_has(settings->client_envs, "*") ||
-           list_has(settings->client_envs, name);
+    return text_starts_with(name, "KERNEL_") || text_list_has(settings->client_envs, "*") ||
+           text_list_has(settings->client_envs, name);
 }
 
 /* Names are told back, so only what can be a name is. */
