@@ -1,4 +1,4 @@
-/* elara token new NAME [--role user|admin] */
+/* elara token new NAME [--role user|admin|viewer] */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/option.h"
@@ -17,7 +17,8 @@ static int check_name(const char *name, struct error *err) {
     static const char valid[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@+-";
     if (name == NULL)
-        return error_set(err, ERROR_INVALID, "whose? elara token new NAME [--role user|admin]");
+        return error_set(err, ERROR_INVALID,
+                         "whose? elara token new NAME [--role user|admin|viewer]");
     if (*name == '\0' || strlen(name) > AUTH_NAME_MAX || name[strspn(name, valid)] != '\0')
         return error_set(err, ERROR_INVALID, "NAME: must be 1 to %d letters, digits or . _ @ + -",
                          AUTH_NAME_MAX);
@@ -34,8 +35,10 @@ int admin_token_new(int argc, char **argv, struct error *err) {
     const char *name = admin_take_argument(&argc, argv);
     if (check_name(name, err) < 0)
         return -1;
-    if (has_role && (role == NULL || (strcmp(role, "user") != 0 && strcmp(role, "admin") != 0)))
-        return error_set(err, ERROR_INVALID, "--role: must be user or admin");
+    static char roles[][8] = {"user", "admin", "viewer"};
+    char *const known[] = {roles[0], roles[1], roles[2], NULL};
+    if (has_role && (role == NULL || !text_list_has(known, role)))
+        return error_set(err, ERROR_INVALID, "--role: must be user, admin or viewer");
     if (argc > 1)
         return error_set(err, ERROR_INVALID, "%.64s: what is that? NAME and --role only", argv[1]);
     if (sodium_init() < 0)
@@ -47,7 +50,7 @@ int admin_token_new(int argc, char **argv, struct error *err) {
     struct auth_presented presented;
     randombytes_buf(random, sizeof random);
     text_hex(random, sizeof random, token);
-    auth_present(token, strlen(token), &presented);
+    auth_present(token, &presented);
     text_hex(presented.blake2b, sizeof presented.blake2b, hash);
 
     fputs("The token is shown this once and kept nowhere. Add the line to the gateway's "

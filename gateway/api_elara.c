@@ -253,6 +253,6 @@ static void get_logs(struct http_request *request, void *context) {
 const struct http_route api_elara_routes[] = {
     {"GET", "/api/elara/kernels", list_kernels, 0},
     {"GET", "/api/elara/status", get_status, 0},
-    {"GET", "/api/kernels/{kernel_id}/logs", get_logs, 0},
+    {"GET", "/api/kernels/{kernel_id}/logs", get_logs, HTTP_CONTENT},
     {NULL, NULL, NULL, 0},
 };

@@ -156,6 +156,6 @@ static void read_journal(struct http_request *request, void *context) {
 }
 
 const struct http_route api_journal_routes[] = {
-    {"GET", "/api/kernels/{kernel_id}/journal", read_journal, 0},
+    {"GET", "/api/kernels/{kernel_id}/journal", read_journal, HTTP_CONTENT},
     {NULL, NULL, NULL, 0},
 };

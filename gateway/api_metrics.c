@@ -13,9 +13,9 @@ static void reply(struct http_request *request, const struct gateway *gateway) {
 }
 
 static void get_metrics(struct http_request *request, void *context) {
-    if (http_request_identity(request)->role != AUTH_ADMIN)
+    if (http_request_identity(request)->role == AUTH_USER)
         http_reply_error(request, 403, NULL,
-                         "/metrics tells of all users: it needs an administrator's token");
+                         "/metrics tells of all users: it needs the token of an admin or a viewer");
     else
         reply(request, context);
 }

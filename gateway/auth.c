@@ -1,7 +1,9 @@
 #include "gateway/auth.h"
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "gateway/auth_method.h"
 
 #include <sodium.h>
@@ -9,7 +11,9 @@
 #include <string.h>
 #include <strings.h>
 
-enum { METHODS_MAX = 4 };
+#define LOG_AREA "gateway/auth"
+
+enum { METHODS_MAX = 7 };
 
 /* Kept until the auth goes: at most one for each name and role that ever stood in the file. */
 struct known_identity {
@@ -18,8 +22,10 @@ struct known_identity {
 };
 
 struct auth {
+    struct event_base *loop;
     struct auth_method *methods[METHODS_MAX];
     size_t method_count;
+    char **admins, **viewers;
     struct map *identities;              /* "<role><verified>:<name>" to struct known_identity */
     const struct auth_identity *anybody; /* when no token is configured */
 };
@@ -27,8 +33,7 @@ struct auth {
 const struct auth_identity *auth_identity_get(struct auth *auth, const char *name,
                                               enum auth_role role, bool verified) {
     char key[AUTH_NAME_MAX + 8];
-    snprintf(key, sizeof key, "%c%c:%s", role == AUTH_ADMIN ? 'a' : 'u', verified ? 'v' : '-',
-             name);
+    snprintf(key, sizeof key, "%d%c:%s", (int)role, verified ? 'v' : '-', name);
     struct known_identity *known = map_get(auth->identities, key);
     if (known != NULL)
         return &known->identity;
@@ -38,6 +43,28 @@ const struct auth_identity *auth_identity_get(struct auth *auth, const char *nam
         (struct auth_identity){.name = known->name, .role = role, .verified = verified};
     map_put(auth->identities, key, known);
     return &known->identity;
+}
+
+static bool can_own(const char *name) {
+    size_t length = strlen(name);
+    if (length == 0 || length > AUTH_NAME_MAX || strcmp(name, AUTH_DEFAULT_NAME) == 0 ||
+        !text_is_utf8(name, length) || name[0] == ' ' || name[length - 1] == ' ')
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f || name[i] == '/')
+            return false;
+    return true;
+}
+
+const struct auth_identity *auth_identity_of(struct auth *auth, const char *name) {
+    if (!can_own(name)) {
+        log_warning("somebody is vouched for whose name cannot be an owner's: \"%.200s\"", name);
+        return NULL;
+    }
+    enum auth_role role = text_list_has(auth->admins, name)    ? AUTH_ADMIN
+                          : text_list_has(auth->viewers, name) ? AUTH_VIEWER
+                                                               : AUTH_USER;
+    return auth_identity_get(auth, name, role, true);
 }
 
 static bool is_set(const char *text) {
@@ -50,28 +77,58 @@ static void destroy_methods(struct auth_method **methods, size_t count) {
             methods[i]->ops->destroy(methods[i]);
 }
 
-int auth_configure(struct auth *auth, const struct auth_settings *settings, struct error *err) {
-    struct auth_method *methods[METHODS_MAX] = {0};
-    size_t count = 0;
-    int failed = 0;
-    if (is_set(settings->token))
-        failed = auth_token_create(auth, settings->token, &methods[count++], err);
-    if (failed == 0 && is_set(settings->token_file))
-        failed = auth_file_create(auth, settings->token_file, &methods[count++], err);
-    if (failed < 0) {
-        destroy_methods(methods, count);
+/* What needs no other server first; the hub last, to which all other tokens are shown. */
+static int create_methods(struct auth *auth, const struct auth_settings *settings,
+                          struct auth_method **methods, size_t *count, struct error *err) {
+    bool has_certificates =
+        is_set(settings->certificate_user) && strcmp(settings->certificate_user, "none") != 0;
+    if (is_set(settings->token) &&
+        auth_token_create(auth, settings->token, &methods[(*count)++], err) < 0)
         return -1;
-    }
-    destroy_methods(auth->methods, auth->method_count);
-    memcpy(auth->methods, methods, sizeof methods);
-    auth->method_count = count;
+    if (is_set(settings->token_file) &&
+        auth_file_create(auth, settings->token_file, &methods[(*count)++], err) < 0)
+        return -1;
+    if (has_certificates && auth_certificate_create(auth, settings, &methods[(*count)++], err) < 0)
+        return -1;
+    if (is_set(settings->proxy_header) &&
+        auth_proxy_create(auth, settings, &methods[(*count)++], err) < 0)
+        return -1;
+    if (is_set(settings->oidc_issuer) &&
+        auth_oidc_create(auth, auth->loop, settings, &methods[(*count)++], err) < 0)
+        return -1;
+    if (settings->token_review &&
+        auth_review_create(auth, auth->loop, settings, &methods[(*count)++], err) < 0)
+        return -1;
+    if (is_set(settings->hub_api_url) &&
+        auth_hub_create(auth, auth->loop, settings, &methods[(*count)++], err) < 0)
+        return -1;
     return 0;
 }
 
-int auth_create(const struct auth_settings *settings, struct auth **ret, struct error *err) {
+int auth_configure(struct auth *auth, const struct auth_settings *settings, struct error *err) {
+    struct auth_method *methods[METHODS_MAX] = {0}, *before[METHODS_MAX];
+    size_t count = 0, count_before = auth->method_count;
+    if (create_methods(auth, settings, methods, &count, err) < 0) {
+        destroy_methods(methods, count);
+        return -1;
+    }
+    text_list_free(auth->admins);
+    text_list_free(auth->viewers);
+    auth->admins = text_list_copy(settings->admins);
+    auth->viewers = text_list_copy(settings->viewers);
+    memcpy(before, auth->methods, sizeof before);
+    memcpy(auth->methods, methods, sizeof methods);
+    auth->method_count = count;
+    destroy_methods(before, count_before); /* last: who waits there asks the new ones */
+    return 0;
+}
+
+int auth_create(struct event_base *loop, const struct auth_settings *settings, struct auth **ret,
+                struct error *err) {
     if (sodium_init() < 0)
         return error_set(err, ERROR_SYSTEM, "libsodium does not start: is there no /dev/urandom?");
     struct auth *auth = memory_alloc(sizeof *auth);
+    auth->loop = loop;
     auth->identities = map_create();
     auth->anybody = auth_identity_get(auth, AUTH_DEFAULT_NAME, AUTH_ADMIN, false);
     if (auth_configure(auth, settings, err) < 0) {
@@ -91,6 +148,8 @@ void auth_destroy(struct auth *auth) {
     while (map_next(auth->identities, &at, NULL, &known))
         free(known);
     map_destroy(auth->identities);
+    text_list_free(auth->admins);
+    text_list_free(auth->viewers);
     free(auth);
 }
 
@@ -108,10 +167,17 @@ bool auth_is_required(const struct auth *auth) {
     return auth->method_count > 0;
 }
 
-void auth_present(const char *token, size_t length, struct auth_presented *ret) {
-    crypto_generichash(ret->blake2b, sizeof ret->blake2b, (const unsigned char *)token, length,
-                       NULL, 0);
-    crypto_hash_sha256(ret->sha256, (const unsigned char *)token, length);
+void auth_present(const char *token, struct auth_presented *ret) {
+    const unsigned char *bytes = (const unsigned char *)token;
+    ret->token = token;
+    crypto_generichash(ret->blake2b, sizeof ret->blake2b, bytes, strlen(token), NULL, 0);
+    crypto_hash_sha256(ret->sha256, bytes, strlen(token));
+}
+
+bool auth_token_is_jwt(const char *token) {
+    const char *first = strchr(token, '.');
+    const char *second = first != NULL ? strchr(first + 1, '.') : NULL;
+    return text_starts_with(token, "eyJ") && second != NULL && strchr(second + 1, '.') == NULL;
 }
 
 /* "token abc", "Bearer abc": the scheme in any case, spaces, the token to the end. NULL when it is
@@ -127,54 +193,6 @@ static const char *token_of_header(const char *authorization) {
     return NULL;
 }
 
-static int pick_token(const char *authorization, const char *query_token, const char **ret,
-                      struct error *err) {
-    if (query_token != NULL)
-        *ret = query_token;
-    else if (authorization == NULL)
-        return error_set(
-            err, ERROR_DENIED,
-            "no token was sent: send the header 'Authorization: token ...', or ?token= "
-            "where headers cannot be set");
-    else if ((*ret = token_of_header(authorization)) == NULL)
-        return error_set(err, ERROR_DENIED,
-                         "the Authorization header must be 'token ...' or 'Bearer ...'");
-    if ((*ret)[0] == '\0')
-        return error_set(err, ERROR_DENIED, "the token that was sent is empty");
-    if (strlen(*ret) > AUTH_TOKEN_MAX)
-        return error_set(err, ERROR_DENIED, "the token that was sent is too long");
-    return 0;
-}
-
-static int find_identity(const struct auth *auth, const char *token,
-                         const struct auth_identity **ret, struct error *err) {
-    struct auth_presented presented;
-    auth_present(token, strlen(token), &presented);
-    const struct auth_identity *found = NULL;
-    for (size_t i = 0; i < auth->method_count; i++) { /* all of them, for the same time */
-        const struct auth_identity *one = auth->methods[i]->ops->find(auth->methods[i], &presented);
-        if (found == NULL)
-            found = one;
-    }
-    sodium_memzero(&presented, sizeof presented);
-    if (found == NULL)
-        return error_set(err, ERROR_DENIED, "the token is not known");
-    *ret = found;
-    return 0;
-}
-
-int auth_check(struct auth *auth, const char *authorization, const char *query_token,
-               const struct auth_identity **ret, struct error *err) {
-    if (!auth_is_required(auth)) {
-        *ret = auth->anybody;
-        return 0;
-    }
-    const char *token = NULL;
-    if (pick_token(authorization, query_token, &token, err) < 0)
-        return -1;
-    return find_identity(auth, token, ret, err);
-}
-
 /* RFC 7617: base64 of "name:password". The password, within `text`; NULL when there is none. */
 static const char *read_password(const char *encoded, char *text, size_t size) {
     size_t length;
@@ -187,23 +205,87 @@ static const char *read_password(const char *encoded, char *text, size_t size) {
     return strlen(text) == length && colon != NULL ? colon + 1 : NULL;
 }
 
-int auth_check_page(struct auth *auth, const char *authorization, const char *query_token,
-                    const struct auth_identity **ret, struct error *err) {
-    bool is_basic = authorization != NULL && strncasecmp(authorization, "basic ", 6) == 0;
-    if (!auth_is_required(auth) || query_token != NULL || (authorization != NULL && !is_basic))
-        return auth_check(auth, authorization, query_token, ret, err);
-    char text[AUTH_TOKEN_MAX + AUTH_NAME_MAX + 2];
-    const char *token = is_basic ? read_password(authorization + 6, text, sizeof text) : NULL;
-    int result = token != NULL && *token != '\0'
-                     ? find_identity(auth, token, ret, err)
-                     : error_set(err, ERROR_DENIED,
-                                 "give your token as the password; the user name does not matter");
+enum { BASIC_SIZE = AUTH_TOKEN_MAX + AUTH_NAME_MAX + 2 };
+
+/* text: room for what HTTP Basic holds; to be wiped. */
+static int pick_token(const struct auth_evidence *evidence, char text[BASIC_SIZE], const char **ret,
+                      struct error *err) {
+    const char *header = evidence->authorization;
+    bool is_basic = header != NULL && strncasecmp(header, "basic ", 6) == 0;
+    if (evidence->query_token != NULL)
+        *ret = evidence->query_token;
+    else if (evidence->is_page && (header == NULL || is_basic)) {
+        *ret = is_basic ? read_password(header + 6, text, BASIC_SIZE) : NULL;
+        if (*ret == NULL || **ret == '\0')
+            return error_set(err, ERROR_DENIED,
+                             "give your token as the password; the user name does not matter");
+    } else if (header == NULL)
+        return error_set(
+            err, ERROR_DENIED,
+            "no token was sent: send the header 'Authorization: token ...', or ?token= "
+            "where headers cannot be set");
+    else if ((*ret = token_of_header(header)) == NULL)
+        return error_set(err, ERROR_DENIED,
+                         "the Authorization header must be 'token ...' or 'Bearer ...'");
+    if ((*ret)[0] == '\0')
+        return error_set(err, ERROR_DENIED, "the token that was sent is empty");
+    if (strlen(*ret) > AUTH_TOKEN_MAX)
+        return error_set(err, ERROR_DENIED, "the token that was sent is too long");
+    return 0;
+}
+
+/* presented NULL: no token was sent, which err says. */
+static enum auth_verdict find_identity(const struct auth *auth,
+                                       const struct auth_evidence *evidence,
+                                       const struct auth_presented *presented,
+                                       struct auth_waiter *waiter, const struct auth_identity **ret,
+                                       struct error *err) {
+    const struct auth_identity *found = NULL;
+    bool has_failed = false;
+    for (size_t i = 0; i < auth->method_count; i++) {
+        struct auth_method *method = auth->methods[i];
+        const struct auth_identity *one = NULL;
+        if ((presented == NULL && method->ops->needs_token) ||
+            (found != NULL && method->ops->is_last_resort))
+            continue;
+        enum auth_found answer = method->ops->find(method, evidence, presented, waiter, &one, err);
+        if (answer == AUTH_ASKING)
+            return AUTH_WAIT;
+        has_failed = has_failed || answer == AUTH_FAILED;
+        if (found == NULL && answer == AUTH_FOUND)
+            found = one;
+    }
+    if (found == NULL) {
+        if (!has_failed && presented != NULL)
+            error_set(err, ERROR_DENIED, "the token is not known");
+        return AUTH_REFUSED;
+    }
+    *ret = found;
+    return AUTH_KNOWN;
+}
+
+enum auth_verdict auth_check(struct auth *auth, const struct auth_evidence *evidence,
+                             struct auth_waiter *waiter, const struct auth_identity **ret,
+                             struct error *err) {
+    if (!auth_is_required(auth)) {
+        *ret = auth->anybody;
+        return AUTH_KNOWN;
+    }
+    char text[BASIC_SIZE] = "";
+    const char *token = NULL;
+    struct auth_presented presented = {0};
+    bool has_token = pick_token(evidence, text, &token, err) == 0;
+    if (has_token)
+        auth_present(token, &presented);
+    enum auth_verdict verdict =
+        find_identity(auth, evidence, has_token ? &presented : NULL, waiter, ret, err);
+    sodium_memzero(&presented, sizeof presented);
     sodium_memzero(text, sizeof text);
-    return result;
+    return verdict;
 }
 
 bool auth_may_use(const struct auth_identity *identity, const char *owner) {
     if (identity == NULL)
         return false;
-    return identity->role == AUTH_ADMIN || (owner != NULL && strcmp(identity->name, owner) == 0);
+    return identity->role != AUTH_USER || (owner != NULL && strcmp(identity->name, owner) == 0);
 }

@@ -3,6 +3,7 @@
  *     # comment
  *     anna:user:blake2b:<64 hex digits>
  *     ops:admin:sha256:<64 hex digits>
+ *     wall:viewer:sha256:<64 hex digits>
  *
  * The hash is BLAKE2b with 32 bytes (`printf %s TOKEN | b2sum -l 256`) or SHA-256 of the token.
  * Unsalted and fast on purpose: tokens are made by machines, not remembered by people
@@ -43,8 +44,12 @@ struct token_file {
     struct entries entries;
 };
 
-static const struct auth_identity *token_file_find(const struct auth_method *self,
-                                                   const struct auth_presented *presented) {
+static enum auth_found token_file_find(struct auth_method *self,
+                                       const struct auth_evidence *evidence,
+                                       const struct auth_presented *presented,
+                                       struct auth_waiter *waiter, const struct auth_identity **ret,
+                                       struct error *err) {
+    (void)evidence, (void)waiter, (void)err;
     const struct token_file *file = (const struct token_file *)self;
     const struct auth_identity *found = NULL;
     for (size_t i = 0; i < file->entries.count; i++) { /* to the end, for the same time */
@@ -53,7 +58,8 @@ static const struct auth_identity *token_file_find(const struct auth_method *sel
         if (sodium_memcmp(entry->hash, hash, AUTH_HASH_SIZE) == 0)
             found = entry->identity;
     }
-    return found;
+    *ret = found;
+    return found != NULL ? AUTH_FOUND : AUTH_UNKNOWN;
 }
 
 static int check_mode(int fd, const char *path, struct error *err) {
@@ -120,8 +126,10 @@ static int parse_role(const char *role, enum auth_role *ret, struct error *err) 
         *ret = AUTH_USER;
     else if (strcmp(role, "admin") == 0)
         *ret = AUTH_ADMIN;
+    else if (strcmp(role, "viewer") == 0)
+        *ret = AUTH_VIEWER;
     else
-        return error_set(err, ERROR_INVALID, "the role must be 'user' or 'admin'");
+        return error_set(err, ERROR_INVALID, "the role must be 'user', 'admin' or 'viewer'");
     return 0;
 }
 
@@ -244,6 +252,7 @@ static void token_file_destroy(struct auth_method *self) {
 
 static const struct auth_method_ops token_file_ops = {
     .name = "the token file",
+    .needs_token = true,
     .find = token_file_find,
     .reload = token_file_reload,
     .destroy = token_file_destroy,

@@ -12,11 +12,16 @@ struct shared_token {
     uint8_t hash[AUTH_HASH_SIZE];
 };
 
-static const struct auth_identity *shared_token_find(const struct auth_method *self,
-                                                     const struct auth_presented *presented) {
+static enum auth_found shared_token_find(struct auth_method *self,
+                                         const struct auth_evidence *evidence,
+                                         const struct auth_presented *presented,
+                                         struct auth_waiter *waiter,
+                                         const struct auth_identity **ret, struct error *err) {
+    (void)evidence, (void)waiter, (void)err;
     const struct shared_token *shared = (const struct shared_token *)self;
     bool is_it = sodium_memcmp(shared->hash, presented->blake2b, AUTH_HASH_SIZE) == 0;
-    return is_it ? shared->identity : NULL;
+    *ret = is_it ? shared->identity : NULL;
+    return is_it ? AUTH_FOUND : AUTH_UNKNOWN;
 }
 
 static void shared_token_destroy(struct auth_method *self) {
@@ -25,6 +30,7 @@ static void shared_token_destroy(struct auth_method *self) {
 
 static const struct auth_method_ops shared_token_ops = {
     .name = "the shared token",
+    .needs_token = true,
     .find = shared_token_find,
     .destroy = shared_token_destroy,
 };
@@ -54,7 +60,7 @@ int auth_token_create(struct auth *auth, const char *token, struct auth_method *
         return -1;
     struct shared_token *shared = memory_alloc(sizeof *shared);
     struct auth_presented hashes;
-    auth_present(token, strlen(token), &hashes);
+    auth_present(token, &hashes);
     memcpy(shared->hash, hashes.blake2b, sizeof shared->hash);
     shared->method.ops = &shared_token_ops;
     shared->identity = auth_identity_get(auth, AUTH_DEFAULT_NAME, AUTH_ADMIN, false);

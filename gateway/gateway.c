@@ -47,6 +47,23 @@ static struct auth_settings auth_settings(const struct gateway *gateway) {
     return (struct auth_settings){
         .token = settings->auth_token,
         .token_file = settings->auth_token_file,
+        .certificate_user = settings->certificate_user,
+        .proxy_header = settings->proxy_user_header,
+        .proxy_addresses = settings->proxy_addresses,
+        .oidc_issuer = settings->oidc_issuer,
+        .oidc_audience = settings->oidc_audience,
+        .oidc_user_claim = settings->oidc_user_claim,
+        .token_review = settings->token_review,
+        .review_audiences = settings->review_audiences,
+        .review_namespaces = settings->review_namespaces,
+        .kubeconfig = settings->kubernetes.kubeconfig,
+        .context = text_or_null(settings->kubernetes.context),
+        .hub_api_url = settings->hub_api_url,
+        .hub_scopes = settings->hub_scopes,
+        .ca = text_or_null(settings->auth_ca),
+        .admins = settings->admin_users,
+        .viewers = settings->viewer_users,
+        .keep_ms = settings->auth_keep_ms,
     };
 }
 
@@ -54,7 +71,8 @@ static struct auth_settings auth_settings(const struct gateway *gateway) {
 static bool must_check_host(const struct gateway *gateway) {
     const char *ip = gateway->settings->ip;
     return !auth_is_required(gateway->auth) && ip != NULL && settings_ip_is_loopback(ip) &&
-           text_or_null(gateway->settings->client_ca) == NULL;
+           (text_or_null(gateway->settings->client_ca) == NULL ||
+            gateway->settings->client_ca_optional);
 }
 
 static struct http_settings http_settings(const struct gateway *gateway) {
@@ -81,6 +99,7 @@ static struct http_settings http_settings(const struct gateway *gateway) {
         .tls_certificate = text_or_null(settings->certfile),
         .tls_key = text_or_null(settings->keyfile),
         .tls_client_ca = text_or_null(settings->client_ca),
+        .tls_client_ca_optional = settings->client_ca_optional,
         .trust_xheaders = settings->trust_xheaders,
         .check_host = must_check_host(gateway),
         .allow_hosts = settings->allow_hosts,
@@ -184,7 +203,7 @@ static int build(struct gateway *gateway, struct error *err) {
     if (events_create(gateway->settings->event_log, &gateway->events, err) < 0)
         return -1;
     struct auth_settings auth = auth_settings(gateway);
-    if (auth_create(&auth, &gateway->auth, err) < 0)
+    if (auth_create(loop_base(gateway->loop), &auth, &gateway->auth, err) < 0)
         return -1;
     struct http_settings http = http_settings(gateway);
     if (http_create(gateway->loop, &http, gateway->auth, &gateway->http, err) < 0 ||

@@ -23,6 +23,7 @@ enum http_route_flags {
     /* For people in a browser (http_page.c): the token may come by HTTP Basic, only our own pages
      * may POST, refusals are HTML, nobody may embed or keep it. */
     HTTP_PAGE = 2,
+    HTTP_CONTENT = 4, /* what kernels said: not for the role viewer */
 };
 
 struct http_route {
@@ -51,6 +52,7 @@ struct http_settings {
     const char *allow_origin, *allow_headers, *allow_methods, *allow_credentials, *expose_headers,
         *max_age;                                          /* NULL or "" = not sent */
     const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
+    bool tls_client_ca_optional;                           /* a certificate need not be shown */
     bool trust_xheaders;
     /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and
      * allow_hosts; 403 for any other Host. */

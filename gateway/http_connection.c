@@ -271,6 +271,26 @@ static void send_continue(struct http_connection *connection) {
     bufferevent_write(connection->io, line, sizeof line - 1);
 }
 
+/* False: not yet, or not at all. */
+static bool admit(struct http_connection *connection) {
+    struct http_request *request = connection->request;
+    connection->state = HTTP_HANDLING; /* it may be answered in there */
+    switch (http_route_admit(request)) {
+    case HTTP_ADMITTED:
+        break;
+    case HTTP_WAITS:
+        connection->state = HTTP_ADMITTING;
+        loop_deadline_clear(connection->http->loop, &connection->deadline);
+        return false;
+    case HTTP_ANSWERED:
+        return false;
+    }
+    request->is_admitted = true;
+    connection->state = HTTP_READING_BODY;
+    set_deadline(connection, connection->http->settings.body_timeout_ms);
+    return true;
+}
+
 /* Admission comes before the body has arrived: who may not ask need not send it. */
 static void read_body(struct http_connection *connection) {
     struct http_request *request = connection->request;
@@ -278,12 +298,8 @@ static void read_body(struct http_connection *connection) {
     if (done < 0)
         return;
     connection->body_done = done;
-    if (request->route == NULL) {
-        connection->state = HTTP_HANDLING; /* it may be answered in there */
-        if (!http_route_admit(request))
-            return;
-        connection->state = HTTP_READING_BODY;
-    }
+    if (!request->is_admitted && !admit(connection))
+        return;
     if (!done) {
         if (request->head.expects_continue)
             send_continue(connection);
@@ -309,6 +325,10 @@ static void advance(void *context) {
         break;
     case HTTP_READING_BODY:
         read_body(connection);
+        break;
+    case HTTP_ADMITTING:
+        if (!list_node_is_linked(&connection->request->waiter.node))
+            read_body(connection);
         break;
     case HTTP_HANDLING:
     case HTTP_SENDING:

@@ -48,6 +48,7 @@ struct http {
 enum http_connection_state {
     HTTP_READING_HEAD,
     HTTP_READING_BODY,
+    HTTP_ADMITTING, /* another server is asked who the client is */
     HTTP_HANDLING,  /* the handler has the request */
     HTTP_SENDING,   /* until the output is empty */
     HTTP_LINGERING, /* answered and closing; reads on so that no reset overtakes the answer */
@@ -87,6 +88,8 @@ struct http_request {
     struct http_param params[HTTP_PARAMS_MAX];
     size_t param_count;
     const struct auth_identity *identity;
+    struct auth_waiter waiter; /* linked: until it is known who asks */
+    bool is_admitted;
     bool is_handled; /* the handler was called */
     struct evbuffer *body;
     struct http_chunks chunks;
@@ -120,9 +123,16 @@ bool http_etag_matches(const struct http_request *request, const char *etag); /*
 void http_reply_memory(struct http_request *request, int status, const char *content_type,
                        void *data, size_t length);
 
-/* http_routes.c: finds the route; checks Host, method, Origin and token. True: call the route's
- * handler. False: it has been answered. */
-bool http_route_admit(struct http_request *request);
+/* http_routes.c: finds the route; checks Host, method, Origin and who asks. */
+enum http_admission {
+    HTTP_ADMITTED, /* call the route's handler */
+    HTTP_ANSWERED,
+    HTTP_WAITS, /* request->waiter is linked; admit it once more when it has run */
+};
+enum http_admission http_route_admit(struct http_request *request);
+
+/* http_tls.c: the client's, verified; NULL: none. Borrowed from the connection. */
+const struct x509_st *http_tls_certificate(struct bufferevent *io);
 
 /* Whether an Origin names the host that the request is for. */
 bool http_is_same_host(const char *origin, const char *host);

@@ -39,6 +39,11 @@ static void run_gone(void *context) {
     http_request_tell_gone(context);
 }
 
+static void run_admission(void *context) {
+    const struct http_request *request = context;
+    loop_post(request->http->loop, &request->connection->task);
+}
+
 struct http_request *http_request_create(struct http_connection *connection) {
     struct http_request *request = memory_alloc(sizeof *request);
     request->http = connection->http;
@@ -48,6 +53,7 @@ struct http_request *http_request_create(struct http_connection *connection) {
     request->body = evbuffer_new();
     request->started_us = clock_monotonic_us();
     request->gone_task = (struct loop_task){.run = run_gone, .context = request};
+    request->waiter = (struct auth_waiter){.run = run_admission, .context = request};
     strcpy(request->address, connection->address);
     if (request->body == NULL)
         abort();
@@ -56,6 +62,7 @@ struct http_request *http_request_create(struct http_connection *connection) {
 
 void http_request_free(struct http_request *request) {
     loop_cancel(&request->gone_task);
+    list_remove(&request->waiter.node);
     for (size_t i = 0; i < request->param_count; i++)
         free(request->params[i].value);
     evbuffer_free(request->body);

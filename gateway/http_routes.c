@@ -184,32 +184,84 @@ static bool can_send_no_token(const struct http_request *request) {
            http_request_query(request, "token") == NULL;
 }
 
-static int find_identity(struct http_request *request, struct error *err) {
-    bool is_page = http_is_page(request);
-    return (is_page ? auth_check_page : auth_check)(
-        request->http->auth, http_head_field(&request->head, "Authorization"),
-        http_request_query(request, "token"), &request->identity, err);
+static const char *only_header(const void *context, const char *name) {
+    const struct http_head *head = context;
+    const char *value = NULL;
+    for (size_t i = 0; i < head->field_count; i++) {
+        if (strcasecmp(head->fields[i].name, name) != 0)
+            continue;
+        if (value != NULL)
+            return NULL;
+        value = head->fields[i].value;
+    }
+    return value;
 }
 
-static bool check_token(struct http_request *request) {
-    struct error err;
-    if (request->http->auth == NULL || find_identity(request, &err) == 0)
-        return true;
+static enum auth_verdict find_identity(struct http_request *request, struct error *err) {
+    struct auth_evidence evidence = {
+        .authorization = http_head_field(&request->head, "Authorization"),
+        .query_token = http_request_query(request, "token"),
+        .is_page = http_is_page(request),
+        .address = request->connection->address,
+        .header = only_header,
+        .header_context = &request->head,
+        .certificate = http_tls_certificate(request->connection->io),
+    };
+    return auth_check(request->http->auth, &evidence, &request->waiter, &request->identity, err);
+}
+
+static void refuse_stranger(struct http_request *request, struct error *err) {
     if (can_send_no_token(request))
-        error_set(&err, ERROR_DENIED,
+        error_set(err, ERROR_DENIED,
                   "no token was sent, and nbclient, nbconvert and papermill cannot send one on "
                   "their WebSocket: start a second gateway for them, on loopback without a token "
                   "and with a runtime-dir of its own (docs/security.md, Tokens)");
-    request->refusal = err.text; /* which never holds the token */
+    request->refusal = err->text; /* which never holds the token */
+    if (err->code == ERROR_UNAVAILABLE) {
+        http_reply_failure(request, err);
+        return;
+    }
     http_reply_header(request, "WWW-Authenticate",
                       http_is_page(request) ? "Basic realm=\"Elara\", charset=\"UTF-8\"" : "token");
-    http_reply_error(request, 401, NULL, "%s", err.text);
-    return false;
+    http_reply_error(request, 401, NULL, "%s", err->text);
 }
 
-bool http_route_admit(struct http_request *request) {
+static bool may_do(const struct http_request *request) {
+    const struct auth_identity *identity = request->identity;
+    bool is_upgrade = http_head_field(&request->head, "Upgrade") != NULL;
+    return identity->role != AUTH_VIEWER ||
+           (strcmp(request->route->method, "GET") == 0 && !is_upgrade &&
+            (request->route->flags & HTTP_CONTENT) == 0);
+}
+
+static enum http_admission check_identity(struct http_request *request) {
+    struct error err;
+    if (request->http->auth == NULL)
+        return HTTP_ADMITTED;
+    switch (find_identity(request, &err)) {
+    case AUTH_WAIT:
+        return HTTP_WAITS;
+    case AUTH_REFUSED:
+        refuse_stranger(request, &err);
+        return HTTP_ANSWERED;
+    case AUTH_KNOWN:
+        break;
+    }
+    if (may_do(request))
+        return HTTP_ADMITTED;
+    request->refusal = "a viewer may only look";
+    http_reply_error(request, 403, NULL,
+                     "%s has the role viewer: it sees who has which kernels, but neither what is "
+                     "in them, nor may it change anything",
+                     request->identity->name);
+    return HTTP_ANSWERED;
+}
+
+enum http_admission http_route_admit(struct http_request *request) {
+    if (request->route != NULL) /* it was asked who it is */
+        return check_identity(request);
     if (!check_host(request))
-        return false;
+        return HTTP_ANSWERED;
     struct buffer allow = {.limit = 1024};
     if (is_below_base(request))
         find_route(request, &allow);
@@ -217,9 +269,9 @@ bool http_route_admit(struct http_request *request) {
     if (!found)
         answer_other_method(request, &allow);
     buffer_free(&allow);
-    if (!found)
-        return false;
-    if (http_is_page(request))
-        return http_page_admit(request) && check_token(request);
-    return (request->route->flags & HTTP_PUBLIC) || (check_origin(request) && check_token(request));
+    if (!found || (http_is_page(request) && !http_page_admit(request)))
+        return HTTP_ANSWERED;
+    if (request->route->flags & HTTP_PUBLIC)
+        return HTTP_ADMITTED;
+    return http_is_page(request) || check_origin(request) ? check_identity(request) : HTTP_ANSWERED;
 }

@@ -27,14 +27,18 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-static int load_client_ca(SSL_CTX *tls, const char *path, struct error *err) {
+static int load_client_ca(SSL_CTX *tls, const struct http_settings *settings, struct error *err) {
+    const char *path = settings->tls_client_ca;
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(path);
     if (names == NULL || SSL_CTX_load_verify_locations(tls, path, NULL) != 1) {
         sk_X509_NAME_pop_free(names, X509_NAME_free);
         return fail(err, "client_ca", path);
     }
     SSL_CTX_set_client_CA_list(tls, names);
-    SSL_CTX_set_verify(tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(tls,
+                       SSL_VERIFY_PEER |
+                           (settings->tls_client_ca_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT),
+                       NULL);
     return 0;
 }
 
@@ -46,7 +50,7 @@ static int load_files(SSL_CTX *tls, const struct http_settings *settings, struct
         return fail(err, "keyfile", key);
     if (SSL_CTX_check_private_key(tls) != 1)
         return fail(err, "keyfile does not belong to certfile", key);
-    return settings->tls_client_ca ? load_client_ca(tls, settings->tls_client_ca, err) : 0;
+    return settings->tls_client_ca ? load_client_ca(tls, settings, err) : 0;
 }
 
 int http_tls_create(const struct http_settings *settings, SSL_CTX **ret, struct error *err) {
@@ -66,6 +70,12 @@ int http_tls_create(const struct http_settings *settings, SSL_CTX **ret, struct 
     }
     *ret = tls;
     return 0;
+}
+
+const X509 *http_tls_certificate(struct bufferevent *io) {
+    SSL *ssl = bufferevent_openssl_get_ssl(io);
+    return ssl != NULL && SSL_get_verify_result(ssl) == X509_V_OK ? SSL_get0_peer_certificate(ssl)
+                                                                  : NULL;
 }
 
 void http_tls_destroy(SSL_CTX *tls) {

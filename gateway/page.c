@@ -25,7 +25,7 @@ static void reply(void *context, json_t *list, size_t total, uint64_t next) {
     bool is_admin = identity->role == AUTH_ADMIN;
     struct page_view view = {
         .user = auth_is_required(gateway->auth) ? identity->name : NULL,
-        .is_admin = is_admin,
+        .role = identity->role,
         .is_adopting = kernels_is_adopting(gateway->kernels),
         .now_us = clock_wall_us(),
         .started_us = gateway->started_us,

@@ -19,7 +19,7 @@ extern const struct http_route page_routes[]; /* GET and POST /elara; context: s
 /* What the page shows, as page.c finds it. */
 struct page_view {
     const char *user; /* the client's name; NULL: no token is asked for */
-    bool is_admin;
+    enum auth_role role;
     bool is_adopting; /* kernels of an earlier gateway are still missing */
     int64_t now_us, started_us;
     int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1: none */

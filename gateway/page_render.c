@@ -211,12 +211,17 @@ static void add_actions(struct buffer *out, const json_t *kernel, bool is_dead) 
     end_cell(out);
 }
 
+static bool shows_column(const struct page_view *view, int column) {
+    return (column != COLUMN_OWNER || view->role != AUTH_USER) &&
+           (column != COLUMN_ACTIONS || view->role != AUTH_VIEWER);
+}
+
 static void add_row(struct buffer *out, const struct page_view *view, const json_t *kernel) {
     const char *state = text_of(kernel, "execution_state");
     bool is_dead = strcmp(state, "dead") == 0, is_idle = strcmp(state, "idle") == 0;
     html_add(out, "<tr role=\"row\">\n");
     add_kernel(out, kernel);
-    if (view->is_admin) {
+    if (shows_column(view, COLUMN_OWNER)) {
         begin_cell(out, COLUMN_OWNER);
         add_name(out, text_of(kernel, "owner"));
         end_cell(out);
@@ -227,7 +232,8 @@ static void add_row(struct buffer *out, const struct page_view *view, const json
     add_cull(out, kernel, is_dead);
     add_memory(out, kernel, is_dead);
     add_duration_cell(out, COLUMN_CPU, number_of(kernel, "cpu_ms"));
-    add_actions(out, kernel, is_dead);
+    if (shows_column(view, COLUMN_ACTIONS))
+        add_actions(out, kernel, is_dead);
     html_add(out, "</tr>\n");
 }
 
@@ -235,9 +241,9 @@ static void add_table(struct buffer *out, const struct page_view *view) {
     html_add(out,
              "<table role=\"table\">\n<caption>{}</caption>\n<thead role=\"rowgroup\">\n"
              "<tr role=\"row\">",
-             view->is_admin ? "All kernels, oldest first" : "Your kernels, oldest first");
+             view->role != AUTH_USER ? "All kernels, oldest first" : "Your kernels, oldest first");
     for (int column = 0; column < COLUMNS; column++)
-        if (column != COLUMN_OWNER || view->is_admin)
+        if (shows_column(view, column))
             html_add(out, "<th role=\"columnheader\" scope=\"col\">{}</th>", headings[column]);
     html_add(out, "</tr>\n</thead>\n<tbody role=\"rowgroup\">\n");
     size_t index;
@@ -283,7 +289,7 @@ static void add_facts(struct buffer *out, const struct page_view *view) {
     add_duration(out,
                  view->now_us > view->started_us ? (view->now_us - view->started_us) / 1000 : 0);
     html_add(out, "</dd></div>\n<div><dt>{}</dt><dd>",
-             view->is_admin ? "Kernels" : "Kernels of yours");
+             view->role != AUTH_USER ? "Kernels" : "Kernels of yours");
     add_count(out, view->total);
     html_add(out, "</dd></div>\n");
     add_limit(out, view->max_kernels, "Limit of kernels");
@@ -292,7 +298,10 @@ static void add_facts(struct buffer *out, const struct page_view *view) {
     html_add(out, "<div><dt>Signed in as</dt><dd>");
     if (view->user != NULL) {
         add_name(out, view->user);
-        html_add(out, "{}", view->is_admin ? " (admin)" : "");
+        html_add(out, "{}",
+                 view->role == AUTH_ADMIN    ? " (admin)"
+                 : view->role == AUTH_VIEWER ? " (viewer)"
+                                             : "");
     } else {
         html_add(out, "nobody: no token is asked for");
     }

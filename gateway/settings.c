@@ -134,6 +134,10 @@ static int check_tls(const struct settings *settings, struct error *err) {
         return error_set(err, ERROR_INVALID, "keyfile is set without certfile");
     if (has_ca && !has_certificate)
         return error_set(err, ERROR_INVALID, "client-ca is set without certfile: it needs TLS");
+    if (!has_ca && strcmp(settings->certificate_user, "none") != 0)
+        return error_set(err, ERROR_INVALID,
+                         "client-certificate-user is set without client-ca, which says whose "
+                         "certificates count");
     return 0;
 }
 
@@ -279,12 +283,21 @@ bool settings_ip_is_loopback(const char *ip) {
     return false;
 }
 
+/* Is there any way of knowing who asks? */
+static bool settings_know_clients(const struct settings *settings) {
+    return text_or_null(settings->auth_token) != NULL ||
+           text_or_null(settings->auth_token_file) != NULL ||
+           strcmp(settings->certificate_user, "none") != 0 ||
+           text_or_null(settings->proxy_user_header) != NULL ||
+           text_or_null(settings->oidc_issuer) != NULL || settings->token_review ||
+           text_or_null(settings->hub_api_url) != NULL;
+}
+
 int settings_check_exposure(const struct settings *settings, struct error *err) {
     const char *ip = settings->ip != NULL ? settings->ip : "";
-    bool has_token = (settings->auth_token != NULL && settings->auth_token[0] != '\0') ||
-                     (settings->auth_token_file != NULL && settings->auth_token_file[0] != '\0');
-    if (has_token || settings->insecure || settings_ip_is_loopback(ip) ||
-        (settings->client_ca != NULL && settings->client_ca[0] != '\0'))
+    bool has_ca = text_or_null(settings->client_ca) != NULL && !settings->client_ca_optional;
+    if (settings_know_clients(settings) || has_ca || settings->insecure ||
+        settings_ip_is_loopback(ip))
         return 0;
     return error_set(
         err, ERROR_DENIED,

@@ -18,6 +18,7 @@ struct settings {
     int64_t port, port_retries;
     char *base_url; /* begins and ends with '/' */
     char *certfile, *keyfile, *client_ca;
+    bool client_ca_optional;
     bool trust_xheaders;
     char *allow_origin, *allow_credentials, *allow_headers, *allow_methods, *expose_headers,
         *max_age;
@@ -25,6 +26,15 @@ struct settings {
 
     /* who may come in */
     char *auth_token, *auth_token_file;
+    char *certificate_user; /* none | cn | email | dns | uri */
+    char *proxy_user_header, **proxy_addresses;
+    char *oidc_issuer, *oidc_audience, *oidc_user_claim;
+    bool token_review;
+    char **review_audiences, **review_namespaces;
+    char *hub_api_url, **hub_scopes;
+    char *auth_ca;
+    int64_t auth_keep_ms;
+    char **admin_users, **viewer_users;
     bool insecure;
     char **allow_hosts;
     char **authorized_users, **unauthorized_users;

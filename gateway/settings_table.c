@@ -116,6 +116,9 @@ static const struct option_row table[] = {
         .flags = OPTION_RELOAD, .group = NETWORK,
         .help =
             "PEM file of certificate authorities: clients must then show a certificate of theirs."),
+    ROW("client-ca-optional", "ELARA_CLIENT_CA_OPTIONAL", OPTION_BOOL, client_ca_optional, "false",
+        .flags = OPTION_RELOAD, .group = NETWORK,
+        .help = "Clients without a certificate may come in by other means, such as a token."),
     ROW("trust-xheaders", "ELARA_TRUST_XHEADERS,EG_TRUST_XHEADERS,KG_TRUST_XHEADERS", OPTION_BOOL,
         trust_xheaders, "false", .flags = OPTION_RELOAD, .group = NETWORK,
         .help = "Believe X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy "
@@ -152,6 +155,68 @@ static const struct option_row table[] = {
         .flags = OPTION_RELOAD, .group = ACCESS,
         .help = "File of names, roles and hashed tokens (docs/security.md); read again when it "
                 "changes."),
+    ROW("client-certificate-user", "ELARA_CLIENT_CERTIFICATE_USER", OPTION_ENUM, certificate_user,
+        "none", .choices = "none|cn|email|dns|uri", .flags = OPTION_RELOAD, .group = ACCESS,
+        .help =
+            "Which name in a client's certificate (client-ca) is its user: the subject's CN, or "
+            "the only alternative name of that type."),
+    ROW("proxy-user-header", "ELARA_PROXY_USER_HEADER", OPTION_TEXT, proxy_user_header, NULL,
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "Header in which a proxy says who the user is, such as X-Forwarded-User. The proxy "
+                "must remove it from what clients send."),
+    ROW("proxy-addresses", "ELARA_PROXY_ADDRESSES", OPTION_LIST, proxy_addresses, NULL,
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help =
+            "Addresses and networks of that proxy, such as 10.0.0.7,fd00::/8; the header counts "
+            "from nowhere else."),
+    ROW("oidc-issuer", "ELARA_OIDC_ISSUER", OPTION_TEXT, oidc_issuer, NULL, .flags = OPTION_RELOAD,
+        .group = ACCESS,
+        .help = "URL of an OpenID Connect provider: tokens (JWT) that it has signed are taken."),
+    ROW("oidc-audience", "ELARA_OIDC_AUDIENCE", OPTION_TEXT, oidc_audience, NULL,
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "What must stand in the aud of such a token; needed."),
+    ROW("oidc-user-claim", "ELARA_OIDC_USER_CLAIM", OPTION_TEXT, oidc_user_claim,
+        "preferred_username", .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "The claim that is the user's name. Its values must be unique, and not the users' "
+                "to choose."),
+    ROW("token-review", "ELARA_TOKEN_REVIEW", OPTION_BOOL, token_review, "false",
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "Take tokens of Kubernetes service accounts: the account's name is the user. Needs "
+                "the right to create tokenreviews."),
+    ROW("token-review-namespaces", "ELARA_TOKEN_REVIEW_NAMESPACES", OPTION_LIST, review_namespaces,
+        NULL, .flags = OPTION_RELOAD, .group = ACCESS,
+        .help =
+            "Namespaces whose service accounts may come in; needed. Accounts of one name in two "
+            "of them are one user."),
+    ROW("token-review-audiences", "ELARA_TOKEN_REVIEW_AUDIENCES", OPTION_LIST, review_audiences,
+        NULL, .flags = OPTION_RELOAD, .group = ACCESS,
+        .help =
+            "Audiences that the tokens may be for; empty: the API server's own, as of the token "
+            "that each pod has."),
+    ROW("jupyterhub-api-url", "ELARA_JUPYTERHUB_API_URL", OPTION_TEXT, hub_api_url, NULL,
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "URL of a JupyterHub's API, such as http://hub:8081/hub/api: tokens of its users "
+                "are taken, those of their servers (JUPYTERHUB_API_TOKEN) among them."),
+    ROW("jupyterhub-scopes", "ELARA_JUPYTERHUB_SCOPES", OPTION_LIST, hub_scopes, "access:servers",
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "Scopes of which such a token must have one, with or without a filter behind it; "
+                "empty: any token."),
+    ROW("auth-ca", "ELARA_AUTH_CA", OPTION_TEXT, auth_ca, NULL, .flags = OPTION_RELOAD,
+        .group = ACCESS,
+        .help = "PEM file of the authorities of oidc-issuer and jupyterhub-api-url; empty: those "
+                "that the system trusts."),
+    ROW("auth-cache", "ELARA_AUTH_CACHE", OPTION_DURATION, auth_keep_ms, "60s", .min = 1000,
+        .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = ACCESS,
+        .help =
+            "How long a yes of oidc-issuer, token-review or jupyterhub-api-url counts, and so a "
+            "token that was revoked there."),
+    ROW("admin-users", "ELARA_ADMIN_USERS", OPTION_LIST, admin_users, NULL, .flags = OPTION_RELOAD,
+        .group = ACCESS,
+        .help = "Users with the role admin, of those that something else than auth-token-file "
+                "knows."),
+    ROW("viewer-users", "ELARA_VIEWER_USERS", OPTION_LIST, viewer_users, NULL,
+        .flags = OPTION_RELOAD, .group = ACCESS,
+        .help = "Users with the role viewer, of the same."),
     ROW("insecure", "ELARA_INSECURE", OPTION_BOOL, insecure, "false", .group = ACCESS,
         .help =
             "Listen beyond loopback without any token: whoever reaches the port runs code as us."),

@@ -201,9 +201,11 @@ static void a_new_token_lets_its_owner_in(void **state) {
         struct auth_settings settings = {.token_file = path};
         struct auth *auth = NULL;
         const struct auth_identity *identity = NULL;
-        assert_int_equal(auth_create(&settings, &auth, NULL), 0);
+        assert_int_equal(auth_create(NULL, &settings, &auth, NULL), 0);
         snprintf(header, sizeof header, "token %s", token);
-        assert_int_equal(auth_check(auth, header, NULL, &identity, NULL), 0);
+        assert_int_equal(auth_check(auth, &(struct auth_evidence){.authorization = header}, NULL,
+                                    &identity, NULL),
+                         AUTH_KNOWN);
         assert_string_equal(identity->name, rows[i][1]);
         assert_int_equal(identity->role == AUTH_ADMIN, strcmp(rows[i][2], "admin") == 0);
         auth_destroy(auth);
@@ -277,7 +279,7 @@ static void serve(struct place *place) {
                                          .idle_timeout_ms = 60000};
         struct auth *auth = NULL;
         struct http *http = NULL;
-        if (auth_create(&tokens, &auth, NULL) < 0 ||
+        if (auth_create(NULL, &tokens, &auth, NULL) < 0 ||
             http_create(loop, &settings, auth, &http, NULL) < 0)
             _exit(1);
         http_add_routes(http, routes, NULL);

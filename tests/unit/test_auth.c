@@ -48,7 +48,7 @@ static void put(const struct place *place, const char *text) {
 static struct auth *shared(const char *token) {
     struct auth *auth = NULL;
     struct error err = {0};
-    if (auth_create(&(struct auth_settings){.token = token}, &auth, &err) < 0)
+    if (auth_create(NULL, &(struct auth_settings){.token = token}, &auth, &err) < 0)
         fail_msg("%s", err.text);
     return auth;
 }
@@ -56,28 +56,40 @@ static struct auth *shared(const char *token) {
 static struct auth *from_file(const struct place *place) {
     struct auth *auth = NULL;
     struct error err = {0};
-    if (auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err) < 0)
+    if (auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err) < 0)
         fail_msg("%s", err.text);
     return auth;
 }
 
-/* The name of whoever it lets in, or NULL. */
-static const char *who(struct auth *auth, const char *header, const char *query) {
+/* Whoever it lets in, or NULL. */
+static const struct auth_identity *find(struct auth *auth, const struct auth_evidence *evidence) {
     const struct auth_identity *identity = NULL;
     struct error err = {0};
-    if (auth_check(auth, header, query, &identity, &err) < 0) {
-        assert_int_equal(err.code, ERROR_DENIED);
-        return NULL;
-    }
-    return identity->name;
+    if (auth_check(auth, evidence, NULL, &identity, &err) == AUTH_KNOWN)
+        return identity;
+    assert_int_equal(err.code, ERROR_DENIED);
+    return NULL;
+}
+
+static const char *name_of(const struct auth_identity *identity) {
+    return identity != NULL ? identity->name : NULL;
+}
+
+static const char *who(struct auth *auth, const char *header, const char *query) {
+    return name_of(
+        find(auth, &(struct auth_evidence){.authorization = header, .query_token = query}));
+}
+
+static const struct auth_identity *holder(struct auth *auth, const char *header) {
+    return find(auth, &(struct auth_evidence){.authorization = header});
 }
 
 static void refuse(const struct place *place, const char *text, const char *expected) {
     put(place, text);
     struct auth *auth = NULL;
     struct error err = {0};
-    assert_int_equal(auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err),
-                     -1);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err), -1);
     if (strstr(err.text, expected) == NULL)
         fail_msg("\"%s\" is not in \"%s\"", expected, err.text);
     assert_non_null(strstr(err.text, place->path));
@@ -147,7 +159,8 @@ static void test_a_token_that_no_header_can_carry_is_an_error(void **state) {
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
         struct auth *auth = NULL;
         struct error err = {0};
-        assert_int_equal(auth_create(&(struct auth_settings){.token = tokens[i]}, &auth, &err), -1);
+        assert_int_equal(
+            auth_create(NULL, &(struct auth_settings){.token = tokens[i]}, &auth, &err), -1);
         assert_non_null(strstr(err.text, "auth-token"));
         assert_null(strstr(err.text, tokens[i])); /* it is a secret all the same */
     }
@@ -166,9 +179,8 @@ static void test_file_names_and_roles(void **state) {
     assert_null(who(auth, "token " ANNA, NULL)); /* the hash is not the token */
     assert_null(who(auth, "token nobody", NULL));
 
-    const struct auth_identity *anna = NULL, *ops = NULL;
-    assert_int_equal(auth_check(auth, "token anna-token", NULL, &anna, NULL), 0);
-    assert_int_equal(auth_check(auth, "token ops-token", NULL, &ops, NULL), 0);
+    const struct auth_identity *anna = holder(auth, "token anna-token");
+    const struct auth_identity *ops = holder(auth, "token ops-token");
     assert_true(anna->verified && anna->role == AUTH_USER && ops->role == AUTH_ADMIN);
     assert_true(auth_may_use(anna, "anna"));
     assert_false(auth_may_use(anna, "bob"));
@@ -184,12 +196,11 @@ static void test_shared_token_beside_the_file(void **state) {
     put(place, "anna:user:" ANNA "\n");
     struct auth *auth = NULL;
     assert_int_equal(
-        auth_create(&(struct auth_settings){.token = "s3cret", .token_file = place->path}, &auth,
-                    NULL),
+        auth_create(NULL, &(struct auth_settings){.token = "s3cret", .token_file = place->path},
+                    &auth, NULL),
         0);
     assert_string_equal(who(auth, "token anna-token", NULL), "anna");
-    const struct auth_identity *identity = NULL;
-    assert_int_equal(auth_check(auth, "token s3cret", NULL, &identity, NULL), 0);
+    const struct auth_identity *identity = holder(auth, "token s3cret");
     assert_true(identity->role == AUTH_ADMIN && !identity->verified);
     auth_destroy(auth);
 }
@@ -216,8 +227,8 @@ static void test_a_secret_in_a_bad_line_is_not_repeated(void **state) {
     put(place, "anna:user:my-plain-token\n");
     struct auth *auth = NULL;
     struct error err = {0};
-    assert_int_equal(auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err),
-                     -1);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err), -1);
     assert_null(strstr(err.text, "my-plain"));
 }
 
@@ -227,8 +238,8 @@ static void test_file_that_others_may_write_is_refused(void **state) {
     assert_int_equal(chmod(place->path, 0620), 0);
     struct auth *auth = NULL;
     struct error err = {0};
-    assert_int_equal(auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err),
-                     -1);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err), -1);
     assert_int_equal(err.code, ERROR_DENIED);
     assert_non_null(strstr(err.text, "chmod 600"));
 }
@@ -237,11 +248,11 @@ static void test_things_that_are_no_file(void **state) {
     const struct place *place = *state;
     struct auth *auth = NULL;
     struct error err = {0};
-    assert_int_equal(auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err),
-                     -1);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err), -1);
     assert_int_equal(mkfifo(place->path, 0600), 0); /* must not hang */
-    assert_int_equal(auth_create(&(struct auth_settings){.token_file = place->path}, &auth, &err),
-                     -1);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token_file = place->path}, &auth, &err), -1);
     assert_non_null(strstr(err.text, "regular file"));
 }
 
@@ -249,8 +260,7 @@ static void test_reload(void **state) {
     const struct place *place = *state;
     put(place, "anna:user:" ANNA "\n");
     struct auth *auth = from_file(place);
-    const struct auth_identity *anna = NULL;
-    assert_int_equal(auth_check(auth, "token anna-token", NULL, &anna, NULL), 0);
+    const struct auth_identity *anna = holder(auth, "token anna-token");
 
     put(place, "bob:user:" BOB "\n");
     assert_int_equal(auth_reload(auth, NULL), 0);
@@ -271,15 +281,9 @@ static void test_reload(void **state) {
     auth_destroy(auth);
 }
 
-/* The name of whoever a page lets in, or NULL. */
 static const char *who_at_a_page(struct auth *auth, const char *header, const char *query) {
-    const struct auth_identity *identity = NULL;
-    struct error err = {0};
-    if (auth_check_page(auth, header, query, &identity, &err) < 0) {
-        assert_int_equal(err.code, ERROR_DENIED);
-        return NULL;
-    }
-    return identity->name;
+    return name_of(find(auth, &(struct auth_evidence){
+                                  .authorization = header, .query_token = query, .is_page = true}));
 }
 
 static void test_pages_take_the_token_as_password(void **state) {

@@ -63,7 +63,7 @@ static void test_page_of_hostile_kernels(void **state) {
         "Other\"><script>", "owner", evil, "execution_state", evil, "reason",
         "\"><script>\n</pre><script>", "rule", evil, "cull_in_ms", (json_int_t)1000);
     struct page_view view = {.user = evil,
-                             .is_admin = true,
+                             .role = AUTH_ADMIN,
                              .problem = evil,
                              .done = evil,
                              .done_to = evil,

@@ -100,8 +100,8 @@ static void test_tokens(void **state) {
     (void)state;
     struct server server = fresh();
     struct error err = {0};
-    assert_int_equal(auth_create(&(struct auth_settings){.token = "s3cret"}, &server.auth, &err),
-                     0);
+    assert_int_equal(
+        auth_create(NULL, &(struct auth_settings){.token = "s3cret"}, &server.auth, &err), 0);
     start(&server);
     expect(&server, GET("/hello"), 401, "{\"reason\":\"Unauthorized\",\"message\":\"");
     expect(&server, GET("/hello?token=wrong"), 401, "");

@@ -289,13 +289,13 @@ static void tokens(void **state) {
     char line[256];
     char hash[2 * AUTH_HASH_SIZE + 1];
     struct auth_presented presented;
-    auth_present("t0ken", 5, &presented);
+    auth_present("t0ken", &presented);
     text_hex(presented.blake2b, sizeof presented.blake2b, hash);
     snprintf(line, sizeof line, "bo:user:blake2b:%s\n", hash);
     put(place, "tokens", line);
     snprintf(path, sizeof path, "%s/tokens", place->root);
     struct auth_settings settings = {.token_file = path};
-    assert_int_equal(auth_create(&settings, &place->auth, NULL), 0);
+    assert_int_equal(auth_create(NULL, &settings, &place->auth, NULL), 0);
     assert_int_equal(ask(place, "/api/kernelspecs"), 401);
     assert_int_equal(ask(place, "/kernelspecs/python3/logo-64x64.png"), 401);
     assert_int_equal(ask_as(place, "GET", "/api/kernelspecs", "t0ken"), 200);
