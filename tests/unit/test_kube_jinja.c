@@ -170,6 +170,47 @@ static void what_an_administrator_adds_stays(void **state) {
     json_decref(pod);
 }
 
+static const char *variable_of(const json_t *pod, const char *name) {
+    const json_t *env = at(pod, "spec/containers/0/env");
+    const char *value = NULL;
+    for (size_t i = 0; i < json_array_size(env); i++)
+        if (strcmp(text_at(json_array_get(env, i), "name"), name) == 0)
+            value = text_at(json_array_get(env, i), "value");
+    return value;
+}
+
+/* An image's own scripts, and hooks that an administrator adds, look for them. */
+static void the_container_has_the_variables_of_that_gateway(void **state) {
+    static const struct {
+        const char *name, *value;
+    } rows[] = {
+        {"KERNEL_ID", ID},
+        {"KERNEL_NAMESPACE", "kernels"},
+        {"KERNEL_POD_NAME", "kernel-" ID "-2"},
+        {"KERNEL_IMAGE", "registry.example.com/py:3"},
+        {"KERNEL_UID", "1000"},
+        {"KERNEL_GID", "100"},
+        {"KERNEL_SERVICE_ACCOUNT_NAME", "default"},
+        {"KERNEL_NAME", "python_kubernetes"},
+        {"KERNEL_SPARK_CONTEXT_INIT_MODE", "none"},
+        {"PORT_RANGE", "1..2"},
+        {"RESPONSE_ADDRESS", ""},
+        {"PUBLIC_KEY", ""},
+    };
+    struct fixture *fixture = *state;
+    fixture->plan.kernelspec = "python_kubernetes";
+    use_jinja(fixture, "kind: Pod\nspec:\n  containers:\n  - name: main\n    env:\n"
+                       "    - {name: PORT_RANGE, value: 1..2}\n  - {name: side, image: a}\n");
+    json_t *pod = make(fixture);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_non_null(variable_of(pod, rows[i].name));
+        assert_string_equal(variable_of(pod, rows[i].name), rows[i].value);
+    }
+    assert_int_equal(json_array_size(at(pod, "spec/containers/0/env")), sizeof rows / sizeof *rows);
+    assert_null(at(pod, "spec/containers/1/env"));
+    json_decref(pod);
+}
+
 static void mistakes_name_file_and_place(void **state) {
     static const struct {
         const char *text, *expected;
@@ -178,8 +219,11 @@ static void mistakes_name_file_and_place(void **state) {
          "scripts/kernel-pod.yaml.j2:2: nothing has no value: neither the request nor the "
          "kernelspec has one"},
         {"kind: Pod\nspec: [\n", "scripts/kernel-pod.yaml.j2, what the template makes: "},
-        {"kind: Secret\nmetadata: {name: x}\n",
+        {"kind: {{ kernel_kind }}\nmetadata: {name: x}\n",
          "scripts/kernel-pod.yaml.j2: kind: \"Secret\"; it has to be one Pod"},
+        {"kind: Pod\nspec: {containers: [{name: a}]}\n---\napiVersion: v1\nkind: \"Secret\"\n",
+         "scripts/kernel-pod.yaml.j2:5: kind: Secret: only the Pod is made of a template; take it "
+         "out"},
         {"kind: Pod\n", "scripts/kernel-pod.yaml.j2: spec: must be there"},
         {"kind: Pod\nmetadata: {namespace: other}\nspec: {containers: [{name: a}]}\n",
          "metadata.namespace: must be {{ kernel_namespace }} or left out, not \"other\""},
@@ -193,6 +237,7 @@ static void mistakes_name_file_and_place(void **state) {
     };
     struct fixture *fixture = *state;
     json_object_set_new(fixture->values, "KERNEL_UP", json_string(".."));
+    json_object_set_new(fixture->values, "KERNEL_KIND", json_string("Secret"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         use_jinja(fixture, rows[i].text);
         refused(fixture, rows[i].expected);
@@ -206,6 +251,8 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(values_stay_one_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_an_administrator_adds_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_container_has_the_variables_of_that_gateway, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(mistakes_name_file_and_place, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
