@@ -6,7 +6,10 @@
 #include "gateway/admin.h"
 #include "gateway/settings.h"
 #include "kernelspecs/kernelspecs.h"
+#include "kernelspecs/substitute.h"
+#include "launcher/kube_jinja.h"
 #include "launcher/kube_template.h"
+#include "launcher/kube_volumes.h"
 #include "launcher/program_path.h"
 
 #include <stdio.h>
@@ -82,19 +85,74 @@ static void print_notes(const struct kernelspecs *specs, const char *python) {
     }
 }
 
+/* The same for gateways whose kernels are pods. */
+static void print_pod_notes(const struct kernelspecs *specs) {
+    const struct kernelspec *spec;
+    for (size_t i = 0; (spec = kernelspecs_at(specs, i)) != NULL; i++) {
+        cleanup_json json_t *argv = NULL;
+        struct error err = {0};
+        if (kernelspec_argv(spec, true, &argv, &err) < 0)
+            printf("%s: note: %s\n", spec->directory, err.text);
+    }
+}
+
 bool admin_has_pods(const struct settings *settings) {
     return strcmp(settings->provisioner, "kubernetes") == 0;
 }
 
-/* text: "pod.yaml: spec.containers[0].image: must be a text", or of a file that cannot be read. */
-static json_t *pod_problem(const struct kernelspec *spec, const char *text) {
+static void add_problem(json_t *problems, const char *file, long line, const char *field,
+                        const char *problem) {
+    json_array_append_new(problems,
+                          json_pack("{s:s, s:I, s:s, s:s}", "file", file, "line", (json_int_t)line,
+                                    "field", field, "problem", problem));
+}
+
+/* text: "pod.yaml: spec.containers[0].image: must be a text", "scripts/kernel-pod.yaml.j2:3: ...",
+ * or of a file that cannot be read. */
+static void add_template_problem(json_t *problems, const struct kernelspec *spec,
+                                 const char *text) {
     size_t length = strcspn(text, ":");
-    bool has_name = text_starts_with(text, "pod.") && text[length] == ':';
+    bool has_name = (text_starts_with(text, "pod.") || text_starts_with(text, KUBE_JINJA_FILE)) &&
+                    text[length] == ':';
     cleanup_free char *file = has_name
                                   ? memory_printf("%s/%.*s", spec->directory, (int)length, text)
                                   : memory_strdup(spec->directory);
-    return json_pack("{s:s, s:i, s:s, s:s}", "file", file, "line", 0, "field", "", "problem",
-                     has_name ? text + length + 1 + strspn(text + length + 1, " ") : text);
+    char *rest = (char *)(uintptr_t)text;
+    long line = has_name ? strtol(text + length + 1, &rest, 10) : 0;
+    if (has_name)
+        rest = line > 0 ? rest + 1 : (char *)(uintptr_t)text + length + 1;
+    add_problem(problems, file, line, "", rest + strspn(rest, " "));
+}
+
+typedef int parse_list(const char *text, const json_t *values, struct kube_flow *flow, json_t **ret,
+                       struct error *err);
+
+/* Each reference has some value when a kernel starts: here all have the same. */
+static int try_list(parse_list *parse, const char *text, const char *value, struct error *err) {
+    cleanup_json json_t *values = json_object(), *list = NULL;
+    for (char *name; (name = substitute_find_unknown(text, "", values)) != NULL; free(name))
+        json_object_set_new(values, name, json_string(value));
+    return parse(text, values, NULL, &list, err);
+}
+
+static void check_lists(json_t *problems, const struct kernelspec *spec) {
+    static const struct {
+        const char *name;
+        parse_list *parse;
+    } rows[] = {{"KERNEL_VOLUMES", kube_volumes_parse},
+                {"KERNEL_VOLUME_MOUNTS", kube_mounts_parse}};
+    cleanup_free char *file = memory_printf("%s/kernel.json", spec->directory);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const json_t *env = json_object_get(spec->json, "env");
+        const char *text = json_string_value(json_object_get(env, rows[i].name));
+        struct error err = {0};
+        if (text == NULL || *text == '\0' || try_list(rows[i].parse, text, "/1", NULL) == 0 ||
+            try_list(rows[i].parse, text, "1", &err) == 0)
+            continue;
+        const char *rest = err.text + strlen(rows[i].name); /* it begins with the name */
+        cleanup_free char *field = memory_printf("env.%s", rows[i].name);
+        add_problem(problems, file, 0, field, rest + strspn(rest, ": "));
+    }
 }
 
 json_t *admin_kernelspecs_problems(const struct settings *settings,
@@ -105,7 +163,8 @@ json_t *admin_kernelspecs_problems(const struct settings *settings,
         struct error err = {0};
         cleanup_json json_t *template = NULL;
         if (kube_template_load(spec->directory, &template, &err) < 0)
-            json_array_append_new(all, pod_problem(spec, err.text));
+            add_template_problem(all, spec, err.text);
+        check_lists(all, spec);
     }
     return all;
 }
@@ -136,7 +195,9 @@ static void print_check(const struct settings *settings, const struct kernelspec
         count++;
     print_directories(kernelspecs_report(specs));
     print_unused(kernelspecs_report(specs));
-    if (!admin_has_pods(settings))
+    if (admin_has_pods(settings))
+        print_pod_notes(specs);
+    else
         print_notes(specs, settings->python);
     print_problems(problems);
     if (lacks_default)
