@@ -253,6 +253,7 @@ static bool forward_request(void *context, const void *message, size_t length) {
     attachment_send(client->attachment, message, length);
     metrics_add_message(client->channels->settings.metrics, METRICS_TO_KERNEL, message, length);
     unanswered_note_request(&client->unanswered, message, length);
+    standin_tell_doubt(client->standin, unanswered_oldest(&client->unanswered));
     return true;
 }
 
@@ -314,6 +315,7 @@ static void client_update(struct client *client) {
         return;
     end_lost_requests(client);
     end_orphans(client);
+    standin_tell_doubt(client->standin, unanswered_oldest(&client->unanswered));
     client_attach(client);
     if (client->attachment != NULL || kernel_status(client->kernel)->phase != KERNEL_READY)
         standin_update(client->standin);

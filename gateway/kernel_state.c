@@ -119,7 +119,16 @@ static bool set_text(char **text, const char *value, size_t max) {
 void kernel_set_stage(struct kernel *kernel, const char *text) {
     if (!set_text(&kernel->stage, text, KERNEL_STAGE_MAX))
         return;
-    kernel->status.stage = kernel->stage;
+    if (kernel->doubt == NULL)
+        kernel->status.stage = kernel->stage;
+    kernel_changed(kernel);
+}
+
+static void set_doubt(struct kernel *kernel, const char *text) {
+    if (!set_text(&kernel->doubt, text, KERNEL_REASON_MAX))
+        return;
+    kernel->status.doubt = kernel->doubt;
+    kernel->status.stage = text != NULL ? kernel->doubt : kernel->stage;
     kernel_changed(kernel);
 }
 
@@ -390,6 +399,15 @@ static void on_stage(void *context, const char *text) {
         kernel_set_stage(kernel, text);
 }
 
+static void on_doubted(void *context, const char *doubt) {
+    struct kernel *kernel = context;
+    if (doubt != NULL)
+        log_warning("kernel %s: %s", kernel->id, doubt);
+    else if (kernel->doubt != NULL)
+        log_info("kernel %s: its node is well again", kernel->id);
+    set_doubt(kernel, doubt);
+}
+
 static void on_reached(void *context, enum provision_step step) {
     kernel_observe_pod(context, step);
 }
@@ -495,6 +513,7 @@ static void on_ended(void *context, const struct error *cause) {
     struct kernel *kernel = context;
     bool is_gone;
     kernel->has_ended = true;
+    set_doubt(kernel, NULL);
     if (kernel->activity.is_end_ordered)
         return; /* whether that is why it ended is about to be known: kernel_end_if */
     if (kernel->status.phase == KERNEL_STOPPING) {
@@ -532,5 +551,6 @@ const struct provision_events kernel_provision_events = {.accepted = on_accepted
                                                          .stage = on_stage,
                                                          .reached = on_reached,
                                                          .reachable = on_reachable,
+                                                         .doubted = on_doubted,
                                                          .remade = on_remade,
                                                          .ended = on_ended};

@@ -62,6 +62,7 @@ static void free_kernel(struct kernel *kernel) {
     json_decref(kernel->orphans);
     json_decref(kernel->bequest);
     free(kernel->stage);
+    free(kernel->doubt);
     free(kernel->reason);
     free(kernel->lost);
     free(kernel->lost_cause);

@@ -38,6 +38,7 @@ struct kernel_status {
     const char *stage;           /* what is going on, for a person: "starting the process" */
     const char *execution_state; /* starting, idle, busy, restarting, dead */
     const char *reason;          /* why it is dead; NULL otherwise */
+    const char *doubt;           /* why it may be lost soon, with its node; NULL: nothing to say */
     const char *lost;            /* why what its last launcher had is lost; NULL: nothing to say */
     const char
         *message_session; /* header.session of its messages; NULL or "" until it has spoken */

@@ -115,7 +115,7 @@ struct kernel {
 
     struct kernel_status status; /* texts below */
     struct kernel_observed observed;
-    char *stage, *reason, *lost, *message_session;
+    char *stage, *doubt, *reason, *lost, *message_session;
     char *reason_cause, *lost_cause; /* the word for each; NULL: it has none */
     const char *reported_state;      /* by the launcher, one of the five */
     char *last_words;                /* reason and output of the last EXIT */

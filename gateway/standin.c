@@ -45,6 +45,8 @@ struct standin {
     bool shown; /* it shows the stage under display_id */
     char session[37];
     char display_id[37];
+    struct buffer doubted; /* header of the cell that shows the doubt under doubt_id; empty: none */
+    char doubt_id[37];
     struct buffer scratch;
     struct absence answerer;
 };
@@ -89,6 +91,7 @@ void standin_destroy(struct standin *standin) {
     list_each (&standin->held, struct held, node, held)
         drop_held(standin, held);
     buffer_free(&standin->scratch);
+    buffer_free(&standin->doubted);
     free(standin->cell);
     free(standin);
 }
@@ -122,13 +125,23 @@ static struct held *keep(const void *message, size_t length) {
     return held;
 }
 
-static json_t *stage_content(const struct standin *standin) {
+static char *stage_text(const struct standin *standin) {
     const char *stage = kernel_status(standin->kernel)->stage;
-    cleanup_free char *plain =
-        memory_printf("Starting %s: %s ... %" PRId64 " s", kernel_display_name(standin->kernel),
-                      stage ? stage : "waiting", (clock_monotonic_ms() - standin->since_ms) / 1000);
-    return json_pack("{s:{s:s}, s:{}, s:{s:s}}", "data", "text/plain", plain, "metadata",
-                     "transient", "display_id", standin->display_id);
+    return memory_printf("Starting %s: %s ... %" PRId64 " s", kernel_display_name(standin->kernel),
+                         stage ? stage : "waiting",
+                         (clock_monotonic_ms() - standin->since_ms) / 1000);
+}
+
+static void say_display(struct standin *standin, const char *session, struct bytes parent,
+                        bool is_update, const char *display_id, const char *text) {
+    say_made(standin,
+             &(struct message_recipe){.channel = CHANNEL_IOPUB,
+                                      .type = is_update ? "update_display_data" : "display_data",
+                                      .session = session,
+                                      .parent_header = parent,
+                                      .content = json_pack("{s:{s:s}, s:{}, s:{s:s}}", "data",
+                                                           "text/plain", text, "metadata",
+                                                           "transient", "display_id", display_id)});
 }
 
 static void show_stage(void *context) {
@@ -142,12 +155,8 @@ static void show_stage(void *context) {
     }
     if (!standin->shown)
         absence_answer_begin(&standin->answerer, &cell, standin->session);
-    say_made(standin, &(struct message_recipe){.channel = CHANNEL_IOPUB,
-                                               .type = standin->shown ? "update_display_data"
-                                                                      : "display_data",
-                                               .session = standin->session,
-                                               .parent_header = cell.header,
-                                               .content = stage_content(standin)});
+    cleanup_free char *stage = stage_text(standin);
+    say_display(standin, standin->session, cell.header, standin->shown, standin->display_id, stage);
     standin->shown = true;
     loop_deadline_set(standin->loop, &standin->tick, SHOW_EVERY_MS);
 }
@@ -243,6 +252,27 @@ void standin_end_lost(struct standin *standin, const void *header, size_t length
                         reason ? reason
                                : "The kernel was ended and started anew; this cell is lost.",
                         kernel_display_name(standin->kernel));
+}
+
+static void say_doubt(struct standin *standin, bool is_update, const char *text) {
+    struct bytes cell = {standin->doubted.data, standin->doubted.length};
+    say_display(standin, last_session(standin), cell, is_update, standin->doubt_id, text);
+}
+
+void standin_tell_doubt(struct standin *standin, struct bytes waiting) {
+    const char *doubt = kernel_status(standin->kernel)->doubt;
+    bool is_told = standin->doubted.length > 0;
+    if (doubt == NULL && is_told && is_ready(standin))
+        say_doubt(
+            standin, true,
+            "The kernel's node was not ready for a while. It is now, and the kernel goes on.");
+    if (doubt == NULL || !is_ready(standin)) { /* a cell that waits for a start shows its stage */
+        buffer_clear(&standin->doubted);
+    } else if (!is_told && waiting.length > 0 &&
+               buffer_append(&standin->doubted, waiting.data, waiting.length) == 0) {
+        text_uuid4(standin->doubt_id);
+        say_doubt(standin, false, doubt);
+    }
 }
 
 void standin_update(struct standin *standin) {

@@ -7,6 +7,7 @@
 
 #include "gateway/kernels.h"
 #include "gateway/loop.h"
+#include "launcher/kernel_message.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,10 @@ bool standin_is_full(const struct standin *standin);
 /* The header of an execute_request that the kernel had when it was lost with its launcher: its cell
  * ends with why, NULL for the reason of the kernel's end. */
 void standin_end_lost(struct standin *standin, const void *header, size_t length, const char *why);
+
+/* A cell that waits (its header; empty: none does) says, once, that its kernel's node is in doubt;
+ * the same cell that it is well again. Call it when either may have changed. */
+void standin_tell_doubt(struct standin *standin, struct bytes waiting);
 
 /* The kernel's status changed: shows the stage, hands over, or answers with the reason. */
 void standin_update(struct standin *standin);

@@ -1,7 +1,6 @@
 #include "gateway/unanswered.h"
 
 #include "base/memory.h"
-#include "launcher/kernel_message.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +67,13 @@ void unanswered_note_reply(struct unanswered *unanswered, const void *message, s
             return;
         }
     }
+}
+
+struct bytes unanswered_oldest(const struct unanswered *unanswered) {
+    if (unanswered->count == 0)
+        return (struct bytes){NULL, 0};
+    const struct request *request = oldest(unanswered);
+    return (struct bytes){request->header, request->length};
 }
 
 bool unanswered_take(struct unanswered *unanswered, struct buffer *header) {

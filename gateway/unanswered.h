@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "launcher/kernel_message.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +24,7 @@ void unanswered_note_request(struct unanswered *unanswered, const void *message,
  * unanswered. */
 void unanswered_note_reply(struct unanswered *unanswered, const void *message, size_t length);
 
+/* The header of the oldest, borrowed; empty when there is none. */
+struct bytes unanswered_oldest(const struct unanswered *unanswered);
 /* Takes the oldest out: its header. False when there is none. */
 bool unanswered_take(struct unanswered *unanswered, struct buffer *header);

@@ -100,7 +100,6 @@ void kube_events_read(const json_t *events, const char *uid, struct kube_events 
         {"Preempted", &ret->preempted},
         {"Evicted", &ret->evicted},
         {"TaintManagerEviction", &ret->tainted},
-        {"NodeNotReady", &ret->node_not_ready},
     };
     static const char *const progress[] = {"Pulling", "Pulled", "Created", "Started"};
     for (size_t i = 0; i < json_array_size(events); i++) {

@@ -14,7 +14,7 @@ struct kube_event_note {
 struct kube_events {
     struct kube_event_note mount, attach, sandbox; /* troubles before any container */
     struct kube_event_note scale_up, no_scale_up;  /* of the autoscaler */
-    struct kube_event_note preempted, evicted, tainted, node_not_ready;
+    struct kube_event_note preempted, evicted, tainted;
     int64_t progress_ms; /* the last time that a container got further; 0: none did */
 };
 

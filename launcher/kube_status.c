@@ -1,5 +1,7 @@
 #include "launcher/kube_status.h"
 
+#include "base/buffer.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "launcher/kube_objects.h"
 #include "launcher/kube_reasons.h"
@@ -329,6 +331,54 @@ static void read_restarts(struct kube_view *view) {
              kube_view_text(last, "finishedAt"));
 }
 
+/* How long Kubernetes leaves the pod on a node that is not ready: what its tolerations of the taint
+ * say, which admission adds to every pod. -1: for as long as it takes. */
+static int64_t node_grace_ms(const struct kube_view *view) {
+    const json_t *list = json_object_get(view->spec, "tolerations");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *toleration = json_array_get(list, i);
+        const json_t *seconds = json_object_get(toleration, "tolerationSeconds");
+        const char *key = kube_view_text(toleration, "key");
+        const char *effect = kube_view_text(toleration, "effect");
+        if ((*key == '\0' || strcmp(key, "node.kubernetes.io/unreachable") == 0) &&
+            (*effect == '\0' || strcmp(effect, "NoExecute") == 0))
+            return seconds != NULL ? json_integer_value(seconds) * 1000 : -1;
+    }
+    return 0;
+}
+
+/* A pod that is not ready though its containers are, and for no reason of its own: the mark that
+ * the node controller puts on the pods of a node that is not ready. */
+static bool is_node_doubtful(const struct kube_view *view, const json_t *ready) {
+    return is_status(ready, "False") && is_status(condition(view, "ContainersReady"), "True") &&
+           strcmp(kube_view_text(ready, "reason"), "ReadinessGatesNotReady") != 0;
+}
+
+static void judge_node(struct kube_view *view) {
+    const json_t *ready = condition(view, "Ready");
+    const char *since = kube_view_text(ready, "lastTransitionTime");
+    cleanup_buffer struct buffer doubt = {.limit = sizeof view->verdict->doubt - 1};
+    if (!is_node_doubtful(view, ready))
+        return;
+    buffer_printf(&doubt, "The kernel's node %.200s has not been ready",
+                  kube_view_text(view->spec, "nodeName"));
+    if (kube_time_parse(since) != 0)
+        buffer_printf(&doubt, " since %.5s UTC", strchr(since, 'T') + 1);
+    buffer_printf(&doubt, ": Kubernetes hears nothing of it, or nothing good. The kernel may work "
+                          "on there. ");
+    int64_t grace_ms = node_grace_ms(view);
+    if (grace_ms < 0) {
+        buffer_printf(&doubt, "It is left there until the node is back, or is removed.");
+    } else {
+        buffer_printf(&doubt, "Unless the node is back %s", grace_ms > 0 ? "within " : "at once");
+        if (grace_ms > 0)
+            text_append_duration(&doubt, grace_ms);
+        buffer_printf(&doubt, ", the kernel is started anew elsewhere, and what it has in memory "
+                              "is lost.");
+    }
+    snprintf(view->verdict->doubt, sizeof view->verdict->doubt, "%s", buffer_text(&doubt));
+}
+
 static bool judge_running(struct kube_view *view) {
     const json_t *container = kernel_status(view);
     if (!json_is_object(json_object_get(json_object_get(container, "state"), "running")))
@@ -341,14 +391,8 @@ static bool judge_running(struct kube_view *view) {
     struct kube_pod_verdict *verdict = view->verdict;
     verdict->state = KUBE_POD_RUNNING;
     snprintf(verdict->ip, sizeof verdict->ip, "%s", ip);
-    /* A container that is ready in a pod that is not: the node controller's doing, when the node
-     * was not heard of. */
-    const json_t *ready = condition(view, "Ready"), *all_ready = condition(view, "ContainersReady");
-    verdict->node_is_silent = is_status(ready, "False") && is_status(all_ready, "True") &&
-                              view->events.node_not_ready.message != NULL;
-    snprintf(verdict->stage, sizeof verdict->stage, "%s",
-             verdict->node_is_silent ? "the node of the kernel does not answer"
-                                     : "connecting to the launcher");
+    snprintf(verdict->stage, sizeof verdict->stage, "connecting to the launcher");
+    judge_node(view);
     return true;
 }
 

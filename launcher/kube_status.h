@@ -58,7 +58,8 @@ struct kube_pod_verdict {
     bool last_was_oom;                /* the container went over its memory limit */
     char last_end[KUBE_MESSAGE_SIZE]; /* in which way, and what to do; "" when there was none */
     char last_end_at[KUBE_TIME_SIZE]; /* tells it from others: its time, as the status has it */
-    bool node_is_silent;              /* RUNNING: its node stopped answering */
+    char doubt[KUBE_STAGE_SIZE];      /* RUNNING: its node is not ready: what that means for the
+                                         kernel, for a person; "" when all is well */
 };
 
 /* pod: the Pod, or NULL when the API server has none any more. events: array of core/v1 Events in

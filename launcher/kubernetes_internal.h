@@ -138,6 +138,7 @@ struct provision {
     int64_t
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
+    char *doubt;      /* of the node it runs on, kube_status.h; NULL: none */
     char stage[KUBE_STAGE_SIZE];
     enum provision_step next_step; /* of the pod's, that was not told of yet */
     bool is_asked_again;           /* its step had no answer; that is logged */

@@ -100,6 +100,18 @@ static void end_silent(struct provision *place) {
     kubernetes_call_ended(place, &cause);
 }
 
+static void tell_doubt(struct provision *place) {
+    if (place->is_held && !place->is_ended && place->is_reachable && place->events.doubted != NULL)
+        place->events.doubted(place->context, place->doubt);
+}
+
+static void take_doubt(struct provision *place, const char *doubt) {
+    if (strcmp(place->doubt != NULL ? place->doubt : "", doubt) == 0)
+        return;
+    text_replace(&place->doubt, *doubt != '\0' ? doubt : NULL);
+    tell_doubt(place);
+}
+
 static void tell_reachable(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     bool is_ipv6 = strchr(place->ip, ':') != NULL;
@@ -120,6 +132,7 @@ static void tell_reachable(struct provision *place) {
     place->began_ms = place->start_by_ms = 0;
     await_hello(place);
     place->events.reachable(place->context, &address);
+    tell_doubt(place);
 }
 
 /* The container is started again in its pod, where its launcher goes on with the journal. */
@@ -141,6 +154,7 @@ static void take_running(struct provision *place, const struct kube_pod_verdict 
     drop_pod(place);
     kubernetes_note_way(place, false);
     kubernetes_tell_reached(place, PROVISION_STARTED);
+    take_doubt(place, verdict->doubt);
     tell_reachable(place);
 }
 

@@ -170,6 +170,7 @@ static void forget_pod(struct provision *place) {
     json_decref(steal(&place->pod));
     json_decref(steal(&place->pod_events));
     place->is_running = false;
+    text_replace(&place->doubt, NULL);
     place->end_at[0] = '\0';
     place->pod_attempt = 0;
     kubernetes_note_way(place, false);

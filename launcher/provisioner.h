@@ -46,6 +46,10 @@ struct provision_events {
     void (*reached)(void *context, enum provision_step step);
     /* The launcher is listening: connect the link. Again when it listens somewhere else. */
     void (*reachable)(void *context, const struct provision_address *address);
+    /* The node (the machine) that it is on may be lost, and the kernel with it: what is known, what
+     * follows, for its people; it may work on meanwhile. NULL: the node is well again. Comes after
+     * reachable. May be NULL. */
+    void (*doubted)(void *context, const char *doubt);
     /* Its place has ended and was made anew with what the launcher keeps there: why. id: the same
      * for the same end, at every gateway. May be NULL. */
     void (*remade)(void *context, const char *why, const char *id);

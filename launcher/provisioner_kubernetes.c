@@ -99,6 +99,7 @@ void kubernetes_forget(struct provision *place) {
     json_decref(place->testament);
     json_decref(place->ending);
     kube_record_free(place->seen);
+    free(place->doubt);
     free(place->server_key);
     free(place->gateway_key);
     free(place->nonce);

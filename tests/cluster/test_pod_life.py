@@ -11,7 +11,7 @@ from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
 from support.processes import wait_until
 from testcluster import layout
-from testcluster.hollow import TOLERATIONS
+from testcluster.hollow import TOLERATIONS, HollowNode
 from testcluster.images import BUSYBOX
 from testcluster.pods import pod
 
@@ -19,11 +19,20 @@ SLOT = "elara.test/slot"
 
 
 @pytest.fixture
-def stub(hollow, specs, build):
-    """A kernelspec of the hollow node."""
+def add_stub(specs, build):
+    """add_stub(name, **pod) gives a kernelspec of hollow nodes."""
     argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
-    return specs.add("stub", image="registry.test/stub", argv=argv, nodeSelector=hollow.selector, tolerations=TOLERATIONS,
-                     container={"resources": {"limits": {"memory": "64Mi"}}})
+
+    def add(name, **pod):
+        container = {"resources": {"limits": {"memory": "64Mi"}}}
+        return specs.add(name, image="registry.test/stub", argv=argv, **{"tolerations": TOLERATIONS, "container": container} | pod)
+
+    return add
+
+
+@pytest.fixture
+def stub(hollow, add_stub):
+    return add_stub("stub", nodeSelector=hollow.selector)
 
 
 def start(gateway, connect, spec, **options):
@@ -215,15 +224,53 @@ def test_a_pod_that_is_preempted_says_so(slot, gateway, connect, kube, places, m
         kube.delete("PriorityClass", name, api="scheduling.k8s.io/v1")
 
 
-def test_a_node_that_is_lost_is_named_and_its_kernels_run_elsewhere(stub, hollow, gateway, connect, kube, places, build):
-    kernel_id, client = start(gateway, connect, stub)
-    request = run_endlessly(client)
-    hollow.lose()
+@pytest.fixture
+def other_hollow(cluster, build):
+    with HollowNode(launcher=build / "elara-launcher") as node:
+        yield node
+
+
+def wait_for_display(client, kind, request):
+    return client.receive_until(lambda message: message["header"]["msg_type"] == kind and
+                                message["parent_header"]["msg_id"] == request)["content"]
+
+
+def test_a_node_that_is_lost_is_told_and_its_kernels_run_elsewhere(hollow, other_hollow, add_stub, start_gateway, connect, kube, places):
+    """Two nodes are lost; one of them comes back, and the other one's kernel goes there."""
+    names = [hollow.name, other_hollow.name]
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": names}]}]
+    roams = add_stub("roams", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
+    patience = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 90}
+    for node in (hollow, other_hollow):
+        add_stub(node.name, nodeSelector=node.selector, tolerations=[*TOLERATIONS, patience])
+    gateway = start_gateway()
+    kernel_id, client = start(gateway, connect, roams)
+
+    def node_of(pod):
+        return kube.get("Pod", pod, places[1])["spec"]["nodeName"]
+
+    lost, found = sorted((hollow, other_hollow), key=lambda node: node.name != node_of(f"kernel-{kernel_id}-1"))
+    witness_id, witness = start(gateway, connect, found.name)
+    request, waiting = run_endlessly(client), run_endlessly(witness)
+    lost.lose()
+    found.lose()
+    doubt = wait_for_display(client, "display_data", request)["data"]["text/plain"]
+    assert f"node {lost.name} has not been ready since" in doubt and "back within 5 s" in doubt
+    shown = wait_for_display(witness, "display_data", waiting)
+    assert "back within 1 min 30 s" in shown["data"]["text/plain"]
+    assert stage_of(gateway, witness_id) == shown["data"]["text/plain"]
+    found.find()
+    well = wait_for_display(witness, "update_display_data", waiting)
+    assert well["transient"] == shown["transient"] and "the kernel goes on" in well["data"]["text/plain"]
+    assert stage_of(gateway, witness_id) == "ready"
+    assert gateway.post(f"/api/kernels/{witness_id}/interrupt").status_code == 204
+    assert end_of(witness, waiting).error["ename"] == "KeyboardInterrupt"
     cell = end_of(client, request)
-    assert "does not answer" in cell.reply["evalue"], cell.reply["evalue"]
-    hollow.find()
-    assert client.run_cell("print found").text() == "found\n"
-    assert gateway.model(kernel_id)["execution_state"] == "idle"
+    assert f"node {lost.name} does not answer" in cell.reply["evalue"], cell.reply["evalue"]
+    assert client.run_cell("print elsewhere").text() == "elsewhere\n"
+    assert node_of(f"kernel-{kernel_id}-2") == found.name
+    assert f"kernel-{kernel_id}-1" in pods_of(kube, places[1]), "nobody has ended it"
+    assert stage_of(gateway, kernel_id) == "ready"
 
 
 def test_a_launcher_that_hangs_is_named_and_holds_up_nobody(stub, hollow, gateway, connect, places):

@@ -105,10 +105,9 @@ static void running(void **state) {
         "kernel, restartCount: 2, state: {running: {startedAt: " T(
             "30") "}}, lastState: "
                   "{terminated: {exitCode: 137, reason: OOMKilled}}}]\n");
-    json_t *events = events_of(
-        "[{reason: Pulling, " ON_KERNEL TIMES(T("05"),
-                                              T("05")) "}, {reason: Pulled, message: x, " ON_KERNEL
-            TIMES(T("25"), T("25")) "}, {reason: NodeNotReady, message: Node is not ready}]");
+    json_t *events = events_of("[{reason: Pulling, " ON_KERNEL TIMES(
+        T("05"), T("05")) "}, {reason: Pulled, message: x, " ON_KERNEL TIMES(T("25"),
+                                                                             T("25")) "}]");
     struct kube_pod_verdict verdict;
     kube_pod_judge(pod, events, START, NULL, &verdict);
     assert_int_equal(verdict.state, KUBE_POD_RUNNING);
@@ -123,13 +122,46 @@ static void running(void **state) {
     assert_non_null(strstr(verdict.last_end, "The kernel's container went over its memory limit"));
     assert_non_null(strstr(verdict.last_end, "KERNEL_MEMORY_LIMIT"));
     assert_string_equal(verdict.last_end_at, "");
-    assert_false(verdict.node_is_silent);
-    json_object_set_new(at(pod, "status/conditions/1"), "status", json_string("False"));
-    kube_pod_judge(pod, events, START, NULL, &verdict);
-    assert_int_equal(verdict.state, KUBE_POD_RUNNING);
-    assert_true(verdict.node_is_silent);
+    assert_string_equal(verdict.doubt, "");
     json_decref(events);
     json_decref(pod);
+}
+
+static void on_a_node_that_is_not_ready(void **state) {
+#define RUNS(ready, containers)                                                                    \
+    "phase: Running\npodIP: 10.244.0.9\nconditions: [" SCHEDULED ", {type: Ready, " ready          \
+    "}, {type: ContainersReady, status: '" containers "'}]\n" KERNEL("state: {running: {}}")
+#define MARKED          RUNS("status: 'False', lastTransitionTime: " T("59"), "True")
+#define TOLERATES(rest) "[{key: a, operator: Exists}, {operator: Exists, " rest "}]"
+#define UNREACHABLE     "key: node.kubernetes.io/unreachable"
+    static const struct {
+        const char *status, *tolerations, *doubt;
+    } rows[] = {
+        {MARKED, TOLERATES(UNREACHABLE ", effect: NoExecute, tolerationSeconds: 300"),
+         "The kernel's node node-7 has not been ready since 10:00 UTC: Kubernetes hears nothing of "
+         "it, or nothing good. The kernel may work on there. Unless the node is back within 5 min, "
+         "the kernel is started anew elsewhere, and what it has in memory is lost."},
+        {MARKED, TOLERATES("effect: NoExecute"), "until the node is back, or is removed."},
+        {MARKED, TOLERATES(UNREACHABLE ", effect: NoSchedule"), "is back at once, the"},
+        {MARKED, "[]", "is back at once, the"},
+        {RUNS("status: 'False'", "True"), "[]", "has not been ready: Kubernetes"},
+        {RUNS("status: 'True'", "True"), "[]", ""},
+        {RUNS("status: 'False', reason: ContainersNotReady", "False"), "[]", ""},
+        {RUNS("status: 'False', reason: ReadinessGatesNotReady", "True"), "[]", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *pod = pod_with(rows[i].status);
+        struct kube_pod_verdict verdict;
+        json_object_set_new(at(pod, "spec"), "tolerations", tree_of(rows[i].tolerations));
+        kube_pod_judge(pod, NULL, START, NULL, &verdict);
+        assert_int_equal(verdict.state, KUBE_POD_RUNNING);
+        if (*rows[i].doubt == '\0')
+            assert_string_equal(verdict.doubt, "");
+        else
+            assert_has(verdict.doubt, rows[i].doubt);
+        json_decref(pod);
+    }
 }
 
 static void times(void **state) {
@@ -152,9 +184,8 @@ static void times(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ends_of_pods),
-        cmocka_unit_test(pods_being_deleted),
-        cmocka_unit_test(running),
+        cmocka_unit_test(ends_of_pods), cmocka_unit_test(pods_being_deleted),
+        cmocka_unit_test(running),      cmocka_unit_test(on_a_node_that_is_not_ready),
         cmocka_unit_test(times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

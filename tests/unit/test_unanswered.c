@@ -46,6 +46,9 @@ static void reply(struct unanswered *unanswered, enum kernel_channel channel, in
 static void expect(struct unanswered *unanswered, int id) {
     cleanup_buffer struct buffer header = {0};
     cleanup_free char *want = header_of("execute_request", id, 0);
+    struct bytes oldest = unanswered_oldest(unanswered);
+    assert_int_equal(oldest.length, strlen(want));
+    assert_memory_equal(oldest.data, want, oldest.length);
     assert_true(unanswered_take(unanswered, &header));
     assert_string_equal(buffer_text(&header), want);
 }
@@ -66,6 +69,7 @@ static void test_replies_cross_their_requests_out(void **state) {
     expect(&unanswered, 4);
     cleanup_buffer struct buffer header = {0};
     assert_false(unanswered_take(&unanswered, &header));
+    assert_int_equal(unanswered_oldest(&unanswered).length, 0);
     assert_int_equal(unanswered.bytes, 0);
 }
 

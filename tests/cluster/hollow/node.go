@@ -118,14 +118,13 @@ func (n *node) keepAlive(ctx context.Context) {
 		if err := n.renew(ctx); err != nil && ctx.Err() == nil {
 			log.Printf("lease: %v", err)
 		}
-		n.repair(ctx)
+		n.repair(ctx, "0") // from the API server's cache: this is asked every few seconds
 	}
 }
 
-func (n *node) repair(ctx context.Context) {
+func (n *node) repair(ctx context.Context, version string) {
 	nodes := n.client.CoreV1().Nodes()
-	// From the API server's cache: this is asked every few seconds.
-	object, err := nodes.Get(ctx, n.options.node, meta.GetOptions{ResourceVersion: "0"})
+	object, err := nodes.Get(ctx, n.options.node, meta.GetOptions{ResourceVersion: version})
 	if err != nil {
 		return
 	}
@@ -144,8 +143,12 @@ func (n *node) repair(ctx context.Context) {
 func (n *node) lose(lost bool) {
 	n.lost.Store(lost)
 	n.pods.statuses.hold(lost)
-	if !lost {
-		n.repair(context.Background())
+	if lost {
+		return
+	}
+	n.repair(context.Background(), "")
+	for _, p := range n.pods.all() { // the node controller has marked them as not ready
+		n.pods.statuses.queue.Add(p)
 	}
 }
 
