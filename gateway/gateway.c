@@ -135,6 +135,7 @@ static struct kernels_settings kernels_settings(const struct gateway *gateway) {
         .metrics = gateway->metrics,
         .events = gateway->events,
         .users = {settings->authorized_users, settings->unauthorized_users},
+        .policy = gateway->policy,
     };
 }
 
@@ -164,9 +165,9 @@ void gateway_configure(struct gateway *gateway) {
     gateway_specs_settings(gateway, &specs);
     failed = kernelspecs_configure(gateway->specs, &specs, &err);
     settings_note_problem(settings, SETTINGS_KERNELSPECS, failed < 0 ? &err : NULL);
-    struct kernels_settings kernels = kernels_settings(gateway);
-    kernels_configure(gateway->kernels, &kernels);
     gateway_configure_provisioner(gateway);
+    struct kernels_settings kernels = kernels_settings(gateway); /* with the policy that is new */
+    kernels_configure(gateway->kernels, &kernels);
     struct channels_settings channels = channels_settings(gateway);
     channels_configure(gateway->channels, &channels);
     if (culling_configure(gateway->culling, &err) < 0)

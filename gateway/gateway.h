@@ -19,7 +19,7 @@ struct gateway {
     struct links *links;
     struct kernelspecs *specs;
     struct provisioner *provisioner;
-    struct policy *policy; /* of the provisioner; NULL: none */
+    struct policy *policy; /* of provisioner and kernels; NULL: none */
     struct kernels *kernels;
     struct sessions *sessions;
     struct session_adoption *session_adoption;

@@ -93,7 +93,7 @@ static int kubernetes_settings(const struct settings *settings,
 
 /* *ret NULL: there is none. */
 static int load_policy(const struct settings *settings, struct policy **ret, struct error *err) {
-    const char *path = text_or_null(settings->kubernetes.policy);
+    const char *path = text_or_null(settings->policy);
     const struct policy_defaults defaults = {settings->kubernetes.prohibited_uids,
                                              settings->kubernetes.prohibited_gids};
     *ret = NULL;
@@ -105,8 +105,7 @@ static int create_kubernetes(struct gateway *gateway, struct error *err) {
     const char *kubeconfig = text_or_null(kubernetes->kubeconfig);
     struct provisioner_kubernetes_settings wanted;
     struct kube_config *config;
-    if (kubernetes_settings(gateway->settings, &wanted, err) < 0 ||
-        load_policy(gateway->settings, &gateway->policy, err) < 0)
+    if (kubernetes_settings(gateway->settings, &wanted, err) < 0)
         return -1;
     wanted.pod.policy = gateway->policy;
     if (kubeconfig != NULL) {
@@ -126,29 +125,34 @@ static int create_kubernetes(struct gateway *gateway, struct error *err) {
 }
 
 int gateway_create_provisioner(struct gateway *gateway, struct error *err) {
-    if (settings_check_runtime_dir(gateway->settings, err) < 0)
+    if (settings_check_runtime_dir(gateway->settings, err) < 0 ||
+        load_policy(gateway->settings, &gateway->policy, err) < 0)
         return -1;
-    if (strcmp(gateway->settings->provisioner, "kubernetes") == 0)
-        return create_kubernetes(gateway, err);
-    if (text_or_null(gateway->settings->kubernetes.policy) != NULL)
-        log_warning("policy: it is for pods, and does nothing for local kernels");
-    return create_local(gateway, err);
+    return strcmp(gateway->settings->provisioner, "kubernetes") == 0
+               ? create_kubernetes(gateway, err)
+               : create_local(gateway, err);
+}
+
+/* What it had is gone. */
+static void configure_kubernetes(struct gateway *gateway) {
+    struct provisioner_kubernetes_settings wanted;
+    struct error err;
+    if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
+        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    wanted.pod.policy = gateway->policy;
+    provisioner_kubernetes_configure(gateway->provisioner, &wanted);
 }
 
 void gateway_configure_provisioner(struct gateway *gateway) {
-    struct provisioner_kubernetes_settings wanted;
-    struct error err;
-    if (strcmp(gateway->provisioner->ops->name, "kubernetes") != 0)
-        return;
     struct policy *before = gateway->policy, *policy;
-    if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
-        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    struct error err;
     if (load_policy(gateway->settings, &policy, &err) < 0) {
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
         policy = before;
     }
-    wanted.pod.policy = gateway->policy = policy;
-    provisioner_kubernetes_configure(gateway->provisioner, &wanted); /* what it had is gone */
+    gateway->policy = policy;
+    if (strcmp(gateway->provisioner->ops->name, "kubernetes") == 0)
+        configure_kubernetes(gateway);
     if (policy != before)
         policy_destroy(before);
 }

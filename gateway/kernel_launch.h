@@ -44,6 +44,11 @@ const char *kernel_request_name(const char *verified, const json_t *kept);
 int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
                         const char *verified, const json_t *kept, struct error *err);
 
+/* May the owner send these variables for it? Else ERROR_DENIED, by the policy. *ret: those that
+ * count, a new reference. */
+int kernel_request_policy(const struct kernels_settings *settings, const struct kernelspec *spec,
+                          const char *owner, const json_t *kept, json_t **ret, struct error *err);
+
 /* Does this gateway have what the kernelspec wants to be started by? */
 int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere, struct error *err);
 
@@ -51,7 +56,7 @@ struct kernel_plan {
     const struct kernels_settings *settings;
     const struct kernelspec *spec;
     const char *kernel_id;
-    const json_t *env; /* kept variables */
+    const json_t *env; /* kept variables, those that count */
     const char *directory;
     const char *username;     /* for KERNEL_USERNAME when the client sent none */
     char *const *environment; /* the gateway's own */

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/kernel_launch.h"
+#include "launcher/policy.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -199,6 +200,19 @@ int kernel_request_user(const struct kernels_settings *settings, const struct ke
         return 0;
     return error_set(err, ERROR_DENIED, "User '%.100s'%s may not start kernel spec '%.100s': %s",
                      user, verified ? "" : " (KERNEL_USERNAME)", spec->name, why);
+}
+
+int kernel_request_policy(const struct kernels_settings *settings, const struct kernelspec *spec,
+                          const char *owner, const json_t *kept, json_t **ret, struct error *err) {
+    const struct policy_request request = policy_request_of(spec->name, spec->json, owner, kept);
+    if (settings->policy == NULL) {
+        *ret = json_copy((json_t *)(uintptr_t)kept);
+        return 0;
+    }
+    if (policy_check_request(settings->policy, &request, err) < 0)
+        return -1;
+    *ret = policy_counting(&request);
+    return 0;
 }
 
 int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere,

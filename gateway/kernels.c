@@ -193,13 +193,17 @@ static const char *request_text(const struct kernel *kernel, const char *member)
     return json_string_value(json_object_get(kernel->request, member));
 }
 
-/* What the administrator's rules say about it; a refusal, not a mistake of the client's. */
-static int check_policy(const struct kernel *kernel, const struct kernelspec *spec,
+/* What the administrator's rules say about it; a refusal, not a mistake of the client's. *ret: the
+ * client's variables that count. */
+static int check_policy(const struct kernel *kernel, const struct kernelspec *spec, json_t **ret,
                         struct error *err) {
+    const struct kernels_settings *settings = &kernel->kernels->settings;
     const json_t *env = json_object_get(kernel->request, "env");
     const char *verified = request_text(kernel, "verified");
-    if (kernel_request_user(&kernel->kernels->settings, spec, verified, env, err) < 0 ||
-        kernel_request_provisioner(spec, kernel->kernels->provisioner->ops->is_elsewhere, err) < 0)
+    if (kernel_request_user(settings, spec, verified, env, err) < 0 ||
+        kernel_request_provisioner(spec, kernel->kernels->provisioner->ops->is_elsewhere, err) <
+            0 ||
+        kernel_request_policy(settings, spec, kernel->owner, env, ret, err) < 0)
         return -1;
     return kernel_check_limits(kernel, err);
 }
@@ -208,7 +212,7 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
     struct kernels *kernels = kernel->kernels;
     const struct kernelspec *spec;
     cleanup_free char *directory = NULL;
-    cleanup_json json_t *launch = NULL;
+    cleanup_json json_t *launch = NULL, *env = NULL;
     kernel_observe_start(kernel);
     struct kernel_plan plan = {.settings = &kernels->settings,
                                .kernel_id = kernel->id,
@@ -218,13 +222,14 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                .is_elsewhere = kernels->provisioner->ops->is_elsewhere};
     const char *user = kernel_request_name(request_text(kernel, "verified"), plan.env);
     if (find_spec(kernels, request_text(kernel, "name"), user, &spec, err) < 0 ||
-        check_policy(kernel, spec, err) < 0 ||
+        check_policy(kernel, spec, &env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, plan.env, &plan.launch_timeout_ms, err) < 0 ||
         (!plan.is_elsewhere &&
          kernel_request_directory(&kernels->settings, request_text(kernel, "path"), plan.env,
                                   &directory, err) < 0))
         return -1;
     plan.spec = spec;
+    plan.env = env;
     if (plan.is_elsewhere) /* a client's patience does not end a start that was accepted */
         plan.launch_timeout_ms =
             kernels->settings.start_deadline_ms > 0 ? kernels->settings.start_deadline_ms : DAY_MS;

@@ -66,6 +66,7 @@ struct kernels_settings {
     struct metrics *metrics; /* NULL: starts and deaths are counted nowhere */
     struct events *events;   /* NULL: nobody is told of them */
     struct kernelspec_users users;
+    const struct policy *policy; /* what requests may say; NULL: none */
 };
 
 int kernels_create(struct loop *loop, const struct kernels_settings *settings, struct links *links,

@@ -72,7 +72,7 @@ static void watch_files(struct reload *reload) {
     watch_file(reload, 2, settings->certfile, on_tls_file);
     watch_file(reload, 3, settings->keyfile, on_tls_file);
     watch_file(reload, 4, settings->client_ca, on_tls_file);
-    watch_file(reload, 5, settings->kubernetes.policy, on_policy_file);
+    watch_file(reload, 5, settings->policy, on_policy_file);
 }
 
 static void reload_settings(struct reload *reload) {
@@ -95,7 +95,7 @@ static void on_settings_file(void *context) {
 /* It is checked with the settings, whose last state stays with a bad one. */
 static void on_policy_file(void *context) {
     struct reload *reload = context;
-    log_info("%s has changed", reload->gateway->settings->kubernetes.policy);
+    log_info("%s has changed", reload->gateway->settings->policy);
     reload_settings(reload);
 }
 

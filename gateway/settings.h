@@ -54,6 +54,7 @@ struct settings {
     char *on_exit;                /* leave | shutdown */
     bool list_kernels;
     char *provisioner; /* local | kubernetes */
+    char *policy;      /* NULL or "": none */
 
     struct settings_kubernetes {
         char *kubeconfig, *context;
@@ -66,7 +67,6 @@ struct settings {
         int64_t uid, gid;
         bool mirror_working_dirs;
         char **allow;
-        char *policy;
         char **prohibited_uids, **prohibited_gids;
         int64_t start_deadline_ms;
         int64_t sweep_grace_ms;

@@ -290,6 +290,11 @@ static const struct option_row table[] = {
     ROW("kernel-transport", "ELARA_KERNEL_TRANSPORT", OPTION_ENUM, kernel_transport, "tcp",
         .choices = "tcp|ipc", .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "How a launcher talks to its kernel. Every kernel knows tcp; ipc saves ports."),
+    ROW("policy", "ELARA_POLICY", OPTION_TEXT, policy, NULL, .check = check_policy,
+        .flags = OPTION_RELOAD, .group = KERNELS,
+        .help = "YAML file of what requests may say, and make of their pods: users, variables, "
+                "images, volumes, amounts (docs/policy.md); read again when it changes. Without "
+                "one kubernetes-allow says it."),
     ROW("list-kernels", "ELARA_LIST_KERNELS,EG_LIST_KERNELS,KG_LIST_KERNELS", OPTION_BOOL,
         list_kernels, "true", .flags = OPTION_RELOAD, .group = KERNELS,
         .help =
@@ -374,11 +379,6 @@ static const struct option_row table[] = {
         .help = "Further KERNEL_* variables by which a client may shape its pod, such as "
                 "KERNEL_IMAGE, or KERNEL_PATH where a kernelspec mounts what it says; * for all. "
                 "Clients are trusted with all that they reach so; a policy sets bounds."),
-    ROW("policy", "ELARA_POLICY", OPTION_TEXT, kubernetes.policy, NULL, .check = check_policy,
-        .flags = OPTION_RELOAD, .group = KUBERNETES,
-        .help = "YAML file of what requests may make of their pods: variables, images, volumes, "
-                "users, amounts (docs/policy.md); read again when it changes. Without one "
-                "kubernetes-allow says it."),
     ROW("prohibited-uids", "ELARA_PROHIBITED_UIDS,EG_PROHIBITED_UIDS", OPTION_LIST,
         kubernetes.prohibited_uids, "0", .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "What no client may say to be its KERNEL_UID; 0 never is."),

@@ -27,24 +27,10 @@ struct kube_identity kubernetes_identity_of(const struct provision *place) {
                                   .owner = text_of(place->record, "owner")};
 }
 
-/* The variables that the client sent, and what counts for its name. */
-static const json_t *client_values(const struct provision *place) {
-    return json_object_get(json_object_get(place->record, "request"), "env");
-}
-
-static const json_t *overridable_of(const json_t *spec) {
-    const json_t *metadata = json_object_get(spec, "metadata");
-    return json_object_get(json_object_get(metadata, "elara"), "overridable");
-}
-
 static struct policy_request request_of(const json_t *record, const json_t *launch,
                                         const json_t *spec) {
-    return (struct policy_request){.kernelspec = text_of(launch, "kernel_name"),
-                                   .owner = text_of(record, "owner"),
-                                   .client =
-                                       json_object_get(json_object_get(record, "request"), "env"),
-                                   .spec_env = json_object_get(spec, "env"),
-                                   .overridable = overridable_of(spec)};
+    return policy_request_of(text_of(launch, "kernel_name"), spec, text_of(record, "owner"),
+                             json_object_get(json_object_get(record, "request"), "env"));
 }
 
 /* NULL: none, or one that is not followed. */
@@ -227,6 +213,7 @@ static int make_pod(const struct provision *place, json_t **ret, struct kube_hom
                     struct error *err) {
     cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
                                            "metadata", place->owner);
+    const struct policy_request request = request_of(place->record, place->launch, place->spec);
     const struct kube_pod_plan plan = {.identity = kubernetes_identity_of(place),
                                        .settings = &place->cluster->settings.pod,
                                        .namespace = place->namespace,
@@ -234,10 +221,10 @@ static int make_pod(const struct provision *place, json_t **ret, struct kube_hom
                                        .template = place->template,
                                        .spec_image = kube_spec_image(place->spec),
                                        .values = json_object_get(place->launch, "env"),
-                                       .client = client_values(place),
-                                       .spec_env = json_object_get(place->spec, "env"),
-                                       .kernelspec = text_of(place->launch, "kernel_name"),
-                                       .overridable = overridable_of(place->spec),
+                                       .client = request.client,
+                                       .spec_env = request.spec_env,
+                                       .kernelspec = request.kernelspec,
+                                       .overridable = request.overridable,
                                        .key_secret = owner};
     if (kube_pod_create(&plan, ret, err) < 0 ||
         kube_home_add(&place->cluster->settings.home, place->spec, place->record, *ret, home, err) <

@@ -25,6 +25,16 @@ const struct policy *policy_builtin(void) {
     return &builtin;
 }
 
+struct policy_request policy_request_of(const char *kernelspec, const json_t *kernel_json,
+                                        const char *owner, const json_t *client) {
+    const json_t *elara = json_object_get(json_object_get(kernel_json, "metadata"), "elara");
+    return (struct policy_request){.kernelspec = kernelspec,
+                                   .owner = owner,
+                                   .client = client,
+                                   .spec_env = json_object_get(kernel_json, "env"),
+                                   .overridable = json_object_get(elara, "overridable")};
+}
+
 /* --- who asks --- */
 
 bool policy_trusts_names(const struct policy *policy) {
@@ -215,6 +225,17 @@ bool policy_spec_wins(const struct policy_request *request, const char *variable
             return false;
     }
     return true;
+}
+
+json_t *policy_counting(const struct policy_request *request) {
+    json_t *counting = json_object();
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)request->client, name, value) {
+        if (!policy_spec_wins(request, name))
+            json_object_set(counting, name, value);
+    }
+    return counting;
 }
 
 static int check_users(const struct policy_case *self) {

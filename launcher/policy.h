@@ -25,6 +25,10 @@ struct policy_request {
     const json_t *overridable; /* metadata.elara.overridable of kernel.json, or NULL */
 };
 
+/* kernel_json: the kernelspec's, as it stands there. */
+struct policy_request policy_request_of(const char *kernelspec, const json_t *kernel_json,
+                                        const char *owner, const json_t *client);
+
 /* Whose kernel it is for the rules, and {user} in them: the owner, or where the policy trusts
  * claimed names (users.trust_claimed_names) KERNEL_USERNAME. */
 const char *policy_user(const struct policy *policy, const struct policy_request *request);
@@ -34,6 +38,9 @@ bool policy_trusts_names(const struct policy *policy);
 /* Does the kernelspec's value count, whatever the client says? "image" and "KERNEL_IMAGE" in
  * `overridable` are the same. */
 bool policy_spec_wins(const struct policy_request *request, const char *variable);
+
+/* The client's variables without those; a new reference. */
+json_t *policy_counting(const struct policy_request *request);
 
 /* Who asks, and for which variables. */
 int policy_check_request(const struct policy *policy, const struct policy_request *request,

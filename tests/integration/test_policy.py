@@ -1,0 +1,97 @@
+"""A policy (docs/policy.md) where kernels are processes: who may start them, and with which variables."""
+import json
+
+import pytest
+
+from support.processes import wait_until
+from test_auth import as_user, token_file
+from test_rest import check_error
+
+POLICY = """\
+variables: {allow: [KERNEL_TEAM, 'KERNEL_MY_*', KERNEL_MODE, KERNEL_PLACE]}
+env: {names: ['LAB_*'], count: 8, bytes: 400}
+users: {authorized: ['*'], unauthorized: [root, mallory]}
+images: ['nothing/*']
+volumes: {types: [emptyDir]}
+uid: {from: 5000, to: 5001}
+rules:
+- when: {kernelspecs: [python3], users: [bert]}
+  users: {authorized: [nobody-at-all]}
+"""
+DENIED = [
+    ("anna", {"KERNEL_OTHER": "x"}, "KERNEL_OTHER: the variable is not allowed: policy.yaml line 1 (variables.allow)"),
+    ("anna", {"KERNEL_IMAGE": "nothing/x"}, "KERNEL_IMAGE: the variable is not allowed: policy.yaml line 1 (variables.allow)"),
+    ("anna", {"HOME_SWEET": "x"}, "HOME_SWEET: the variable is not allowed: policy.yaml line 2 (env.names)"),
+    ("anna", {f"KERNEL_MY_{i}": "x" for i in range(9)}, "env: 9 variables is not allowed: policy.yaml line 2 (env.count)"),
+    ("anna", {"KERNEL_MY_TEXT": "x" * 400}, "more than 400 bytes of variables is not allowed: policy.yaml line 2 (env.bytes)"),
+    ("mallory", {}, "KERNEL_USERNAME: the user mallory is not allowed: policy.yaml line 3 (users.unauthorized)"),
+    ("mallory", {"KERNEL_USERNAME": "anna"}, "the user mallory is not allowed: policy.yaml line 3 (users.unauthorized)"),
+    ("bert", {}, "the user bert is not allowed: policy.yaml line 9 (rules[0].users.authorized)"),
+]
+
+
+@pytest.fixture
+def start_with(start_gateway, specs, tmp_path):
+    """start_with(*flags, policy=...) gives a gateway with it where anna, bert and mallory have tokens."""
+    specs.python(env={"KERNEL_MODE": "the-specs", "KERNEL_PLACE": "at ${KERNEL_MODE}", "KERNEL_FREE": "the-specs"},
+                 metadata={"elara": {"overridable": ["KERNEL_PLACE"]}})
+    path = token_file(tmp_path / "tokens", *((name, "user", f"{name}-token") for name in ("anna", "bert", "mallory")))
+
+    def start(*flags, policy=POLICY, tokens=True):
+        (tmp_path / "policy.yaml").write_text(policy)
+        flags += ("--auth-token-file", str(path)) if tokens else ()
+        gateway = start_gateway("--policy", str(tmp_path / "policy.yaml"), "--client-envs", "*", *flags)
+        gateway.token = "anna-token" if tokens else None
+        return gateway
+
+    return start
+
+
+def start(gateway, user, env):
+    return gateway.post("/api/kernels", headers=as_user(user), json={"name": "python3", "env": env})
+
+
+def test_refusals_name_variable_rule_and_line(start_with):
+    gateway = start_with()
+    for user, env, expected in DENIED:
+        check_error(start(gateway, user, env), 403, expected)
+        session = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "python3", "env": env}}
+        check_error(gateway.post("/api/sessions", headers=as_user(user), json=session), 403, expected)
+    assert gateway.get("/api/kernels").json() == [] and gateway.get("/api/sessions").json() == []
+
+
+def test_the_kernelspecs_values_count_and_images_do_not_matter(start_with, connect):
+    """What is for pods alone refuses no process; a client's value counts where the kernelspec says nothing, or lets it."""
+    gateway = start_with()
+    env = {"KERNEL_MODE": "mine", "KERNEL_TEAM": "blue", "LAB_X": "1", "KERNEL_FREE": "mine"}
+    code = "import json, os; print(json.dumps({name: os.environ.get(name) for name in " \
+           "('KERNEL_MODE', 'KERNEL_PLACE', 'KERNEL_TEAM', 'LAB_X', 'KERNEL_FREE')}))"
+    for place, expected in ((None, "at ${KERNEL_MODE}"), ("my own", "my own")):
+        kernel_id = start(gateway, "anna", env | ({"KERNEL_PLACE": place} if place else {})).json()["id"]
+        cell = connect(gateway, kernel_id).run_cell(code)
+        assert json.loads(cell.text()) == {"KERNEL_MODE": "the-specs", "KERNEL_PLACE": expected, "KERNEL_TEAM": "blue", "LAB_X": "1",
+                                           "KERNEL_FREE": "the-specs"}
+        gateway.delete(f"/api/kernels/{kernel_id}")
+
+
+def test_a_refusal_is_told_in_the_notebook_and_a_changed_policy_counts(start_with, connect, tmp_path):
+    gateway = start_with("--refusal-style", "notebook")
+    kernel_id = start(gateway, "anna", {"KERNEL_OTHER": "x"}).json()["id"]
+    cell = connect(gateway, kernel_id).run_cell("1")
+    assert "KERNEL_OTHER: the variable is not allowed: policy.yaml line 1 (variables.allow)" in str(cell.messages)
+    (tmp_path / "policy.yaml").write_text("imgaes: []\n")  # a mistake: the policy before stays
+    wait_until(lambda: "policy.yaml:1: imgaes" in gateway.log(), 10, "the mistake's line in the log")
+    (tmp_path / "policy.yaml").write_text("\nvariables: {allow: []}\n")
+    wait_until(lambda: "line 2" in (start(gateway, "anna", {"KERNEL_TEAM": "x"}).json().get("message") or ""), 10, "the new policy")
+
+
+@pytest.mark.parametrize("trusts, claim, expected", [
+    ("false", "mallory", None), ("false", None, None), ("true", "mallory", "the user mallory is not allowed"), ("true", "anna", None)])
+def test_claimed_names_count_where_they_are_trusted(start_with, trusts, claim, expected):
+    """Nobody's own user is asked about, so a gateway of root's starts kernels though root is on the list."""
+    gateway = start_with(policy=f"users: {{unauthorized: [root, mallory], trust_claimed_names: {trusts}}}\n", tokens=False)
+    answer = gateway.post("/api/kernels", json={"name": "stub", "env": {"KERNEL_USERNAME": claim} if claim else {}})
+    if expected:
+        check_error(answer, 403, expected)
+    else:
+        assert answer.status_code == 201
