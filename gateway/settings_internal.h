@@ -27,3 +27,14 @@ int settings_load(struct settings *settings, const struct option_input *listener
 /* Tells listener->notice of EG_, KG_ and ELARA_ variables that do nothing here. */
 void settings_note_unknown(char *const *environment, const struct option_input *listener);
 void settings_log_notice(void *context, const char *text);
+
+/* settings_checks.c: an option_row's check of one value. */
+int settings_check_log_level(const void *value, struct error *err);
+int settings_check_install(const void *value, struct error *err);
+int settings_check_prefix(const void *value, struct error *err);
+int settings_check_pod(const void *value, struct error *err);
+int settings_check_policy(const void *value, struct error *err);
+int settings_check_home_place(const void *value, struct error *err);
+int settings_check_home_path(const void *value, struct error *err);
+int settings_check_labels(const void *value, struct error *err);
+int settings_check_base_url(const void *value, struct error *err);

@@ -1,12 +1,4 @@
-#include "gateway/settings.h"
-
-#include "base/log.h"
-#include "launcher/kube_names.h"
-#include "launcher/kube_template.h"
-#include "launcher/policy_file.h"
-#include "nfs/home_path.h"
-
-#include <string.h>
+#include "gateway/settings_internal.h"
 
 #define ROW(row_name, env, row_type, field, default_text, ...)                                     \
     {                                                                                              \
@@ -14,7 +6,6 @@
         .offset = offsetof(struct settings, field), .fallback = (default_text), __VA_ARGS__        \
     }
 
-enum { BASE_URL_MAX = 1024 };
 enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define DAY_MS     (INT64_C(86400) * 1000)
 #define KIB(count) (INT64_C(1024) * (count))
@@ -31,67 +22,6 @@ enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 #define LIMITS     "Limits"
 #define PROCESS    "The gateway itself"
 
-static int check_log_level(const void *value, struct error *err) {
-    enum log_level level;
-    return log_level_parse(value, &level) == 0
-               ? 0
-               : error_set(err, ERROR_INVALID, "\"%.64s\" must be DEBUG, INFO, WARNING or ERROR",
-                           (const char *)value);
-}
-
-static int check_install(const void *value, struct error *err) {
-    return kube_install_check(value, err);
-}
-
-static int check_prefix(const void *value, struct error *err) {
-    return kube_prefix_check(value, err);
-}
-
-static int check_pod(const void *value, struct error *err) {
-    return kube_template_check(value, "kubernetes-pod", err);
-}
-
-/* One that is not there may be on another machine; a gateway does not start without it. */
-static int check_policy(const void *value, struct error *err) {
-    struct policy *policy = NULL;
-    struct error problem = {0};
-    const char *path = value;
-    int failed = *path != '\0' ? policy_file_load(path, NULL, &policy, &problem) : 0;
-    policy_destroy(policy);
-    return failed < 0 && problem.code != ERROR_NOT_FOUND
-               ? error_set(err, problem.code, "%s", problem.text)
-               : 0;
-}
-
-static int check_home_place(const void *value, struct error *err) {
-    return home_path_check(value, 1, "the path", err);
-}
-
-static int check_home_path(const void *value, struct error *err) {
-    return home_template_check(value, "the path", err);
-}
-
-static int check_labels(const void *value, struct error *err) {
-    const char *name;
-    const json_t *label;
-    json_object_foreach((json_t *)(uintptr_t)value, name, label) {
-        if (!json_is_string(label) || !kube_is_label_value(json_string_value(label)))
-            return error_set(err, ERROR_INVALID, "%.100s: must be the text of a label", name);
-    }
-    return 0;
-}
-
-static int check_base_url(const void *value, struct error *err) {
-    const char *url = value;
-    size_t allowed = strspn(url, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                 "-._~/@:+");
-    if (url[allowed] == '\0' && strlen(url) <= BASE_URL_MAX && strstr(url, "//") == NULL &&
-        strstr(url, "..") == NULL)
-        return 0;
-    return error_set(err, ERROR_INVALID,
-                     "must be a path such as /gateway/ of letters, digits, - . _ ~ @ : + and /");
-}
-
 static const struct option_row table[] = {
     ROW("ip", "ELARA_IP,EG_IP,KG_IP", OPTION_TEXT, ip, "127.0.0.1", .group = NETWORK,
         .help =
@@ -104,7 +34,7 @@ static const struct option_row table[] = {
                 "say so, "
                 "because clients would not find another port (JEG: 50)."),
     ROW("base-url", "ELARA_BASE_URL,EG_BASE_URL,KG_BASE_URL", OPTION_TEXT, base_url, "/",
-        .check = check_base_url, .group = NETWORK,
+        .check = settings_check_base_url, .group = NETWORK,
         .help = "Path that every route lies below, such as /gateway/."),
     ROW("certfile", "ELARA_CERTFILE,EG_CERTFILE,KG_CERTFILE", OPTION_TEXT, certfile, NULL,
         .flags = OPTION_RELOAD, .group = NETWORK,
@@ -290,7 +220,7 @@ static const struct option_row table[] = {
     ROW("kernel-transport", "ELARA_KERNEL_TRANSPORT", OPTION_ENUM, kernel_transport, "tcp",
         .choices = "tcp|ipc", .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "How a launcher talks to its kernel. Every kernel knows tcp; ipc saves ports."),
-    ROW("policy", "ELARA_POLICY", OPTION_TEXT, policy, NULL, .check = check_policy,
+    ROW("policy", "ELARA_POLICY", OPTION_TEXT, policy, NULL, .check = settings_check_policy,
         .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "YAML file of what requests may say, and make of their pods: users, variables, "
                 "images, volumes, amounts (docs/policy.md); read again when it changes. Without "
@@ -320,7 +250,7 @@ static const struct option_row table[] = {
     ROW("kube-context", "ELARA_KUBE_CONTEXT", OPTION_TEXT, kubernetes.context, NULL,
         .group = KUBERNETES, .help = "Context of the kubeconfig. Default: its current-context."),
     ROW("kubernetes-install", "ELARA_KUBERNETES_INSTALL", OPTION_TEXT, kubernetes.install, "elara",
-        .check = check_install, .group = KUBERNETES,
+        .check = settings_check_install, .group = KUBERNETES,
         .help = "Name of this installation, on every object it makes: installations in one cluster "
                 "never touch each other's kernels. Its replicas share it."),
     ROW("kubernetes-gateway-namespace", "ELARA_KUBERNETES_GATEWAY_NAMESPACE,EG_NAMESPACE",
@@ -338,10 +268,10 @@ static const struct option_row table[] = {
         .help = "The namespace of all pods with kubernetes-namespaces: fixed. Default: that of the "
                 "records."),
     ROW("kubernetes-namespace-prefix", "ELARA_KUBERNETES_NAMESPACE_PREFIX", OPTION_TEXT,
-        kubernetes.namespace_prefix, "elara-", .check = check_prefix, .group = KUBERNETES,
+        kubernetes.namespace_prefix, "elara-", .check = settings_check_prefix, .group = KUBERNETES,
         .help = "What users' namespaces begin with."),
     ROW("kubernetes-namespace-labels", "ELARA_KUBERNETES_NAMESPACE_LABELS", OPTION_MAPPING,
-        kubernetes.namespace_labels, NULL, .check = check_labels, .group = KUBERNETES,
+        kubernetes.namespace_labels, NULL, .check = settings_check_labels, .group = KUBERNETES,
         .help = "Labels of namespaces that the gateway makes, such as "
                 "{\"pod-security.kubernetes.io/enforce\": \"restricted\"}."),
     ROW("kubernetes-cluster-role", "ELARA_KUBERNETES_CLUSTER_ROLE,EG_KERNEL_CLUSTER_ROLE",
@@ -359,7 +289,7 @@ static const struct option_row table[] = {
         NULL, .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "Image of kernels whose kernelspec names none."),
     ROW("kubernetes-pod", "ELARA_KUBERNETES_POD", OPTION_MAPPING, kubernetes.pod, NULL,
-        .check = check_pod, .flags = OPTION_RELOAD, .group = KUBERNETES,
+        .check = settings_check_pod, .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "PodTemplateSpec of kernels whose kernelspec has no pod.yaml: resources, "
                 "nodeSelector, tolerations, volumes, ... (docs/kernelspecs.md)."),
     ROW("kubernetes-gpu-resource", "ELARA_KUBERNETES_GPU_RESOURCE", OPTION_TEXT,
@@ -401,14 +331,14 @@ static const struct option_row table[] = {
         .help = "NFS server (version 4, port 2049) of users' home directories, which pods then get "
                 "(docs/homes.md). Default: none."),
     ROW("home-export", "ELARA_HOME_EXPORT", OPTION_TEXT, home.export_path, "/",
-        .check = check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
+        .check = settings_check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "What the server exports, such as /export/home; the other paths are below it."),
-    ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}", .check = check_home_path,
-        .flags = OPTION_RELOAD, .group = HOMES,
+    ROW("home-path", "ELARA_HOME_PATH", OPTION_TEXT, home.path, "{user}",
+        .check = settings_check_home_path, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "A user's directory below home-export. Its last part has {user} and is made; those "
                 "before it have to be there."),
     ROW("home-mount", "ELARA_HOME_MOUNT", OPTION_TEXT, home.mount, "/home/jovyan",
-        .check = check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
+        .check = settings_check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "Where kernels see it; HOME, and where they start unless KERNEL_WORKING_DIR lies "
                 "below it."),
     ROW("home-pvc", "ELARA_HOME_PVC", OPTION_TEXT, home.pvc, NULL, .flags = OPTION_RELOAD,
@@ -556,7 +486,7 @@ static const struct option_row table[] = {
         .help = "What is kept of a kernel's own stdout and stderr."),
 
     ROW("log-level", "ELARA_LOG_LEVEL,EG_LOG_LEVEL", OPTION_TEXT, log_level, "INFO",
-        .check = check_log_level, .flags = OPTION_RELOAD, .group = PROCESS,
+        .check = settings_check_log_level, .flags = OPTION_RELOAD, .group = PROCESS,
         .help = "DEBUG, INFO, WARNING or ERROR (or 10, 20, 30, 40)."),
     ROW("log-format", "ELARA_LOG_FORMAT", OPTION_ENUM, log_format, "text", .choices = "text|json",
         .flags = OPTION_RELOAD, .group = PROCESS,
