@@ -7,6 +7,7 @@
 #include "gateway/api.h"
 #include "gateway/auth.h"
 #include "gateway/channels.h"
+#include "gateway/confine.h"
 #include "gateway/culling.h"
 #include "gateway/events.h"
 #include "gateway/http.h"
@@ -201,7 +202,9 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
     gateway->metrics = metrics_create();
-    if (events_create(gateway->settings->event_log, &gateway->events, err) < 0)
+    const struct settings *settings = gateway->settings;
+    if (events_create(settings->event_log, &gateway->events, err) < 0 ||
+        (settings->confine && confine(settings->runtime_dir, settings->event_log, err) < 0))
         return -1;
     struct auth_settings auth = auth_settings(gateway);
     if (auth_create(loop_base(gateway->loop), &auth, &gateway->auth, err) < 0)
@@ -250,8 +253,12 @@ static int take_handover(struct gateway *gateway, struct error *err) {
 }
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err) {
+    struct spawner *spawner;
+    if (spawner_create(&spawner, err) < 0) /* with limits and signals as we were given them */
+        return -1;
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
     struct gateway *gateway = memory_alloc(sizeof *gateway);
+    gateway->spawner = spawner;
     gateway->open_files = raise_descriptor_limit();
     gateway->settings = settings;
     gateway->started_us = clock_wall_us();
@@ -286,6 +293,7 @@ void gateway_destroy(struct gateway *gateway) {
     metrics_destroy(gateway->metrics);
     loop_destroy(gateway->loop);
     handover_close(&gateway->handover);
+    spawner_destroy(gateway->spawner);
     free(gateway->run);
     free(gateway);
 }

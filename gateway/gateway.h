@@ -10,6 +10,7 @@
 
 struct gateway {
     struct settings *settings;
+    struct spawner *spawner;
     struct handover handover; /* from systemd or the gateway before us */
     struct loop *loop;
     struct metrics *metrics;

@@ -17,6 +17,7 @@
 static int create_local(struct gateway *gateway, struct error *err) {
     const struct settings *settings = gateway->settings;
     struct provisioner_local_settings wanted = {
+        .spawner = gateway->spawner,
         .runtime_directory = settings->runtime_dir,
         .launcher_path = settings->launcher,
         .open_files = gateway->open_files,

@@ -130,8 +130,8 @@ static void on_hand_over(evutil_socket_t number, short what, void *context) {
     successor_destroy(run->successor);
     run->successor = NULL;
     size_t count = http_sockets(gateway->http, sockets, HANDOVER_SOCKETS_MAX);
-    if (successor_start(gateway->loop, sockets, count, gateway->open_files, &events, run,
-                        &run->successor, &err) < 0)
+    if (successor_start(gateway->loop, gateway->spawner, sockets, count, gateway->open_files,
+                        &events, run, &run->successor, &err) < 0)
         log_error("SIGUSR2: the new gateway could not be started, this one goes on: %s", err.text);
 }
 

@@ -14,7 +14,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,28 +185,29 @@ static char **new_environment(char *variable) {
     return environment;
 }
 
-static int spawn(const int *sockets, size_t count, int ready_fd, int64_t open_files, pid_t *ret,
-                 struct error *err) {
+static int spawn(struct spawner *spawner, const int *sockets, size_t count, int ready_fd,
+                 int64_t open_files, pid_t *ret, struct error *err) {
     char variable[HANDOVER_TEXT_MAX];
+    int fds[HANDOVER_SOCKETS_MAX + 1] = {ready_fd};
     cleanup_buffer struct buffer text = {0};
     cleanup_free char **arguments = own_arguments(&text, err);
     if (arguments == NULL)
         return -1;
-    int length =
-        snprintf(variable, sizeof variable, HANDOVER_VARIABLE "=%d %" PRId64, ready_fd, open_files);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ready_fd, ready_fd); /* onto itself: survives exec */
+    int length = snprintf(variable, sizeof variable, HANDOVER_VARIABLE "=%d %" PRId64,
+                          SPAWNER_FIRST_FD, open_files);
     for (size_t i = 0; i < count; i++) {
-        posix_spawn_file_actions_adddup2(&actions, sockets[i], sockets[i]);
-        length += snprintf(variable + length, sizeof variable - (size_t)length, " %d", sockets[i]);
+        fds[i + 1] = sockets[i];
+        length += snprintf(variable + length, sizeof variable - (size_t)length, " %d",
+                           SPAWNER_FIRST_FD + 1 + (int)i);
     }
     cleanup_free char *program = program_path();
     cleanup_free char **environment = new_environment(variable);
-    int failed = program == NULL
-                     ? ENOENT
-                     : posix_spawn(ret, program, &actions, NULL, arguments, environment);
-    posix_spawn_file_actions_destroy(&actions);
+    const struct spawner_plan plan = {.program = program,
+                                      .argv = arguments,
+                                      .environment = environment,
+                                      .fds = fds,
+                                      .fd_count = count + 1};
+    int failed = program == NULL ? ENOENT : spawner_spawn(spawner, &plan, ret);
     if (failed != 0)
         return error_system(err, failed, "%s", program != NULL ? program : "/proc/self/exe");
     return 0;
@@ -260,16 +260,16 @@ static void on_patience(void *context) {
     fail(successor);
 }
 
-int successor_start(struct loop *loop, const int *sockets, size_t count, int64_t open_files,
-                    const struct successor_events *events, void *context, struct successor **ret,
-                    struct error *err) {
+int successor_start(struct loop *loop, struct spawner *spawner, const int *sockets, size_t count,
+                    int64_t open_files, const struct successor_events *events, void *context,
+                    struct successor **ret, struct error *err) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return error_system(err, errno, "handover");
     struct successor *successor = memory_alloc(sizeof *successor);
     *successor = (struct successor){
         .loop = loop, .events = *events, .context = context, .ready_fd = ends[0]};
-    int failed = spawn(sockets, count, ends[1], open_files, &successor->pid, err);
+    int failed = spawn(spawner, sockets, count, ends[1], open_files, &successor->pid, err);
     close(ends[1]);
     if (failed < 0) {
         successor_destroy(successor);

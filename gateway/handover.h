@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "gateway/loop.h"
+#include "launcher/spawner.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,8 +40,8 @@ struct successor_events {
 
 /* Starts the new program; the outcome comes as done(), or in the log when it fails. NULL with the
  * reason when it could not even be started. */
-int successor_start(struct loop *loop, const int *sockets, size_t count, int64_t open_files,
-                    const struct successor_events *events, void *context, struct successor **ret,
-                    struct error *err);
+int successor_start(struct loop *loop, struct spawner *spawner, const int *sockets, size_t count,
+                    int64_t open_files, const struct successor_events *events, void *context,
+                    struct successor **ret, struct error *err);
 bool successor_is_over(const struct successor *successor);
 void successor_destroy(struct successor *successor); /* the new program is left to itself */

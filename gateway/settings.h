@@ -97,6 +97,7 @@ struct settings {
 
     char *log_level, *log_format; /* text | json */
     char *event_log;              /* NULL or "": none */
+    bool confine;
     bool metrics_public;
 
     struct settings_origin *origin; /* what they were read from, for reload and --show-config */

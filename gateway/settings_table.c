@@ -492,6 +492,9 @@ static const struct option_row table[] = {
         .flags = OPTION_RELOAD, .group = PROCESS,
         .help = "One line an event, as text or as a JSON object (docs/monitoring.md). Kernels that "
                 "are started later get it for their launcher's log."),
+    ROW("confine", "ELARA_CONFINE", OPTION_BOOL, confine, "true", .group = PROCESS,
+        .help = "The gateway may write in runtime-dir and beside event-log only, and run nothing, "
+                "where Linux has Landlock. Kernels are not concerned."),
     ROW("event-log", "ELARA_EVENT_LOG", OPTION_TEXT, event_log, NULL, .group = PROCESS,
         .help = "File that what happens to kernels is appended to, as JSON lines "
                 "(docs/monitoring.md). SIGHUP opens it again, for logrotate. Default: none."),

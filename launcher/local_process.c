@@ -9,14 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
-enum { READY_FD = 3, LOCK_FD = 4, ENVIRONMENT_MAX = 16, COMMAND_LINE_MAX = 64 << 10 };
+enum { ENVIRONMENT_MAX = 16, COMMAND_LINE_MAX = 64 << 10 };
 enum { EXEC_ROUNDS = 100, EXEC_WAIT_NS = 100 * 1000 }; /* an exec takes less than a millisecond */
 
 int local_process_lock(const char *directory, struct error *err) {
@@ -43,41 +42,7 @@ static void pick_environment(char **ret) {
     ret[count] = NULL;
 }
 
-static int plan_files(posix_spawn_file_actions_t *plan, const char *log_path, int ready_fd,
-                      int lock_fd) {
-    int problem = posix_spawn_file_actions_addopen(plan, 0, "/dev/null", O_RDONLY, 0);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_addopen(plan, 2, log_path, O_WRONLY | O_CREAT | O_APPEND,
-                                                   0600);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_adddup2(plan, 2, 1);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_adddup2(plan, ready_fd, READY_FD);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_adddup2(plan, lock_fd, LOCK_FD);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_addclosefrom_np(plan, LOCK_FD + 1);
-    if (problem == 0)
-        problem = posix_spawn_file_actions_addchdir_np(plan, "/");
-    return problem;
-}
-
-static int plan_signals(posix_spawnattr_t *attributes) {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int problem = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                           POSIX_SPAWN_SETSIGDEF);
-    if (problem == 0)
-        problem = posix_spawnattr_setsigmask(attributes, &none);
-    if (problem == 0)
-        problem = posix_spawnattr_setsigdefault(attributes, &all);
-    return problem;
-}
-
-/* The launcher lowers the limit itself: posix_spawn cannot, and setrlimit here would hit our own
- * threads. */
-static int spawn(const struct local_process_plan *wanted, int ready_fd, int lock_fd, pid_t *ret) {
+static int spawn(const struct local_process_plan *wanted, int ready_fd, pid_t *ret) {
     char *environment[ENVIRONMENT_MAX + 1];
     cleanup_free char *log_path = memory_printf("%s/launcher.log", wanted->directory);
     cleanup_free char *program = memory_strdup(wanted->launcher_path);
@@ -95,25 +60,16 @@ static int spawn(const struct local_process_plan *wanted, int ready_fd, int lock
         argv[count++] = resume;
     if (wanted->resume_reason != NULL)
         argv[count++] = reason;
-    posix_spawn_file_actions_t plan;
-    posix_spawnattr_t attributes;
+    const int fds[] = {ready_fd, wanted->lock_fd}; /* 3 and 4 */
     pick_environment(environment);
-    posix_spawn_file_actions_init(&plan);
-    posix_spawnattr_init(&attributes);
-    int problem = plan_files(&plan, log_path, ready_fd, lock_fd);
-    if (problem == 0)
-        problem = plan_signals(&attributes);
-    if (problem == 0)
-        problem = posix_spawn(ret, program, &plan, &attributes, argv, environment);
-    posix_spawn_file_actions_destroy(&plan);
-    posix_spawnattr_destroy(&attributes);
-    return problem;
-}
-
-/* Above the numbers that the plan dups to, so that none of its steps overwrites what a later one
- * needs. */
-static int raise_fd(int fd) {
-    return fcntl(fd, F_DUPFD_CLOEXEC, 16);
+    const struct spawner_plan plan = {.program = wanted->launcher_path,
+                                      .argv = argv,
+                                      .environment = environment,
+                                      .fds = fds,
+                                      .fd_count = 2,
+                                      .log_path = log_path,
+                                      .is_apart = true};
+    return spawner_spawn(wanted->spawner, &plan, ret);
 }
 
 int local_process_spawn(const struct local_process_plan *plan, struct local_process *ret,
@@ -122,18 +78,18 @@ int local_process_spawn(const struct local_process_plan *plan, struct local_proc
     if (pipe2(ready, O_CLOEXEC) < 0)
         return error_system(err, errno, "a pipe to the launcher");
     cleanup_close int ready_in = ready[0], ready_out = ready[1];
-    cleanup_close int high_ready = raise_fd(ready_out);
-    cleanup_close int high_lock = raise_fd(plan->lock_fd);
-    if (high_ready < 0 || high_lock < 0)
-        return error_system(err, errno, "a pipe to the launcher");
     struct local_process process = LOCAL_PROCESS_NONE;
     process.is_child = true;
-    int problem = spawn(plan, high_ready, high_lock, &process.pid);
+    int problem = spawn(plan, ready_out, &process.pid);
     if (problem == EAGAIN || problem == ENOMEM)
         return error_set(err, ERROR_LIMIT,
                          "The kernel's launcher could not be started: %s. The machine is out of "
                          "memory or at its limit of processes.",
                          strerror(problem));
+    if (problem == ESRCH)
+        return error_set(err, ERROR_SYSTEM,
+                         "elara-spawner, the gateway's process that starts launchers, was killed: "
+                         "start the gateway again; running kernels go on");
     if (problem != 0)
         return error_system(err, problem, "%s", plan->launcher_path);
     process.pidfd = (int)syscall(SYS_pidfd_open, process.pid, 0);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/spawner.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ struct local_process {
 int local_process_lock(const char *directory, struct error *err);
 
 struct local_process_plan {
+    struct spawner *spawner;
     const char *launcher_path;
     const char *directory;
     int lock_fd;

@@ -83,6 +83,7 @@ static int run(const struct options *options, struct error *err) {
     struct launcher *launcher;
     if (launcher_create(&options->launcher, &launcher, err) < 0)
         return -1;
+    prctl(PR_SET_DUMPABLE, 0); /* as in a pod */
     report(options->ready_fd, "ready", "");
     launcher_run(launcher);
     launcher_destroy(launcher);

@@ -168,6 +168,7 @@ struct provisioner {
 };
 
 struct provisioner_local_settings {
+    struct spawner *spawner;       /* borrowed, outlives it */
     const char *runtime_directory; /* made 0700 if missing */
     const char *launcher_path;     /* of elara-launcher */
     int64_t open_files; /* soft limit of open files for launcher and kernel; 0: as here */

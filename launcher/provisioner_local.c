@@ -231,6 +231,7 @@ static int make_directory(struct provision *provision, json_t *launch, json_t *r
 static int start_launcher(struct provision *provision, int lock_fd, const char *resume,
                           struct error *err) {
     const struct local_process_plan plan = {
+        .spawner = provision->local->spawner,
         .launcher_path = provision->local->launcher_path,
         .directory = provision->directory,
         .lock_fd = lock_fd,
@@ -587,6 +588,7 @@ int provisioner_local_create(struct event_base *loop,
     struct local *local = memory_alloc(sizeof *local);
     local->base.ops = &local_ops;
     local->loop = loop;
+    local->spawner = settings->spawner;
     local->open_files = settings->open_files;
     list_init(&local->provisions);
     if (find_places(local, settings, err) < 0) {

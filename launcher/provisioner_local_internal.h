@@ -16,6 +16,7 @@ struct local {
     struct provisioner base;
     struct event_base *loop;
     char *directory; /* <runtime>/kernels */
+    struct spawner *spawner;
     char *launcher_path;
     int64_t open_files;
     struct list provisions;

@@ -1,6 +1,7 @@
 /* The local provisioner against a launcher that this program plays itself: kernel_name in
  * launch.json says what it does. */
 #include "launcher/provisioner.h"
+#include "launcher/spawner.h"
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -122,6 +123,8 @@ static void run(struct world *world) {
     event_free(timer);
 }
 
+static struct spawner *spawner;
+
 static int make_world(void **state) {
     struct world *world = memory_alloc(sizeof *world);
     struct error err;
@@ -130,8 +133,8 @@ static int make_world(void **state) {
     world->loop = event_base_new();
     if (mkdtemp(world->runtime) == NULL)
         return -1;
-    const struct provisioner_local_settings settings = {.runtime_directory = world->runtime,
-                                                        .launcher_path = "/proc/self/exe"};
+    const struct provisioner_local_settings settings = {
+        .spawner = spawner, .runtime_directory = world->runtime, .launcher_path = "/proc/self/exe"};
     return provisioner_local_create(world->loop, &settings, &world->provisioner, &err);
 }
 
@@ -366,8 +369,8 @@ static void test_kernels_of_others(void **state) {
     static const struct provisioner_watch watch = {.found = see_found, .gone = see_gone};
     struct world *world = *state;
     const struct provisioner_ops *ops = world->provisioner->ops;
-    const struct provisioner_local_settings settings = {.runtime_directory = world->runtime,
-                                                        .launcher_path = "/proc/self/exe"};
+    const struct provisioner_local_settings settings = {
+        .spawner = spawner, .runtime_directory = world->runtime, .launcher_path = "/proc/self/exe"};
     struct seen seen = {.loop = world->loop};
     struct provisioner *other;
     struct told told;
@@ -426,15 +429,16 @@ static void test_settings(void **state) {
     struct world *world = *state;
     struct provisioner *provisioner = NULL;
     struct error err;
-    struct provisioner_local_settings settings = {.runtime_directory = world->runtime,
+    struct provisioner_local_settings settings = {.spawner = spawner,
+                                                  .runtime_directory = world->runtime,
                                                   .launcher_path = "/no/such/launcher"};
     assert_int_equal(provisioner_local_create(world->loop, &settings, &provisioner, &err), -1);
     assert_non_null(strstr(err.text, "/no/such/launcher"));
     cleanup_free char *open_place = memory_printf("%s/open", world->runtime);
     assert_int_equal(mkdir(open_place, 0700), 0);
     assert_int_equal(chmod(open_place, 0755), 0);
-    settings = (struct provisioner_local_settings){.runtime_directory = open_place,
-                                                   .launcher_path = "/proc/self/exe"};
+    settings = (struct provisioner_local_settings){
+        .spawner = spawner, .runtime_directory = open_place, .launcher_path = "/proc/self/exe"};
     assert_int_equal(provisioner_local_create(world->loop, &settings, &provisioner, &err), -1);
     assert_int_equal(err.code, ERROR_DENIED);
 }
@@ -442,6 +446,8 @@ static void test_settings(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1 && text_starts_with(argv[1], "--directory="))
         return play_launcher(argv[1] + strlen("--directory="));
+    if (spawner_create(&spawner, NULL) < 0)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_life, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_causes, make_world, remove_world),
@@ -456,5 +462,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_strangers, make_world, remove_world),
         cmocka_unit_test_setup_teardown(test_settings, make_world, remove_world),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    spawner_destroy(spawner);
+    return failed;
 }
