@@ -207,7 +207,8 @@ void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
         break;
     case KUBE_POD_PENDING:
         take_pending(place, pod, &verdict);
-        tell_end_of_container(place, &verdict);
+        if (verdict.last_exit_code != 0) /* one in good order was wanted, and ends its pod */
+            tell_end_of_container(place, &verdict);
         break;
     case KUBE_POD_FAILED:
     case KUBE_POD_GONE:

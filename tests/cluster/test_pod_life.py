@@ -122,6 +122,8 @@ def test_all_processes_of_a_real_container_are_killed(gateway, connect, kube, pl
     assert uid_of(kube, places[1]) == uids
     journal = gateway.get(f"/api/kernels/{kernel_id}/journal").text
     assert "before" in journal, "it is in the emptyDir"
+    assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    assert gateway.log().count("its launcher was started again in its place") == 1, "an end that was ordered is none"
 
 
 def test_a_pod_that_is_lost_is_replaced_up_to_the_limit(stub, hollow, gateway, connect, kube, places):
