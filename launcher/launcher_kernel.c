@@ -364,7 +364,7 @@ void launcher_say_death(struct launcher *launcher, const char *reason, bool is_r
 }
 
 /* What is said in the kernel's place. Clients differ in what they heed, so it comes in this order:
- *   1. stderr in the running cell, where the user looks. JupyterLab, VS Code and nbclient all
+ *   1. stderr in the running cell, or the one that was about to run, where the user looks. JupyterLab, VS Code and nbclient all
  *   show it.
  *   2. a reply and idle for each request that waits. nbclient and papermill know neither
  *   `restarting` nor a death that the server has
@@ -375,6 +375,7 @@ void launcher_say_death(struct launcher *launcher, const char *reason, bool is_r
  * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a
  * message of another session comes. */
 void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {
+    launcher_begin_unbegun(launcher);
     launcher_say_death(launcher, reason, is_restarting);
     launcher_end_requests(launcher, "KernelDied", reason);
     launcher_say_status(launcher, is_restarting ? "restarting" : "dead");

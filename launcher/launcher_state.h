@@ -232,6 +232,9 @@ void launcher_say(struct launcher *launcher, const char *text);
 /* For link_server_events. */
 void launcher_say_disk(void *context, int disk_errno);
 void launcher_say_status(struct launcher *launcher, const char *execution_state);
+/* Before the end of a process that is gone is told: in the cell that it had, though it never said
+ * so. */
+void launcher_begin_unbegun(struct launcher *launcher);
 /* Ends the requests that wait for a reply of a process that is gone. */
 void launcher_end_requests(struct launcher *launcher, const char *error_name, const char *text);
 void launcher_forget_cells(struct launcher *launcher);

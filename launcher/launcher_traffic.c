@@ -361,6 +361,15 @@ void launcher_say_status(struct launcher *launcher, const char *execution_state)
     say_status(launcher, (struct bytes){NULL, 0}, execution_state);
 }
 
+/* The kernel was given a request and ended before it could say that it is busy with it. */
+void launcher_begin_unbegun(struct launcher *launcher) {
+    struct bytes header = request_table_at_work(launcher->requests);
+    if (launcher->cell.is_running || header.length == 0)
+        return;
+    say_status(launcher, header, "busy");
+    launcher_point_at_cell(launcher, header, true);
+}
+
 struct ended_requests {
     struct launcher *launcher;
     const char *error_name, *text;

@@ -247,6 +247,15 @@ bool request_table_is_at_work(const struct request_table *table) {
     return table->unfinished > 0;
 }
 
+struct bytes request_table_at_work(const struct request_table *table) {
+    for (size_t i = 0; i < table->count; i++) {
+        const struct entry *entry = entry_at(table, i);
+        if (entry->header != NULL && !entry->was_idle)
+            return (struct bytes){entry->header, entry->header_length};
+    }
+    return (struct bytes){NULL, 0};
+}
+
 void request_table_end(struct request_table *table, request_table_waiting *waiting, void *context) {
     for (size_t i = 0; i < table->count; i++) {
         struct entry *entry = entry_at(table, i);

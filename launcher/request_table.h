@@ -57,6 +57,9 @@ bool request_table_is_waiting(const struct request_table *table);
 /* The same, but one after which the kernel was idle has ended, though its reply never came. */
 bool request_table_is_at_work(const struct request_table *table);
 
+/* The header of the oldest of those, borrowed; empty when there is none. */
+struct bytes request_table_at_work(const struct request_table *table);
+
 /* Each execute_request that waits for its reply, oldest first; it counts as replied afterwards. */
 typedef void request_table_waiting(void *context, session_number session, struct bytes header);
 void request_table_end(struct request_table *table, request_table_waiting *waiting, void *context);

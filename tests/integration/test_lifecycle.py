@@ -308,6 +308,20 @@ def test_cells_of_a_kernel_that_died_do_not_hang(gateway, kernel, connect):
     assert client.run_cell("print fresh").text() == "fresh\n"
 
 
+def test_cell_that_a_killed_kernel_never_began_says_why(gateway, kernel, connect):
+    client = connect(gateway, kernel)
+    client.run_cell("print before")
+    (pid,) = gateway.kernel_pids(kernel)
+    os.kill(pid, signal.SIGSTOP)  # it has the request, and says nothing of it
+    first, second = (client.send_execute(f"print {name}") for name in ("first", "second"))
+    journal = gateway.kernel_directory(kernel) / "journal"
+    wait_until(lambda: any(second.encode() in part.read_bytes() for part in journal.glob("*")), what="the note of both")
+    os.kill(pid, signal.SIGKILL)
+    cell, waiting = client.collect_all([first, second])
+    assert "signal 9" in cell.reply["evalue"] and "signal 9" in cell.text("stderr") and cell.states == ["busy", "idle"]
+    assert waiting.reply["status"] == "aborted" and not waiting.text("stderr")
+
+
 def test_state_follows_the_kernel(gateway, kernel, connect):
     client = connect(gateway, kernel)
     client.kernel_info()
