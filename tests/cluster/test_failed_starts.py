@@ -1,4 +1,7 @@
 """Starts that take long, and wishes that are refused. What ends a start, and what is told of it: test_faults.py."""
+import json
+import uuid
+
 import pytest
 
 from kernels import *  # noqa: F403
@@ -31,6 +34,24 @@ def test_a_slow_pull_is_no_failure(stub, gateway, connect, hollow, kube, places)
     wait_until(lambda: [e for e in kube.list("Event", places[1]) if e["reason"] == "Pulling"], START_S, "the event Pulling")
     hollow.act("release", places[1], pods[0])
     assert client.collect(request).text() == "here\n"
+
+
+def test_the_launch_timeout_ends_no_start(stub, specs, start_gateway, connect, hollow):
+    """Only start-deadline does, for pods and for kernels in them."""
+    spec = json.loads((specs.directory / stub / "pod.json").read_text())["spec"]
+    program = json.loads((specs.directory / stub / "kernel.json").read_text())["argv"]
+    for name, *options in (("slow", "--start-delay", "1500"), ("mute", "--no-reply")):
+        specs.add(name, argv=[*program, *options], **spec)
+    patient = start_gateway(environment={"EG_KERNEL_LAUNCH_TIMEOUT": "1"})
+    slow = connect(patient, patient.start_kernel("slow")["id"])
+    assert slow.run_cell("print here").text() == "here\n"
+    pulled = str(uuid.uuid4())
+    hollow.add_fault("SlowPull", selector=f"kernel_id={pulled}")
+    strict = start_gateway("--kubernetes-install", "strict", environment={"EG_KERNEL_LAUNCH_TIMEOUT": "1", "ELARA_START_DEADLINE": "3"})
+    clients = [connect(strict, strict.start_kernel(stub, env={"KERNEL_ID": pulled})["id"]), connect(strict, strict.start_kernel("mute")["id"])]
+    pod, kernel = [client.collect(client.send_execute("print here")).error["evalue"] for client in clients]
+    assert pod.startswith("The kernel's pod did not run within 3 s (start-deadline); its last state: pulling the image"), pod
+    assert kernel.startswith("The kernel did not answer within 3 s and was ended"), kernel
 
 
 def test_a_wish_that_is_not_allowed_is_refused_by_its_name(stub, gateway):

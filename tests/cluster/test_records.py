@@ -86,6 +86,31 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
     wait_nothing_left(kube, places)
 
 
+@pytest.mark.parametrize("last", ["pods", "secrets"])
+def test_reads_answer_503_until_records_and_pods_are_listed(start_gateway, proxy, begin, kube, last):
+    """Never an early list, nor a 404: clients would forget their kernels."""
+    first = start_gateway()
+    kernel_id = begin(first)
+    wait_running(first, [kernel_id])
+    first.kill()
+    lists = {kind: proxy.add("before", "GET", kind, selected) for kind, selected in (("pods", "elara.kind"), ("secrets", "record"))}
+    second = start_gateway(kubeconfig=proxy.kubeconfig, ready=False)
+    for rule in lists.values():
+        rule.wait()
+    paths = ("/api/kernels", f"/api/kernels/{uuid.uuid4()}", f"/api/kernels/{kernel_id}", "/readyz")
+    assert [second.get(path).status_code for path in paths] == [503] * 4
+    (early,) = set(lists) - {last}
+    watched = proxy.add("before", "GET", early, "watch=")
+    lists[early].release()
+    watched.wait()  # it has been read
+    assert [second.get(path).status_code for path in paths] == [503] * 4
+    assert int(second.get("/api/kernels").headers["Retry-After"]) > 0
+    proxy.release()
+    listed = wait_until(lambda: (answer := second.get("/api/kernels")).status_code == 200 and answer.json(), START_S, "the list")
+    assert [model["id"] for model in listed] == [kernel_id]
+    assert second.get(paths[1]).status_code == 404
+
+
 def test_a_gateway_is_killed_at_every_point_of_an_end(start_gateway, proxy, begin, end, kube, places):
     first = start_gateway(*GRACE, kubeconfig=proxy.kubeconfig)
     points = {}

@@ -1,7 +1,9 @@
 """Three gateways behind a random balancer, one of them killed every few seconds, under cells that count and requests that start and end kernels."""
 import contextlib
+import os
 import random
 import re
+import signal
 import sys
 import threading
 import time
@@ -14,6 +16,7 @@ from kernels import *  # noqa: F403
 from kernels import ROOT, START_S, pods_of, record_of, records_of
 from support.balancer import Balancer
 from support.processes import wait_until
+from testcluster.audit import Account
 from testcluster.hollow import TOLERATIONS
 
 sys.path.insert(0, str(ROOT / "tests" / "chaos"))
@@ -256,3 +259,58 @@ def test_a_cull_is_one_for_all_gateways(stub, start_gateway, connect, kube, plac
     third = start_gateway()  # it knows what the cluster says, and no more
     last = third.start_kernel(stub)["id"]
     assert connect(third, last).run_cell("print last").text("stderr") == ""
+
+
+def test_two_gateways_that_cull_at_once_act_once(stub, start_gateway, connect, hollow, kube, places, tmp_path):
+    account = Account(kube, places, tmp_path / "kubeconfig")
+    environment = {"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_IDLE_TIMEOUT": "3s", "ELARA_CULL_WARN_BEFORE": "0"}
+    gateways = [start_gateway(environment=environment, kubeconfig=account.kubeconfig) for _ in range(2)]
+    witness = start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "0"}, kubeconfig=account.kubeconfig)
+    kernel_id = witness.start_kernel(stub)["id"]
+    for gateway in gateways:
+        client = connect(gateway, kernel_id)
+        client.kernel_info()
+        client.close()
+    for gateway in gateways:
+        wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}/why").json()["rule"] == "idle", START_S, "no client")
+    account.forget()
+    launcher = hollow.pods()[places[1], f"kernel-{kernel_id}-1"]["pid"]
+    os.kill(launcher, signal.SIGSTOP)
+    for gateway in gateways:
+        wait_until(lambda: verdict(gateway, kernel_id) == "cull", 15, "the limit")
+        asking = culling(gateway)["passes"] + 2
+        wait_until(lambda: culling(gateway)["passes"] >= asking, START_S, "the launcher to be asked")
+    decide_at_once(gateways, witness, kernel_id, launcher)
+    for gateway in (*gateways, witness):
+        wait_until(lambda: "cull-idle-timeout" in gateway.get(f"/api/kernels/{kernel_id}").json().get("reason", ""), START_S, "why it ended")
+    wait_until(lambda: not pods_of(kube, places[1]) and not kube.list("Secret", places[1]), START_S, "the end of its pod and Secret")
+    (record,) = wait_until(lambda: [item for item in records_of(kube, places[0]) if "unfinished" not in record_of(item)], START_S, "its tombstone")
+    assert record["metadata"]["labels"]["elara.state"] == "ended"
+    assert sorted(culling(gateway)["culled"]["idle"] for gateway in gateways) == [0, 1]
+    heirs = [gateway.start_kernel(stub)["id"] for gateway in (*gateways, witness)]
+    told = [connect(gateway, heir).run_cell("print heir").text("stderr") for gateway, heir in zip((*gateways, witness), heirs)]
+    assert sum(text.count("The kernel that was here before was ended on") for text in told) == 1
+    assert sorted(request for request in account.done() if request.startswith("delete")) == ["delete pods", "delete secrets"]
+
+
+def decide_at_once(gateways, witness, kernel_id, launcher):
+    """Both gateways, which have asked the launcher that stands still, get its answer before it gets an order."""
+    for gateway in gateways:
+        gateway.process.send_signal(signal.SIGSTOP)
+    os.kill(launcher, signal.SIGCONT)
+    assert witness.get(f"/api/kernels/{kernel_id}/why").json()["fresh"]  # and with it the questions of the two
+    os.kill(launcher, signal.SIGSTOP)
+    for gateway in gateways:
+        gateway.process.send_signal(signal.SIGCONT)
+    for gateway in gateways:
+        wait_until(lambda: verdict(gateway, kernel_id) == "keep", START_S, "an order, until which it is kept")
+    os.kill(launcher, signal.SIGCONT)
+
+
+def culling(gateway):
+    return gateway.get("/api/elara/status").json()["culling"]
+
+
+def verdict(gateway, kernel_id):
+    (found,) = [model for model in gateway.get("/api/elara/kernels").json() if model["id"] == kernel_id]
+    return found["verdict"]
