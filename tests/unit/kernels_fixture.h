@@ -31,6 +31,7 @@ struct outcome {
 };
 
 struct fixture {
+    struct spawner *spawner;
     char directory[32];
     char *runtime, *specs_directory, *launcher, *stub;
     struct loop *loop;
@@ -89,8 +90,8 @@ static void add_spec(const struct fixture *f, const char *name, const char *firs
 
 static void open_gateway(struct fixture *f) {
     struct error err = {0};
-    struct provisioner_local_settings place = {.runtime_directory = f->runtime,
-                                               .launcher_path = f->launcher};
+    struct provisioner_local_settings place = {
+        .spawner = f->spawner, .runtime_directory = f->runtime, .launcher_path = f->launcher};
     f->loop = loop_create();
     if (links_create(f->loop, &f->links, &err) < 0 ||
         provisioner_local_create(loop_base(f->loop), &place, &f->provisioner, &err) < 0 ||
@@ -110,6 +111,7 @@ static int setup(void **state) {
     struct fixture *f = memory_alloc(sizeof *f);
     snprintf(f->directory, sizeof f->directory, "/tmp/test-kernels-XXXXXX");
     assert_non_null(mkdtemp(f->directory));
+    assert_int_equal(spawner_create(&f->spawner, NULL), 0);
     f->runtime = memory_printf("%s/run", f->directory);
     f->specs_directory = memory_printf("%s/specs", f->directory);
     f->launcher = beside_this_program("../elara-launcher");
@@ -189,6 +191,7 @@ static int teardown(void **state) {
     free(f->specs_directory);
     free(f->launcher);
     free(f->stub);
+    spawner_destroy(f->spawner);
     free(f);
     return 0;
 }
