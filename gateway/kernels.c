@@ -279,6 +279,19 @@ static const char *verified_user(const struct auth_identity *identity) {
     return identity->verified && identity->role == AUTH_USER ? identity->name : NULL;
 }
 
+/* Who is known need not say who he is, and cannot say to be somebody else. */
+static int take_username(const char *verified, json_t *env, struct error *err) {
+    const char *claimed = json_string_value(json_object_get(env, "KERNEL_USERNAME"));
+    if (verified == NULL || claimed == NULL)
+        return 0;
+    if (*claimed != '\0' && strcmp(claimed, verified) != 0)
+        return error_set(err, ERROR_DENIED,
+                         "KERNEL_USERNAME: says %.100s, but the client is %.100s; leave it out",
+                         claimed, verified);
+    json_object_del(env, "KERNEL_USERNAME"); /* the kernel gets it in any case */
+    return 0;
+}
+
 /* All that can be wrong with the client's own words; makes the request that the kernel is started
  * from, now or again. */
 static int check_request(const struct kernels *kernels, const struct kernel_request *request,
@@ -290,6 +303,7 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
     int64_t timeout_ms, own_idle_ms;
     const char *verified = verified_user(request->identity);
     if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
+        take_username(verified, env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
         kernel_request_own_idle(env, &own_idle_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
@@ -434,7 +448,7 @@ json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *id
                               "last_activity", kernel->last_activity, "execution_state",
                               is_opened ? "starting" : kernel->status.execution_state,
                               "connections", (int)kernel->connections);
-    if (identity->role == AUTH_ADMIN)
+    if (identity->role != AUTH_USER)
         json_object_set_new(model, "owner", json_string(kernel->owner));
     if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL && !is_opened)
         add_reason(model, kernel->reason_cause, kernel->reason);

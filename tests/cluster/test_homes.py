@@ -188,7 +188,7 @@ def start(start_gateway, share, cluster, tmp_path):
 
 def test_two_users_have_homes_of_their_own(start, share, connect, kube, places):
     gateway = start("--home-extra", "data:/data,all:/all")
-    first = gateway.start_kernel("python3", env={"KERNEL_WORKING_DIR": "/home/jovyan/none", "KERNEL_USERNAME": "bob"})["id"]
+    first = gateway.start_kernel("python3", env={"KERNEL_WORKING_DIR": "/home/jovyan/none"})["id"]
     gateway.token = "bob"
     second = gateway.start_kernel("python3")["id"]
     gateway.token = "alice"

@@ -65,7 +65,7 @@ def gateway(start_gateway, lab, policy, tmp_path):
 
 def hostile(share, server):
     yield "lab", {"KERNEL_PATH": f"{share}/claim-bob"}, 'line 5 (volumes.nfs)'
-    yield "lab", {"KERNEL_PATH": f"{share}/claim-bob", "KERNEL_USERNAME": "bob"}, 'line 5 (volumes.nfs)'
+    yield "lab", {"KERNEL_PATH": f"{share}/claim-bob", "KERNEL_USERNAME": "bob"}, "KERNEL_USERNAME: says bob, but the client is alice"
     yield "lab", {"KERNEL_PATH": share}, 'line 5 (volumes.nfs)'
     yield "lab", {"KERNEL_PATH": f"{share}/claim-alice/x"}, 'line 5 (volumes.nfs)'
     yield "lab", {"KERNEL_PATH": share + '/x}},{"name":h,"hostPath":{"path":"/etc'}, 'line 5 (volumes.nfs)'
@@ -88,7 +88,7 @@ def test_alice_never_sees_bobs_files(gateway, connect, cluster, kube, places, po
     assert gateway.get("/api/kernels").json() == []
     assert not pods_of(kube, places[1]) and not kube.list("Secret", places[1]) and not records(kube, places)
     own = {"KERNEL_PATH": f"{cluster.nfs_share}/claim-alice"}
-    kernel_id = gateway.start_kernel("lab", env=own | {"KERNEL_USERNAME": "bob"})["id"]
+    kernel_id = gateway.start_kernel("lab", env=own)["id"]
     client = connect(gateway, kernel_id, headers=["Authorization: token alice"])
     assert client.run_cell("print(open('/home/jovyan/whose.txt').read())").text() == "alice\n"
     (pod,) = [kube.get("Pod", name, places[1]) for name in pods_of(kube, places[1])]

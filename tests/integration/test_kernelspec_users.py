@@ -20,7 +20,7 @@ def start_listed(start_gateway, specs, tmp_path):
     return start
 
 
-CLAIMS = [None, {}, {"KERNEL_USERNAME": "anna"}, {"KERNEL_USERNAME": "bert"}]
+CLAIMS = [None, {}]
 
 
 def session(name, env=None, path="s.ipynb"):
@@ -51,7 +51,7 @@ def test_lists_of_the_gateway_hold_for_the_verified_name(start_listed, flags, de
     gateway, bert = start_listed(*flags), as_user("bert")
     for name in ("stub", "secret"):
         expected = (403, 403) if name in denied else (200, 201)
-        started = gateway.post("/api/kernels", headers=bert, json={"name": name, "env": {"KERNEL_USERNAME": "anna"}})
+        started = gateway.post("/api/kernels", headers=bert, json={"name": name})
         assert (gateway.get(f"/api/kernelspecs/{name}", headers=bert).status_code, started.status_code) == expected
     listed = gateway.get("/api/kernelspecs", headers=bert).json()["kernelspecs"]
     assert set(listed) & {"stub", "secret"} == {"stub", "secret"} - set(denied)
@@ -66,10 +66,18 @@ def test_own_list_of_a_kernelspec_stands_in_for_the_gateways(start_listed):
     assert gateway.post("/api/kernels", headers=anna, json={"name": "stub"}).status_code == 403
 
 
-def test_claim_lifts_no_ban_and_makes_none(start_listed):
-    gateway, anna = start_listed("--unauthorized-users", "bert"), as_user("anna")
+def test_who_is_known_cannot_say_to_be_somebody_else(start_listed, connect, specs):
+    specs.python()
+    gateway, anna = start_listed(), as_user("anna")
     claim = {"name": "stub", "env": {"KERNEL_USERNAME": "bert"}}
-    assert gateway.post("/api/kernels", headers=anna, json=claim).status_code == 201
+    for answer in (gateway.post("/api/kernels", headers=anna, json=claim),
+                   gateway.post("/api/sessions", headers=anna, json=session("stub", claim["env"]))):
+        check_error(answer, 403, "KERNEL_USERNAME: says bert, but the client is anna; leave it out")
+    assert gateway.get("/api/kernels").json() == []
+    assert gateway.post("/api/kernels", json=claim).status_code == 201, "an admin may start one for anybody"
+    for env in ({}, {"KERNEL_USERNAME": "anna"}, {"KERNEL_USERNAME": ""}):
+        own = gateway.post("/api/kernels", headers=anna, json={"name": "python3", "env": env}).json()["id"]
+        assert connect(gateway, own).run_cell("import os; print(os.environ['KERNEL_USERNAME'])").text() == "anna\n"
 
 
 @pytest.mark.parametrize("env", CLAIMS)
@@ -93,8 +101,6 @@ def test_unknown_kernelspec_names_only_what_the_user_may_start(start_listed):
     gateway = start_listed()
     for user, is_named in (("bert", False), ("anna", True), ("ops", True)):
         for answer in (gateway.post("/api/kernels", headers=as_user(user), json={"name": "cobol"}),
-                       gateway.post("/api/kernels", headers=as_user(user),
-                                    json={"name": "cobol", "env": {"KERNEL_USERNAME": "anna"}}),
                        gateway.post("/api/sessions", headers=as_user(user), json=session("cobol"))):
             check_error(answer, 404, "cobol", "stub")
             assert ("secret" in answer.text) == is_named

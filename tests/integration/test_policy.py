@@ -25,7 +25,7 @@ DENIED = [
     ("anna", {f"KERNEL_MY_{i}": "x" for i in range(9)}, "env: 9 variables is not allowed: policy.yaml line 2 (env.count)"),
     ("anna", {"KERNEL_MY_TEXT": "x" * 400}, "more than 400 bytes of variables is not allowed: policy.yaml line 2 (env.bytes)"),
     ("mallory", {}, "KERNEL_USERNAME: the user mallory is not allowed: policy.yaml line 3 (users.unauthorized)"),
-    ("mallory", {"KERNEL_USERNAME": "anna"}, "the user mallory is not allowed: policy.yaml line 3 (users.unauthorized)"),
+    ("mallory", {"KERNEL_USERNAME": "anna"}, "KERNEL_USERNAME: says anna, but the client is mallory"),
     ("bert", {}, "the user bert is not allowed: policy.yaml line 9 (rules[0].users.authorized)"),
 ]
 
