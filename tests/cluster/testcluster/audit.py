@@ -25,18 +25,9 @@ class Account:
 
     def asked(self):
         """"verb resource" of each request since then, the last one possibly missing. A watch counts when it begins."""
-        return [self.describe(event) for event in self.events()]
-
-    def done(self):
-        """The same of those that the API server has carried out."""
-        return [self.describe(event) for event in self.events() if event["responseStatus"]["code"] < 300]
-
-    def describe(self, event):
-        return f"{event['verb']} {event['objectRef']['resource']}"
-
-    def events(self):
         with AUDIT_LOG.open() as log:
             log.seek(self.offset)
             events = [json.loads(line) for line in log if self.user in line and line.endswith("\n")]
-        return [event for event in events if event["user"]["username"] == self.user
+        return [f"{event['verb']} {event['objectRef']['resource']}" for event in events
+                if event["user"]["username"] == self.user
                 and event["stage"] == ("ResponseStarted" if event["verb"] == "watch" else "ResponseComplete")]
