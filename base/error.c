@@ -11,7 +11,7 @@ static const char *const names[] = {
     [ERROR_DENIED] = "denied",       [ERROR_CHANGED] = "changed",
     [ERROR_LIMIT] = "limit",         [ERROR_UNAVAILABLE] = "unavailable",
     [ERROR_TIMEOUT] = "timeout",     [ERROR_UNSUPPORTED] = "unsupported",
-    [ERROR_SYSTEM] = "system",
+    [ERROR_SYSTEM] = "system",       [ERROR_BUSY] = "busy",
 };
 
 int error_set(struct error *err, enum error_code code, const char *format, ...) {

@@ -13,6 +13,7 @@ enum error_code {
     ERROR_DENIED,      /* not allowed */
     ERROR_CHANGED,     /* it is no longer as the order took it to be */
     ERROR_LIMIT,       /* a limit was reached */
+    ERROR_BUSY,        /* this client has too much under way; trying again may help */
     ERROR_UNAVAILABLE, /* not now; trying again may help */
     ERROR_TIMEOUT,     /* took too long */
     ERROR_UNSUPPORTED, /* understood, but not something we do */

@@ -194,6 +194,14 @@ static json_t *settings_status(const struct settings *settings,
                      settings_pending(settings));
 }
 
+static json_t *http_status(const struct http *http) {
+    struct http_load load;
+    http_measure(http, &load);
+    return json_pack("{s:I, s:I, s:I, s:b}", "connections", (json_int_t)load.connections,
+                     "requests", (json_int_t)load.requests, "refused", (json_int_t)load.refused,
+                     "lacks_files", load.lacks_files);
+}
+
 static void get_status(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     const struct settings *settings = gateway->settings;
@@ -203,13 +211,14 @@ static void get_status(struct http_request *request, void *context) {
     json_t *kernels = count_kernels(gateway, http_request_identity(request), &connections);
     http_reply_json(
         request, 200,
-        json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o}", "version",
+        json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:o}", "version",
                   ELARA_VERSION, "started", started, "uptime_ms",
                   (json_int_t)((clock_wall_us() - gateway->started_us) / 1000), "adopting",
                   kernels_is_adopting(gateway->kernels), "connections", connections, "kernels",
                   kernels, "limits", "max_kernels", (json_int_t)settings->max_kernels,
                   "max_kernels_per_user", (json_int_t)settings->max_kernels_per_user,
-                  "max_kernels_per_spec", (json_int_t)settings->max_kernels_per_spec, "culling",
+                  "max_kernels_per_spec", (json_int_t)settings->max_kernels_per_spec, "http",
+                  http_status(gateway->http), "culling",
                   culling_status(gateway, http_request_identity(request)->role == AUTH_ADMIN),
                   "settings", settings_status(settings, http_request_identity(request))));
 }

@@ -64,6 +64,7 @@ int http_create(struct loop *loop, const struct http_settings *settings, struct 
     http->loop = loop;
     http->auth = auth;
     list_init(&http->connections);
+    http->limits = http_limits_create();
     copy_settings(&http->settings, settings);
     if (split_base(http, err) < 0)
         goto fail;
@@ -83,6 +84,7 @@ void http_destroy(struct http *http) {
     http_listen_close(http);
     list_each (&http->connections, struct http_connection, node, connection)
         http_connection_free(connection);
+    http_limits_destroy(http->limits);
     http_tls_destroy(http->tls);
     http_target_free(&http->base);
     free_settings(&http->settings);
@@ -93,6 +95,11 @@ void http_add_routes(struct http *http, const struct http_route *routes, void *c
     if (http->table_count == HTTP_TABLES_MAX)
         abort(); /* our own mistake */
     http->tables[http->table_count++] = (struct http_table){routes, context};
+}
+
+void http_measure(const struct http *http, struct http_load *ret) {
+    http_limits_count(http->limits, ret);
+    ret->lacks_files = http->lacks_files;
 }
 
 int http_port(const struct http *http) {

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 struct http;
+struct http_seat;
 struct metrics;
 /* lives until its reply is given (or the connection taken); a handler may answer in a later turn */
 struct http_request;
@@ -53,6 +54,11 @@ struct http_settings {
         *max_age;                                          /* NULL or "" = not sent */
     const char *tls_certificate, *tls_key, *tls_client_ca; /* NULL = plain HTTP */
     bool tls_client_ca_optional;                           /* a certificate need not be shown */
+    /* What clients may have at once, 0: as much as they like. Connections, WebSockets included; and
+     * requests that their handlers have not answered. Beyond it: 503, or 429 for too many of
+     * one. */
+    int64_t connections_max, connections_per_address_max, connections_per_user_max;
+    int64_t requests_max, requests_per_user_max;
     bool trust_xheaders;
     /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and
      * allow_hosts; 403 for any other Host. */
@@ -70,6 +76,13 @@ void http_destroy(struct http *http);
 /* routes ends with a NULL method; it and context must outlive the server. */
 void http_add_routes(struct http *http, const struct http_route *routes, void *context);
 int http_listen(struct http *http, struct error *err);
+
+struct http_load {
+    size_t connections, requests; /* that count for the limits */
+    uint64_t refused;             /* since the start, because of one */
+    bool lacks_files; /* no connection can be accepted: the limit of open files is reached */
+};
+void http_measure(const struct http *http, struct http_load *ret);
 int http_port(const struct http *http); /* the one it listens on */
 /* The sockets it listens on, still its own; returns how many. */
 size_t http_sockets(const struct http *http, int *ret, size_t max);
@@ -127,10 +140,12 @@ void http_reply_file(struct http_request *request, const char *root, const char 
 void http_reply_error(struct http_request *request, int status, const char *reason,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403,
- * TIMEOUT 504, UNAVAILABLE 503 with Retry-After, UNSUPPORTED 501, SYSTEM 500. */
+ * TIMEOUT 504, UNAVAILABLE 503 and BUSY 429 with Retry-After, UNSUPPORTED 501, SYSTEM 500. */
 void http_reply_failure(struct http_request *request, const struct error *err);
 
 /* Answers 101 with the headers given so far and hands over the connection, disabled and without
  * callbacks; what the client sent behind its request is in the input. The request is gone
- * afterwards. NULL when the client is gone. End it with bufferevent_free. */
-struct bufferevent *http_request_take(struct http_request *request);
+ * afterwards. NULL when the client is gone. End it with bufferevent_free, then free its seat. */
+struct bufferevent *http_request_take(struct http_request *request, struct http_seat **seat);
+/* A place among the connections that may be there; may be NULL. */
+void http_seat_free(struct http_seat *seat);

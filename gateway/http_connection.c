@@ -88,6 +88,11 @@ static void refuse(struct http_connection *connection, int status, const char *m
     http_reply_error(connection->request, status, NULL, "%s", message);
 }
 
+static void reply_refusal(struct http_request *request, const struct error *err) {
+    request->refusal = err->text; /* until it is answered */
+    http_reply_failure(request, err);
+}
+
 static void check_sending(struct http_connection *connection) {
     size_t left = evbuffer_get_length(bufferevent_get_output(connection->io));
     if (left == connection->progress) {
@@ -126,23 +131,38 @@ static void write_address(const struct sockaddr *peer, char address[HTTP_ADDRESS
 }
 
 void http_connection_open(struct http *http, evutil_socket_t fd, const struct sockaddr *peer) {
+    char address[HTTP_ADDRESS_SIZE];
+    struct error err;
+    struct http_seat *seat;
+    write_address(peer, address);
+    bool is_refused =
+        http_seat_connection(http->limits, &http->settings, address, fd, &seat, &err) < 0;
     struct bufferevent *io =
-        http->tls ? http_tls_accept(http, fd)
-                  : bufferevent_socket_new(loop_base(http->loop), fd, BEV_OPT_CLOSE_ON_FREE);
+        seat == NULL ? NULL
+        : http->tls  ? http_tls_accept(http, fd)
+                     : bufferevent_socket_new(loop_base(http->loop), fd, BEV_OPT_CLOSE_ON_FREE);
     if (io == NULL) {
+        http_seat_free(seat);
         evutil_closesocket(fd);
         return;
     }
     struct http_connection *connection = memory_alloc(sizeof *connection);
     connection->http = http;
     connection->io = io;
+    connection->seat = seat;
     connection->task = (struct loop_task){.run = advance, .context = connection};
     connection->deadline = (struct loop_deadline){.run = on_deadline, .context = connection};
-    write_address(peer, connection->address);
+    strcpy(connection->address, address);
     list_append(&http->connections, &connection->node);
     bufferevent_setcb(io, on_read, on_written, on_event, connection);
     bufferevent_enable(io, EV_READ | EV_WRITE);
     set_deadline(connection, http->settings.header_timeout_ms);
+    if (is_refused) {
+        connection->request = http_request_create(connection);
+        connection->state = HTTP_HANDLING;
+        connection->closes = true;
+        reply_refusal(connection->request, &err);
+    }
 }
 
 void http_connection_free(struct http_connection *connection) {
@@ -152,6 +172,7 @@ void http_connection_free(struct http_connection *connection) {
     loop_deadline_clear(connection->http->loop, &connection->deadline);
     if (connection->io != NULL)
         bufferevent_free(connection->io);
+    http_seat_free(connection->seat);
     free(connection);
     if (request == NULL)
         return;
@@ -271,6 +292,19 @@ static void send_continue(struct http_connection *connection) {
     bufferevent_write(connection->io, line, sizeof line - 1);
 }
 
+/* False: there is none, which was answered. */
+static bool find_room(struct http_connection *connection) {
+    struct http_request *request = connection->request;
+    const struct http_settings *settings = &connection->http->settings;
+    struct error err;
+    if (http_seat_use(connection->seat, settings, request->identity, &err) == 0 &&
+        http_seat_request(connection->http->limits, settings, request->identity, &request->seat,
+                          &err) == 0)
+        return true;
+    reply_refusal(request, &err);
+    return false;
+}
+
 /* False: not yet, or not at all. */
 static bool admit(struct http_connection *connection) {
     struct http_request *request = connection->request;
@@ -285,6 +319,8 @@ static bool admit(struct http_connection *connection) {
     case HTTP_ANSWERED:
         return false;
     }
+    if ((request->route->flags & HTTP_PUBLIC) == 0 && !find_room(connection))
+        return false;
     request->is_admitted = true;
     connection->state = HTTP_READING_BODY;
     set_deadline(connection, connection->http->settings.body_timeout_ms);

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "gateway/http.h"
+#include "gateway/http_limits.h"
 #include "gateway/http_parse.h"
 
 #include <event2/event.h>
@@ -29,6 +30,13 @@ struct http_table {
     void *context;
 };
 
+/* Lines of the access log in one second: whoever sends requests by the ten thousand must not fill a
+ * disk with them. */
+struct http_log_budget {
+    int64_t second;
+    size_t lines, left_out;
+};
+
 struct http {
     struct loop *loop;
     struct auth *auth;
@@ -42,6 +50,9 @@ struct http {
     struct ssl_ctx_st *tls;
     struct list connections;
     struct loop_deadline accept_again; /* after running out of descriptors */
+    bool lacks_files;                  /* since then nobody was accepted */
+    struct http_limits *limits;
+    struct http_log_budget log_budget;
     bool stopping;
 };
 
@@ -59,6 +70,7 @@ struct http_connection {
     struct http *http;
     struct list_node node;
     struct bufferevent *io;
+    struct http_seat *seat;
     struct loop_task task;
     struct loop_deadline deadline;
     struct http_request *request;
@@ -89,6 +101,7 @@ struct http_request {
     size_t param_count;
     const struct auth_identity *identity;
     struct auth_waiter waiter; /* linked: until it is known who asks */
+    struct http_seat *seat;    /* among the requests under way; NULL: none is needed, or not yet */
     bool is_admitted;
     bool is_handled; /* the handler was called */
     struct evbuffer *body;

@@ -16,9 +16,13 @@ enum { BACKLOG = 4096, ACCEPT_PAUSE_MS = 500, CONSECUTIVE_TRIES = 5 };
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
                       int length, void *context) {
     (void)listener, (void)length;
+    struct http *http = context;
+    if (http->lacks_files)
+        log_info("connections are accepted again");
+    http->lacks_files = false;
     int on = 1; /* without it Nagle and delayed ACKs hold small messages back for 40 ms */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    http_connection_open(context, fd, peer);
+    http_connection_open(http, fd, peer);
 }
 
 static void accept_again(void *context) {
@@ -31,8 +35,11 @@ static void accept_again(void *context) {
 static void on_accept_error(struct evconnlistener *listener, void *context) {
     (void)listener;
     struct http *http = context;
-    log_warning("cannot accept a connection: %s; trying again in %d ms", strerror(errno),
-                ACCEPT_PAUSE_MS);
+    if (!http->lacks_files)
+        log_warning("cannot accept connections: %s; those that are there go on. Trying every %d "
+                    "ms, and saying when it works again",
+                    strerror(errno), ACCEPT_PAUSE_MS);
+    http->lacks_files = true;
     for (size_t i = 0; i < http->listener_count; i++)
         evconnlistener_disable(http->listeners[i]);
     loop_deadline_set(http->loop, &http->accept_again, ACCEPT_PAUSE_MS);

@@ -15,7 +15,7 @@
 
 #define LOG_AREA "gateway/http"
 
-enum { HEADERS_MAX = 16 << 10, PHRASE_MAX = 200, COPY_MAX = 4096 };
+enum { HEADERS_MAX = 16 << 10, PHRASE_MAX = 200, COPY_MAX = 4096, LOG_LINES_MAX = 200 };
 
 static const struct {
     int status;
@@ -150,6 +150,22 @@ static char *describe_target(const struct http_request *request) {
     return copy;
 }
 
+/* Says at the next line how many were left out. */
+static bool may_log(struct http_log_budget *budget) {
+    int64_t second = clock_monotonic_ms() / 1000;
+    if (second != budget->second && budget->left_out > 0)
+        log_warning("%zu requests were answered that are not in this log: it takes %d a second",
+                    budget->left_out, LOG_LINES_MAX);
+    if (second != budget->second)
+        *budget = (struct http_log_budget){.second = second};
+    if (budget->lines == LOG_LINES_MAX) {
+        budget->left_out++;
+        return false;
+    }
+    budget->lines++;
+    return true;
+}
+
 /* Lists are polled every few seconds by each client: only with --log-level debug. */
 static void note_answer(const struct http_request *request, int status) {
     int64_t took_us = clock_monotonic_us() - request->started_us;
@@ -159,7 +175,7 @@ static void note_answer(const struct http_request *request, int status) {
         (strcmp(request->head.method, "GET") == 0 || strcmp(request->head.method, "HEAD") == 0 ||
          strcmp(request->head.method, "OPTIONS") == 0);
     enum log_level level = is_poll ? LOG_DEBUG : LOG_INFO;
-    if (log_get_level() > level)
+    if (log_get_level() > level || !may_log(&request->http->log_budget))
         return;
     cleanup_free char *target = describe_target(request);
     log_write_about(level, LOG_AREA, http_request_param(request, "kernel_id"),
@@ -323,6 +339,8 @@ static int status_of(enum error_code code) {
     case ERROR_EXISTS:
     case ERROR_CHANGED:
         return 409;
+    case ERROR_BUSY:
+        return 429;
     case ERROR_UNAVAILABLE:
         return 503;
     case ERROR_TIMEOUT:
@@ -337,18 +355,20 @@ static int status_of(enum error_code code) {
 }
 
 void http_reply_failure(struct http_request *request, const struct error *err) {
-    if (err->code == ERROR_UNAVAILABLE)
+    if (err->code == ERROR_UNAVAILABLE || err->code == ERROR_BUSY)
         http_reply_header(request, "Retry-After", "1");
     http_reply_error(request, status_of(err->code), err->cause, "%s", err->text);
 }
 
-struct bufferevent *http_request_take(struct http_request *request) {
+struct bufferevent *http_request_take(struct http_request *request, struct http_seat **seat) {
     struct http_connection *connection = request->connection;
     struct bufferevent *io = NULL;
     note_answer(request, 101);
     if (connection != NULL) {
         io = connection->io;
         connection->io = NULL;
+        *seat = connection->seat;
+        connection->seat = NULL;
         connection->request = NULL;
         http_connection_free(connection);
         bufferevent_setcb(io, NULL, NULL, NULL, NULL);

@@ -63,6 +63,7 @@ struct http_request *http_request_create(struct http_connection *connection) {
 void http_request_free(struct http_request *request) {
     loop_cancel(&request->gone_task);
     list_remove(&request->waiter.node);
+    http_seat_free(request->seat);
     for (size_t i = 0; i < request->param_count; i++)
         free(request->params[i].value);
     evbuffer_free(request->body);

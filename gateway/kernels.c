@@ -317,6 +317,25 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
     return 0;
 }
 
+/* Not a refusal that a notebook shows: whoever asks again in a second gets his kernel. */
+static int check_starts(const struct kernels *kernels, const struct auth_identity *identity,
+                        struct error *err) {
+    int64_t max = kernels->settings.max_starts_per_user, own = 0;
+    if (max == 0 || !identity->verified)
+        return 0;
+    list_each (&kernels->all, struct kernel, node, kernel)
+        own +=
+            kernel->status.phase <= KERNEL_STARTING && strcmp(kernel->owner, identity->name) == 0;
+    if (own < max)
+        return 0;
+    error_set(err, ERROR_BUSY,
+              "%" PRId64 " kernels of %s are starting, which is all that one user may have at once "
+              "(max-starts-per-user); wait until some are there",
+              own, identity->name);
+    err->cause = "max-starts-per-user";
+    return -1;
+}
+
 /* A refusal that the notebook is to show, while there is room for such kernels. */
 static bool may_stand_in(const struct kernel *kernel, const struct error *err) {
     return err->code != ERROR_INVALID && err->code != ERROR_NOT_FOUND &&
@@ -362,7 +381,8 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     cleanup_json json_t *stored = NULL;
     char id[129];
     struct error refusal = {0};
-    if (check_request(kernels, request, &spec, &stored, err) < 0 ||
+    if (check_starts(kernels, request->identity, err) < 0 ||
+        check_request(kernels, request, &spec, &stored, err) < 0 ||
         choose_id(kernels, request, json_object_get(stored, "env"), id, err) < 0)
         return -1;
     struct kernel *kernel = kernel_create(kernels, id);

@@ -52,6 +52,7 @@ struct kernels_settings {
     /* names kernels get from the gateway's environment; "*" = all but our own and secrets */
     char *const *inherited_envs;
     int64_t max_kernels, max_kernels_per_user, max_kernels_per_spec; /* -1 = unlimited */
+    int64_t max_starts_per_user; /* that are under way, of a user known by name; 0: unlimited */
     /* runtime directory: why kernels ended is kept there; NULL: nowhere */
     const char *state_directory;
     int64_t max_failed;          /* dead kernels kept, shared fairly; beyond it a refusal is HTTP */

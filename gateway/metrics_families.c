@@ -229,6 +229,28 @@ static void write_request_durations(const struct sample *at) {
     }
 }
 
+static struct http_load measure(const struct sample *at) {
+    struct http_load load;
+    http_measure(at->gateway->http, &load);
+    return load;
+}
+
+static void write_connections(const struct sample *at) {
+    add(at, NULL, 0, measure(at).connections);
+}
+
+static void write_requests_under_way(const struct sample *at) {
+    add(at, NULL, 0, measure(at).requests);
+}
+
+static void write_refused(const struct sample *at) {
+    add(at, NULL, 0, measure(at).refused);
+}
+
+static void write_lacks_files(const struct sample *at) {
+    add(at, NULL, 0, measure(at).lacks_files);
+}
+
 /* The gateway itself. */
 
 static void write_lag(const struct sample *at) {
@@ -291,6 +313,15 @@ static const struct family {
      "Answered HTTP requests by route, method and status.", write_requests},
     {"elara_http_request_duration_seconds", METRICS_HISTOGRAM,
      "From the head of a request to its answer, by route and method.", write_request_durations},
+    {"elara_http_connections", METRICS_GAUGE, "Connections of clients, WebSockets included.",
+     write_connections},
+    {"elara_http_requests_under_way", METRICS_GAUGE, "HTTP requests that are not answered yet.",
+     write_requests_under_way},
+    {"elara_http_overload_refusals_total", METRICS_COUNTER,
+     "Connections and requests refused because of a limit of them.", write_refused},
+    {"elara_http_lacks_files", METRICS_GAUGE,
+     "Whether no connection can be accepted because of the limit of open files.",
+     write_lacks_files},
     {"elara_loop_lag_seconds", METRICS_HISTOGRAM,
      "How late timers of the event loop ran: what every client waits for.", write_lag},
     {"elara_settings_problem", METRICS_GAUGE,

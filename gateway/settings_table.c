@@ -447,6 +447,28 @@ static const struct option_row table[] = {
         .help = "How limits and refusals are told: as an HTTP error, or by a dead kernel that "
                 "explains itself in the "
                 "notebook. auto: notebook for a notebook server, http for others."),
+    ROW("max-starts-per-user", "ELARA_MAX_STARTS_PER_USER", OPTION_INT, max_starts_per_user, "64",
+        .min = 0, .max = 1000000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "Kernels of one user (known by name) that may be starting at once; 0: no limit."),
+    ROW("max-connections", "ELARA_MAX_CONNECTIONS", OPTION_INT, max_connections, "32768", .min = 0,
+        .max = 10000000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "Connections of clients, WebSockets included; 0: as many as the limit of open "
+                "files allows, which never gives them the last eighth (32 to 1,024)."),
+    ROW("max-connections-per-address", "ELARA_MAX_CONNECTIONS_PER_ADDRESS", OPTION_INT,
+        max_connections_per_address, "16384", .min = 0, .max = 10000000, .flags = OPTION_RELOAD,
+        .group = LIMITS,
+        .help = "Connections from one address, which may be that of a proxy or of a notebook "
+                "server with many users; 0: no limit."),
+    ROW("max-connections-per-user", "ELARA_MAX_CONNECTIONS_PER_USER", OPTION_INT,
+        max_connections_per_user, "2048", .min = 0, .max = 10000000, .flags = OPTION_RELOAD,
+        .group = LIMITS,
+        .help = "Connections of one user known by name, WebSockets included; 0: no limit."),
+    ROW("max-requests", "ELARA_MAX_REQUESTS", OPTION_INT, max_requests, "8192", .min = 0,
+        .max = 10000000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "HTTP requests that are under way at once; 0: no limit."),
+    ROW("max-requests-per-user", "ELARA_MAX_REQUESTS_PER_USER", OPTION_INT, max_requests_per_user,
+        "512", .min = 0, .max = 10000000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "The same of one user known by name; 0: no limit."),
     ROW("body-limit", "ELARA_BODY_LIMIT", OPTION_BYTES, body_limit, "4M", .min = KIB(16),
         .max = MIB(1024), .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Largest body of a request."),

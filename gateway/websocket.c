@@ -58,6 +58,7 @@ static void run_end(void *context) {
     evbuffer_free(ws->fresh);
     websocket_reader_destroy(ws->reader);
     bufferevent_free(ws->io);
+    http_seat_free(ws->seat);
     free(ws);
 }
 
@@ -336,11 +337,13 @@ int websocket_accept(struct loop *loop, struct http_request *request, const char
     http_reply_header(request, "Sec-WebSocket-Accept", accept);
     if (subprotocol != NULL)
         http_reply_header(request, "Sec-WebSocket-Protocol", subprotocol);
-    struct bufferevent *io = http_request_take(request);
+    struct http_seat *seat = NULL;
+    struct bufferevent *io = http_request_take(request, &seat);
     if (io == NULL)
         return -1;
     struct websocket *ws = memory_alloc(sizeof *ws);
     ws->loop = loop;
+    ws->seat = seat;
     ws->settings = *settings;
     ws->events = *events;
     ws->context = context;

@@ -19,6 +19,7 @@ enum websocket_phase {
 struct websocket {
     struct loop *loop;
     struct bufferevent *io;
+    struct http_seat *seat;
     struct websocket_reader *reader;
     struct websocket_settings settings;
     struct websocket_events events;
