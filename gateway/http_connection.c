@@ -32,11 +32,12 @@ static void linger(struct http_connection *connection) {
     loop_post(connection->http->loop, &connection->task);
 }
 
-/* While an answer is on its way no more is read than a head may take. Not by a read watermark:
- * libevent then calls back again and again. */
+/* While a request is waited for, or its answer is on its way, no more is read than a head may take.
+ * Not by a read watermark: libevent then calls back again and again. */
 static void on_read(struct bufferevent *io, void *context) {
     struct http_connection *connection = context;
-    bool is_busy = connection->state == HTTP_HANDLING || connection->state == HTTP_SENDING;
+    bool is_busy = connection->state == HTTP_ADMITTING || connection->state == HTTP_HANDLING ||
+                   connection->state == HTTP_SENDING;
     size_t ahead = evbuffer_get_length(bufferevent_get_input(io));
     if (!is_busy)
         loop_post(connection->http->loop, &connection->task);
@@ -323,14 +324,16 @@ static bool admit(struct http_connection *connection) {
         return false;
     request->is_admitted = true;
     connection->state = HTTP_READING_BODY;
+    bufferevent_enable(connection->io, EV_READ); /* it may have been too much to wait with */
     set_deadline(connection, connection->http->settings.body_timeout_ms);
     return true;
 }
 
-/* Admission comes before the body has arrived: who may not ask need not send it. */
+/* Admission comes before the body has arrived: who may not ask need not send it. A body that was all
+ * there when it began to wait is not looked at again: what follows is the next request. */
 static void read_body(struct http_connection *connection) {
     struct http_request *request = connection->request;
-    int done = move_body(connection);
+    int done = connection->body_done ? 1 : move_body(connection);
     if (done < 0)
         return;
     connection->body_done = done;

@@ -24,6 +24,7 @@ struct web_request {
     struct buffer answer;
     char *url;
     char detail[CURL_ERROR_SIZE];
+    bool is_too_large;
     web_done *done;
     void *context;
 };
@@ -47,7 +48,10 @@ static void on_finished(void *context, CURL *easy, CURLcode code) {
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &request);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     json_t *answer = NULL;
-    if (code != CURLE_OK)
+    if (request->is_too_large)
+        error_set(&err, ERROR_UNAVAILABLE, "%.200s: the answer is larger than %d bytes",
+                  request->url, ANSWER_MAX);
+    else if (code != CURLE_OK)
         error_set(&err, ERROR_UNAVAILABLE, "%.200s: %.200s", request->url,
                   request->detail[0] != '\0' ? request->detail : curl_easy_strerror(code));
     else
@@ -89,11 +93,8 @@ void web_client_destroy(struct web_client *client) {
 static size_t take_body(char *data, size_t one, size_t length, void *context) {
     (void)one;
     struct web_request *request = context;
-    if (buffer_append(&request->answer, data, length) == 0)
-        return length;
-    snprintf(request->detail, sizeof request->detail, "the answer is larger than %d bytes",
-             ANSWER_MAX);
-    return 0;
+    request->is_too_large = buffer_append(&request->answer, data, length) < 0;
+    return request->is_too_large ? 0 : length;
 }
 
 static void add_header(struct web_request *request, const char *name, const char *value) {

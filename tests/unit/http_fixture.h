@@ -52,11 +52,13 @@ static inline void *server_run(void *context) {
     return NULL;
 }
 
-/* Fill in settings and auth before; the routes' context is the server. */
+/* Fill in settings and auth before, and the loop when auth needs it; the routes' context is the
+ * server. */
 static inline void server_start(struct server *server, const struct http_route *routes) {
     struct error err = {0};
     signal(SIGPIPE, SIG_IGN);
-    server->loop = loop_create();
+    if (server->loop == NULL)
+        server->loop = loop_create();
     if (http_create(server->loop, &server->settings, server->auth, &server->http, &err) < 0)
         fail_msg("%s", err.text);
     http_add_routes(server->http, routes, server);
@@ -75,6 +77,7 @@ static inline void server_stop(struct server *server) {
     assert_int_equal(write(server->stop_fd, &one, sizeof one), sizeof one);
     pthread_join(server->thread, NULL);
     http_destroy(server->http);
+    auth_destroy(server->auth);
     event_free(server->stop);
     loop_destroy(server->loop);
     close(server->stop_fd);

@@ -116,7 +116,6 @@ static void test_tokens(void **state) {
     /* Whoever may not ask need not send the body. */
     expect(&server, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", 401, "");
     server_stop(&server);
-    auth_destroy(server.auth);
 }
 
 static void test_the_log_names_no_token(void **state) {
