@@ -43,6 +43,7 @@ struct kube_request {
     unsigned attempts, generation;
     int64_t deadline_ms, timeout_ms;
     struct error last; /* of an attempt before */
+    int last_status;
     kube_done *done;
     void *context;
 };
@@ -93,6 +94,10 @@ void kube_request_cancel(struct kube_request *request) {
     struct kube_client *client = request->client;
     free_request(request);
     start_queued(client);
+}
+
+int kube_request_status(const struct kube_request *request) {
+    return request->last_status;
 }
 
 /* Where a request is: in the queue, under way or in a pause. */
@@ -206,6 +211,7 @@ static void on_done(void *context, const struct kube_outcome *outcome) {
     int64_t pause_ms = succeeded ? -1 : next_attempt(request, outcome, answer);
     if (pause_ms >= 0) {
         request->last = err;
+        request->last_status = outcome->code == CURLE_OK ? outcome->status : 0;
         pause_request(request, pause_ms);
         start_queued(client);
     } else {

@@ -69,6 +69,9 @@ struct kube_request *kube_client_call(struct kube_client *client, const struct k
 /* No callback comes; the server may have carried it out all the same. NULL is fine. */
 void kube_request_cancel(struct kube_request *request);
 
+/* Of HTTP, of its last attempt that failed; 0: none has, or there was no answer. */
+int kube_request_status(const struct kube_request *request);
+
 void kube_client_count(const struct kube_client *client, struct kube_counts *ret);
 
 /* Appends "?name=value" or "&name=value", the value percent-encoded. -1 at the buffer's limit. */

@@ -111,6 +111,7 @@ struct provision {
     void *context;
     enum kubernetes_step step;
     struct kube_request *call;
+    int64_t called_ms;                /* monotonic, when a step made it */
     struct kubernetes_change *change; /* of the record, which a start waits for */
     struct home_wait *home_wait;
     int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
@@ -233,6 +234,10 @@ void kubernetes_drop_rooms(struct kubernetes *cluster);
 /* pod: what it is now; NULL: the API server has none any more. */
 void kubernetes_judge_pod(struct provision *place, const json_t *pod);
 void kubernetes_heard(struct provision *place);
+/* What is going on with it, if that is news. */
+void kubernetes_tell_stage(struct provision *place, const char *stage);
+/* That it waits for the API server: status is what that said last, 0 if nothing. */
+void kubernetes_tell_waiting(struct provision *place, int status);
 /* Its pod has come so far, and through all steps before. */
 void kubernetes_tell_reached(struct provision *place, enum provision_step step);
 /* The same of what is known; for one that is not on its way and has no pod, what that means. */

@@ -13,17 +13,25 @@
 
 #include <string.h>
 
+enum { LATE_MS = 1000 };
+
 static void drop_pod(struct provision *place) {
     json_decref(steal(&place->pod));
     json_decref(steal(&place->pod_events));
     place->judge_at_ms = 0;
 }
 
-static void tell_stage(struct provision *place, const char *stage) {
+void kubernetes_tell_stage(struct provision *place, const char *stage) {
     if (!place->is_held || place->is_ended || strcmp(place->stage, stage) == 0)
         return;
     snprintf(place->stage, sizeof place->stage, "%s", stage);
     place->events.stage(place->context, place->stage);
+}
+
+void kubernetes_tell_waiting(struct provision *place, int status) {
+    kubernetes_tell_stage(
+        place, status == 429 ? "waiting for Kubernetes, which has too much to do at the moment"
+                             : "waiting for Kubernetes, which does not answer");
 }
 
 void kubernetes_tell_reached(struct provision *place, enum provision_step step) {
@@ -46,7 +54,7 @@ static void tell_locked(struct provision *place) {
              "the kernel runs, but the gateways' keys that it accepts are lost; ask the "
              "administrator for the earlier Secret %s, or shut the kernel down",
              name);
-    tell_stage(place, stage);
+    kubernetes_tell_stage(place, stage);
 }
 
 static bool was_heard(const struct provision *place) {
@@ -175,7 +183,7 @@ static void take_pending(struct provision *place, const json_t *pod,
     kubernetes_tell_reached(place, verdict->times.pulled_ms != 0      ? PROVISION_PULLED
                                    : verdict->times.scheduled_ms != 0 ? PROVISION_SCHEDULED
                                                                       : PROVISION_CREATED);
-    tell_stage(place, verdict->stage);
+    kubernetes_tell_stage(place, verdict->stage);
 }
 
 /* A pod that failed would be started again and again by its node. One that ended in good order was
@@ -242,7 +250,7 @@ static void judge_missing(struct provision *place) {
         kubernetes_call_ended(place, &cause);
     } else if (age_ms >= 0 && age_ms < grace_ms) {
         place->judge_at_ms = clock_monotonic_ms() + grace_ms - age_ms;
-        tell_stage(place, "another gateway is starting the kernel");
+        kubernetes_tell_stage(place, "another gateway is starting the kernel");
         kubernetes_wake(place->cluster);
     } else {
         error_set(&cause, ERROR_NOT_FOUND,
@@ -291,7 +299,15 @@ static bool is_hello_due(const struct provision *place, int64_t now_ms) {
     return place->hello_by_ms != 0 && now_ms >= place->hello_by_ms - early_ms;
 }
 
+/* It is asked again and again until the step's deadline: who waits is told sooner. */
+static bool is_step_late(const struct provision *place, int64_t now_ms) {
+    return place->call != NULL && place->step != STEP_NONE && place->step != STEP_WATCH &&
+           now_ms - place->called_ms >= LATE_MS;
+}
+
 void kubernetes_age(struct provision *place, int64_t now_ms) {
+    if (is_step_late(place, now_ms))
+        kubernetes_tell_waiting(place, kube_request_status(place->call));
     if (place->start_by_ms != 0 && now_ms >= place->start_by_ms && place->is_held &&
         !place->is_ended) {
         end_late(place);

@@ -51,6 +51,7 @@ void kubernetes_call_step(struct provision *place, const char *method, const cha
                                    .body = body,
                                    .may_repeat = true,
                                    .deadline_ms = STEP_DEADLINE_MS};
+    place->called_ms = clock_monotonic_ms();
     place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
@@ -76,6 +77,7 @@ void kubernetes_patch_own(struct provision *place, const char *path, json_t *cha
                                    .content_type = "application/json-patch+json",
                                    .may_repeat = true,
                                    .deadline_ms = STEP_DEADLINE_MS};
+    place->called_ms = clock_monotonic_ms();
     place->call = kube_client_call(place->cluster->client, &what, done, place);
 }
 
@@ -95,8 +97,7 @@ static bool try_again(struct provision *place, int status, const char *what,
     place->is_asked_again = true;
     place->judge_at_ms = clock_monotonic_ms() + AGAIN_MS;
     kubernetes_wake(place->cluster);
-    if (place->is_held)
-        place->events.stage(place->context, "waiting for Kubernetes, which does not answer");
+    kubernetes_tell_waiting(place, status);
     return true;
 }
 
@@ -328,7 +329,7 @@ static void begin_home(struct provision *place) {
     } else {
         place->home_wait = homes_prepare(place->cluster->homes, &home.target, settings->deadline_ms,
                                          on_home, place);
-        place->events.stage(place->context, "preparing the home directory");
+        kubernetes_tell_stage(place, "preparing the home directory");
     }
     free(home.path);
 }
@@ -345,7 +346,7 @@ static void begin_pod(struct provision *place) {
     }
     kubernetes_set_pod(place, kube_object_name(pod), place->attempt);
     kubernetes_note_way(place, true);
-    place->events.stage(place->context, "asking Kubernetes for a pod");
+    kubernetes_tell_stage(place, "asking Kubernetes for a pod");
     if (!place->is_held)
         return;
     cleanup_free char *pods = kubernetes_path(place->namespace, "pods", NULL);
@@ -487,6 +488,7 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     place->context = context;
     place->is_held = true;
     place->is_ended = place->is_reachable = place->is_free = place->is_asked_again = false;
+    place->stage[0] = '\0';
     place->next_step = PROVISION_CREATED;
     place->state = KUBE_RECORD_LIVE;
     kubernetes_set_pod(place, NULL, 0);

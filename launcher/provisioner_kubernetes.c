@@ -124,10 +124,14 @@ static bool has_tombstones(const struct kubernetes *cluster) {
     return false;
 }
 
+static bool is_ageing(const struct provision *place) {
+    return place->judge_at_ms != 0 || place->start_by_ms != 0 || place->hello_by_ms != 0 ||
+           place->call != NULL;
+}
+
 static bool has_waiting(const struct kubernetes *cluster) {
     list_each (&((struct kubernetes *)(uintptr_t)cluster)->all, struct provision, node, place)
-        if (place->judge_at_ms != 0 || place->start_by_ms != 0 || place->hello_by_ms != 0 ||
-            kubernetes_is_left(place))
+        if (is_ageing(place) || kubernetes_is_left(place))
             return true;
     return false;
 }
@@ -148,7 +152,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     struct kubernetes *cluster = context;
     int64_t now_ms = clock_monotonic_ms();
     list_each (&cluster->all, struct provision, node, place)
-        if (place->judge_at_ms != 0 || place->start_by_ms != 0 || place->hello_by_ms != 0)
+        if (is_ageing(place))
             kubernetes_age(place, now_ms);
     kubernetes_sweep(cluster);
     if (cluster->quiet_since_ms != 0 && now_ms - cluster->quiet_since_ms > EVENTS_LINGER_MS)
