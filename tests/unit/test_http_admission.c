@@ -38,7 +38,9 @@ static void on_sent(struct bufferevent *io, void *context) {
 
 /* Sends back what came behind the head. */
 static void upgrade(struct http_request *request, void *context) {
-    struct bufferevent *io = http_request_take(request);
+    struct http_seat *seat;
+    struct bufferevent *io = http_request_take(request, &seat);
+    http_seat_free(seat); /* nobody counts here */
     bufferevent_setcb(io, NULL, on_sent, NULL, context);
     bufferevent_write_buffer(io, bufferevent_get_input(io));
     bufferevent_enable(io, EV_WRITE);
