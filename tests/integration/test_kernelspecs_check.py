@@ -154,3 +154,12 @@ def test_what_is_read_and_cannot_be_started_is_a_note(check, directory):
     assert 'metadata.elara.provisioner "local"' in notes[1]
     assert "its argv starts Spark (/x/spark_python_kubernetes/bin/run.sh)" in notes[2]
     assert check() == [] and 'kernelspec there is for metadata.elara.provisioner "kubernetes"' in check.output
+
+
+def test_the_examples(build):
+    examples = ROOT / "kernelspecs" / "examples"
+    done = subprocess.run([build / "elara", "kernelspecs", "check", "--kernelspec-dirs", examples, "--provisioner", "kubernetes"],
+                          stdout=subprocess.PIPE, text=True, timeout=10)
+    assert done.returncode == 0 and "4 kernelspecs, 0 problems" in done.stdout and "note: " not in done.stdout, done.stdout
+    for folder in examples.iterdir():
+        assert is_valid(json.loads((folder / "kernel.json").read_text())), folder.name

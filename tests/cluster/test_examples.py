@@ -1,0 +1,83 @@
+"""kernelspecs/examples, started as they are but for the names of images, servers, nodes and the hollow node's Python."""
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+import yaml
+
+from deployments import pod_of
+from kernels import *  # noqa: F403
+from kernels import IPYKERNEL, ROOT
+from testcluster.hollow import TOLERATIONS
+
+EXAMPLES = ROOT / "kernelspecs" / "examples"
+
+
+@pytest.fixture
+def places(make_namespace):
+    """"restricted" refuses NFS volumes in a pod."""
+    return make_namespace(), make_namespace(labels={"pod-security.kubernetes.io/enforce": "baseline"})
+
+
+@pytest.fixture
+def example(specs):
+    """example(name, image, program, more of the pod's spec) puts it where the gateway looks."""
+    def put(name, image=IPYKERNEL, program=None, **more):
+        folder = specs.directory / name
+        shutil.copytree(EXAMPLES / name, folder)
+        kernel = json.loads((folder / "kernel.json").read_text())
+        kernel["metadata"]["elara"]["image"] = image
+        if program:
+            kernel["argv"][0] = program
+            kernel["env"] = {"PYTHONSAFEPATH": "1"}  # it starts in this machine's /tmp
+        (folder / "kernel.json").write_text(json.dumps(kernel))
+        pod = yaml.safe_load((folder / "pod.yaml").read_text())
+        pod["spec"] |= more
+        (folder / "pod.yaml").write_text(yaml.safe_dump(pod))
+        return name
+
+    return put
+
+
+def resources_of(kube, kernel_id):
+    place = pod_of(kube, kernel_id)
+    spec = kube.get("Pod", place["name"], place["namespace"])["spec"]
+    return spec["nodeName"], spec["containers"][0]["resources"]
+
+
+def test_python_and_a_home(example, start_gateway, connect, cluster, kube, tmp_path):
+    for name in ("alice", "bob"):
+        (cluster.nfs_directory / "examples" / name).mkdir(parents=True, exist_ok=True)
+        os.chown(cluster.nfs_directory / "examples" / name, 1000, 100)
+        (cluster.nfs_directory / "examples" / name / "whose.txt").write_text(name)
+    share = f"{cluster.nfs_share}/examples"
+    volume = {"name": "home", "nfs": {"server": cluster.nfs_server, "path": share + "/${KERNEL_USERNAME}"}}
+    example("python_kubernetes")
+    example("python_home", volumes=[volume])
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice:user:sha256:{hashlib.sha256(b'alice').hexdigest()}\n")
+    tokens.chmod(0o600)
+    gateway = start_gateway("--auth-token-file", str(tokens))
+    gateway.token = "alice"
+    plain, home = (gateway.start_kernel(name)["id"] for name in ("python_kubernetes", "python_home"))
+    cell = connect(gateway, plain).run_cell("import os; print(os.getuid(), os.getgid())")
+    assert cell.text() == "1000 100\n"
+    assert resources_of(kube, plain)[1] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
+    assert connect(gateway, home).run_cell("print(open('whose.txt').read())").text() == "alice\n"
+
+
+def test_r_and_a_gpu(example, start_gateway, connect, kube, hollow):
+    """On a node that says it has GPUs and runs this machine's R."""
+    on_it = {"nodeSelector": hollow.selector, "tolerations": TOLERATIONS}
+    example("ir_kubernetes", "registry.test/r:1", **on_it)
+    example("python_gpu", "registry.test/gpu:1", "/usr/bin/python3", **on_it)
+    gateway = start_gateway()
+    ir, gpu = (gateway.start_kernel(name)["id"] for name in ("ir_kubernetes", "python_gpu"))
+    assert connect(gateway, ir).run_cell("cat(6 * 7)").text() == "42"
+    cell = connect(gateway, gpu).run_cell("print(6 * 7)")
+    assert cell.text() == "42\n", cell.everything()
+    node, resources = resources_of(kube, gpu)
+    assert node == hollow.name and resources["limits"] == {"nvidia.com/gpu": "1"} == {
+        name: value for name, value in resources["requests"].items() if name == "nvidia.com/gpu"}
