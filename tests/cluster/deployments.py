@@ -19,9 +19,9 @@ PORT = 8888
 class Service(Gateway):
     """The gateways behind their Service; each request may be another one's."""
 
-    def __init__(self, kube):
-        self.address = kube.get("Service", "enterprise-gateway", GATEWAY)["spec"]["clusterIP"]
-        self.token = manifests.TOKEN
+    def __init__(self, kube, namespace=GATEWAY, token=manifests.TOKEN):
+        self.address = kube.get("Service", "enterprise-gateway", namespace)["spec"]["clusterIP"]
+        self.token = token
 
     @property
     def base(self):
@@ -36,11 +36,11 @@ class Service(Gateway):
 
 
 @contextlib.contextmanager
-def deployed(kube, directory, launcher_image, **options):
+def deployed(kube, directory, launcher_image, namespace=GATEWAY, token=manifests.TOKEN, **options):
     """The Service of what an overlay has brought about."""
     overlay = manifests.write_overlay(directory, launcher_image, IPYKERNEL, **options)
-    with manifests.applied(kube, overlay) as began:
-        service = Service(kube)
+    with manifests.applied(kube, overlay, namespace) as began:
+        service = Service(kube, namespace, token)
         service.began = began
         wait_until(service.is_there, START_S, "an answer through the Service")
         yield service

@@ -147,6 +147,75 @@ static void values_stay_one_text(void **state) {
     refused(fixture, "KERNEL_PATH} has no value");
 }
 
+/* Takes out the member that the steps lead to. */
+static void take_out(json_t *tree, const char *path) {
+    char up[128];
+    const char *last = strrchr(path, '/');
+    snprintf(up, sizeof up, "%.*s", (int)(last - path), path);
+    assert_int_equal(json_object_del(at(tree, up), last + 1), 0); /* it was there */
+}
+
+static void take_out_labels(json_t *labels) {
+    const char *label;
+    void *next;
+    json_t *value;
+    json_object_foreach_safe(labels, next, label, value) {
+        if (strncmp(label, "elara.", 6) == 0 || strncmp(label, "app.kubernetes.io/", 18) == 0)
+            json_object_del(labels, label);
+    }
+}
+
+/* The lab's own files, for alice: all of the pod but what is added, or made stricter, here. */
+static void l8_the_pod_of_the_lab(void **state) {
+    static const char *const added[] = {
+        /* the launcher; its volumes are below */
+        "spec/initContainers", "spec/containers/0/command", "spec/containers/0/ports",
+        "spec/containers/0/terminationMessagePolicy",
+        /* Pod Security "restricted" */
+        "spec/restartPolicy", "spec/automountServiceAccountToken", "spec/enableServiceLinks",
+        "spec/terminationGracePeriodSeconds", "spec/securityContext/runAsNonRoot",
+        "spec/securityContext/seccompProfile", "spec/containers/0/securityContext",
+        /* whose it is, and which attempt */
+        "metadata/ownerReferences", "metadata/annotations",
+        /* test: the_container_has_the_variables_of_that_gateway */
+        "spec/containers/0/env"};
+    static const char lab[] =
+        "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"kernel-" ID
+        "-2\", \"namespace\": \"kernels\", \"labels\": {\"kernel_id\": \"" ID
+        "\", \"app\": \"enterprise-gateway\", \"component\": \"kernel\", \"source\": "
+        "\"kernel-pod.yaml\"}}, \"spec\": {\"serviceAccountName\": \"default\", "
+        "\"securityContext\": {\"runAsUser\": 1000, \"runAsGroup\": 100, \"fsGroup\": 100}, "
+        "\"containers\": [{\"name\": \"kernel-" ID
+        "-2\", \"image\": \"docker.io/elyra/kernel-py:dev\", \"workingDir\": "
+        "\"/home/jovyan/work\", \"resources\": {}, \"volumeMounts\": [{\"name\": \"nfs-mount\", "
+        "\"mountPath\": \"/home/jovyan\"}]}], \"volumes\": [{\"name\": \"nfs-mount\", \"nfs\": "
+        "{\"server\": \"172.17.0.1\", \"path\": \"/home/nfs_share/claim/alice\"}}]}}";
+    struct fixture *fixture = *state;
+    use_jinja(fixture, template);
+    use_home(fixture, "/home/nfs_share/claim/alice");
+    wish(fixture, "KERNEL_WORKING_DIR", "/home/jovyan/work");
+    fixture->settings.mirror_working_dirs = true;
+    fixture->plan.spec_image = "docker.io/elyra/kernel-py:dev";
+    json_t *pod = make(fixture), *expected = json_loads(lab, 0, NULL);
+    for (size_t i = 0; i < sizeof added / sizeof *added; i++)
+        take_out(pod, added[i]);
+    take_out_labels(at(pod, "metadata/labels"));
+    static const char *const lists[] = {"spec/volumes", "spec/containers/0/volumeMounts"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        json_t *list = at(pod, lists[i]);
+        assert_string_equal(text_at(json_array_get(list, 1), "name"), "elara");
+        assert_string_equal(text_at(json_array_get(list, 2), "name"), "elara-key");
+        json_array_remove(list, 2);
+        json_array_remove(list, 1);
+    }
+    char *made = json_dumps(pod, JSON_SORT_KEYS), *wanted = json_dumps(expected, JSON_SORT_KEYS);
+    assert_string_equal(made, wanted);
+    free(made);
+    free(wanted);
+    json_decref(pod);
+    json_decref(expected);
+}
+
 static void what_an_administrator_adds_stays(void **state) {
     struct fixture *fixture = *state;
     use_jinja(fixture, "apiVersion: v1\nkind: Pod\n"
@@ -250,6 +319,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(working_directories_only_where_they_are_mirrored, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(values_stay_one_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(l8_the_pod_of_the_lab, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_an_administrator_adds_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_container_has_the_variables_of_that_gateway, set_up,
                                         tear_down),

@@ -3,9 +3,12 @@
 Names are in localhost/elara-test/, which no registry serves: a pod that asks for one that is not here gets ErrImagePull.
 """
 import inspect
+import io
+import json
 import platform
 import shutil
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -21,6 +24,7 @@ PAUSE = "localhost/elara-test/pause:1"
 BUSYBOX = "localhost/elara-test/busybox:1"  # Debian's static busybox alone
 MUSL = "localhost/elara-test/musl:1"  # busybox, musl and /usr/bin/musl_kernel: nothing of glibc
 IPYKERNEL = "localhost/elara-test/ipykernel:1"  # Debian 12 with python3-ipykernel
+KERNEL_PY = "localhost/elara-test/kernel-py:dev"  # the same, laid out as Jupyter Enterprise Gateway's kernel images are
 RELEASE = "bookworm"
 # debootstrap does not look for what provides a virtual package: python3-zmq and gdb need the others.
 PACKAGES = "python3-ipykernel,python3-cffi-backend,libboost-regex1.74.0"
@@ -30,6 +34,32 @@ NOT_NEEDED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/i
 
 def pack(root, tag, output, *options):
     subprocess.run([PACKER, root, output, "--tag", tag, *options], check=True)
+
+
+def add_file(archive, name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def pack_upon(below, root, tag, output, *options):
+    """An image whose files lie upon those of the image in the archive `below`."""
+    part = output.with_name("upper.tar")
+    pack(root, tag, part, *options)
+    with tarfile.open(below) as lower, tarfile.open(part) as upper, tarfile.open(output, "w") as made:
+        manifests, configs = [], []
+        for archive in (lower, upper):
+            manifests += json.load(archive.extractfile("manifest.json"))
+            configs.append(json.load(archive.extractfile(manifests[-1]["Config"])))
+        configs[1]["rootfs"]["diff_ids"] = [one for config in configs for one in config["rootfs"]["diff_ids"]]
+        configs[1]["history"] = [one for config in configs for one in config["history"]]
+        layers = [name for manifest in manifests for name in manifest["Layers"]]
+        add_file(made, "manifest.json", json.dumps([manifests[1] | {"Layers": layers}]).encode())
+        add_file(made, manifests[1]["Config"], json.dumps(configs[1]).encode())
+        for archive, manifest in zip((lower, upper), manifests):
+            for name in manifest["Layers"]:
+                made.addfile(archive.getmember(name), archive.extractfile(name))
+    part.unlink()
 
 
 def make_pause(place):
@@ -112,9 +142,32 @@ def make_ipykernel(place):
     shutil.rmtree(root)
 
 
+# Nothing here runs it: it says so where somebody does.
+BOOTSTRAP = "#!/bin/sh\necho \"the bootstrap script of the image was run for $KERNEL_ID\" >&2\nexit 70\n"
+LAUNCHERS = "usr/local/bin/kernel-launchers"
+
+
+def make_kernel_py(place):
+    """A bootstrap script, and launchers by language, where that gateway's images have them."""
+    root = place / "root"
+    launcher = root / LAUNCHERS / "python" / "scripts" / "launch_ipykernel.py"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text("raise SystemExit('the launcher of the image was run')\n")
+    bootstrap = root / "usr" / "local" / "bin" / "bootstrap-kernel.sh"
+    bootstrap.write_text(BOOTSTRAP)
+    bootstrap.chmod(0o755)
+    pack_upon(image_of_ipykernel(), root, KERNEL_PY, place / "image.tar", "--cmd", "/usr/local/bin/bootstrap-kernel.sh",
+              "--env", "PATH=/usr/local/bin:/usr/bin:/bin", "--env", "KERNEL_LANGUAGE=python")
+    shutil.rmtree(root)
+
+
 def image(name, make, *more):
     """The archive of an image that is made again when the function that makes it changes, or more of what it reads."""
     return cached(f"image-{name}", [PACKER, inspect.getsource(make), *more], make) / "image.tar"
+
+
+def image_of_ipykernel():
+    return image("ipykernel", make_ipykernel, RELEASE, PACKAGES, NOT_NEEDED)
 
 
 def archives():
@@ -123,5 +176,6 @@ def archives():
         PAUSE: image("pause", make_pause, parts.HERE / "programs" / "pause.c"),
         BUSYBOX: image("busybox", make_busybox, inspect.getsource(busybox_root), Path("/bin/busybox")),
         MUSL: image("musl", make_musl, inspect.getsource(busybox_root), inspect.getsource(musl_libraries), MUSL_WHEEL, MUSL_KERNEL),
-        IPYKERNEL: image("ipykernel", make_ipykernel, RELEASE, PACKAGES, NOT_NEEDED),
+        IPYKERNEL: image_of_ipykernel(),
+        KERNEL_PY: image("kernel-py", make_kernel_py, inspect.getsource(pack_upon), BOOTSTRAP, str(image_of_ipykernel())),
     }

@@ -18,6 +18,7 @@ from testcluster.layout import HOME
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "kubernetes.md"
+MIGRATION = ROOT / "docs" / "migrating-from-jeg.md"
 GATEWAY, KERNELS = "elara", "elara-kernels"  # the namespaces
 USER = f"system:serviceaccount:{GATEWAY}:elara-gateway"
 TOKEN = "CHANGE-ME"
@@ -25,10 +26,10 @@ ROLLOUT_S = 120
 RBAC = "rbac.authorization.k8s.io/v1"
 
 
-def files_of_the_page():
+def files_of(page):
     """{path: text} of the files that the page has one write: indented blocks that begin with "# <path>"."""
     files = {}
-    for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE.read_text(), re.MULTILINE):
+    for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", page.read_text(), re.MULTILINE):
         for part in re.split(r"\n\n(?=# |\S)", textwrap.dedent(block).strip("\n")):
             name = re.match(r"# (my-elara/\S+)\n", part)
             if name:
@@ -36,14 +37,14 @@ def files_of_the_page():
     return files
 
 
-def write_overlay(directory, image, kernel_image, overlay=None, settings="", components=()):
+def write_overlay(directory, image, kernel_image, overlay=None, settings="", components=(), page=PAGE, objects=()):
     """What an administrator has in his directory; returns the path for `kubectl apply -k`.
 
-    overlay: one of manifests/overlays instead of the base; settings: more lines of elara.yaml.
+    overlay: one of manifests/overlays instead of the base; settings: more lines of elara.yaml; objects: that are there as well.
     """
     shutil.copytree(ROOT / "manifests", directory / "manifests")
     name, _, tag = image.rpartition(":")
-    files = files_of_the_page()
+    files = files_of(page)
     if overlay:
         place = f"manifests/overlays/{overlay}"
         files["my-elara/kustomization.yaml"] = files["my-elara/kustomization.yaml"].replace("manifests/base", place)
@@ -51,6 +52,9 @@ def write_overlay(directory, image, kernel_image, overlay=None, settings="", com
     files["my-elara/elara.yaml"] += settings
     if components:
         files["my-elara/kustomization.yaml"] += f"components: {json.dumps([f'../manifests/components/{one}' for one in components])}\n"
+    if objects:
+        files["my-elara/kustomization.yaml"] = files["my-elara/kustomization.yaml"].replace("resources: [", "resources: [objects.json, ")
+        files["my-elara/objects.json"] = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     for path, text in files.items():
         text = text.replace("REGISTRY/elara:0.1.0", image).replace("REGISTRY/elara", name).replace("newTag: 0.1.0", f"newTag: {tag}")
         text = text.replace("quay.io/jupyter/base-notebook", kernel_image)
@@ -60,7 +64,7 @@ def write_overlay(directory, image, kernel_image, overlay=None, settings="", com
 
 
 @contextlib.contextmanager
-def applied(kube, directory):
+def applied(kube, directory, namespace=GATEWAY):
     """Applies the overlay and waits for the gateways; deletes all of it afterwards. Gives the end_of_audit_log() before it."""
     with open(HOME / "manifests.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -68,10 +72,10 @@ def applied(kube, directory):
         began = end_of_audit_log()
         try:
             kube.kubectl("apply", "-k", directory)
-            kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={ROLLOUT_S}s", namespace=GATEWAY)
+            kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={ROLLOUT_S}s", namespace=namespace)
             yield began
         finally:
-            print_gateways(kube)
+            print_gateways(kube, namespace)
             remove(kube, directory)
 
 
@@ -79,23 +83,23 @@ def remove(kube, directory):
     kube.kubectl("delete", "-k", directory, "--ignore-not-found", "--wait", "--timeout=90s")
 
 
-def gateway_pods(kube):
+def gateway_pods(kube, namespace=GATEWAY):
     """The names of those that are not on their way out."""
     selector = "app.kubernetes.io/name=elara,app.kubernetes.io/component=gateway"
-    return [pod["metadata"]["name"] for pod in kube.list("Pod", GATEWAY, labelSelector=selector)
+    return [pod["metadata"]["name"] for pod in kube.list("Pod", namespace, labelSelector=selector)
             if "deletionTimestamp" not in pod["metadata"]]
 
 
-def gateway_log(kube):
-    return "\n".join(kube.logs(name, GATEWAY) for name in gateway_pods(kube))
+def gateway_log(kube, namespace=GATEWAY):
+    return "\n".join(kube.logs(name, namespace) for name in gateway_pods(kube, namespace))
 
 
-def print_gateways(kube):
+def print_gateways(kube, namespace):
     """For pytest to show when a test fails."""
     with contextlib.suppress(AssertionError, requests.RequestException):
-        for name in gateway_pods(kube):
-            print("\n".join([f"--- {name}", *kube.events(GATEWAY, name)]))
-        print(gateway_log(kube)[-8000:])
+        for name in gateway_pods(kube, namespace):
+            print("\n".join([f"--- {name}", *kube.events(namespace, name)]))
+        print(gateway_log(kube, namespace)[-8000:])
 
 
 # -- rights --

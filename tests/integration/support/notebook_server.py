@@ -11,8 +11,10 @@ from support.processes import free_port, wait_until
 class Server:
     """jupyter server in gateway mode. Behaves like a gateway to the helpers: base, port, token, request."""
 
-    def __init__(self, gateway, folder, **environment):
+    def __init__(self, gateway, folder, root=None, before=(), **environment):
+        """root: where its notebooks are, instead of the folder; before: words before the command."""
         self.gateway, self.folder, self.environment = gateway, folder, environment
+        self.root, self.before = root or folder, before
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.token = None
@@ -23,9 +25,9 @@ class Server:
         folder = self.folder
         home = {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
                 "JUPYTER_RUNTIME_DIR": str(folder / "runtime")}
-        command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--port={self.port}",
+        command = [*self.before, sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--port={self.port}",
                    "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
-                   "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={folder}"]
+                   "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={self.root}"]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={**os.environ, **home, "JUPYTER_GATEWAY_URL": self.gateway.base,
