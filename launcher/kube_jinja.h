@@ -23,6 +23,6 @@ int kube_jinja_pod(const char *text, const json_t *names, const char *what, stru
 
 /* What that gateway's script puts into the environment of the kernel's container, and what the
  * template has not said: KERNEL_ID and others of names, KERNEL_NAME, and PORT_RANGE,
- * RESPONSE_ADDRESS, PUBLIC_KEY and KERNEL_SPARK_CONTEXT_INIT_MODE, with values that ask for nothing.
- * pod: of kube_jinja_pod. */
+ * RESPONSE_ADDRESS, PUBLIC_KEY and KERNEL_SPARK_CONTEXT_INIT_MODE, with values that ask for
+ * nothing. pod: of kube_jinja_pod. */
 void kube_jinja_add_environment(json_t *pod, const json_t *names, const char *kernelspec);
