@@ -71,9 +71,28 @@ static size_t sequence_length(const uint8_t *data, size_t length) {
     return overlong || surrogate || too_big ? 0 : need;
 }
 
-bool text_is_utf8(const void *data, size_t length) {
+/* Bytes of the bad sequence at data: as many as a good one could have begun with, at least one. */
+static size_t bad_sequence_length(const uint8_t *data, size_t length) {
+    uint8_t first = data[0];
+    if (first < 0xE0 || first > 0xF4 || length < 2)
+        return 1;
+    uint8_t least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    uint8_t most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (data[1] < least || data[1] > most)
+        return 1;
+    return first >= 0xF0 && length > 2 && (data[2] & 0xC0) == 0x80 ? 3 : 2;
+}
+
+/* Whether these last bytes are the beginning of a good sequence. */
+static bool is_cut_off(const uint8_t *data, size_t length) {
+    size_t need = data[0] >= 0xF0 ? 4 : data[0] >= 0xE0 ? 3 : 2;
+    return data[0] >= 0xC2 && data[0] <= 0xF4 && length < need &&
+           bad_sequence_length(data, length) == length;
+}
+
+bool text_may_be_utf8(const void *data, size_t length, size_t *checked) {
     const uint8_t *bytes = data;
-    size_t at = 0;
+    size_t at = *checked;
     while (at < length) {
         uint64_t eight; /* most text is ASCII: eight bytes a step */
         if (length - at >= sizeof eight) {
@@ -85,10 +104,16 @@ bool text_is_utf8(const void *data, size_t length) {
         }
         size_t step = sequence_length(bytes + at, length - at);
         if (step == 0)
-            return false;
+            break;
         at += step;
     }
-    return true;
+    *checked = at;
+    return at == length || is_cut_off(bytes + at, length - at);
+}
+
+bool text_is_utf8(const void *data, size_t length) {
+    size_t checked = 0;
+    return text_may_be_utf8(data, length, &checked) && checked == length;
 }
 
 char *text_repair(const char *text) {
@@ -103,18 +128,6 @@ char *text_repair(const char *text) {
         at += step;
     }
     return copy;
-}
-
-/* Bytes of the bad sequence at data: as many as a good one could have begun with, at least one. */
-static size_t bad_sequence_length(const uint8_t *data, size_t length) {
-    uint8_t first = data[0];
-    if (first < 0xE0 || first > 0xF4 || length < 2)
-        return 1;
-    uint8_t least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    uint8_t most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    if (data[1] < least || data[1] > most)
-        return 1;
-    return first >= 0xF0 && length > 2 && (data[2] & 0xC0) == 0x80 ? 3 : 2;
 }
 
 int text_append_readable(struct buffer *out, const void *data, size_t length) {

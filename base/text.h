@@ -23,6 +23,9 @@ int text_parse_int(const char *text, int64_t min, int64_t max, const char *what,
 
 /* RFC 3629: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
 bool text_is_utf8(const void *data, size_t length);
+/* The same of a text that is still coming: looks on from *checked (0 at first; then up to where all
+ * sequences are whole). False: whatever follows, this becomes none. */
+bool text_may_be_utf8(const void *data, size_t length, size_t *checked);
 
 /* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and
  * cut-off messages. */

@@ -14,6 +14,7 @@ struct websocket_reader {
     struct evbuffer *input;
     struct buffer message; /* the fragments so far */
     uint8_t control[CONTROL_MAX];
+    size_t checked;         /* of a text: how far it is UTF-8 */
     uint8_t message_opcode; /* 0: none under way */
     bool is_delivered;      /* message was handed out: empty it before the next one */
     bool is_broken;
@@ -114,6 +115,15 @@ static void take_payload(struct websocket_reader *reader, const uint8_t *data, s
     reader->frame_got += length;
 }
 
+/* What no rest makes UTF-8 is refused at once: a client may take a day for the rest. */
+static bool is_good_so_far(struct websocket_reader *reader) {
+    const struct buffer *message = &reader->message;
+    /* jupyter_server's gateway client sends binary messages as text; those begin with NUL */
+    bool is_text = reader->message_opcode == WSLAY_TEXT_FRAME && message->length > 0 &&
+                   message->data[0] != '\0';
+    return !is_text || text_may_be_utf8(message->data, message->length, &reader->checked);
+}
+
 /* Codes that may stand in a close frame (RFC 6455, 7.4 and the IANA registry). */
 static bool is_close_code(unsigned code) {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
@@ -137,9 +147,8 @@ static void finish_message(struct websocket_reader *reader, struct websocket_ite
     struct buffer *message = &reader->message;
     bool binary = reader->message_opcode == WSLAY_BINARY_FRAME;
     reader->message_opcode = 0;
-    /* jupyter_server's gateway client sends binary messages as text; those begin with NUL */
     bool is_disguised = message->length > 0 && message->data[0] == '\0';
-    if (!binary && !is_disguised && !text_is_utf8(message->data, message->length)) {
+    if (!binary && !is_disguised && reader->checked < message->length) {
         broken(reader, ret, WEBSOCKET_BAD_TEXT, "a text that is not UTF-8");
         return;
     }
@@ -170,6 +179,7 @@ static bool finish_frame(struct websocket_reader *reader, struct websocket_item 
 
 static void forget_message(struct websocket_reader *reader) {
     reader->is_delivered = false;
+    reader->checked = 0;
     if (reader->message.capacity > KEEP_CAPACITY)
         buffer_free(&reader->message); /* one large paste must not be paid for all day */
     else
@@ -192,6 +202,10 @@ void websocket_reader_next(struct websocket_reader *reader, struct websocket_ite
         if (!reader->in_frame && start_frame(reader, &frame, ret) < 0)
             return;
         take_payload(reader, frame.data, frame.data_length);
+        if (!is_good_so_far(reader)) {
+            broken(reader, ret, WEBSOCKET_BAD_TEXT, "a text that is not UTF-8");
+            return;
+        }
         if (reader->frame_got == reader->frame_length && finish_frame(reader, ret))
             return;
     }

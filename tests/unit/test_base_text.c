@@ -113,6 +113,34 @@ static void knows_utf8(void **state) {
     assert_true(text_is_utf8("a\0b", 3));
 }
 
+/* Cut anywhere, a good text may go on; a bad one may not from the byte on that spoils it. */
+static void knows_utf8_that_is_still_coming(void **state) {
+    (void)state;
+    static const char good[] = "a\xC2\xA2\xE2\x82\xAC\xED\x9F\xBF\xF0\xA4\xAD\xA2\xF4\x8F\xBF\xBFz";
+    static const size_t whole[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 9, 9, 9, 9, 13, 13, 13, 13, 17, 18};
+    size_t checked = 0;
+    for (size_t length = 0; length < sizeof whole / sizeof *whole; length++) {
+        size_t afresh = 0;
+        assert_true(text_may_be_utf8(good, length, &checked));
+        assert_true(text_may_be_utf8(good, length, &afresh));
+        assert_int_equal(checked, whole[length]);
+        assert_int_equal(afresh, whole[length]);
+    }
+    static const struct {
+        const char *text;
+        size_t good;
+    } rows[] = {{"ab\x80", 2},        {"\xC0", 0},      {"\xC2z", 1},         {"\xE0\x9F", 1},
+                {"\xED\xA0", 1},      {"\xE2\x82z", 2}, {"\xF0\x8F", 1},      {"\xF4\x90", 1},
+                {"\xF4\x8F\xBFz", 3}, {"\xF5", 0},      {"z\xF0\xA4\xADz", 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (size_t length = 0; length <= strlen(rows[i].text); length++) {
+            checked = 0;
+            assert_int_equal(text_may_be_utf8(rows[i].text, length, &checked),
+                             length <= rows[i].good);
+        }
+    }
+}
+
 static void repairs_what_is_not_utf8(void **state) {
     (void)state;
     static const char *const rows[][2] = {
@@ -249,6 +277,7 @@ int main(void) {
         cmocka_unit_test(compares_with_lengths),
         cmocka_unit_test(parses_whole_numbers_alone),
         cmocka_unit_test(knows_utf8),
+        cmocka_unit_test(knows_utf8_that_is_still_coming),
         cmocka_unit_test(repairs_what_is_not_utf8),
         cmocka_unit_test(replaces_bad_sequences),
         cmocka_unit_test(cuts_between_characters),
