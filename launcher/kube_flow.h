@@ -11,6 +11,8 @@ struct kube_flow {
     json_t *names;  /* variables that hold something of the client's: their names, to "" */
     json_t *values; /* where marks stand for values: [value, name] each, the value itself */
     json_t *places; /* "spec.volumes[0].nfs.path": the variable's name */
+    /* The same of variables that no policy looks at, for kube_flow_said alone. */
+    json_t *trusted, *trusted_places;
 };
 
 struct kube_flow *kube_flow_create(void);
@@ -20,6 +22,9 @@ void kube_flow_destroy(struct kube_flow *flow);
 
 void kube_flow_add_name(struct kube_flow *flow, const char *name);
 bool kube_flow_has_name(const struct kube_flow *flow, const char *name);
+void kube_flow_trust_name(struct kube_flow *flow, const char *name);
+/* Names and trusted names of another. */
+void kube_flow_copy_names(struct kube_flow *flow, const struct kube_flow *from);
 /* The variables of `texts` that are made of such ones are such ones too. */
 void kube_flow_spread(struct kube_flow *flow, const json_t *texts);
 /* The value is the variable's. */
@@ -34,3 +39,5 @@ void kube_flow_forget(struct kube_flow *flow, const char *place);
 
 /* The variable whose value is at the place, in it or around it; NULL: none is. */
 const char *kube_flow_at(const struct kube_flow *flow, const char *place);
+/* The same at the place or around it, trusted ones too: whose word it is. */
+const char *kube_flow_said(const struct kube_flow *flow, const char *place);

@@ -8,6 +8,7 @@
 #include "launcher/kube_names.h"
 #include "launcher/kube_pod_parts.h"
 #include "launcher/kube_template.h"
+#include "launcher/kube_trace.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -18,6 +19,10 @@ enum {
     GRACE_MORE_S = 5,          /* the launcher ends after its kernel */
     LAUNCHER_BYTES = 128 << 20 /* it, its libraries and small files */
 };
+
+/* Who says something, for a trace. */
+#define SPEC_ENV "kernel.json's env"
+#define OURS     "Elara"
 
 static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
@@ -40,7 +45,9 @@ static struct policy_request request_of(const struct kube_pod_plan *plan) {
                                    .owner = plan->identity.owner,
                                    .client = plan->client,
                                    .spec_env = plan->spec_env,
-                                   .overridable = plan->overridable};
+                                   .overridable = plan->overridable,
+                                   .decisions =
+                                       plan->trace != NULL ? plan->trace->decisions : NULL};
 }
 
 int kube_pod_take_wishes(const struct kube_pod_settings *settings,
@@ -101,11 +108,12 @@ static struct kube_flow *make_flow(const struct kube_pod_plan *plan) {
     bool is_owners =
         plan->identity.owner != NULL && !policy_trusts_names(policy_of(plan->settings));
     json_object_foreach((json_t *)(uintptr_t)plan->client, name, value) {
-        if (strcmp(name, "KERNEL_ID") == 0 || (is_owners && strcmp(name, "KERNEL_USERNAME") == 0) ||
-            is_trusted(plan->settings, name))
+        if (strcmp(name, "KERNEL_ID") == 0 || (is_owners && strcmp(name, "KERNEL_USERNAME") == 0))
             continue;
-        kube_flow_add_name(flow,
-                           name); /* also where the kernelspec's counts: it may be made of it */
+        if (is_trusted(plan->settings, name))
+            kube_flow_trust_name(flow, name);
+        else /* also where the kernelspec's counts: it may be made of it */
+            kube_flow_add_name(flow, name);
     }
     kube_flow_spread(flow, plan->spec_env);
     json_object_foreach((json_t *)(uintptr_t)plan->client, name, value) {
@@ -181,14 +189,17 @@ static json_t *make_values(const struct kube_pod_plan *plan, struct kube_wishes 
     return values;
 }
 
-/* NULL: none. */
+/* NULL: none. *who: for a trace. */
 static const char *choose_image(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
-                                const char *from_template) {
+                                const char *from_template, const char **who) {
+    static const char *const says[] = {SPEC_ENV, "kernel.json's image_name", "",
+                                       "setting kubernetes-image"};
     const char *images[] = {wishes->value[KUBE_WISH_IMAGE], plan->spec_image,
                             text_or_null(from_template), text_or_null(plan->settings->image)};
     size_t i = 0;
     while (i < sizeof images / sizeof *images - 1 && images[i] == NULL)
         i++;
+    *who = says[i];
     return images[i];
 }
 
@@ -203,9 +214,10 @@ static void note_image(const struct kube_wishes *wishes, const char *image, bool
 }
 
 static int set_image(const struct kube_pod_plan *plan, const struct kube_wishes *wishes,
-                     json_t *container, struct kube_flow *flow, size_t kernel, struct error *err) {
+                     json_t *container, struct kube_flow *flow, size_t kernel, const char **said,
+                     struct error *err) {
     const char *from_template = text_of(container, "image");
-    const char *image = choose_image(plan, wishes, from_template);
+    const char *image = choose_image(plan, wishes, from_template, said);
     if (image == NULL)
         return error_set(err, ERROR_INVALID,
                          "no image for the kernel: the kernelspec needs one in its pod.yaml or in "
@@ -380,7 +392,7 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     const struct kube_pod_settings *settings = plan->settings;
     json_t *names = json_object();
     char pod_name[KUBE_NAME_SIZE];
-    const char *name, *account = wishes->value[KUBE_WISH_SERVICE_ACCOUNT];
+    const char *name, *account = wishes->value[KUBE_WISH_SERVICE_ACCOUNT], *unused;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)values, name, value) {
         cleanup_free char *lower = memory_strdup(name);
@@ -393,7 +405,7 @@ static json_t *make_names(const struct kube_pod_plan *plan, const struct kube_wi
     set_name(names, "kernel_pod_name", pod_name);
     set_name(names, "kernel_namespace", plan->namespace);
     set_name(names, "kernel_id", plan->identity.kernel_id);
-    set_name(names, "kernel_image", choose_image(plan, wishes, NULL));
+    set_name(names, "kernel_image", choose_image(plan, wishes, NULL, &unused));
     set_name(names, "kernel_service_account_name",
              account != NULL                     ? account
              : settings->service_account != NULL ? settings->service_account
@@ -416,7 +428,7 @@ static void add_flow_of_list(struct kube_flow *flow, json_t *list,
     for (size_t i = 0; i < json_array_size(list); i++) {
         char place[32];
         snprintf(place, sizeof place, "[%zu]", i);
-        const char *name = kube_flow_at(of_list, place);
+        const char *name = of_list != NULL ? kube_flow_said(of_list, place) : NULL;
         if (name != NULL && !is_any)
             kube_flow_add_value(flow, list, name);
         if (name != NULL)
@@ -455,16 +467,23 @@ static int fill_with(const struct kube_pod_plan *plan, const struct kube_wishes 
         add_flow_of_names(flow, names, lists);
         if (kube_jinja_pod(json_string_value(template), names, KUBE_JINJA_FILE, flow, ret, err) < 0)
             return -1;
+        kube_trace_step(plan->trace, *ret, KUBE_JINJA_FILE);
         kube_jinja_add_environment(*ret, names, plan->kernelspec);
+        kube_trace_step(plan->trace, *ret, OURS);
         return 0;
     }
     if (template == NULL)
         pod = json_pack("{s:{s:[{s:s}]}}", "spec", "containers", "name", "kernel");
     else if (kube_template_fill(template, values, what, flow, &pod, err) < 0)
         return -1;
+    kube_trace_step(plan->trace, pod,
+                    plan->template != NULL        ? what
+                    : plan->settings->pod != NULL ? "setting kubernetes-pod"
+                                                  : OURS);
     if (kube_pod_add_lists(json_object_get(pod, "spec"), kube_template_kernel(pod), lists, flow,
                            err) < 0)
         return -1;
+    kube_trace_step(plan->trace, pod, SPEC_ENV);
     *ret = steal(&pod);
     return 0;
 }
@@ -502,18 +521,38 @@ static int shape(const struct kube_pod_plan *plan, const struct kube_wishes *wis
     size_t kernel = kube_template_kernel(pod);
     json_t *spec = json_object_get(pod, "spec");
     json_t *container = json_array_get(json_object_get(spec, "containers"), kernel);
+    const char *who;
     kube_set_default(container, "name", json_string("kernel"));
-    if (set_image(plan, wishes, container, flow, kernel, err) < 0 ||
-        set_working_dir(plan, wishes, container, err) < 0 ||
-        set_service_account(plan, wishes, spec, err) < 0 ||
-        kube_pod_set_resources(container, wishes, gpu, err) < 0 ||
-        kube_pod_set_security(spec, container, wishes, settings, err) < 0 ||
+    kube_trace_step(plan->trace, pod, OURS);
+    if (set_image(plan, wishes, container, flow, kernel, &who, err) < 0)
+        return -1;
+    kube_trace_step(plan->trace, pod, who);
+    if (set_working_dir(plan, wishes, container, err) < 0)
+        return -1;
+    kube_trace_step(plan->trace, pod, SPEC_ENV);
+    if (set_service_account(plan, wishes, spec, err) < 0)
+        return -1;
+    kube_trace_step(plan->trace, pod,
+                    wishes->value[KUBE_WISH_SERVICE_ACCOUNT] != NULL
+                        ? SPEC_ENV
+                        : "setting kubernetes-service-account");
+    if (kube_pod_set_resources(container, wishes, gpu, err) < 0)
+        return -1;
+    kube_trace_step(plan->trace, pod, SPEC_ENV);
+    if (kube_pod_set_user(spec, container, wishes, settings, err) < 0 ||
         check_ports(spec, port_of(settings), err) < 0)
         return -1;
+    bool is_specs = wishes->value[KUBE_WISH_UID] != NULL || wishes->value[KUBE_WISH_GID] != NULL;
+    kube_trace_step(plan->trace, pod, is_specs ? SPEC_ENV : "settings kubernetes-uid, -gid");
+    kube_pod_harden(spec, container);
+    kube_trace_step(plan->trace, pod, OURS);
     kube_pod_note_wishes(wishes, gpu, kernel, flow);
     if (policy_check_pod(policy_of(settings), &request, flow, pod, gpu, err) < 0)
         return -1;
-    policy_add_resources(policy_of(settings), &request, gpu, container);
+    kube_trace_judged(plan->trace, pod, flow);
+    cleanup_free char *place = memory_printf("spec.containers[%zu]", kernel);
+    policy_add_resources(policy_of(settings), &request, gpu, place, container);
+    kube_trace_policy(plan->trace, pod);
     return 0;
 }
 
@@ -541,6 +580,7 @@ static int create(const struct kube_pod_plan *plan, struct kube_flow *flow, json
     set_defaults(plan, spec);
     if (set_metadata(plan, values, container, pod, err) < 0)
         return -1;
+    kube_trace_step(plan->trace, pod, OURS);
     *ret = steal(&pod);
     return 0;
 }

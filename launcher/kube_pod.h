@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct kube_trace;
+
 struct kube_pod_settings {
     const json_t *pod; /* kubernetes-pod: a checked template for kernelspecs without one, or
                                    NULL */
@@ -49,6 +51,7 @@ struct kube_pod_plan {
         *kernelspec; /* its name, and what it lets clients say though it says it itself: for */
     const json_t *overridable; /* the policy; either may be NULL */
     const json_t *key_secret;  /* as the API server answered it: the pod's owner */
+    struct kube_trace *trace;  /* NULL: nobody asks who said what */
 };
 
 /* The Pod; ERROR_INVALID or ERROR_DENIED says which variable, field or setting is wrong and what it

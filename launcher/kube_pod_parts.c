@@ -216,22 +216,26 @@ static void harden(json_t *security) {
         kube_set_default(kube_object_in(security, "capabilities"), "drop", json_pack("[s]", "ALL"));
 }
 
-int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wishes *wishes,
-                          const struct kube_pod_settings *settings, struct error *err) {
+/* runAsNonRoot: false says that the image's own user is wanted, root or not. */
+static bool may_be_root(const json_t *pod, const json_t *container) {
+    return json_is_false(json_object_get(pod, "runAsNonRoot")) ||
+           json_is_false(json_object_get(container, "runAsNonRoot"));
+}
+
+int kube_pod_set_user(json_t *spec, json_t *container, const struct kube_wishes *wishes,
+                      const struct kube_pod_settings *settings, struct error *err) {
     json_t *pod = security_of(spec), *own = security_of(container);
     int64_t uid, gid;
     if (wished_number(wishes, KUBE_WISH_UID, settings->prohibited_uids, &uid, err) < 0 ||
         wished_number(wishes, KUBE_WISH_GID, settings->prohibited_gids, &gid, err) < 0)
         return -1;
-    /* runAsNonRoot: false says that the image's own user is wanted, root or not. */
-    bool may_be_root = json_is_false(json_object_get(pod, "runAsNonRoot")) ||
-                       json_is_false(json_object_get(own, "runAsNonRoot"));
-    set_identity(pod, own, "runAsUser", uid, may_be_root ? -1 : settings->uid);
+    bool is_images = may_be_root(pod, own);
+    set_identity(pod, own, "runAsUser", uid, is_images ? -1 : settings->uid);
     /* A group goes where the user is. */
     bool is_inner = !has(pod, "runAsUser") && has(own, "runAsUser");
     bool has_user = is_inner || has(pod, "runAsUser");
     set_identity(is_inner ? own : pod, own, "runAsGroup", gid,
-                 may_be_root || !has_user || has(pod, "runAsGroup") ? -1 : settings->gid);
+                 is_images || !has_user || has(pod, "runAsGroup") ? -1 : settings->gid);
     if (check_group(pod, own, gid >= 0, err) < 0)
         return -1;
     if (gid >= 0) /* a client's group, so that volumes are the group's too */
@@ -241,12 +245,16 @@ int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wis
         group = json_object_get(pod, "runAsGroup");
     if (json_is_integer(group) && !is_zero(group))
         kube_set_default(pod, "fsGroup", json_copy((json_t *)(uintptr_t)group));
-    if (!may_be_root && !is_zero(json_object_get(pod, "runAsUser")) &&
+    return 0;
+}
+
+void kube_pod_harden(json_t *spec, json_t *container) {
+    json_t *pod = security_of(spec), *own = security_of(container);
+    if (!may_be_root(pod, own) && !is_zero(json_object_get(pod, "runAsUser")) &&
         !is_zero(json_object_get(own, "runAsUser")))
         kube_set_default(pod, "runAsNonRoot", json_true());
     kube_set_default(pod, "seccompProfile", json_pack("{s:s}", "type", "RuntimeDefault"));
     harden(own);
-    return 0;
 }
 
 static bool holds(const json_t *list, const char *member, const json_t *value) {
@@ -283,7 +291,7 @@ static int parse_list(const struct kube_wishes *wishes, enum kube_wish wish, con
         return 0;
     if (flow != NULL) {
         *ret_flow = kube_flow_create();
-        json_object_update((*ret_flow)->names, flow->names);
+        kube_flow_copy_names(*ret_flow, flow);
     }
     if ((are_volumes ? kube_volumes_parse(text, known, *ret_flow, ret, err)
                      : kube_mounts_parse(text, known, *ret_flow, ret, err)) < 0)
@@ -315,18 +323,24 @@ void kube_pod_free_lists(struct kube_pod_lists *lists) {
 }
 
 /* What is noted of a list holds for its elements where they are now. */
-static void note_list(const struct kube_flow *from, const char *list, size_t first,
-                      struct kube_flow *flow) {
+static void note_places(const json_t *places, const char *list, size_t first,
+                        struct kube_flow *flow) {
     const char *place;
     json_t *name;
-    if (from == NULL || flow == NULL)
-        return;
-    json_object_foreach(from->places, place, name) {
+    json_object_foreach((json_t *)(uintptr_t)places, place, name) {
         char *rest;
         size_t index = strtoul(place + 1, &rest, 10); /* "[0].nfs.path" */
         cleanup_free char *path = memory_printf("%s[%zu%s", list, first + index, rest);
         kube_flow_note(flow, path, json_string_value(name));
     }
+}
+
+static void note_list(const struct kube_flow *from, const char *list, size_t first,
+                      struct kube_flow *flow) {
+    if (from == NULL || flow == NULL)
+        return;
+    note_places(from->places, list, first, flow);
+    note_places(from->trusted_places, list, first, flow);
 }
 
 int kube_pod_add_lists(json_t *spec, size_t kernel, const struct kube_pod_lists *lists,
@@ -369,8 +383,11 @@ void kube_pod_note_wishes(const struct kube_wishes *wishes, const char *gpu_reso
                 {KUBE_WISH_CPUS_LIMIT, "resources.limits.", "cpu"},
                 {KUBE_WISH_MEMORY, "resources.requests.", "memory"},
                 {KUBE_WISH_MEMORY_LIMIT, "resources.limits.", "memory"},
+                {KUBE_WISH_GPUS, "resources.requests.", gpu_resource},
+                {KUBE_WISH_GPUS_LIMIT, "resources.requests.", gpu_resource},
                 {KUBE_WISH_GPUS, "resources.limits.", gpu_resource},
-                {KUBE_WISH_GPUS_LIMIT, "resources.limits.", gpu_resource}};
+                {KUBE_WISH_GPUS_LIMIT, "resources.limits.", gpu_resource},
+                {KUBE_WISH_WORKING_DIR, "workingDir", ""}};
     for (size_t i = 0; i < sizeof of_pod / sizeof *of_pod; i++) {
         const char *name = kube_wish_row(of_pod[i].wish)->name;
         if (wishes->value[of_pod[i].wish] != NULL && kube_flow_has_name(flow, name))

@@ -16,9 +16,11 @@ int kube_pod_set_resources(json_t *container, const struct kube_wishes *wishes,
 /* Notes what wishes have made of the kernel's container and of the pod; kernel: its number. */
 void kube_pod_note_wishes(const struct kube_wishes *wishes, const char *gpu_resource, size_t kernel,
                           struct kube_flow *flow);
-/* Users, groups and what "restricted" wants, of the pod and of the kernel's container. */
-int kube_pod_set_security(json_t *spec, json_t *container, const struct kube_wishes *wishes,
-                          const struct kube_pod_settings *settings, struct error *err);
+/* User and group of the pod or the kernel's container. */
+int kube_pod_set_user(json_t *spec, json_t *container, const struct kube_wishes *wishes,
+                      const struct kube_pod_settings *settings, struct error *err);
+/* What else "restricted" wants of both. */
+void kube_pod_harden(json_t *spec, json_t *container);
 /* KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS; the lists may be NULL. Of each, what is the client's. */
 struct kube_pod_lists {
     json_t *volumes, *mounts;

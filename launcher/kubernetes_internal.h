@@ -197,9 +197,6 @@ void kubernetes_begin_key(struct provision *place);
 void kubernetes_renew_key(struct provision *place); /* one that was there already */
 
 /* kubernetes_namespace.c */
-int kubernetes_check_namespace(const struct kubernetes *cluster, const char *wish,
-                               struct error *err);
-void kubernetes_choose_namespace(struct provision *place, const json_t *values);
 void kubernetes_begin_namespace(struct provision *place);
 void kubernetes_begin_binding(struct provision *place);
 

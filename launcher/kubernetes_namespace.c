@@ -1,31 +1,10 @@
-/* The namespace of a kernel: which one it is, and the steps that make it with its RoleBinding. */
+/* The steps that make the namespace of a kernel (kube_order.h says which), with its RoleBinding. */
 #include "launcher/kubernetes_internal.h"
 
 #include "base/cleanup.h"
 #include "base/memory.h"
 
 #include <string.h>
-
-static const char *user_of(const struct provision *place) {
-    return json_string_value(json_object_get(place->record, "user"));
-}
-
-/* The gateway's own namespace has the keys and records of all kernels. */
-int kubernetes_check_namespace(const struct kubernetes *cluster, const char *wish,
-                               struct error *err) {
-    const struct provisioner_kubernetes_settings *settings = &cluster->settings;
-    if (wish == NULL)
-        return 0;
-    if (!kube_is_dns_label(wish))
-        return error_set(err, ERROR_INVALID,
-                         "KERNEL_NAMESPACE: \"%.100s\" is no name of a namespace", wish);
-    bool is_kernels =
-        settings->namespaces == KUBERNETES_FIXED && strcmp(wish, settings->kernel_namespace) == 0;
-    if (strcmp(wish, settings->gateway_namespace) == 0 && !is_kernels)
-        return error_set(err, ERROR_DENIED,
-                         "KERNEL_NAMESPACE: %s is the gateway's own, which has no kernels", wish);
-    return 0;
-}
 
 static void on_binding(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
@@ -114,26 +93,4 @@ void kubernetes_begin_namespace(struct provision *place) {
         kube_namespace_tree(place->namespace, &identity, settings->namespace_labels);
     cleanup_free char *path = kubernetes_path(NULL, "namespaces", NULL);
     kubernetes_call_step(place, "POST", path, namespace, on_namespace);
-}
-
-void kubernetes_choose_namespace(struct provision *place, const json_t *values) {
-    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    const char *wish = kubernetes_wish_of(place, KUBE_WISH_NAMESPACE);
-    char name[KUBE_NAME_SIZE];
-    if (place->namespace != NULL)
-        return;
-    if (wish != NULL) {
-        place->namespace = memory_strdup(wish);
-        return;
-    }
-    if (settings->namespaces == KUBERNETES_FIXED) {
-        place->namespace = memory_strdup(settings->kernel_namespace);
-        return;
-    }
-    if (settings->namespaces == KUBERNETES_PER_USER)
-        kube_name_user_namespace(settings->namespace_prefix, user_of(place), name);
-    else
-        kube_name_kernel_namespace(settings->install, place->id, values, user_of(place), name);
-    place->namespace = memory_strdup(name);
-    place->namespace_created = settings->namespaces == KUBERNETES_PER_KERNEL;
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/kube_order.h"
 #include "launcher/kube_reasons.h"
 #include "launcher/kube_template.h"
 #include "launcher/kube_wishes.h"
@@ -27,17 +28,19 @@ struct kube_identity kubernetes_identity_of(const struct provision *place) {
                                   .owner = text_of(place->record, "owner")};
 }
 
-static struct policy_request request_of(const json_t *record, const json_t *launch,
-                                        const json_t *spec) {
-    return policy_request_of(text_of(launch, "kernel_name"), spec, text_of(record, "owner"),
-                             json_object_get(json_object_get(record, "request"), "env"));
+static struct kube_order order_of(const struct provision *place) {
+    return (struct kube_order){.settings = &place->cluster->settings,
+                               .kernel_id = place->id,
+                               .record = place->record,
+                               .launch = place->launch,
+                               .spec = place->spec};
 }
 
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish) {
-    const struct policy_request request = request_of(place->record, place->launch, place->spec);
+    const struct kube_order order = order_of(place);
     struct kube_wishes wishes;
-    if (kube_pod_take_wishes(&place->cluster->settings.pod, &request, &wishes, NULL) < 0)
+    if (kube_order_take_wishes(&order, &wishes, NULL) < 0)
         return NULL;
     return wishes.value[wish];
 }
@@ -212,24 +215,12 @@ static void begin_record(struct provision *place) {
 /* home: whose directory it has; its path is the caller's. */
 static int make_pod(const struct provision *place, json_t **ret, struct kube_home *home,
                     struct error *err) {
-    cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
-                                           "metadata", place->owner);
-    const struct policy_request request = request_of(place->record, place->launch, place->spec);
-    const struct kube_pod_plan plan = {.identity = kubernetes_identity_of(place),
-                                       .settings = &place->cluster->settings.pod,
-                                       .namespace = place->namespace,
-                                       .attempt = place->attempt,
-                                       .template = place->template,
-                                       .spec_image = kube_spec_image(place->spec),
-                                       .values = json_object_get(place->launch, "env"),
-                                       .client = request.client,
-                                       .spec_env = request.spec_env,
-                                       .kernelspec = request.kernelspec,
-                                       .overridable = request.overridable,
-                                       .key_secret = owner};
-    if (kube_pod_create(&plan, ret, err) < 0 ||
-        kube_home_add(&place->cluster->settings.home, place->spec, place->record, *ret, home, err) <
-            0)
+    const struct kube_order order = order_of(place);
+    const struct kube_attempt attempt = {.number = place->attempt,
+                                         .namespace = place->namespace,
+                                         .template = place->template,
+                                         .owner = place->owner};
+    if (kube_order_pod(&order, &attempt, ret, home, err) < 0)
         return -1;
     /* Whoever adopts the pod need not read the Secret. */
     json_t *annotations = json_object_get(json_object_get(*ret, "metadata"), "annotations");
@@ -410,26 +401,16 @@ void kubernetes_go_on(struct provision *place) {
 }
 
 /* What is wrong with the request or the kernelspec is told before anything is made. */
-static int check_order(struct kubernetes *cluster, const struct provision_order *order,
+static int check_order(const struct kubernetes *cluster, const struct provision_order *order,
                        json_t **template, struct error *err) {
-    struct kube_wishes wishes;
-    const struct kube_pod_settings *settings = &cluster->settings.pod;
-    const struct policy_request request = request_of(order->record, order->launch, order->spec);
-    const char *namespace;
-    if (kube_pod_take_wishes(settings, &request, &wishes, err) < 0)
-        return -1;
-    namespace = wishes.value[KUBE_WISH_NAMESPACE];
-    if (settings->policy != NULL && wishes.is_clients[KUBE_WISH_NAMESPACE] &&
-        policy_check_namespace(settings->policy, &request, namespace, err) < 0)
-        return -1;
-    if (kubernetes_check_namespace(cluster, namespace, err) < 0)
-        return -1;
-    if (cluster->settings.namespaces == KUBERNETES_PER_USER &&
-        wishes.value[KUBE_WISH_NAMESPACE] == NULL &&
-        (text_of(order->record, "user") == NULL || *text_of(order->record, "user") == '\0'))
-        return error_set(err, ERROR_DENIED,
-                         "A kernel of nobody has no namespace: the request names no user");
-    return kube_template_load(order->spec_directory, template, err);
+    const struct kube_order wanted = {.settings = &cluster->settings,
+                                      .kernel_id = order->kernel_id,
+                                      .record = order->record,
+                                      .launch = order->launch,
+                                      .spec = order->spec};
+    return kube_order_check(&wanted, err) < 0
+               ? -1
+               : kube_template_load(order->spec_directory, template, err);
 }
 
 /* Whoever had the id before may have been somebody else. */
@@ -437,6 +418,12 @@ static void forget_owner(struct provision *place) {
     kubernetes_set_pod(place, NULL, 0);
     free(steal(&place->namespace));
     place->namespace_created = false;
+}
+
+static void choose_namespace(struct provision *place) {
+    const struct kube_order order = order_of(place);
+    if (place->namespace == NULL)
+        place->namespace = kube_order_namespace(&order, &place->namespace_created);
 }
 
 /* The same order is made of what the API would be asked, with an owner that is not there yet: a
@@ -524,7 +511,7 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
     struct provision *place = take_place(cluster, order, events, context);
     json_decref(place->template);
     place->template = steal(&template);
-    kubernetes_choose_namespace(place, json_object_get(place->launch, "env"));
+    choose_namespace(place);
     if (check_pod(place, err) < 0) {
         place->is_held = false;
         place->is_free = true;

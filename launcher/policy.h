@@ -23,6 +23,9 @@ struct policy_request {
     const json_t *client;      /* the variables that the client sent; NULL: none */
     const json_t *spec_env;    /* kernel.json's env, or NULL */
     const json_t *overridable; /* metadata.elara.overridable of kernel.json, or NULL */
+    /* An array that what was allowed is appended to, for people: {"place", "variable", "rule"};
+     * NULL: nobody asks. */
+    json_t *decisions;
 };
 
 /* kernel_json: the kernelspec's, as it stands there. */
@@ -56,6 +59,7 @@ int policy_check_pod(const struct policy *policy, const struct policy_request *r
 /* The client's KERNEL_NAMESPACE. */
 int policy_check_namespace(const struct policy *policy, const struct policy_request *request,
                            const char *name, struct error *err);
-/* resources.*.default where the container asks for none, .max where it has no limit. */
+/* resources.*.default where the container asks for none, .max where it has no limit. place: of the
+ * container, for the decisions. */
 void policy_add_resources(const struct policy *policy, const struct policy_request *request,
-                          const char *gpu_resource, json_t *container);
+                          const char *gpu_resource, const char *place, json_t *container);

@@ -1,5 +1,5 @@
 /* What the policy's files share. policy_file.c reads and checks the YAML, policy.c finds the rule
- * that holds and answers, policy_volumes.c does so for what is mounted. */
+ * that holds and looks at the request, policy_pod.c at the pod, policy_volumes.c at its mounts. */
 #pragma once
 
 #include "launcher/policy.h"
@@ -34,6 +34,13 @@ struct policy_case {
 int policy_refuse(const struct policy_case *self, const char *variable,
                   const struct policy_rule *rule, const char *part, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+struct policy_rule policy_rule(const struct policy_case *self, const char *member);
+
+/* For whoever asks how it was decided (policy_request's decisions): that the variable's value may
+ * be at the place, and by what. */
+void policy_allow(const struct policy_case *self, const char *variable, const char *place,
+                  const struct policy_rule *rule, const char *part);
 
 /* Does a text match one of the patterns (globs, {user})? */
 bool policy_list_has(const struct policy_case *self, const json_t *patterns, const char *text);

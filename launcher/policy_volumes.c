@@ -114,16 +114,11 @@ static bool paths_have(const struct policy_case *self, const json_t *patterns, c
 /* One thing that is to be mounted: a volume, and for a mount what is below it. */
 struct wanted {
     const char *variable;
+    const char *place; /* of the volume or mount in the pod */
     const json_t *volume;
     const char *sub_path; /* NULL: all of the volume */
     bool is_volume;       /* not mounted here; a claim may be allowed in part */
 };
-
-static struct policy_rule rule_of(const struct policy_case *self) {
-    struct policy_rule rule;
-    policy_find(self->policy, self->request, "volumes", &rule);
-    return rule;
-}
 
 static bool lists_type(const json_t *rule, const char *type) {
     const json_t *types = json_object_get(rule, "types");
@@ -171,8 +166,12 @@ static int check_nfs(const struct policy_case *self, const struct wanted *wanted
             !paths_have(self, json_object_get(entry, "paths"), whole))
             continue;
         if (!json_is_true(json_object_get(entry, "read_only")) ||
-            json_is_true(json_object_get(nfs, "readOnly")))
+            json_is_true(json_object_get(nfs, "readOnly"))) {
+            char part[32];
+            snprintf(part, sizeof part, "nfs[%zu]", i);
+            policy_allow(self, wanted->variable, wanted->place, rule, part);
             return 0;
+        }
         wants_writing = true;
     }
     return policy_refuse(self, wanted->variable, rule, "nfs", "nfs %.100s:%.200s%s", server, whole,
@@ -199,8 +198,10 @@ static int check_claim(const struct policy_case *self, const struct wanted *want
     const char *claim = text_of(source, "claimName");
     const json_t *claims = json_object_get(rule->value, "claims");
     for (size_t i = 0; claim != NULL && i < json_array_size(claims); i++)
-        if (claim_matches(self, json_string_value(json_array_get(claims, i)), claim, wanted))
+        if (claim_matches(self, json_string_value(json_array_get(claims, i)), claim, wanted)) {
+            policy_allow(self, wanted->variable, wanted->place, rule, "claims");
             return 0;
+        }
     return policy_refuse(self, wanted->variable, rule, "claims",
                          "persistentVolumeClaim %.100s%s%.200s", claim != NULL ? claim : "",
                          wanted->sub_path != NULL ? "/" : "",
@@ -213,10 +214,10 @@ static int check_host_path(const struct policy_case *self, const struct wanted *
     cleanup_free char *whole = whole_path(path != NULL ? path : "", wanted->sub_path);
     if (check_path(self, wanted, rule, "host_paths", whole) < 0)
         return -1;
-    return paths_have(self, json_object_get(rule->value, "host_paths"), whole)
-               ? 0
-               : policy_refuse(self, wanted->variable, rule, "host_paths", "hostPath %.200s",
-                               whole);
+    if (!paths_have(self, json_object_get(rule->value, "host_paths"), whole))
+        return policy_refuse(self, wanted->variable, rule, "host_paths", "hostPath %.200s", whole);
+    policy_allow(self, wanted->variable, wanted->place, rule, "host_paths");
+    return 0;
 }
 
 static const char *type_of(const json_t *volume, const json_t **source) {
@@ -233,7 +234,7 @@ static const char *type_of(const json_t *volume, const json_t **source) {
 }
 
 static int check_wanted(const struct policy_case *self, const struct wanted *wanted) {
-    struct policy_rule rule = rule_of(self);
+    struct policy_rule rule = policy_rule(self, "volumes");
     const json_t *source;
     const char *type = type_of(wanted->volume, &source);
     const char *path = text_of(source, "path"), *server = text_of(source, "server");
@@ -246,7 +247,10 @@ static int check_wanted(const struct policy_case *self, const struct wanted *wan
         return check_nfs(self, wanted, &rule, source);
     if (strcmp(type, "persistentVolumeClaim") == 0)
         return check_claim(self, wanted, &rule, source);
-    return strcmp(type, "hostPath") == 0 ? check_host_path(self, wanted, &rule, source) : 0;
+    if (strcmp(type, "hostPath") == 0)
+        return check_host_path(self, wanted, &rule, source);
+    policy_allow(self, wanted->variable, wanted->place, &rule, "types");
+    return 0;
 }
 
 /* --- mounts --- */
@@ -280,9 +284,10 @@ static int check_mount(const struct policy_case *self, const json_t *spec, const
     cleanup_free char *place = memory_printf("spec.volumes[%zu]", index);
     const char *made = volume != NULL ? kube_flow_at(self->flow, place) : NULL;
     struct wanted wanted = {.variable = chosen != NULL ? chosen : made,
+                            .place = path,
                             .volume = volume,
                             .sub_path = text_of(mount, "subPath")};
-    struct policy_rule rule = rule_of(self);
+    struct policy_rule rule = policy_rule(self, "volumes");
     if (wanted.variable == NULL)
         return 0;
     if (chosen != NULL && text_of(mount, "subPathExpr") != NULL)
@@ -321,6 +326,7 @@ int policy_check_volumes(const struct policy_case *self, const json_t *spec) {
     for (size_t i = 0; i < json_array_size(volumes); i++) {
         cleanup_free char *place = memory_printf("spec.volumes[%zu]", i);
         struct wanted wanted = {.variable = kube_flow_at(self->flow, place),
+                                .place = place,
                                 .volume = json_array_get(volumes, i),
                                 .is_volume = true};
         if (wanted.variable != NULL && check_wanted(self, &wanted) < 0)

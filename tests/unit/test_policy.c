@@ -1,6 +1,8 @@
 /* What a policy lets requests do, and its file. */
 #include "policy_fixture.h"
 
+#include "launcher/kube_trace.h"
+
 static void what_is_the_administrators_is_not_looked_at(void **state) {
     struct fixture *fixture = *state;
     forget(fixture);
@@ -198,6 +200,74 @@ static void an_empty_policy_gives_nothing_away(void **state) {
     policy_destroy(policy);
 }
 
+/* --- who said what --- */
+
+static void assert_said(const struct kube_trace *trace, const char *place, const char *who,
+                        const char *rule) {
+    const char *said = json_string_value(json_object_get(trace->said, place));
+    const char *allowed = json_string_value(json_object_get(trace->rules, place));
+    if (said == NULL || strcmp(said, who) != 0)
+        fail_msg("%s is said by %s, not %s", place, said, who);
+    if (strcmp(allowed != NULL ? allowed : "", rule) != 0)
+        fail_msg("%s is allowed by \"%s\", not \"%s\"", place, allowed, rule);
+}
+
+static void everything_is_said_by_somebody(void **state) {
+    static const struct {
+        const char *place, *who, *rule;
+    } rows[] = {
+        {"spec.containers[kernel].image", "setting kubernetes-image", ""},
+        {"spec.containers[kernel].env[TEAM].value", "client's KERNEL_TEAM", ""},
+        {"spec.containers[kernel].env[TEAM].name", "pod.yaml", ""},
+        {"spec.containers[side].image", "pod.yaml", ""},
+        {"spec.containers[kernel].resources.requests.memory", "client's KERNEL_MEMORY",
+         "policy.yaml line 14 (resources.memory.max)"},
+        {"spec.containers[kernel].resources.requests.cpu", "policy",
+         "policy.yaml line 14 (resources.cpus.default)"},
+        {"spec.containers[kernel].resources.limits.cpu", "policy",
+         "policy.yaml line 14 (resources.cpus.max)"},
+        {"spec.containers[kernel].resources.limits.memory", "kernel.json's env", ""},
+        {"spec.securityContext.runAsUser", "client's KERNEL_UID", "policy.yaml line 10 (uid)"},
+        {"spec.securityContext.runAsGroup", "kernel.json's env", ""},
+        {"spec.securityContext.runAsNonRoot", "Elara", ""},
+        {"spec.volumes[home].nfs.server", "kernel.json's env", ""},
+        {"spec.volumes[home].nfs.path", "client's KERNEL_PATH",
+         "policy.yaml line 7 (volumes.nfs[0])"},
+        {"spec.volumes[elara].emptyDir.sizeLimit", "Elara", ""},
+        {"spec.initContainers[elara-launcher].image", "Elara", ""},
+    };
+    struct fixture *fixture = *state;
+    struct kube_trace *trace = kube_trace_create();
+    forget(fixture);
+    use_lab_spec(fixture);
+    use_template(fixture, "spec: {containers: [{name: kernel, env: [{name: TEAM, value: "
+                          "'${KERNEL_TEAM}'}]}, {name: side, image: s}]}");
+    spec_says(fixture, "KERNEL_MEMORY_LIMIT", "4Gi");
+    spec_says(fixture, "KERNEL_GID", "100");
+    wish(fixture, "KERNEL_PATH", "/export/home/ann");
+    wish(fixture, "KERNEL_TEAM", "blue");
+    wish(fixture, "KERNEL_MEMORY", "2Gi");
+    wish(fixture, "KERNEL_UID", "1500");
+    fixture->plan.trace = trace;
+    json_t *pod = make(fixture);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_said(trace, rows[i].place, rows[i].who, rows[i].rule);
+    json_decref(pod);
+    /* Without a policy what was trusted is a client's too, and no rule is named. */
+    static char path[] = "KERNEL_PATH", uid[] = "KERNEL_UID";
+    char *const trusted[] = {path, uid, NULL};
+    const struct policy *policy = fixture->settings.policy;
+    fixture->settings.policy = NULL;
+    fixture->settings.trusted = trusted;
+    kube_trace_destroy(trace);
+    fixture->plan.trace = trace = kube_trace_create();
+    json_decref(make(fixture));
+    fixture->settings.policy = policy;
+    assert_said(trace, "spec.volumes[home].nfs.path", "client's KERNEL_PATH", "");
+    assert_said(trace, "spec.securityContext.runAsUser", "client's KERNEL_UID", "");
+    kube_trace_destroy(trace);
+}
+
 /* The lab's own kernelspec, and the administrator has said nothing of a policy. */
 static void without_a_policy_nothing_reaches_anothers_data(void **state) {
     static const struct {
@@ -360,6 +430,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_the_administrators_is_not_looked_at, set_up_lab,
                                         tear_down_lab),
         cmocka_unit_test_setup_teardown(the_lab_works, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(everything_is_said_by_somebody, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(names_are_written_as_directories_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_that_are_claimed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_spec_may_use_the_name_that_counts, set_up, tear_down),
