@@ -33,6 +33,12 @@ const struct admin_verb admin_verbs[] = {
     {"kernelspecs check", "[--json] [the gateway's flags]",
      "where kernelspecs are looked for, and what is wrong with them (exit status 1)",
      admin_kernelspecs_check},
+    {"policy explain",
+     "[--kernelspec NAME] [--user NAME] [--env NAME=VALUE] [--request FILE] [--dry-run] [--json] "
+     "[the gateway's flags]",
+     "what a gateway with these settings would make of a request, and who says so (exit status 1: "
+     "it is refused); --dry-run prints the pod",
+     admin_policy_explain},
     {"config check", "FILE",
      "all mistakes of a configuration file, with their lines and what would be right (exit status "
      "1)",
@@ -57,13 +63,14 @@ static void print_help(FILE *out) {
     fputs("elara: looks after an Elara kernel gateway.\n\n", out);
     for (const struct admin_verb *verb = admin_verbs; verb->words != NULL; verb++)
         fprintf(out, "  elara %s %s\n      %s\n", verb->words, verb->arguments, verb->help);
-    fputs("  elara help\n  elara --version\n\n"
-          "Settings of the gateway (elara-gateway --help) count for kernelspecs and doctor: flags, "
-          "ELARA_ and EG_\n"
-          "variables, --config. An ID is a kernel's id, or as much of its beginning as fits one "
-          "only. The verbs that\n"
-          "ask a running gateway take these flags:\n\n",
-          out);
+    fputs(
+        "  elara help\n  elara --version\n\n"
+        "Settings of the gateway (elara-gateway --help) count for kernelspecs, policy and doctor: "
+        "flags, ELARA_ and EG_\n"
+        "variables, --config. An ID is a kernel's id, or as much of its beginning as fits one "
+        "only. The verbs that\n"
+        "ask a running gateway take these flags:\n\n",
+        out);
     option_print_help(admin_settings_table(), out);
 }
 

@@ -27,6 +27,7 @@ int admin_main(int argc, char **argv); /* the exit status: 0, 1 for a failure, 2
 
 int admin_kernelspecs_list(int argc, char **argv, struct error *err);
 int admin_kernelspecs_check(int argc, char **argv, struct error *err);
+int admin_policy_explain(int argc, char **argv, struct error *err);
 int admin_doctor(int argc, char **argv, struct error *err);
 int admin_config_check(int argc, char **argv, struct error *err);
 int admin_config_schema(int argc, char **argv, struct error *err);

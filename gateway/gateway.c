@@ -113,9 +113,9 @@ static struct http_settings http_settings(const struct gateway *gateway) {
     };
 }
 
-static struct kernels_settings kernels_settings(const struct gateway *gateway) {
+void gateway_kernels_settings(const struct gateway *gateway, struct kernels_settings *ret) {
     const struct settings *settings = gateway->settings;
-    return (struct kernels_settings){
+    *ret = (struct kernels_settings){
         .python = text_or_null(settings->python),
         .root_directory = text_or_null(settings->root_dir),
         .client_envs = settings->client_envs,
@@ -173,7 +173,8 @@ void gateway_configure(struct gateway *gateway) {
     failed = kernelspecs_configure(gateway->specs, &specs, &err);
     settings_note_problem(settings, SETTINGS_KERNELSPECS, failed < 0 ? &err : NULL);
     gateway_configure_provisioner(gateway);
-    struct kernels_settings kernels = kernels_settings(gateway); /* with the policy that is new */
+    struct kernels_settings kernels;
+    gateway_kernels_settings(gateway, &kernels); /* with the policy that is new */
     kernels_configure(gateway->kernels, &kernels);
     struct channels_settings channels = channels_settings(gateway);
     channels_configure(gateway->channels, &channels);
@@ -223,7 +224,8 @@ static int build(struct gateway *gateway, struct error *err) {
     if (create_specs(gateway, err) < 0 || gateway_create_provisioner(gateway, err) < 0 ||
         links_create(gateway->loop, &gateway->links, err) < 0)
         return -1;
-    struct kernels_settings kernels = kernels_settings(gateway);
+    struct kernels_settings kernels;
+    gateway_kernels_settings(gateway, &kernels);
     if (kernels_create(gateway->loop, &kernels, gateway->links, gateway->provisioner,
                        gateway->specs, &gateway->kernels, err) < 0 ||
         culling_create(gateway->loop, &gateway->settings->cull, gateway->kernels, &gateway->culling,

@@ -32,7 +32,10 @@ struct gateway {
     int64_t open_files;      /* soft limit the gateway was started with: that of its kernels */
 };
 
+struct kernels_settings;
 struct kernelspecs_settings;
+struct kube_config;
+struct provisioner_kubernetes_settings;
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
 void gateway_run(
@@ -45,6 +48,17 @@ void gateway_configure(struct gateway *gateway);
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */
 void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret);
 
+/* The same for the kernels. */
+void gateway_kernels_settings(const struct gateway *gateway, struct kernels_settings *ret);
+
 /* gateway_provisioner.c */
+int gateway_load_policy(struct gateway *gateway, struct error *err); /* there was none */
+/* As the provisioner takes them. On failure ret is filled all the same, and starts say what is
+ * wrong. */
+int gateway_kubernetes_settings(const struct gateway *gateway,
+                                struct provisioner_kubernetes_settings *ret, struct error *err);
+/* Where the cluster is. */
+int gateway_kube_config(const struct settings *settings, struct kube_config **ret,
+                        struct error *err);
 int gateway_create_provisioner(struct gateway *gateway, struct error *err);
 void gateway_configure_provisioner(struct gateway *gateway);

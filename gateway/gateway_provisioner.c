@@ -37,9 +37,9 @@ static enum kubernetes_namespaces namespaces_of(const char *name) {
                                                                          : KUBERNETES_FIXED;
 }
 
-/* On failure ret is filled all the same, and starts say what is wrong. */
-static int kubernetes_settings(const struct settings *settings,
-                               struct provisioner_kubernetes_settings *ret, struct error *err) {
+int gateway_kubernetes_settings(const struct gateway *gateway,
+                                struct provisioner_kubernetes_settings *ret, struct error *err) {
+    const struct settings *settings = gateway->settings;
     const struct settings_kubernetes *kubernetes = &settings->kubernetes;
     const struct settings_home *home = &settings->home;
     *ret = (struct provisioner_kubernetes_settings){
@@ -55,6 +55,7 @@ static int kubernetes_settings(const struct settings *settings,
         .sweep_grace_ms = kubernetes->sweep_grace_ms,
         .pod = {.allowed = kube_wishes_free(),
                 .trusted = kubernetes->allow,
+                .policy = gateway->policy,
                 .pod = kubernetes->pod,
                 .image = text_or_null(kubernetes->image),
                 .launcher_image = text_or_null(kubernetes->launcher_image),
@@ -101,24 +102,31 @@ static int load_policy(const struct settings *settings, struct policy **ret, str
     return path != NULL ? policy_file_load(path, &defaults, ret, err) : 0;
 }
 
-static int create_kubernetes(struct gateway *gateway, struct error *err) {
-    const struct settings_kubernetes *kubernetes = &gateway->settings->kubernetes;
+int gateway_load_policy(struct gateway *gateway, struct error *err) {
+    return load_policy(gateway->settings, &gateway->policy, err);
+}
+
+int gateway_kube_config(const struct settings *settings, struct kube_config **ret,
+                        struct error *err) {
+    const struct settings_kubernetes *kubernetes = &settings->kubernetes;
     const char *kubeconfig = text_or_null(kubernetes->kubeconfig);
+    if (kubeconfig != NULL)
+        return kube_config_load(kubeconfig, text_or_null(kubernetes->context), ret, err);
+    if (kube_config_in_cluster(NULL, NULL, NULL, ret, err) == 0)
+        return 0;
+    return err->code == ERROR_NOT_FOUND
+               ? error_set(err, ERROR_INVALID,
+                           "kubeconfig: provisioner is kubernetes, but the gateway runs in no "
+                           "pod and no kubeconfig says where the cluster is")
+               : -1;
+}
+
+static int create_kubernetes(struct gateway *gateway, struct error *err) {
     struct provisioner_kubernetes_settings wanted;
     struct kube_config *config;
-    if (kubernetes_settings(gateway->settings, &wanted, err) < 0)
+    if (gateway_kubernetes_settings(gateway, &wanted, err) < 0 ||
+        gateway_kube_config(gateway->settings, &config, err) < 0)
         return -1;
-    wanted.pod.policy = gateway->policy;
-    if (kubeconfig != NULL) {
-        if (kube_config_load(kubeconfig, text_or_null(kubernetes->context), &config, err) < 0)
-            return -1;
-    } else if (kube_config_in_cluster(NULL, NULL, NULL, &config, err) < 0) {
-        return err->code == ERROR_NOT_FOUND
-                   ? error_set(err, ERROR_INVALID,
-                               "kubeconfig: provisioner is kubernetes, but the gateway runs in no "
-                               "pod and no kubeconfig says where the cluster is")
-                   : -1;
-    }
     if (kube_config_is_insecure(config))
         log_warning("the API server's certificate is not checked (insecure-skip-tls-verify)");
     return provisioner_kubernetes_create(loop_base(gateway->loop), config, &wanted,
@@ -127,7 +135,7 @@ static int create_kubernetes(struct gateway *gateway, struct error *err) {
 
 int gateway_create_provisioner(struct gateway *gateway, struct error *err) {
     if (settings_check_runtime_dir(gateway->settings, err) < 0 ||
-        load_policy(gateway->settings, &gateway->policy, err) < 0)
+        gateway_load_policy(gateway, err) < 0)
         return -1;
     return strcmp(gateway->settings->provisioner, "kubernetes") == 0
                ? create_kubernetes(gateway, err)
@@ -138,9 +146,8 @@ int gateway_create_provisioner(struct gateway *gateway, struct error *err) {
 static void configure_kubernetes(struct gateway *gateway) {
     struct provisioner_kubernetes_settings wanted;
     struct error err;
-    if (kubernetes_settings(gateway->settings, &wanted, &err) < 0)
+    if (gateway_kubernetes_settings(gateway, &wanted, &err) < 0)
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
-    wanted.pod.policy = gateway->policy;
     provisioner_kubernetes_configure(gateway->provisioner, &wanted);
 }
 

@@ -142,6 +142,7 @@ void http_reply_error(struct http_request *request, int status, const char *reas
 /* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403,
  * TIMEOUT 504, UNAVAILABLE 503 and BUSY 429 with Retry-After, UNSUPPORTED 501, SYSTEM 500. */
 void http_reply_failure(struct http_request *request, const struct error *err);
+int http_status_of(enum error_code code);
 
 /* Answers 101 with the headers given so far and hands over the connection, disabled and without
  * callbacks; what the client sent behind its request is in the input. The request is gone

@@ -327,7 +327,7 @@ void http_reply_error(struct http_request *request, int status, const char *reas
     send_answer(request, status, clean_reason, json_content_type, body_of(text, strlen(text)));
 }
 
-static int status_of(enum error_code code) {
+int http_status_of(enum error_code code) {
     switch (code) {
     case ERROR_INVALID:
         return 400;
@@ -357,7 +357,7 @@ static int status_of(enum error_code code) {
 void http_reply_failure(struct http_request *request, const struct error *err) {
     if (err->code == ERROR_UNAVAILABLE || err->code == ERROR_BUSY)
         http_reply_header(request, "Retry-After", "1");
-    http_reply_error(request, status_of(err->code), err->cause, "%s", err->text);
+    http_reply_error(request, http_status_of(err->code), err->cause, "%s", err->text);
 }
 
 struct bufferevent *http_request_take(struct http_request *request, struct http_seat **seat) {

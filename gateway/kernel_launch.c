@@ -15,8 +15,7 @@ static const char *text_of(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
 }
 
-/* A variable that would tell a kernel what only the gateway may know. */
-static bool is_secret(const char *name) {
+bool kernel_variable_is_secret(const char *name) {
     static const char *const marks[] = {"TOKEN",      "SECRET",      "PASSWORD", "PASSWD",
                                         "CREDENTIAL", "PRIVATE_KEY", "API_KEY"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
@@ -61,7 +60,8 @@ static bool is_inherited(const struct kernel_plan *plan, const char *name) {
         all |= strcmp(*at, "*") == 0;
     }
     return all && !plan->is_elsewhere && !text_starts_with(name, "ELARA_") &&
-           !text_starts_with(name, "EG_") && !text_starts_with(name, "KG_") && !is_secret(name);
+           !text_starts_with(name, "EG_") && !text_starts_with(name, "KG_") &&
+           !kernel_variable_is_secret(name);
 }
 
 static void add_inherited(json_t *env, const struct kernel_plan *plan) {

@@ -52,6 +52,9 @@ int kernel_request_policy(const struct kernels_settings *settings, const struct 
 /* Does this gateway have what the kernelspec wants to be started by? */
 int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere, struct error *err);
 
+/* A variable that by its name holds a password, a token or a key. */
+bool kernel_variable_is_secret(const char *name);
+
 struct kernel_plan {
     const struct kernels_settings *settings;
     const struct kernelspec *spec;

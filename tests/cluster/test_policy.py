@@ -6,6 +6,7 @@ import pytest
 
 from kernels import *  # noqa: F403
 from kernels import IPYKERNEL, pods_of
+from support.explain import assert_explained, field
 from support.kernelspecs import write_spec
 from support.processes import wait_until
 
@@ -85,15 +86,22 @@ def test_alice_never_sees_bobs_files(gateway, connect, cluster, kube, places, po
         assert answer.status_code == 403, (env, answer.text)
         message = answer.json()["message"]
         assert expected in message and any(name in message for name in env), (env, message)
+        assert_explained(gateway, answer, spec, env, user="alice")
     assert gateway.get("/api/kernels").json() == []
     assert not pods_of(kube, places[1]) and not kube.list("Secret", places[1]) and not records(kube, places)
     own = {"KERNEL_PATH": f"{cluster.nfs_share}/claim-alice"}
-    kernel_id = gateway.start_kernel("lab", env=own)["id"]
+    answer = gateway.post("/api/kernels", json={"name": "lab", "env": own})
+    told = assert_explained(gateway, answer, "lab", own, user="alice")
+    kernel_id = answer.json()["id"]
     client = connect(gateway, kernel_id, headers=["Authorization: token alice"])
     assert client.run_cell("print(open('/home/jovyan/whose.txt').read())").text() == "alice\n"
     (pod,) = [kube.get("Pod", name, places[1]) for name in pods_of(kube, places[1])]
     assert [volume["nfs"]["path"] for volume in pod["spec"]["volumes"] if "nfs" in volume] == [own["KERNEL_PATH"]]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "2"
+    assert field(told, "spec.volumes[home].nfs.path") == (own["KERNEL_PATH"], "client's KERNEL_PATH", "policy.yaml line 6 (volumes.nfs[0])")
+    assert field(told, "spec.containers[kernel].resources.limits.cpu") == ("2", "policy", "policy.yaml line 8 (resources.cpus.max)")
+    assert field(told, "metadata.namespace")[0] == places[1] and field(told, "user")[:2] == ("alice", "token")
+    assert_foretold(told["pod"], pod)
     policy.write_text(policy.read_text() + "imgaes: []\n")  # a mistake: the policy before stays
     wait_until(lambda: "imgaes" in gateway.log(), 10, "the mistake's line in the log")
     bobs = {"name": "lab", "env": {"KERNEL_PATH": f"{cluster.nfs_share}/claim-bob"}}
@@ -121,3 +129,19 @@ def test_a_gateway_with_a_mistake_in_its_policy_does_not_start(start_gateway, po
 
 def records(kube, places):
     return kube.list("Secret", places[0], labelSelector="elara.kind=record")
+
+
+def assert_foretold(told, pod):
+    """What the API server has is what was told, but for its defaults and what only a start knows."""
+    spec = dict(pod["spec"], volumes=[volume for volume in pod["spec"]["volumes"] if not volume["name"].startswith("kube-api-access")])
+    for volume in told["spec"]["volumes"]:
+        volume.get("secret", {}).pop("secretName", None)
+    assert contains(spec, told["spec"]), (told["spec"], spec)
+
+
+def contains(whole, part):
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(name in whole and contains(whole[name], value) for name, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(contains, whole, part))
+    return whole == part

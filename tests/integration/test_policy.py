@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from support.explain import assert_explained, explain, field
 from support.processes import wait_until
 from test_auth import as_user, token_file
 from test_rest import check_error
@@ -54,7 +55,10 @@ def start(gateway, user, env):
 def test_refusals_name_variable_rule_and_line(start_with):
     gateway = start_with()
     for user, env, expected in DENIED:
-        check_error(start(gateway, user, env), 403, expected)
+        answer = start(gateway, user, env)
+        check_error(answer, 403, expected)
+        assert_explained(gateway, answer, "python3", env, user=user)
+        assert explain(gateway, "python3", env, "--dry-run", user=user) == f"refused (403): {answer.json()['message']}\n"
         session = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "python3", "env": env}}
         check_error(gateway.post("/api/sessions", headers=as_user(user), json=session), 403, expected)
     assert gateway.get("/api/kernels").json() == [] and gateway.get("/api/sessions").json() == []
@@ -67,7 +71,13 @@ def test_the_kernelspecs_values_count_and_images_do_not_matter(start_with, conne
     code = "import json, os; print(json.dumps({name: os.environ.get(name) for name in " \
            "('KERNEL_MODE', 'KERNEL_PLACE', 'KERNEL_TEAM', 'LAB_X', 'KERNEL_FREE')}))"
     for place, expected in ((None, "at ${KERNEL_MODE}"), ("my own", "my own")):
-        kernel_id = start(gateway, "anna", env | ({"KERNEL_PLACE": place} if place else {})).json()["id"]
+        sent = env | ({"KERNEL_PLACE": place} if place else {})
+        answer = start(gateway, "anna", sent)
+        told = assert_explained(gateway, answer, "python3", sent, user="anna")
+        assert field(told, "user") == ("anna", "token", "policy.yaml line 3 (users.authorized)")
+        assert field(told, "env.KERNEL_TEAM") == ("blue", "client", "policy.yaml line 1 (variables.allow)")
+        assert field(told, "env.KERNEL_MODE") == ("mine", "client, does not count", "")
+        kernel_id = answer.json()["id"]
         cell = connect(gateway, kernel_id).run_cell(code)
         assert json.loads(cell.text()) == {"KERNEL_MODE": "the-specs", "KERNEL_PLACE": expected, "KERNEL_TEAM": "blue", "LAB_X": "1",
                                            "KERNEL_FREE": "the-specs"}
