@@ -19,25 +19,37 @@ struct hub {
     char **scopes;
 };
 
-/* "access:servers" is also had by who has "access:servers!server=alice/" (a filter follows '!'). */
-static bool has_scope(const json_t *scopes, const char *wanted) {
+/* Is the filter of a scope, "user=alice" or "server=alice/lab", about this user's own? A server of
+ * somebody else's gets tokens of all who visit it, with access to that server alone: it must not be
+ * able to come in as its visitors. */
+static bool is_about(const char *filter, const char *name) {
+    size_t length = strlen(name);
+    if (text_starts_with(filter, "user="))
+        return strcmp(filter + 5, name) == 0;
+    return text_starts_with(filter, "server=") && strncmp(filter + 7, name, length) == 0 &&
+           filter[7 + length] == '/';
+}
+
+/* "access:servers" is also had by who has "access:servers!server=alice/" and is alice. */
+static bool has_scope(const json_t *scopes, const char *wanted, const char *name) {
     size_t length = strlen(wanted), i;
     const json_t *scope;
     json_array_foreach(scopes, i, scope) {
         const char *text = json_string_value(scope);
-        if (text != NULL && strncmp(text, wanted, length) == 0 &&
-            (text[length] == '\0' || (text[length] == '!' && strchr(wanted, '!') == NULL)))
+        if (text == NULL || strncmp(text, wanted, length) != 0)
+            continue;
+        if (text[length] == '\0' || (text[length] == '!' && strchr(wanted, '!') == NULL &&
+                                     is_about(text + length + 1, name)))
             return true;
     }
     return false;
 }
 
-static bool may_come_in(const struct hub *hub, const json_t *user) {
-    const json_t *scopes = json_object_get(user, "scopes");
+static bool may_come_in(const struct hub *hub, const json_t *user, const char *name) {
     if (hub->scopes == NULL || hub->scopes[0] == NULL)
         return true;
     for (char *const *scope = hub->scopes; *scope != NULL; scope++)
-        if (has_scope(scopes, *scope))
+        if (has_scope(json_object_get(user, "scopes"), *scope, name))
             return true;
     return false;
 }
@@ -45,7 +57,8 @@ static bool may_come_in(const struct hub *hub, const json_t *user) {
 static const struct auth_identity *read_user(const struct hub *hub, const json_t *user) {
     const char *kind = json_string_value(json_object_get(user, "kind"));
     const char *name = json_string_value(json_object_get(user, "name"));
-    if (name == NULL || (kind != NULL && strcmp(kind, "user") != 0) || !may_come_in(hub, user))
+    if (name == NULL || (kind != NULL && strcmp(kind, "user") != 0) ||
+        !may_come_in(hub, user, name))
         return NULL;
     return auth_identity_of(hub->auth, name);
 }

@@ -129,8 +129,8 @@ static const struct option_row table[] = {
                 "are taken, those of their servers (JUPYTERHUB_API_TOKEN) among them."),
     ROW("jupyterhub-scopes", "ELARA_JUPYTERHUB_SCOPES", OPTION_LIST, hub_scopes, "access:servers",
         .flags = OPTION_RELOAD, .group = ACCESS,
-        .help = "Scopes of which such a token must have one, with or without a filter behind it; "
-                "empty: any token."),
+        .help = "Scopes of which such a token must have one: for all, or for what is the user's "
+                "own. Empty: any token, of those who visit another's server too."),
     ROW("auth-ca", "ELARA_AUTH_CA", OPTION_TEXT, auth_ca, NULL, .flags = OPTION_RELOAD,
         .group = ACCESS,
         .help = "PEM file of the authorities of oidc-issuer and jupyterhub-api-url; empty: those "

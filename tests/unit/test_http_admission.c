@@ -40,7 +40,7 @@ static void on_sent(struct bufferevent *io, void *context) {
 static void upgrade(struct http_request *request, void *context) {
     struct http_seat *seat;
     struct bufferevent *io = http_request_take(request, &seat);
-    http_seat_free(seat); /* nobody counts here */
+    http_seat_free(seat);
     bufferevent_setcb(io, NULL, on_sent, NULL, context);
     bufferevent_write_buffer(io, bufferevent_get_input(io));
     bufferevent_enable(io, EV_WRITE);
@@ -68,8 +68,8 @@ static const struct http_route routes[] = {
     {0},
 };
 
-static int setup(void **state) {
-    (void)state;
+static int setup_with(const struct auth_settings *wanted) {
+    struct auth_settings settings = *wanted;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     struct error err = {0};
@@ -84,12 +84,24 @@ static int setup(void **state) {
     place.server.settings.body_max = 64 << 20;
     place.server.settings.header_max = 4096;
     place.server.loop = loop_create();
-    if (auth_create(loop_base(place.server.loop),
-                    &(struct auth_settings){.hub_api_url = place.url, .keep_ms = 60000},
-                    &place.server.auth, &err) < 0)
+    settings.hub_api_url = place.url;
+    settings.keep_ms = 60000;
+    if (auth_create(loop_base(place.server.loop), &settings, &place.server.auth, &err) < 0)
         fail_msg("%s", err.text);
     server_start(&place.server, routes);
     return 0;
+}
+
+static int setup(void **state) {
+    (void)state;
+    return setup_with(&(struct auth_settings){0});
+}
+
+static int setup_scopes(void **state) {
+    (void)state;
+    static char access[] = "access:servers", own[] = "custom:x!user=alice",
+                *scopes[] = {access, own, NULL};
+    return setup_with(&(struct auth_settings){.hub_scopes = scopes});
 }
 
 static int teardown(void **state) {
@@ -218,6 +230,18 @@ static void test_a_hub_that_says_too_much(void **state) {
     close(client);
 }
 
+static int show_token(const char *token, const char *user) {
+    char request[256];
+    int client = dial(&place.server);
+    snprintf(request, sizeof request,
+             "GET /hello HTTP/1.1\r\nHost: h\r\nAuthorization: token %s\r\n\r\n", token);
+    say(client, request);
+    hub_says(hub_asked(token), "200 OK", user);
+    int status = status_of(hear_one(client));
+    close(client);
+    return status;
+}
+
 static void test_whose_token_it_is(void **state) {
     (void)state;
     static const struct {
@@ -231,17 +255,44 @@ static void test_whose_token_it_is(void **state) {
         {"e", "{\"kind\":\"user\",\"name\":\"default\"}", 401},
         {"f", "{\"kind\":\"user\",\"name\":\"a\\u0000b\"}", 503},
     };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(show_token(cases[i].token, cases[i].user), cases[i].status);
+}
+
+/* A server that others may visit has tokens of its visitors, for that server alone. */
+static void test_scopes(void **state) {
+    (void)state;
+    static const struct {
+        const char *token, *scopes;
+        int status;
+    } cases[] = {
+        {"a", "'access:servers'", 200},
+        {"b", "'self','access:servers!server=alice/'", 200},
+        {"c", "'access:servers!server=alice/lab'", 200},
+        {"d", "'access:servers!user=alice'", 200},
+        {"e", "'access:servers!server=bob/'", 401},
+        {"f", "'access:servers!server=alicebob/'", 401},
+        {"g", "'access:servers!server=alice'", 401},
+        {"h", "'access:servers!user=bob'", 401},
+        {"i", "'access:servers!group=alice'", 401},
+        {"j", "'access:servers!'", 401},
+        {"k", "'access:serversx','access','read:users:name!user=alice'", 401},
+        {"l", "'custom:x!user=alice'", 200},
+        {"m", "'custom:x!user=alice2'", 401},
+        {"n", "'custom:x'", 401},
+        {"o", "7,null,['access:servers']", 401},
+        {"p", "", 401},
+    };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char request[256];
-        int client = dial(&place.server);
-        snprintf(request, sizeof request,
-                 "GET /hello HTTP/1.1\r\nHost: h\r\nAuthorization: token %s\r\n\r\n",
-                 cases[i].token);
-        say(client, request);
-        hub_says(hub_asked(cases[i].token), "200 OK", cases[i].user);
-        assert_answer(hear_one(client), cases[i].status, "");
-        close(client);
+        char user[256];
+        snprintf(user, sizeof user, "{'kind':'user','name':'alice','scopes':[%s]}",
+                 cases[i].scopes);
+        for (char *quote; (quote = strchr(user, '\'')) != NULL;)
+            *quote = '"';
+        if (show_token(cases[i].token, user) != cases[i].status)
+            fail_msg("%s is not %d", cases[i].scopes, cases[i].status);
     }
+    assert_int_equal(show_token("q", "{\"kind\":\"user\",\"name\":\"alice\"}"), 401);
 }
 
 static void test_a_chunked_body_and_a_next_request_wait_too(void **state) {
@@ -394,6 +445,7 @@ int main(void) {
         TEST(test_what_the_hub_says_that_is_no_answer),
         TEST(test_a_hub_that_says_too_much),
         TEST(test_whose_token_it_is),
+        cmocka_unit_test_setup_teardown(test_scopes, setup_scopes, teardown),
         TEST(test_a_chunked_body_and_a_next_request_wait_too),
         TEST(test_a_body_that_arrives_while_it_waits),
         TEST(test_a_large_body_waits_at_the_clients),
