@@ -15,7 +15,7 @@
 
 enum { METHODS_MAX = 7 };
 
-/* Kept until the auth goes: at most one for each name and role that ever stood in the file. */
+/* Kept until the auth goes: at most one for each name and role that somebody has vouched for. */
 struct known_identity {
     struct auth_identity identity;
     char name[AUTH_NAME_MAX + 1];
@@ -241,7 +241,8 @@ static enum auth_verdict find_identity(const struct auth *auth,
                                        struct auth_waiter *waiter, const struct auth_identity **ret,
                                        struct error *err) {
     const struct auth_identity *found = NULL;
-    bool has_failed = false;
+    if (presented != NULL)
+        error_set(err, ERROR_DENIED, "the token is not known");
     for (size_t i = 0; i < auth->method_count; i++) {
         struct auth_method *method = auth->methods[i];
         const struct auth_identity *one = NULL;
@@ -251,17 +252,11 @@ static enum auth_verdict find_identity(const struct auth *auth,
         enum auth_found answer = method->ops->find(method, evidence, presented, waiter, &one, err);
         if (answer == AUTH_ASKING)
             return AUTH_WAIT;
-        has_failed = has_failed || answer == AUTH_FAILED;
         if (found == NULL && answer == AUTH_FOUND)
             found = one;
     }
-    if (found == NULL) {
-        if (!has_failed && presented != NULL)
-            error_set(err, ERROR_DENIED, "the token is not known");
-        return AUTH_REFUSED;
-    }
     *ret = found;
-    return AUTH_KNOWN;
+    return found != NULL ? AUTH_KNOWN : AUTH_REFUSED;
 }
 
 enum auth_verdict auth_check(struct auth *auth, const struct auth_evidence *evidence,

@@ -1,5 +1,6 @@
 #include "gateway/auth_answers.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/memory.h"
@@ -10,18 +11,23 @@
 
 enum {
     ANSWERS_MAX = 20000,
-    ASKING_MAX = 64,   /* at once; guesses of strangers must not become a flood over there */
+    /* Of AUTH_ASKING_MAX: guesses of strangers must become neither a flood over there, nor keep
+     * tokens that are known from being asked about again. */
+    STRANGERS_MAX = 48,
+    QUEUE_MAX = 1000,  /* all users come at once to a gateway that was started again */
     NO_KEPT_MS = 5000, /* a token that nobody knows */
     FAILED_KEPT_MS = 1000,
     KEPT_MIN_MS = 1000, /* who waited asks again within this */
 };
 
 struct auth_answer {
-    struct list_node node; /* of those that are kept, the longest unused first */
+    struct list_node node;   /* of those that are kept, the longest unused first */
+    struct list_node queued; /* linked: it waits for its turn to be asked about, and has: */
+    char *token;
     struct auth_answers *answers;
     char key[2 * AUTH_HASH_SIZE + 1];
     const struct auth_identity *identity;
-    struct error err;     /* code ERROR_NONE: it was answered */
+    struct error *reason; /* why identity is NULL; NULL: the token is not known */
     int64_t counts_until; /* monotonic ms; 0: nothing was said yet */
     int64_t ask_again_at;
     bool is_asked;
@@ -30,9 +36,11 @@ struct auth_answer {
 
 struct auth_answers {
     struct map *by_token;
-    struct list kept;
+    struct list kept, queue;
+    size_t queue_length;
     int64_t keep_ms;
     size_t asking;
+    bool is_going_on; /* with the queue */
     auth_answers_ask *ask;
     void *context;
 };
@@ -41,6 +49,7 @@ struct auth_answers *auth_answers_create(int64_t keep_ms, auth_answers_ask *ask,
     struct auth_answers *answers = memory_alloc(sizeof *answers);
     answers->by_token = map_create();
     list_init(&answers->kept);
+    list_init(&answers->queue);
     answers->keep_ms = keep_ms;
     answers->ask = ask;
     answers->context = context;
@@ -54,7 +63,23 @@ static void wake(struct auth_answer *answer) {
     }
 }
 
+static void forget_token(struct auth_answer *answer) {
+    if (answer->token != NULL)
+        explicit_bzero(answer->token, strlen(answer->token));
+    free(answer->token);
+    answer->token = NULL;
+}
+
+static void leave_queue(struct auth_answer *answer) {
+    if (list_node_is_linked(&answer->queued))
+        answer->answers->queue_length--;
+    list_remove(&answer->queued);
+}
+
 static void drop(struct auth_answer *answer) {
+    leave_queue(answer);
+    forget_token(answer);
+    free(answer->reason);
     map_remove(answer->answers->by_token, answer->key);
     list_remove(&answer->node);
     free(answer);
@@ -80,7 +105,7 @@ static void make_room(struct auth_answers *answers) {
     list_each (&answers->kept, struct auth_answer, node, oldest) {
         if (map_count(answers->by_token) < ANSWERS_MAX)
             return;
-        if (!oldest->is_asked)
+        if (!oldest->is_asked && !list_node_is_linked(&oldest->queued))
             drop(oldest);
     }
 }
@@ -103,14 +128,55 @@ static struct auth_answer *get(struct auth_answers *answers,
     return answer;
 }
 
+static bool counts(const struct auth_answer *answer, int64_t now) {
+    return answer->counts_until > now;
+}
+
 static void ask(struct auth_answer *answer, const char *token) {
     answer->is_asked = true;
     answer->answers->asking++;
     answer->answers->ask(answer->answers->context, token, answer);
 }
 
-static bool counts(const struct auth_answer *answer, int64_t now) {
-    return answer->counts_until > now;
+static bool may_ask(const struct auth_answer *answer) {
+    size_t most = answer->identity != NULL ? AUTH_ASKING_MAX : STRANGERS_MAX;
+    return answer->answers->asking < most;
+}
+
+/* Asked about at once, or in its turn. */
+static void want(struct auth_answer *answer, const char *token, bool is_urgent) {
+    struct auth_answers *answers = answer->answers;
+    if (answer->is_asked || list_node_is_linked(&answer->queued))
+        return;
+    if (may_ask(answer)) {
+        ask(answer, token);
+    } else if (is_urgent && answers->queue_length < QUEUE_MAX) {
+        answer->token = memory_strdup(token);
+        list_append(&answers->queue, &answer->queued);
+        answers->queue_length++;
+    }
+}
+
+/* An answer may come from inside, and with it this again. */
+static void go_on_with_queue(struct auth_answers *answers) {
+    if (answers->is_going_on)
+        return;
+    answers->is_going_on = true;
+    while (!list_is_empty(&answers->queue)) {
+        struct auth_answer *next = list_entry(answers->queue.head.next, struct auth_answer, queued);
+        if (!may_ask(next))
+            break;
+        leave_queue(next);
+        if (list_is_empty(&next->waiters)) { /* they have gone */
+            drop(next);
+            continue;
+        }
+        char *token = steal(&next->token);
+        ask(next, token);
+        explicit_bzero(token, strlen(token));
+        free(token);
+    }
+    answers->is_going_on = false;
 }
 
 enum auth_found auth_answers_find(struct auth_answers *answers,
@@ -119,10 +185,9 @@ enum auth_found auth_answers_find(struct auth_answers *answers,
                                   struct error *err) {
     int64_t now = clock_monotonic_ms();
     struct auth_answer *answer = get(answers, presented);
-    bool is_wanted = !counts(answer, now) || answer->ask_again_at <= now;
-    if (is_wanted && !answer->is_asked && answers->asking < ASKING_MAX)
-        ask(answer, presented->token);
-    if (!counts(answer, now) && answer->is_asked) {
+    if (!counts(answer, now) || answer->ask_again_at <= now)
+        want(answer, presented->token, !counts(answer, now));
+    if (!counts(answer, now) && (answer->is_asked || list_node_is_linked(&answer->queued))) {
         list_remove(&waiter->node);
         list_append(&answer->waiters, &waiter->node);
         return AUTH_ASKING;
@@ -131,15 +196,14 @@ enum auth_found auth_answers_find(struct auth_answers *answers,
         drop(answer);
         error_set(err, ERROR_UNAVAILABLE,
                   "too many tokens are being asked about at this moment: try again");
-        return AUTH_FAILED;
-    }
-    if (answer->err.code != ERROR_NONE) {
-        if (err != NULL)
-            *err = answer->err;
-        return AUTH_FAILED;
+        return AUTH_UNKNOWN;
     }
     *ret = answer->identity;
-    return answer->identity != NULL ? AUTH_FOUND : AUTH_UNKNOWN;
+    if (answer->identity != NULL)
+        return AUTH_FOUND;
+    if (answer->reason != NULL && err != NULL)
+        *err = *answer->reason;
+    return AUTH_UNKNOWN;
 }
 
 void *auth_answer_context(const struct auth_answer *answer) {
@@ -154,25 +218,45 @@ static int64_t kept_for(const struct auth_answers *answers, const struct auth_id
     return until_ms > 0 && left < answers->keep_ms ? left : answers->keep_ms;
 }
 
+static void set_reason(struct auth_answer *answer, const struct error *reason) {
+    free(steal(&answer->reason));
+    if (reason == NULL)
+        return;
+    answer->reason = memory_alloc(sizeof *answer->reason);
+    *answer->reason = *reason;
+}
+
+static void take_yes_or_no(struct auth_answer *answer, const struct auth_identity *identity,
+                           int64_t until_ms, const struct error *reason, int64_t now) {
+    int64_t kept_ms = kept_for(answer->answers, identity, until_ms);
+    set_reason(answer, reason);
+    answer->identity = identity;
+    answer->counts_until = now + (kept_ms > KEPT_MIN_MS ? kept_ms : KEPT_MIN_MS);
+    /* An end of its own does not move by asking. */
+    answer->ask_again_at = identity != NULL && kept_ms == answer->answers->keep_ms
+                               ? now + kept_ms / 2
+                               : answer->counts_until;
+}
+
+static void take_failure(struct auth_answer *answer, const struct error *err, int64_t now) {
+    answer->ask_again_at = now + FAILED_KEPT_MS;
+    if (counts(answer, now))
+        return;
+    set_reason(answer, err);
+    answer->identity = NULL;
+    answer->counts_until = answer->ask_again_at;
+}
+
 void auth_answer_give(struct auth_answer *answer, const struct auth_identity *identity,
                       int64_t until_ms, const struct error *err) {
+    struct auth_answers *answers = answer->answers;
     int64_t now = clock_monotonic_ms();
     answer->is_asked = false;
-    answer->answers->asking--;
-    if (err == NULL) {
-        int64_t kept_ms = kept_for(answer->answers, identity, until_ms);
-        answer->identity = identity;
-        answer->err.code = ERROR_NONE;
-        answer->counts_until = now + (kept_ms > KEPT_MIN_MS ? kept_ms : KEPT_MIN_MS);
-        /* An end of its own does not move by asking. */
-        answer->ask_again_at = identity != NULL && kept_ms == answer->answers->keep_ms
-                                   ? now + kept_ms / 2
-                                   : answer->counts_until;
-    } else if (counts(answer, now)) {
-        answer->ask_again_at = now + FAILED_KEPT_MS;
-    } else {
-        answer->err = *err;
-        answer->counts_until = answer->ask_again_at = now + FAILED_KEPT_MS;
-    }
+    answers->asking--;
+    if (err == NULL || err->code == ERROR_DENIED)
+        take_yes_or_no(answer, identity, until_ms, err, now);
+    else
+        take_failure(answer, err, now);
     wake(answer);
+    go_on_with_queue(answers);
 }

@@ -5,10 +5,13 @@
 
 #include "gateway/auth_method.h"
 
+enum { AUTH_ASKING_MAX = 64 };
+
 struct auth_answers;
 struct auth_answer;
 
-/* Begins to ask about the token. auth_answer_give comes once, perhaps from inside. */
+/* Begins to ask about the token. auth_answer_give comes once, perhaps from inside. At most
+ * AUTH_ASKING_MAX are begun at a time; the others have to wait for their turn. */
 typedef void auth_answers_ask(void *context, const char *token, struct auth_answer *answer);
 
 /* keep_ms: how long a yes counts, and so a token that was revoked. */
@@ -22,9 +25,9 @@ enum auth_found auth_answers_find(struct auth_answers *answers,
                                   struct auth_waiter *waiter, const struct auth_identity **ret,
                                   struct error *err);
 
-/* identity NULL: the token is not known; err: or its server cannot be asked (what it said before
- * then counts as long as it would have). until_ms: of the token itself, by clock_wall_us; 0: it
- * does not end. */
+/* identity NULL: the token is not known, or refused for the reason in err (ERROR_DENIED). Any other
+ * err: its server cannot be asked; what it said before counts as long as it would have. until_ms:
+ * of the token itself, by clock_wall_us; 0: it does not end. */
 void auth_answer_give(struct auth_answer *answer, const struct auth_identity *identity,
                       int64_t until_ms, const struct error *err);
 void *auth_answer_context(const struct auth_answer *answer); /* of its answers */

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { AUTH_HASH_SIZE = 32, AUTH_NAME_MAX = 128, AUTH_TOKEN_MAX = 4096 };
+enum { AUTH_HASH_SIZE = 32, AUTH_NAME_MAX = 128, AUTH_TOKEN_MAX = 16384 };
 
 /* The owner of what is started without a named token. Nobody else may have this name. */
 #define AUTH_DEFAULT_NAME "default"
@@ -23,9 +23,8 @@ bool auth_token_is_jwt(const char *token);
 
 enum auth_found {
     AUTH_FOUND,
-    AUTH_UNKNOWN,
-    AUTH_ASKING, /* the waiter was taken */
-    AUTH_FAILED, /* the one who knows cannot be asked: ERROR_UNAVAILABLE */
+    AUTH_UNKNOWN, /* err: why, where more is known than that; ERROR_UNAVAILABLE: perhaps later */
+    AUTH_ASKING,  /* the waiter was taken */
 };
 
 struct auth_method;

@@ -1,6 +1,7 @@
 /* OpenID Connect: tokens that a provider has signed for us (OpenID Connect Discovery 1.0; RFC
  * 7519). Its keys are fetched, and again when a token has been signed with one that is not among
  * them, or after a while. */
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -18,7 +19,6 @@ enum {
     FETCH_TIMEOUT_MS = 5000,
     FETCH_PAUSE_MS = 5000, /* tokens of strangers must not have us ask without end */
     KEYS_KEPT_MS = 3600 * 1000,
-    WAITING_MAX = 64, /* as many as auth_answers.c asks about at once */
 };
 
 struct waiting {
@@ -34,32 +34,44 @@ struct oidc {
     char *issuer, *audience, *user_claim;
     struct jwt_keys *keys; /* NULL: not fetched yet */
     bool is_fetching;
-    int64_t fetched_at; /* or tried; 0: never */
-    struct waiting waiting[WAITING_MAX];
+    int64_t fetched_at;   /* or tried; 0: never */
+    struct error failure; /* why it was in vain */
+    struct waiting waiting[AUTH_ASKING_MAX];
     size_t waiting_count;
 };
 
-static void give_denied(const struct oidc *oidc, struct auth_answer *answer,
-                        const struct error *why) {
-    log_info("a token of %s is refused: %s", oidc->issuer, why->text);
-    auth_answer_give(answer, NULL, 0, NULL);
+static void forget(struct waiting *waiting) {
+    explicit_bzero(waiting->token, strlen(waiting->token));
+    free(waiting->token);
+}
+
+static int read_user(const struct oidc *oidc, const json_t *claims,
+                     const struct auth_identity **identity, struct error *err) {
+    const char *name = json_string_value(json_object_get(claims, oidc->user_claim));
+    const json_t *is_verified = json_object_get(claims, "email_verified");
+    if (name == NULL)
+        return error_set(err, ERROR_DENIED, "the token has no claim %s (oidc-user-claim)",
+                         oidc->user_claim);
+    if (strcmp(oidc->user_claim, "email") == 0 && is_verified != NULL && !json_is_true(is_verified))
+        return error_set(err, ERROR_DENIED, "the token's email is not verified");
+    *identity = auth_identity_of(oidc->auth, name);
+    return *identity != NULL ? 0
+                             : error_set(err, ERROR_DENIED, "the token's user cannot be an owner");
 }
 
 static int read_token(const struct oidc *oidc, const char *token,
                       const struct auth_identity **identity, int64_t *until_ms, struct error *err) {
-    json_t *claims;
-    if (jwt_verify(oidc->keys, token, &claims, err) < 0)
+    cleanup_json json_t *claims = NULL;
+    if (jwt_verify(oidc->keys, token, oidc->issuer, &claims, err) < 0 ||
+        jwt_check_claims(claims, oidc->audience, clock_wall_us() / 1000, until_ms, err) < 0)
         return -1;
-    int result = jwt_check_claims(claims, oidc->issuer, oidc->audience, clock_wall_us() / 1000,
-                                  until_ms, err);
-    const char *name = json_string_value(json_object_get(claims, oidc->user_claim));
-    if (result == 0 && name == NULL)
-        result = error_set(err, ERROR_DENIED, "the token has no claim %s (oidc-user-claim)",
-                           oidc->user_claim);
-    if (result == 0 && (*identity = auth_identity_of(oidc->auth, name)) == NULL)
-        result = error_set(err, ERROR_DENIED, "the token's user cannot be an owner");
-    json_decref(claims);
-    return result;
+    return read_user(oidc, claims, identity, err);
+}
+
+static void give_denied(struct auth_answer *answer, const struct error *why) {
+    struct error err = *why;
+    err.code = ERROR_DENIED;
+    auth_answer_give(answer, NULL, 0, &err);
 }
 
 /* false: newer keys may know the token. */
@@ -73,26 +85,28 @@ static bool answer_with_keys(const struct oidc *oidc, const char *token, struct 
     else if (err.code == ERROR_NOT_FOUND && !is_last)
         return false;
     else
-        give_denied(oidc, answer, &err);
+        give_denied(answer, &err);
     return true;
 }
 
 /* err NULL: the keys are there. */
 static void end_fetch(struct oidc *oidc, const struct error *err) {
-    struct waiting waiting[WAITING_MAX];
+    struct waiting waiting[AUTH_ASKING_MAX];
     size_t count = oidc->waiting_count;
     memcpy(waiting, oidc->waiting, sizeof waiting);
     oidc->waiting_count = 0;
     oidc->is_fetching = false;
     oidc->fetched_at = clock_monotonic_ms();
-    if (err != NULL)
+    oidc->failure.code = ERROR_NONE;
+    if (err != NULL) {
+        oidc->failure = *err;
         log_warning("%s", err->text);
+    }
     for (size_t i = 0; i < count; i++) {
-        if (oidc->keys == NULL)
+        if (oidc->keys == NULL ||
+            !answer_with_keys(oidc, waiting[i].token, waiting[i].answer, err == NULL))
             auth_answer_give(waiting[i].answer, NULL, 0, err);
-        else
-            answer_with_keys(oidc, waiting[i].token, waiting[i].answer, true);
-        free(waiting[i].token);
+        forget(&waiting[i]);
     }
 }
 
@@ -101,8 +115,7 @@ static void fail_fetch(struct oidc *oidc, const char *what, int status, const st
     if (cause != NULL)
         error_set(&err, ERROR_UNAVAILABLE, "%s", cause->text);
     else
-        error_set(&err, ERROR_UNAVAILABLE, "%s: %s was answered with status %d", oidc->issuer, what,
-                  status);
+        error_set(&err, ERROR_UNAVAILABLE, "%s: %s: status %d", oidc->issuer, what, status);
     error_wrap(&err, "the OpenID provider's keys cannot be fetched");
     end_fetch(oidc, &err);
 }
@@ -133,6 +146,10 @@ static void on_configuration(void *context, int status, const json_t *answer,
     struct error why;
     if (err != NULL || status != 200) {
         fail_fetch(oidc, "/.well-known/openid-configuration", status, err);
+    } else if (text_starts_with(oidc->issuer, "https://") && keys != NULL &&
+               !text_starts_with(keys, "https://")) {
+        error_set(&why, ERROR_UNAVAILABLE, "%s: jwks_uri is not https: %.200s", oidc->issuer, keys);
+        fail_fetch(oidc, "", status, &why);
     } else if (issuer == NULL || strcmp(issuer, oidc->issuer) != 0 || keys == NULL) {
         error_set(&why, ERROR_UNAVAILABLE,
                   "oidc-issuer: %s says that its issuer is %.200s; the two must be the same",
@@ -152,20 +169,24 @@ static void fetch(struct oidc *oidc) {
     free(url);
 }
 
+/* The keys were asked for a moment ago. What was signed with a newer one may come in later. */
+static void give_later(const struct oidc *oidc, struct auth_answer *answer) {
+    struct error err = oidc->failure;
+    if (err.code == ERROR_NONE)
+        error_set(&err, ERROR_UNAVAILABLE,
+                  "%s did not publish the token's key a moment ago: try again", oidc->issuer);
+    auth_answer_give(answer, NULL, 0, &err);
+}
+
 static void ask(void *context, const char *token, struct auth_answer *answer) {
     struct oidc *oidc = context;
     int64_t since_ms = clock_monotonic_ms() - oidc->fetched_at;
-    bool may_fetch = oidc->fetched_at == 0 || since_ms >= FETCH_PAUSE_MS;
-    bool has_keys = oidc->keys != NULL;
-    if (has_keys && since_ms > KEYS_KEPT_MS && !oidc->is_fetching)
+    if (oidc->keys != NULL && since_ms > KEYS_KEPT_MS && !oidc->is_fetching)
         fetch(oidc); /* nobody has to wait for it */
-    if (has_keys && answer_with_keys(oidc, token, answer, !may_fetch && !oidc->is_fetching))
+    if (oidc->keys != NULL && answer_with_keys(oidc, token, answer, false))
         return;
-    if (!may_fetch && !oidc->is_fetching) {
-        struct error err;
-        error_set(&err, ERROR_UNAVAILABLE,
-                  "the OpenID provider's keys could not be fetched a moment ago: try again");
-        auth_answer_give(answer, NULL, 0, &err);
+    if (!oidc->is_fetching && oidc->fetched_at != 0 && since_ms < FETCH_PAUSE_MS) {
+        give_later(oidc, answer);
         return;
     }
     oidc->waiting[oidc->waiting_count++] = (struct waiting){answer, memory_strdup(token)};
@@ -188,7 +209,7 @@ static void oidc_destroy(struct auth_method *self) {
     web_client_destroy(oidc->client);
     auth_answers_destroy(oidc->answers);
     for (size_t i = 0; i < oidc->waiting_count; i++)
-        free(oidc->waiting[i].token);
+        forget(&oidc->waiting[i]);
     jwt_keys_destroy(oidc->keys);
     free(oidc->issuer);
     free(oidc->audience);

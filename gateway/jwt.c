@@ -7,6 +7,7 @@
 #include <cjose/cjose.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { KEYS_MAX = 64, SKEW_MS = 60 * 1000 };
 
@@ -87,24 +88,45 @@ static bool may_have_signed(const struct jwt_key *key, const char *id, const cha
            cjose_jwk_get_kty(key->jwk, NULL) == key_type(algorithm);
 }
 
+/* What the same issuer signs for other purposes, such as a logout token (RFC 8725, 3.12). */
+static bool is_to_come_in(const char *type) {
+    if (type != NULL && strncasecmp(type, "application/", 12) == 0)
+        type += 12;
+    return type == NULL || strcasecmp(type, "JWT") == 0 || strcasecmp(type, "at+jwt") == 0;
+}
+
+static int check_header(cjose_header_t *header, struct error *err) {
+    char *critical = cjose_header_get_raw(header, "crit", NULL);
+    cjose_get_dealloc()(critical);
+    if (critical != NULL) /* RFC 7515, 4.1.11: nothing of that is understood here */
+        return error_set(err, ERROR_DENIED, "the token's header has crit");
+    if (key_type(cjose_header_get(header, CJOSE_HDR_ALG, NULL)) == 0)
+        return error_set(err, ERROR_DENIED,
+                         "the token's algorithm is not one of RS, PS and ES with 256, 384 or 512");
+    const char *type = cjose_header_get(header, "typ", NULL);
+    if (!is_to_come_in(type))
+        return error_set(err, ERROR_DENIED, "the token's type is %.40s, not JWT or at+jwt", type);
+    return 0;
+}
+
+/* Only a key that has the token's very name is certainly the right one. */
 static int verify(const struct jwt_keys *keys, cjose_jws_t *jws, struct error *err) {
     cjose_header_t *header = cjose_jws_get_protected(jws);
     const char *algorithm = cjose_header_get(header, CJOSE_HDR_ALG, NULL);
     const char *id = cjose_header_get(header, CJOSE_HDR_KID, NULL);
-    bool was_tried = false;
-    if (key_type(algorithm) == 0)
-        return error_set(err, ERROR_DENIED,
-                         "the token's algorithm is not one of RS, PS and ES with 256, 384 or 512");
+    bool is_certain = false;
     for (size_t i = 0; i < keys->count; i++) {
-        if (!may_have_signed(&keys->list[i], id, algorithm))
+        const struct jwt_key *key = &keys->list[i];
+        if (!may_have_signed(key, id, algorithm))
             continue;
-        was_tried = true;
-        if (cjose_jws_verify(jws, keys->list[i].jwk, NULL))
+        if (cjose_jws_verify(jws, key->jwk, NULL))
             return 0;
+        is_certain = is_certain || (id != NULL && key->id != NULL);
     }
-    return was_tried ? error_set(err, ERROR_DENIED, "the token's signature is not the issuer's")
-                     : error_set(err, ERROR_NOT_FOUND,
-                                 "the token is signed with a key that the issuer does not publish");
+    return is_certain
+               ? error_set(err, ERROR_DENIED, "the token's signature is not the issuer's")
+               : error_set(err, ERROR_NOT_FOUND,
+                           "the token is signed with a key that the issuer does not publish");
 }
 
 static json_t *read_claims(const cjose_jws_t *jws) {
@@ -119,13 +141,28 @@ static json_t *read_claims(const cjose_jws_t *jws) {
     return NULL;
 }
 
-int jwt_verify(const struct jwt_keys *keys, const char *token, json_t **ret, struct error *err) {
+/* The issuer first: another one's keys are not among these, nor worth looking for. */
+static int check_token(const struct jwt_keys *keys, cjose_jws_t *jws, const char *issuer,
+                       const json_t *claims, struct error *err) {
+    const char *from = json_string_value(json_object_get(claims, "iss"));
+    if (claims == NULL)
+        return error_set(err, ERROR_DENIED, "the token's claims are no JSON object");
+    if (from == NULL || strcmp(from, issuer) != 0)
+        return error_set(err, ERROR_DENIED, "the token is of another issuer");
+    if (check_header(cjose_jws_get_protected(jws), err) < 0)
+        return -1;
+    return verify(keys, jws, err);
+}
+
+int jwt_verify(const struct jwt_keys *keys, const char *token, const char *issuer, json_t **ret,
+               struct error *err) {
     cjose_jws_t *jws = cjose_jws_import(token, strlen(token), NULL);
     if (jws == NULL)
         return error_set(err, ERROR_DENIED, "the token is no JSON Web Token");
-    int result = verify(keys, jws, err);
-    if (result == 0 && (*ret = read_claims(jws)) == NULL)
-        result = error_set(err, ERROR_DENIED, "the token's claims are no JSON object");
+    cleanup_json json_t *claims = read_claims(jws);
+    int result = check_token(keys, jws, issuer, claims, err);
+    if (result == 0)
+        *ret = steal(&claims);
     cjose_jws_release(jws);
     return result;
 }
@@ -143,13 +180,10 @@ static bool is_for(const json_t *audience, const char *us) {
     return false;
 }
 
-int jwt_check_claims(const json_t *claims, const char *issuer, const char *audience, int64_t now_ms,
-                     int64_t *until_ms, struct error *err) {
-    const char *from = json_string_value(json_object_get(claims, "iss"));
+int jwt_check_claims(const json_t *claims, const char *audience, int64_t now_ms, int64_t *until_ms,
+                     struct error *err) {
     const json_t *expires = json_object_get(claims, "exp");
     const json_t *not_before = json_object_get(claims, "nbf");
-    if (from == NULL || strcmp(from, issuer) != 0)
-        return error_set(err, ERROR_DENIED, "the token is of another issuer");
     if (!is_for(json_object_get(claims, "aud"), audience))
         return error_set(err, ERROR_DENIED,
                          "the token is not for this gateway: its aud must have "

@@ -15,10 +15,12 @@ struct jwt_keys;
 int jwt_keys_parse(const json_t *set, struct jwt_keys **ret, struct error *err);
 void jwt_keys_destroy(struct jwt_keys *keys); /* NULL is fine */
 
-/* The claims, a new reference, when the signature is good. ERROR_NOT_FOUND: it was made with a key
- * that is not among these (there may be newer ones). ERROR_DENIED: anything else is wrong. */
-int jwt_verify(const struct jwt_keys *keys, const char *token, json_t **ret, struct error *err);
+/* The claims, a new reference, when the token is of that issuer (iss) and its signature is good.
+ * ERROR_NOT_FOUND: it was made with a key that is not among these, as far as can be told (there may
+ * be newer ones). ERROR_DENIED: anything else is wrong. */
+int jwt_verify(const struct jwt_keys *keys, const char *token, const char *issuer, json_t **ret,
+               struct error *err);
 
 /* Whether the claims are for us and count at this time; *until_ms: their end (exp). */
-int jwt_check_claims(const json_t *claims, const char *issuer, const char *audience, int64_t now_ms,
-                     int64_t *until_ms, struct error *err);
+int jwt_check_claims(const json_t *claims, const char *audience, int64_t now_ms, int64_t *until_ms,
+                     struct error *err);
