@@ -1,6 +1,5 @@
 /* A proxy that knows its users says them in a header. Only from its own addresses is that believed:
  * anybody can write a header. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth_method.h"
 
@@ -8,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LOG_AREA "gateway/auth_proxy"
 
 enum { NETWORKS_MAX = 64 };
 
@@ -58,15 +55,14 @@ static enum auth_found proxy_find(struct auth_method *self, const struct auth_ev
                                   const struct auth_presented *presented,
                                   struct auth_waiter *waiter, const struct auth_identity **ret,
                                   struct error *err) {
-    (void)presented, (void)waiter, (void)err;
+    (void)presented, (void)waiter;
     const struct proxy *proxy = (const struct proxy *)self;
     const char *name = evidence->header(evidence->header_context, proxy->header);
     if (name == NULL)
         return AUTH_UNKNOWN;
     if (!is_the_proxy(proxy, evidence->address)) {
-        log_warning("%s: %s was sent from %s, which is none of proxy-addresses: it does not count",
-                    "proxy-user-header", proxy->header,
-                    evidence->address != NULL ? evidence->address : "nowhere");
+        error_set(err, ERROR_DENIED, "%s does not count from %s, which is none of proxy-addresses",
+                  proxy->header, evidence->address != NULL ? evidence->address : "nowhere");
         return AUTH_UNKNOWN;
     }
     *ret = auth_identity_of(proxy->auth, name);
@@ -109,11 +105,22 @@ static int parse_network(const char *text, struct network *ret, struct error *er
     return 0;
 }
 
+/* RFC 9110, 5.1. One that cannot be sent would keep everybody out without a word. */
+static int check_name(const char *header, struct error *err) {
+    size_t length = strspn(header, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                   "!#$%&'*+-.^_`|~");
+    return header[length] == '\0' ? 0
+                                  : error_set(err, ERROR_INVALID,
+                                              "proxy-user-header: \"%.60s\" is no header's name, "
+                                              "such as X-Forwarded-User",
+                                              header);
+}
+
 int auth_proxy_create(struct auth *auth, const struct auth_settings *settings,
                       struct auth_method **ret, struct error *err) {
     struct proxy *proxy = memory_alloc(sizeof *proxy);
     char *const *address = settings->proxy_addresses;
-    int failed = 0;
+    int failed = check_name(settings->proxy_header, err);
     proxy->method.ops = &proxy_ops;
     proxy->auth = auth;
     proxy->header = memory_strdup(settings->proxy_header);

@@ -68,10 +68,13 @@ static struct auth_settings auth_settings(const struct gateway *gateway) {
     };
 }
 
-/* With client-ca a browser would have to find the foreign page's name in our certificate. */
+/* With client-ca a browser would have to find the foreign page's name in our certificate. A proxy's
+ * header is what a page of any name may send from here, if we are to believe it from here. */
 static bool must_check_host(const struct gateway *gateway) {
     const char *ip = gateway->settings->ip;
-    return !auth_is_required(gateway->auth) && ip != NULL && settings_ip_is_loopback(ip) &&
+    bool asks_token = auth_is_required(gateway->auth) &&
+                      text_or_null(gateway->settings->proxy_user_header) == NULL;
+    return !asks_token && ip != NULL && settings_ip_is_loopback(ip) &&
            (text_or_null(gateway->settings->client_ca) == NULL ||
             gateway->settings->client_ca_optional);
 }

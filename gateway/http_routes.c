@@ -154,9 +154,9 @@ static bool check_host(struct http_request *request) {
         return true;
     log_warning("refused a request with Host %.200s: it is not in allow-hosts", host);
     http_reply_error(request, 403, NULL,
-                     "Host: %.200s is not known here. Without a token this gateway answers only to "
-                     "localhost and loopback addresses: name the host in allow-hosts "
-                     "(ELARA_ALLOW_HOSTS), or set a token",
+                     "Host: %.200s is not known here. This gateway answers only to localhost and "
+                     "loopback addresses, since it asks for no token or believes a proxy: name "
+                     "the host in allow-hosts (ELARA_ALLOW_HOSTS), or set a token",
                      host);
     return false;
 }

@@ -141,6 +141,18 @@ static int check_tls(const struct settings *settings, struct error *err) {
     return 0;
 }
 
+/* A certificate or a proxy's login is shown by browsers by themselves, whatever page asks. */
+static int check_origin(const struct settings *settings, struct error *err) {
+    bool has_certificates = strcmp(settings->certificate_user, "none") != 0;
+    if (text_or_null(settings->allow_origin) == NULL || strcmp(settings->allow_origin, "*") != 0 ||
+        (!has_certificates && text_or_null(settings->proxy_user_header) == NULL))
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "allow-origin: must not be \"*\" beside %s, or every page that a user opens "
+                     "could do what he may: name the one origin that is yours",
+                     has_certificates ? "client-certificate-user" : "proxy-user-header");
+}
+
 /* What one row alone cannot say. */
 static int finish(struct settings *settings, struct error *err) {
     unquote_list(settings->allowed_kernelspecs);
@@ -153,7 +165,9 @@ static int finish(struct settings *settings, struct error *err) {
     unquote_list(settings->kubernetes.prohibited_gids);
     default_launcher(settings);
     normalise_base_url(settings);
-    return find_runtime_dir(settings, err) < 0 ? -1 : check_tls(settings, err);
+    return find_runtime_dir(settings, err) < 0 || check_tls(settings, err) < 0
+               ? -1
+               : check_origin(settings, err);
 }
 
 /* The file's name; *ret is NULL when there is none. */
