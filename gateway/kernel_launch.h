@@ -40,6 +40,10 @@ int kernel_request_directory(const struct kernels_settings *settings, const char
 /* Whom the lists of users are asked about: the verified name of the kernel's owner, or without one
  * (NULL) what the kept variables claim to be KERNEL_USERNAME, or NULL. */
 const char *kernel_request_name(const char *verified, const json_t *kept);
+/* A refusal names only what the user (NULL: nobody in particular) may start. */
+int kernel_request_spec(const struct kernels_settings *settings, const struct kernelspecs *specs,
+                        const char *name, const char *user, const struct kernelspec **ret,
+                        struct error *err);
 /* May that user start this kernelspec? Else ERROR_DENIED. */
 int kernel_request_user(const struct kernels_settings *settings, const struct kernelspec *spec,
                         const char *verified, const json_t *kept, struct error *err);

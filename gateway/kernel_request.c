@@ -215,6 +215,27 @@ int kernel_request_policy(const struct kernels_settings *settings, const struct 
     return 0;
 }
 
+int kernel_request_spec(const struct kernels_settings *settings, const struct kernelspecs *specs,
+                        const char *name, const char *user, const struct kernelspec **ret,
+                        struct error *err) {
+    *ret = *name ? kernelspecs_find(specs, name) : NULL;
+    if (*ret != NULL)
+        return 0;
+    if (*name == '\0')
+        return error_set(err, ERROR_NOT_FOUND,
+                         "Kernel spec not found: this gateway has no kernel specs at all");
+    struct buffer known = {.limit = 512};
+    const struct kernelspec *other;
+    for (size_t i = 0; (other = kernelspecs_at(specs, i)) != NULL; i++)
+        if (kernelspec_refusal(other, user, &settings->users) == NULL &&
+            buffer_printf(&known, "%s%s", known.length > 0 ? ", " : "", other->name) < 0)
+            break;
+    error_set(err, ERROR_NOT_FOUND, "Kernel spec %.200s not found: known are %s", name,
+              known.length > 0 ? buffer_text(&known) : "none");
+    buffer_free(&known);
+    return -1;
+}
+
 int kernel_request_provisioner(const struct kernelspec *spec, bool is_elsewhere,
                                struct error *err) {
     cleanup_free char *why = is_elsewhere ? NULL : kernelspec_unsupported(spec);

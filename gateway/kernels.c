@@ -168,27 +168,6 @@ int kernel_check_limits(const struct kernel *self, struct error *err) {
     return 0;
 }
 
-/* A refusal names only what the user (NULL: nobody in particular) may start. */
-static int find_spec(const struct kernels *kernels, const char *name, const char *user,
-                     const struct kernelspec **ret, struct error *err) {
-    *ret = *name ? kernelspecs_find(kernels->specs, name) : NULL;
-    if (*ret != NULL)
-        return 0;
-    if (*name == '\0')
-        return error_set(err, ERROR_NOT_FOUND,
-                         "Kernel spec not found: this gateway has no kernel specs at all");
-    struct buffer known = {.limit = 512};
-    const struct kernelspec *other;
-    for (size_t i = 0; (other = kernelspecs_at(kernels->specs, i)) != NULL; i++)
-        if (kernelspec_refusal(other, user, &kernels->settings.users) == NULL &&
-            buffer_printf(&known, "%s%s", known.length > 0 ? ", " : "", other->name) < 0)
-            break;
-    error_set(err, ERROR_NOT_FOUND, "Kernel spec %.200s not found: known are %s", name,
-              known.length > 0 ? buffer_text(&known) : "none");
-    buffer_free(&known);
-    return -1;
-}
-
 static const char *request_text(const struct kernel *kernel, const char *member) {
     return json_string_value(json_object_get(kernel->request, member));
 }
@@ -221,7 +200,8 @@ int kernel_provision(struct kernel *kernel, struct error *err) {
                                .environment = environ,
                                .is_elsewhere = kernels->provisioner->ops->is_elsewhere};
     const char *user = kernel_request_name(request_text(kernel, "verified"), plan.env);
-    if (find_spec(kernels, request_text(kernel, "name"), user, &spec, err) < 0 ||
+    if (kernel_request_spec(&kernels->settings, kernels->specs, request_text(kernel, "name"), user,
+                            &spec, err) < 0 ||
         check_policy(kernel, spec, &env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, plan.env, &plan.launch_timeout_ms, err) < 0 ||
         (!plan.is_elsewhere &&
@@ -307,7 +287,8 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
         kernel_request_own_idle(env, &own_idle_ms, err) < 0 ||
         kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
-        find_spec(kernels, name, kernel_request_name(verified, env), spec, err) < 0)
+        kernel_request_spec(&kernels->settings, kernels->specs, name,
+                            kernel_request_name(verified, env), spec, err) < 0)
         return -1;
     *ret = json_pack("{s:s, s:O, s:s?, s:s, s:s?}", "name", (*spec)->name, "env", env, "path",
                      request->path, "username", verified ? verified : kernels->user, "verified",
