@@ -1,0 +1,94 @@
+"""Who gets which answer: docs/security.md has a table of all routes, and each of its cells is asked for here."""
+import http.client
+import json
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+from support.processes import wait_until
+from test_auth import token_file
+
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+WEBSOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+BODIES = {"POST /api/kernels": {"name": "stub"},
+          "POST /api/sessions": {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "stub"}},
+          "PATCH /api/sessions/{session_id}": {"path": "b.ipynb"},
+          "POST /api/kernels/{kernel_id}/keep": {"for": "1h"},
+          "POST /api/elara/cull": {"dry_run": True}}
+COLUMNS = ["nobody", "user", "user: another's", "user: unknown", "admin", "viewer", "foreign page"]
+
+
+def table():
+    rows = re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) [^`]+)` \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
+    return {route: [cell.strip() for cell in cells.split("|")] for route, cells in rows}
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    return token_file(tmp_path_factory.mktemp("tokens") / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"),
+                      ("ops", "admin", "ops-token"), ("wall", "viewer", "wall-token"))
+
+
+@pytest.fixture
+def gateway(start_gateway, tokens):
+    gateway = start_gateway("--auth-token-file", str(tokens))
+    gateway.token = "anna-token"
+    return gateway
+
+
+def ask(gateway, route, ids, token, origin=None):
+    """The status, and the answer's text without what differs for its own sake."""
+    method, path = route.split(" ")
+    for name, value in ids.items():
+        path = path.replace("{%s}" % name, value)
+    path = path.replace("/kernelspecs/{name}/{path...}", "/kernelspecs/stub/logo-64x64.png").replace("{name}", "stub")
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"token {token}"} if token else {})
+    headers |= {"Origin": origin or f"http://127.0.0.1:{gateway.port}"} if origin or path.startswith("/elara") else {}
+    headers |= WEBSOCKET if path.endswith("/channels") else {}
+    if path == "/elara" and method == "POST":
+        path += f"?do=interrupt&kernel={ids['kernel_id']}"
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    body = json.dumps(BODIES[route]) if route in BODIES else None
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    text = "" if answer.status == 101 else answer.read().decode(errors="replace")
+    connection.close()
+    for value in ids.values():
+        text = text.replace(value, "ID")
+    return str(answer.status), text
+
+
+def anothers(gateway):
+    """A kernel of Anna's, in a session of hers; it runs."""
+    session = gateway.post("/api/sessions", json={"path": f"{uuid.uuid4()}.ipynb", "type": "notebook", "kernel": {"name": "stub"}}).json()
+    kernel_id = session["kernel"]["id"]
+    wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").json()["execution_state"] == "idle")
+    return {"kernel_id": kernel_id, "session_id": session["id"]}
+
+
+def test_each_cell_of_the_table(gateway):
+    unknown = {"kernel_id": str(uuid.uuid4()), "session_id": str(uuid.uuid4())}
+    expected, seen, differing, annas = table(), {}, [], anothers(gateway)
+    for route, cells in expected.items():
+        answers = {}
+        for column, token in zip(COLUMNS, (None, "anna-token", "bert-token", "bert-token", "ops-token", "wall-token", "anna-token")):
+            ids = unknown if column == "user: unknown" else annas
+            if "_id}" in route or not column.startswith("user: ") or route == "POST /elara":
+                answers[column] = ask(gateway, route, ids, token, "http://evil.example" if column == "foreign page" else None)
+                if not route.startswith("GET") and answers[column][0] < "400":  # something was done
+                    gateway.delete(f"/api/kernels/{annas['kernel_id']}")
+                    annas = anothers(gateway)
+        seen[route] = [answers[column][0] if column in answers else "" for column in COLUMNS]
+        if answers.get("user: another's") != answers.get("user: unknown"):
+            differing.append((route, answers["user: another's"], answers["user: unknown"]))
+    assert differing == [], "another's kernel answers as one that does not exist"
+    assert seen == expected, "\n".join(f"| `{route}` | {' | '.join(cells)} |" for route, cells in seen.items())
+
+
+def test_the_table_has_all_routes(gateway):
+    paths = gateway.get("/api/swagger.json").json()["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods if method != "parameters"}
+    known = {re.sub(r"\{path\.\.\.\}", "{path}", route) for route in table()} - {"GET /elara", "POST /elara"}
+    assert {re.sub(r"\{path[.]*\}", "{path}", route) for route in routes} == known
