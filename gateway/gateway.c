@@ -109,6 +109,7 @@ static struct http_settings http_settings(const struct gateway *gateway) {
         .tls_key = text_or_null(settings->keyfile),
         .tls_client_ca = text_or_null(settings->client_ca),
         .tls_client_ca_optional = settings->client_ca_optional,
+        .hsts_ms = settings->hsts_ms,
         .trust_xheaders = settings->trust_xheaders,
         .check_host = must_check_host(gateway),
         .allow_hosts = settings->allow_hosts,

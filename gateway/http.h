@@ -59,6 +59,7 @@ struct http_settings {
      * one. */
     int64_t connections_max, connections_per_address_max, connections_per_user_max;
     int64_t requests_max, requests_per_user_max;
+    int64_t hsts_ms; /* with TLS browsers are told to come by it alone for so long; 0: not */
     bool trust_xheaders;
     /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and
      * allow_hosts; 403 for any other Host. */

@@ -113,6 +113,9 @@ static void add_common(struct evbuffer *out, const struct http_request *request)
     evbuffer_add_printf(out, "Server: Elara/%s\r\n", ELARA_VERSION);
     add_date(out);
     evbuffer_add_printf(out, "X-Content-Type-Options: nosniff\r\n");
+    if (request->http->tls != NULL && request->http->settings.hsts_ms > 0) /* RFC 6797 */
+        evbuffer_add_printf(out, "Strict-Transport-Security: max-age=%lld\r\n",
+                            (long long)request->http->settings.hsts_ms / 1000);
     if (!http_is_page(request)) /* nobody else's page may read it */
         add_cors(out, &request->http->settings);
     evbuffer_add(out, request->headers.data, request->headers.length);

@@ -19,6 +19,7 @@ struct settings {
     char *base_url; /* begins and ends with '/' */
     char *certfile, *keyfile, *client_ca;
     bool client_ca_optional;
+    int64_t hsts_ms;
     bool trust_xheaders;
     char *allow_origin, *allow_credentials, *allow_headers, *allow_methods, *expose_headers,
         *max_age;

@@ -49,6 +49,10 @@ static const struct option_row table[] = {
     ROW("client-ca-optional", "ELARA_CLIENT_CA_OPTIONAL", OPTION_BOOL, client_ca_optional, "false",
         .flags = OPTION_RELOAD, .group = NETWORK,
         .help = "Clients without a certificate may come in by other means, such as a token."),
+    ROW("hsts", "ELARA_HSTS", OPTION_DURATION, hsts_ms, "30d", .flags = OPTION_RELOAD,
+        .group = NETWORK,
+        .help = "With TLS, for how long browsers are told to come to this host by HTTPS alone, on "
+                "whatever port (Strict-Transport-Security). 0: they are not."),
     ROW("trust-xheaders", "ELARA_TRUST_XHEADERS,EG_TRUST_XHEADERS,KG_TRUST_XHEADERS", OPTION_BOOL,
         trust_xheaders, "false", .flags = OPTION_RELOAD, .group = NETWORK,
         .help = "Believe X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy "
