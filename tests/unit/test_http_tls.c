@@ -103,6 +103,7 @@ static struct server fresh(void) {
     struct server server = {.settings = server_settings()};
     server.settings.tls_certificate = "server.pem";
     server.settings.tls_key = "server.key";
+    server.settings.hsts_ms = INT64_C(86400) * 1000;
     return server;
 }
 
@@ -144,6 +145,12 @@ static void test_request(void **state) {
     struct client client = client_dial(*state, client_tls);
     assert_true(SSL_version(client.ssl) >= TLS1_2_VERSION);
     ask_tls(&client, "/hello", "\r\n\r\n\"hello\"");
+    client_close(&client);
+}
+
+static void test_browsers_are_told_to_come_by_tls(void **state) {
+    struct client client = client_dial(*state, client_tls);
+    ask_tls(&client, "/hello", "\r\nStrict-Transport-Security: max-age=86400\r\n");
     client_close(&client);
 }
 
@@ -337,6 +344,7 @@ int main(void) {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         TEST(test_request),
+        TEST(test_browsers_are_told_to_come_by_tls),
         TEST(test_large_answer),
         TEST(test_old_versions_and_plain_text_get_nothing),
         TEST(test_reload),
