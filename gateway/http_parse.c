@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -265,19 +266,34 @@ int http_head_parse(char *text, size_t length, struct http_head *ret, int *statu
 
 enum { CHUNK_LINE_MAX = 256, TRAILER_MAX = 8192 };
 
-/* One line that ends with CR LF, or NULL: not there yet, or (err->code set) too long. */
+static bool has_control(const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
+            return true;
+    return false;
+}
+
+/* One line that ends with CR LF, or NULL: not there yet, or (err->code set) a bad one. A server in
+ * front of us may take an LF alone for an end, so there must be none within. */
 static char *read_line(struct evbuffer *in, size_t *length, struct error *err) {
     char *line = evbuffer_readln(in, length, EVBUFFER_EOL_CRLF_STRICT);
-    if (line == NULL && evbuffer_get_length(in) > CHUNK_LINE_MAX)
+    if (line == NULL && evbuffer_get_length(in) <= CHUNK_LINE_MAX)
+        return NULL;
+    if (line == NULL || *length > CHUNK_LINE_MAX)
         error_set(err, ERROR_INVALID, "body: a chunk's line is too long");
-    return line;
+    else if (has_control(line, *length))
+        error_set(err, ERROR_INVALID, "body: control character in a chunk's line");
+    else
+        return line;
+    free(line);
+    return NULL;
 }
 
 static int parse_size(const char *line, size_t length, uint64_t *ret, struct error *err) {
     size_t digits = strspn(line, "0123456789abcdefABCDEF");
     size_t used = digits + strspn(line + digits, " \t");
-    if (strlen(line) != length || digits == 0 || digits > 15 ||
-        (line[used] != '\0' && line[used] != ';'))
+    bool is_ended = digits == length || line[used] == ';';
+    if (digits == 0 || digits > 15 || !is_ended)
         return error_set(err, ERROR_INVALID, "body: a chunk's size must be hexadecimal digits");
     *ret = strtoull(line, NULL, 16);
     return 0;
