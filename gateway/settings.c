@@ -299,9 +299,10 @@ bool settings_ip_is_loopback(const char *ip) {
 
 /* Is there any way of knowing who asks? */
 static bool settings_know_clients(const struct settings *settings) {
+    const char *certificate = settings->certificate_user; /* NULL in what migrate makes up */
     return text_or_null(settings->auth_token) != NULL ||
            text_or_null(settings->auth_token_file) != NULL ||
-           strcmp(settings->certificate_user, "none") != 0 ||
+           (certificate != NULL && strcmp(certificate, "none") != 0) ||
            text_or_null(settings->proxy_user_header) != NULL ||
            text_or_null(settings->oidc_issuer) != NULL || settings->token_review ||
            text_or_null(settings->hub_api_url) != NULL;
