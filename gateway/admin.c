@@ -48,8 +48,9 @@ const struct admin_verb admin_verbs[] = {
     {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
      "what keeps kernels from running here, or at URL's gateway, and what helps (exit status 1)",
      admin_doctor},
-    {"migrate", "[FILE...]",
-     "settings for a set-up of Jupyter Enterprise Gateway (docs/migrating-from-jeg.md)",
+    {"migrate", "[--policy NEW_FILE] [FILE...]",
+     "settings for a set-up of Jupyter Enterprise Gateway (docs/migrating-from-jeg.md), and a "
+     "policy for what its kernelspecs mount",
      admin_migrate},
     {"completion", "bash|zsh|fish",
      "what makes a shell complete the words of elara and elara-gateway", admin_completion},

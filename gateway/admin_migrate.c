@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/option.h"
 #include "base/text.h"
 #include "gateway/admin.h"
 #include "gateway/migrate.h"
@@ -44,7 +45,10 @@ static int read_file(struct migration *migration, const char *path, struct error
 int admin_migrate(int argc, char **argv, struct error *err) {
     cleanup_buffer struct buffer sources = {.limit = 4096};
     struct migration *migration = migration_create();
-    int failed = 0;
+    const char *policy = NULL;
+    int failed = option_take_flag(&argc, argv, "policy", &policy) && policy == NULL
+                     ? error_set(err, ERROR_INVALID, "--policy: needs the name of a new file")
+                     : 0;
     for (int i = 1; i < argc && failed == 0; i++) {
         if (argv[i][0] == '-')
             failed =
@@ -60,6 +64,8 @@ int admin_migrate(int argc, char **argv, struct error *err) {
     size_t troubles = 0;
     add_own_default(migration, argc, argv);
     migration_add_defaults(migration);
+    if (failed == 0 && policy != NULL)
+        failed = migration_write_policy(migration, policy, buffer_text(&sources), err);
     if (failed == 0)
         troubles = migration_print(migration, buffer_text(&sources), stdout);
     if (troubles > 0)

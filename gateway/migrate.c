@@ -7,6 +7,8 @@
 #include "gateway/settings.h"
 #include "gateway/settings_legacy.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -28,6 +30,7 @@ struct migration {
     struct found *found; /* one a row of settings_table() */
     struct lines notes, troubles;
     struct lines kernelspecs[2]; /* where kernels are processes, where they are pods */
+    json_t *mounts;              /* of migration_mount */
     bool may_have_token;         /* one that could not be read, or is a secret of the cluster's */
 };
 
@@ -37,6 +40,7 @@ struct migration *migration_create(void) {
     while (settings_table()[rows].name != NULL)
         rows++;
     migration->found = memory_alloc((rows + 1) * sizeof *migration->found);
+    migration->mounts = json_array();
     return migration;
 }
 
@@ -58,6 +62,7 @@ void migration_destroy(struct migration *migration) {
     lines_free(&migration->troubles);
     lines_free(&migration->kernelspecs[0]);
     lines_free(&migration->kernelspecs[1]);
+    json_decref(migration->mounts);
     free(migration);
 }
 
@@ -374,6 +379,39 @@ static void print_lines(const struct lines *lines, const char *heading, FILE *ou
         fprintf(out, "# - %s\n", lines->texts[i]);
 }
 
+void migration_mount(struct migration *migration, const json_t *mount) {
+    json_array_append_new(migration->mounts, json_deep_copy(mount));
+}
+
+int migration_write_policy(struct migration *migration, const char *path, const char *sources,
+                           struct error *err) {
+    if (!has_pods(migration) || json_array_size(migration->mounts) == 0)
+        return 0;
+    FILE *out = fopen(path, "wx");
+    if (out == NULL)
+        return error_system(err, errno, "--policy: %s", path);
+    cleanup_free char *from = as_comment(memory_strdup(sources));
+    cleanup_free char *whole = realpath(path, NULL);
+    migrate_print_policy(migration->mounts, from, out);
+    if (fclose(out) != 0)
+        return error_system(err, errno, "--policy: %s", path);
+    migration_set_text(migration, "ELARA_POLICY", whole != NULL ? whole : path, "written",
+                       "for what kernelspecs mount", MIGRATE_SCRIPT);
+    return 0;
+}
+
+/* Such a kernelspec is refused until somebody has said that it is meant. */
+static void print_mounts(const struct migration *migration, FILE *out) {
+    if (!has_pods(migration) || is_set(migration, "policy") ||
+        json_array_size(migration->mounts) == 0)
+        return;
+    fputs("# STILL TO BE SET, kernelspecs that mount what clients say are refused without it. "
+          "`elara migrate --policy\n"
+          "# NEW_FILE ...` writes a policy and names it here (docs/policy.md).\n"
+          "# policy: FILE\n",
+          out);
+}
+
 static void print_setting(const struct option_row *row, const struct found *found, FILE *out) {
     char key[OPTION_NAME_MAX];
     option_key(row, key);
@@ -423,6 +461,7 @@ size_t migration_print(const struct migration *migration, const char *sources, F
         if (migration->found[i].value != NULL)
             print_setting(&settings_table()[i], &migration->found[i], out);
     print_launcher_image(migration, out);
+    print_mounts(migration, out);
     print_exposure(migration, out);
     print_differences(migration, out);
     print_lines(&migration->notes, "Not carried over, and why:", out);

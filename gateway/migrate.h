@@ -66,6 +66,17 @@ int migrate_json(struct migration *migration, const char *text, size_t length, c
  * elastic-jupyter-operator. */
 int migrate_yaml(struct migration *migration, const char *text, size_t length, const char *name,
                  struct error *err);
+/* What a kernelspec mounts that clients say: {"kernelspec", "volume", "server", "pattern",
+ * "is_users"}; server and pattern are null where a policy cannot have them. Copied. */
+void migration_mount(struct migration *migration, const json_t *mount);
+/* A policy that allows it, into a file that is not there yet, which the settings then name. Where
+ * nothing is mounted so there is none. */
+int migration_write_policy(struct migration *migration, const char *path, const char *sources,
+                           struct error *err);
+void migrate_print_policy(const json_t *mounts, const char *sources, FILE *out);
+
+/* What the kernelspec mounts, for the policy. */
+void migrate_volumes(struct migration *migration, const char *name, const json_t *spec);
 /* A directory of kernelspecs, or one of them. */
 int migrate_kernelspecs(struct migration *migration, const char *directory, struct error *err);
 

@@ -171,6 +171,7 @@ static void tell_spec(struct migration *migration, const char *name, const char 
         migration_see_pods(migration, as, directory);
     }
     tell_start(migration, name, directory, spec, proxy);
+    migrate_volumes(migration, name, spec);
     if (proxy == NULL)
         return;
     tell_config(migration, name, json_object_get(stanza, "config"));

@@ -326,6 +326,68 @@ def test_kernelspecs_of_pods(migrate, accepted, specs):
         assert 'provisioner: "kubernetes"' in accepted(output)
 
 
+@pytest.fixture
+def lab(specs, build, tmp_path):
+    """lab(volumes) adds a kernelspec; explain(env) says what a gateway with the migrated settings makes of a request for it."""
+    metadata = {"process_proxy": {"class_name": "enterprise_gateway.services.processproxies.k8s.KubernetesProcessProxy",
+                                  "config": {"image_name": "py:1"}}}
+
+    def explain(env):
+        request = tmp_path / "request.json"
+        request.write_text(json.dumps({"name": "lab", "env": env}))
+        done = subprocess.run([build / "elara", "policy", "explain", "--config", tmp_path / "elara.yaml", "--request", request, "--json",
+                               "--kernelspec-dirs", str(specs), "--kubernetes-launcher-image", "elara:1"],
+                              capture_output=True, text=True, timeout=60, env={})
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
+    def add(volumes, **env):
+        specs.add("lab", ["python", "/specs/launch_kubernetes.py"], language="python", metadata=metadata,
+                  env={"KERNEL_VOLUMES": volumes, "KERNEL_VOLUME_MOUNTS": "[{name: home,mountPath: '/home/jovyan'}]", **env})
+        return explain
+    return add
+
+
+LAB_HOME = "[{name: home,nfs: {server: '172.17.0.1',path: %s}}]"
+
+
+@pytest.mark.parametrize("volumes, more, env, shown", [
+    (LAB_HOME % "$KERNEL_PATH", {}, {"KERNEL_PATH": "/home/nfs_share/claim/alice"}, '{server: "172.17.0.1", paths: ["/**"]}'),
+    (LAB_HOME % "'/share/claim/x-${KERNEL_PATH}'", {}, {"KERNEL_PATH": "alice"}, 'paths: ["/share/claim/**"]'),
+    (LAB_HOME % "$KERNEL_HOME", {"KERNEL_HOME": "/share/$KERNEL_TEAM"}, {"KERNEL_TEAM": "blue"}, 'paths: ["/share/**"]'),
+    (LAB_HOME % "/share/$KERNEL_USERNAME", {}, {"KERNEL_USERNAME": "alice"}, 'paths: ["/share/{user}"]'),
+])
+def test_a_policy_for_what_kernelspecs_mount(migrate, accepted, lab, specs, tmp_path, volumes, more, env, shown):
+    explain = lab(volumes, **more)
+    status, settings, output = migrate({}, str(specs))
+    assert status == 0 and "policy" not in settings and "`elara migrate --policy" in output
+    accepted(output)
+    if "KERNEL_USERNAME" not in env:  # a name that nobody vouches for is not mounted without a policy either
+        assert explain(env)["status"] == 403
+    status, settings, output = migrate({}, "--policy", "policy.yaml", str(specs))
+    assert status == 0 and json.loads(settings["policy"]) == str(tmp_path / "policy.yaml") and "STILL TO BE SET, kernelspecs" not in output
+    accepted(output)
+    policy = (tmp_path / "policy.yaml").read_text()
+    assert shown in policy and "# kernelspec lab" in policy
+    told = explain(env)
+    assert told["allowed"], told
+    assert [volume["nfs"]["path"] for volume in told["pod"]["spec"]["volumes"] if "nfs" in volume][0].endswith(("alice", "blue"))
+    assert explain(env | {"KERNEL_VOLUMES": "[{name: r, hostPath: {path: /}}]"})["pod"]["spec"]["volumes"] == told["pod"]["spec"]["volumes"]
+
+
+def test_a_policy_is_written_where_none_is(migrate, build, lab, specs, tmp_path):
+    lab("[{name: home, nfs: {server: $KERNEL_SERVER, path: /x}}, {name: h, hostPath: {path: /data/$KERNEL_X}}]")
+    status, settings, output = migrate({}, "--policy", "policy.yaml", str(specs))
+    policy = (tmp_path / "policy.yaml").read_text()
+    assert policy.count("# Not allowed here, please look: kernelspec lab mounts") == 2 and "(client)" in policy
+    again = subprocess.run([build / "elara", "migrate", "--policy", "policy.yaml", str(specs)], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert again.returncode == 1 and "--policy: policy.yaml: File exists" in again.stderr
+    assert (tmp_path / "policy.yaml").read_text() == policy
+    lab("[{name: home, nfs: {server: s, path: /x}}]")  # the administrator's alone
+    status, settings, output = migrate({}, "--policy", "other.yaml", str(specs))
+    assert status == 0 and "policy" not in settings and not (tmp_path / "other.yaml").exists()
+
+
 @pytest.mark.parametrize("line", ["EG_NAMESPACE=jeg", "EG_SHARED_NAMESPACE=False", "EG_KERNEL_CLUSTER_ROLE=kernel-controller"])
 def test_cluster_of_an_environment(migrate, build, tmp_path, line):
     _, settings, output = migrate({"jeg.env": line + "\n"})
