@@ -129,10 +129,10 @@ int explain(struct settings *settings, struct kernelspecs *specs,
     struct kube_config *config = NULL;
     bool has_pods = strcmp(settings->provisioner, "kubernetes") == 0;
     *ret = (struct explanation){0};
-    if (gateway_load_policy(&gateway, err) < 0)
-        return -1;
-    if (has_pods && gateway_kubernetes_settings(&gateway, &kubernetes, err) < 0) {
+    if (gateway_load_policy(&gateway, err) < 0 ||
+        (has_pods && gateway_kubernetes_settings(&gateway, &kubernetes, err) < 0)) {
         policy_destroy(gateway.policy);
+        json_decref(gateway.home_uids);
         return -1;
     }
     if (has_pods)
@@ -146,6 +146,7 @@ int explain(struct settings *settings, struct kernelspecs *specs,
     kube_trace_destroy(explainer.trace);
     kube_config_destroy(config);
     policy_destroy(gateway.policy);
+    json_decref(gateway.home_uids);
     return 0;
 }
 

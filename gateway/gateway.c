@@ -299,6 +299,7 @@ void gateway_destroy(struct gateway *gateway) {
     if (gateway->provisioner != NULL)
         gateway->provisioner->ops->destroy(gateway->provisioner);
     policy_destroy(gateway->policy);
+    json_decref(gateway->home_uids);
     kernelspecs_destroy(gateway->specs);
     auth_destroy(gateway->auth);
     events_destroy(gateway->events);

@@ -21,6 +21,7 @@ struct gateway {
     struct kernelspecs *specs;
     struct provisioner *provisioner;
     struct policy *policy; /* of provisioner and kernels; NULL: none */
+    json_t *home_uids;     /* the same: home-uids and home-passwd */
     struct kernels *kernels;
     struct sessions *sessions;
     struct session_adoption *session_adoption;
@@ -52,7 +53,8 @@ void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_se
 void gateway_kernels_settings(const struct gateway *gateway, struct kernels_settings *ret);
 
 /* gateway_provisioner.c */
-int gateway_load_policy(struct gateway *gateway, struct error *err); /* there was none */
+/* And the users of home-passwd; there was none. */
+int gateway_load_policy(struct gateway *gateway, struct error *err);
 /* As the provisioner takes them. On failure ret is filled all the same, and starts say what is
  * wrong. */
 int gateway_kubernetes_settings(const struct gateway *gateway,

@@ -7,28 +7,12 @@
 #include "launcher/policy_file.h"
 #include "launcher/provisioner.h"
 #include "launcher/provisioner_kubernetes.h"
-#include "nfs/user_name.h"
+#include "nfs/user_ids.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #define LOG_AREA "gateway"
-
-static int create_local(struct gateway *gateway, struct error *err) {
-    const struct settings *settings = gateway->settings;
-    struct provisioner_local_settings wanted = {
-        .spawner = gateway->spawner,
-        .runtime_directory = settings->runtime_dir,
-        .launcher_path = settings->launcher,
-        .open_files = gateway->open_files,
-    };
-    if (access(settings->launcher, X_OK) < 0)
-        return error_set(
-            err, ERROR_NOT_FOUND,
-            "launcher: %s is not a program that can be run; say where elara-launcher is",
-            settings->launcher);
-    return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
-}
 
 static enum kubernetes_namespaces namespaces_of(const char *name) {
     if (strcmp(name, "user") == 0)
@@ -37,11 +21,53 @@ static enum kubernetes_namespaces namespaces_of(const char *name) {
                                                                          : KUBERNETES_FIXED;
 }
 
+/* What a file says of users whom home-uids does not have. */
+static int load_home_uids(const struct settings *settings, json_t **ret, struct error *err) {
+    const char *path = text_or_null(settings->home.passwd);
+    json_t *uids;
+    if (path == NULL)
+        uids = json_object();
+    else if (user_ids_read(path, &uids, err) < 0)
+        return error_wrap(err, "home-passwd");
+    json_object_update(uids, settings->home.uids);
+    *ret = uids;
+    return 0;
+}
+
+/* On failure ret is filled all the same, and starts say what is wrong. */
+static int home_settings(const struct gateway *gateway, struct home_settings *ret,
+                         struct error *err) {
+    const struct settings_home *home = &gateway->settings->home;
+    const struct policy *policy = gateway->policy;
+    enum kubernetes_namespaces namespaces = namespaces_of(gateway->settings->kubernetes.namespaces);
+    *ret = (struct home_settings){.server = text_or_null(home->server),
+                                  .export_path = home->export_path,
+                                  .path = home->path,
+                                  .mount = home->mount,
+                                  .directory = text_or_null(home->directory),
+                                  .pvc = text_or_null(home->pvc),
+                                  .makes_claims = strcmp(home->volume, "claim") == 0,
+                                  .makes_namespaces = namespaces != KUBERNETES_FIXED,
+                                  .options = home->options,
+                                  .uids = gateway->home_uids,
+                                  .parent_gid = home->parent_gid,
+                                  .extra = home->extra,
+                                  .trusts_claimed = policy != NULL ? policy_trusts_names(policy)
+                                                                   : home->trust_claimed_names,
+                                  .deadline_ms = home->deadline_ms};
+    if (user_name_scheme_parse(home->user_names, &ret->names, err) < 0)
+        return error_wrap(err, "home-user-names");
+    if (policy != NULL && home->trust_claimed_names && !ret->trusts_claimed)
+        return error_set(err, ERROR_INVALID,
+                         "home-trust-claimed-names: the policy does not trust claimed names: write "
+                         "users: {trust_claimed_names: true} to it, or leave this setting out");
+    return home_settings_check(ret, err);
+}
+
 int gateway_kubernetes_settings(const struct gateway *gateway,
                                 struct provisioner_kubernetes_settings *ret, struct error *err) {
     const struct settings *settings = gateway->settings;
     const struct settings_kubernetes *kubernetes = &settings->kubernetes;
-    const struct settings_home *home = &settings->home;
     *ret = (struct provisioner_kubernetes_settings){
         .install = kubernetes->install,
         .gateway_namespace = text_or_null(kubernetes->gateway_namespace),
@@ -69,20 +95,8 @@ int gateway_kubernetes_settings(const struct gateway *gateway,
                 .shutdown_wait_ms = settings->shutdown_wait_ms,
                 .journal_bytes = settings->journal_size,
                 .output_bytes = settings->kernel_log_size},
-        .home = {.server = text_or_null(home->server),
-                 .export_path = home->export_path,
-                 .path = home->path,
-                 .mount = home->mount,
-                 .pvc = text_or_null(home->pvc),
-                 .uids = home->uids,
-                 .parent_gid = home->parent_gid,
-                 .extra = home->extra,
-                 .trusts_claimed = home->trust_claimed_names,
-                 .deadline_ms = home->deadline_ms},
     };
-    if (user_name_scheme_parse(home->user_names, &ret->home.names, err) < 0)
-        return error_wrap(err, "home-user-names");
-    if (kube_home_check(&ret->home, err) < 0)
+    if (home_settings(gateway, &ret->home, err) < 0)
         return -1;
     if (ret->pod.launcher_image == NULL)
         return error_set(err, ERROR_INVALID,
@@ -103,7 +117,10 @@ static int load_policy(const struct settings *settings, struct policy **ret, str
 }
 
 int gateway_load_policy(struct gateway *gateway, struct error *err) {
-    return load_policy(gateway->settings, &gateway->policy, err);
+    return load_policy(gateway->settings, &gateway->policy, err) < 0 ||
+                   load_home_uids(gateway->settings, &gateway->home_uids, err) < 0
+               ? -1
+               : 0;
 }
 
 int gateway_kube_config(const struct settings *settings, struct kube_config **ret,
@@ -119,6 +136,24 @@ int gateway_kube_config(const struct settings *settings, struct kube_config **re
                            "kubeconfig: provisioner is kubernetes, but the gateway runs in no "
                            "pod and no kubeconfig says where the cluster is")
                : -1;
+}
+
+static int create_local(struct gateway *gateway, struct error *err) {
+    const struct settings *settings = gateway->settings;
+    struct provisioner_local_settings wanted = {
+        .spawner = gateway->spawner,
+        .runtime_directory = settings->runtime_dir,
+        .launcher_path = settings->launcher,
+        .open_files = gateway->open_files,
+    };
+    if (home_settings(gateway, &wanted.home, err) < 0)
+        return -1;
+    if (access(settings->launcher, X_OK) < 0)
+        return error_set(
+            err, ERROR_NOT_FOUND,
+            "launcher: %s is not a program that can be run; say where elara-launcher is",
+            settings->launcher);
+    return provisioner_local_create(loop_base(gateway->loop), &wanted, &gateway->provisioner, err);
 }
 
 static int create_kubernetes(struct gateway *gateway, struct error *err) {
@@ -151,16 +186,33 @@ static void configure_kubernetes(struct gateway *gateway) {
     provisioner_kubernetes_configure(gateway->provisioner, &wanted);
 }
 
+static void configure_local(struct gateway *gateway) {
+    struct home_settings wanted;
+    struct error err;
+    if (home_settings(gateway, &wanted, &err) < 0)
+        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    provisioner_local_configure(gateway->provisioner, &wanted);
+}
+
 void gateway_configure_provisioner(struct gateway *gateway) {
     struct policy *before = gateway->policy, *policy;
+    json_t *uids;
     struct error err;
     if (load_policy(gateway->settings, &policy, &err) < 0) {
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
         policy = before;
     }
     gateway->policy = policy;
+    if (load_home_uids(gateway->settings, &uids, &err) < 0)
+        settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
+    else {
+        json_decref(gateway->home_uids);
+        gateway->home_uids = uids;
+    }
     if (strcmp(gateway->provisioner->ops->name, "kubernetes") == 0)
         configure_kubernetes(gateway);
+    else
+        configure_local(gateway);
     if (policy != before)
         policy_destroy(before);
 }

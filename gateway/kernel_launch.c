@@ -144,13 +144,6 @@ static char *resolve_program(const struct kernel_plan *plan, const json_t *env, 
     return found ? found : memory_strdup(name);
 }
 
-static char *expand_home(const json_t *env, const char *argument) {
-    const char *home = text_of(env, "HOME");
-    if (home != NULL && text_starts_with(argument, "~/"))
-        return memory_printf("%s%s", home, argument + 1);
-    return memory_strdup(argument);
-}
-
 static int make_argv(const struct kernel_plan *plan, const json_t *env, json_t **ret,
                      struct error *err) {
     cleanup_json json_t *source = NULL, *argv = json_array();
@@ -163,9 +156,8 @@ static int make_argv(const struct kernel_plan *plan, const json_t *env, json_t *
             return error_set(err, ERROR_INVALID, "kernel spec %.100s: argv[%zu] must be a text",
                              plan->spec->name, at);
         const char *text = json_string_value(value);
-        cleanup_free char *argument = plan->is_elsewhere ? memory_strdup(text)
-                                      : at == 0          ? resolve_program(plan, env, text)
-                                                         : expand_home(env, text);
+        cleanup_free char *argument =
+            !plan->is_elsewhere && at == 0 ? resolve_program(plan, env, text) : memory_strdup(text);
         json_array_append_new(argv, json_string(argument));
     }
     *ret = steal(&argv);

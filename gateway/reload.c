@@ -17,7 +17,7 @@
 
 #define LOG_AREA "gateway/reload"
 
-enum { FILES = 6 };
+enum { FILES = 7 };
 
 struct watched {
     char *path;
@@ -34,6 +34,7 @@ struct reload {
 static void on_settings_file(void *context);
 
 static void on_policy_file(void *context);
+static void on_passwd_file(void *context);
 
 static void on_token_file(void *context) {
     struct gateway *gateway = ((struct reload *)context)->gateway;
@@ -73,6 +74,7 @@ static void watch_files(struct reload *reload) {
     watch_file(reload, 3, settings->keyfile, on_tls_file);
     watch_file(reload, 4, settings->client_ca, on_tls_file);
     watch_file(reload, 5, settings->policy, on_policy_file);
+    watch_file(reload, 6, settings->home.passwd, on_passwd_file);
 }
 
 static void reload_settings(struct reload *reload) {
@@ -96,6 +98,12 @@ static void on_settings_file(void *context) {
 static void on_policy_file(void *context) {
     struct reload *reload = context;
     log_info("%s has changed", reload->gateway->settings->policy);
+    reload_settings(reload);
+}
+
+static void on_passwd_file(void *context) {
+    struct reload *reload = context;
+    log_info("%s has changed", reload->gateway->settings->home.passwd);
     reload_settings(reload);
 }
 

@@ -75,6 +75,9 @@ struct settings {
 
     struct settings_home {
         char *server, *export_path, *path, *mount, *pvc;
+        char *volume; /* nfs | claim */
+        char **options;
+        char *directory, *passwd;
         char *user_names; /* hub | safe-slug | raw */
         json_t *uids;
         int64_t parent_gid; /* -1: none */

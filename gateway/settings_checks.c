@@ -1,10 +1,12 @@
 /* What single settings may hold, beyond their type. Each is an option_row's check. */
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "gateway/settings_internal.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_template.h"
 #include "launcher/policy_file.h"
 #include "nfs/home_path.h"
+#include "nfs/user_ids.h"
 
 #include <string.h>
 
@@ -44,6 +46,15 @@ int settings_check_policy(const void *value, struct error *err) {
 
 int settings_check_home_place(const void *value, struct error *err) {
     return home_path_check(value, 1, "the path", err);
+}
+
+/* As with a policy. */
+int settings_check_home_passwd(const void *value, struct error *err) {
+    cleanup_json json_t *uids = NULL;
+    struct error problem = {0};
+    return user_ids_read(value, &uids, &problem) < 0 && problem.code != ERROR_NOT_FOUND
+               ? error_set(err, problem.code, "%s", problem.text)
+               : 0;
 }
 
 int settings_check_home_path(const void *value, struct error *err) {

@@ -35,6 +35,7 @@ int settings_check_prefix(const void *value, struct error *err);
 int settings_check_pod(const void *value, struct error *err);
 int settings_check_policy(const void *value, struct error *err);
 int settings_check_home_place(const void *value, struct error *err);
+int settings_check_home_passwd(const void *value, struct error *err);
 int settings_check_home_path(const void *value, struct error *err);
 int settings_check_labels(const void *value, struct error *err);
 int settings_check_base_url(const void *value, struct error *err);

@@ -349,14 +349,31 @@ static const struct option_row table[] = {
         .group = HOMES,
         .help = "A claim in the kernels' namespace whose root is home-export: pods mount its "
                 "subPath instead of an nfs volume. Mount options stand in its PersistentVolume."),
+    ROW("home-volume", "ELARA_HOME_VOLUME", OPTION_ENUM, home.volume, "nfs", .choices = "nfs|claim",
+        .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "How homes come into pods. claim: by a PersistentVolume and a claim that the "
+                "gateway makes in each namespace of its own; what home-options and the Pod "
+                "Security Standard restricted need."),
+    ROW("home-options", "ELARA_HOME_OPTIONS", OPTION_LIST, home.options, NULL,
+        .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "Mount options of those volumes, such as nfsvers=4.2,hard."),
+    ROW("home-directory", "ELARA_HOME_DIRECTORY", OPTION_TEXT, home.directory, NULL,
+        .check = settings_check_home_place, .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "For local kernels: the directory of this machine where the homes are, such as "
+                "where home-export is mounted. Default: none."),
     ROW("home-user-names", "ELARA_HOME_USER_NAMES", OPTION_ENUM, home.user_names, "hub",
         .choices = "hub|safe-slug|raw", .flags = OPTION_RELOAD, .group = HOMES,
         .help = "How {user} is written: hub and safe-slug are KubeSpawner's slug_scheme escape and "
                 "safe; raw: as it is, and names with / or a dot in front are refused."),
     ROW("home-uids", "ELARA_HOME_UIDS", OPTION_MAPPING, home.uids, NULL, .flags = OPTION_RELOAD,
         .group = HOMES,
-        .help = "Owners of homes by user, whom their pods then run as, such as {\"alice\": "
-                "\"1001:100\"}. Users who are not in it have the pod's own."),
+        .help =
+            "Owners of homes by user, whom their pods then run as, such as {\"alice\": "
+            "\"1001:100\"}. Users who are neither in it nor in home-passwd have the pod's own."),
+    ROW("home-passwd", "ELARA_HOME_PASSWD", OPTION_TEXT, home.passwd, NULL,
+        .check = settings_check_home_passwd, .flags = OPTION_RELOAD, .group = HOMES,
+        .help = "File with the ids of users who are not in home-uids, as passwd(5) has them "
+                "(getent passwd writes them); read again when it changes."),
     ROW("home-parent-gid", "ELARA_HOME_PARENT_GID", OPTION_INT, home.parent_gid, "-1", .min = -1,
         .max = 4294967294, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "Group that may write where homes are made, which is then done as the user; what "
@@ -368,7 +385,8 @@ static const struct option_row table[] = {
     ROW("home-trust-claimed-names", "ELARA_HOME_TRUST_CLAIMED_NAMES", OPTION_BOOL,
         home.trust_claimed_names, "false", .flags = OPTION_RELOAD, .group = HOMES,
         .help = "Give whoever has the shared token the home of any KERNEL_USERNAME that it claims. "
-                "Otherwise such kernels all have the home of the gateway's own user."),
+                "Otherwise such kernels all have the home of the gateway's own user. With a policy "
+                "its users.trust_claimed_names says it."),
     ROW("home-deadline", "ELARA_HOME_DEADLINE", OPTION_DURATION, home.deadline_ms, "10s",
         .min = 100, .max = 10 * MINUTE_MS, .flags = OPTION_RELOAD, .group = HOMES,
         .help = "How long a home may take to be made ready; a server that cannot be reached is "

@@ -23,7 +23,8 @@ static const struct kube_reason rows[] = {
     {"FailedMount", "a volume cannot be mounted",
      "Check the volume in the kernelspec's pod.yaml or KERNEL_VOLUMES, and that its server, claim, "
      "Secret or ConfigMap is there."},
-    {"HomeFailed", "the user's home directory cannot be made ready, before there is a pod",
+    {"HomeFailed",
+     "the user's home directory cannot be made ready, before there is a pod or a process",
      "Start the kernel again when that is corrected (docs/homes.md)."},
     {"FailedAttachVolume", "a volume cannot be attached to the node",
      "It may still be in use on another node: shut down what uses it, or ask the administrator."},

@@ -305,7 +305,7 @@ static void on_home(void *context, const struct error *err) {
 
 /* A pod whose volume cannot be mounted would say so only after minutes. */
 static void begin_home(struct provision *place) {
-    const struct kube_home_settings *settings = &place->cluster->settings.home;
+    const struct home_settings *settings = &place->cluster->settings.home;
     cleanup_json json_t *pod = NULL;
     struct kube_home home = {0};
     struct error err;

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/pod_start.h"
+#include "nfs/home_path.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -121,6 +122,26 @@ static int take_directory(const json_t *json, struct launch *launch, struct erro
     return 0;
 }
 
+static int take_home(const json_t *json, struct launch *launch, struct error *err) {
+    const json_t *home = json_object_get(json, "home");
+    const int64_t day_ms = INT64_C(86400000);
+    if (home == NULL)
+        return 0;
+    if (!json_is_object(home))
+        return error_set(err, ERROR_INVALID, "launch.json: home must be an object");
+    if (take_text(home, "directory", true, &launch->home_directory, err) < 0 ||
+        take_text(home, "path", true, &launch->home_path, err) < 0 ||
+        take_number(home, "given", 0, INT32_MAX, &launch->home_given, err) < 0 ||
+        take_number(home, "uid", -1, UINT32_MAX, &launch->home_uid, err) < 0 ||
+        take_number(home, "gid", -1, UINT32_MAX, &launch->home_gid, err) < 0 ||
+        take_number(home, "deadline_ms", 1, day_ms, &launch->home_deadline_ms, err) < 0)
+        return -1;
+    return home_path_check(launch->home_directory, 1, "launch.json: home.directory", err) < 0 ||
+                   home_path_check(launch->home_path, 0, "launch.json: home.path", err) < 0
+               ? -1
+               : 0;
+}
+
 static int take_interrupt(const json_t *json, struct launch *launch, struct error *err) {
     const json_t *mode = json_object_get(json, "interrupt_mode");
     const char *text = mode == NULL ? "signal" : json_string_value(mode);
@@ -170,6 +191,7 @@ static int take_all(const json_t *json, struct launch *launch, struct error *err
         take_text(json, "kernel_name", true, &launch->kernel_name, err) < 0 ||
         take_argv(json, launch, err) < 0 || take_environment(json, launch, err) < 0 ||
         take_environment_base(json, launch, err) < 0 || take_directory(json, launch, err) < 0 ||
+        take_home(json, launch, err) < 0 ||
         take_text(json, "resource_dir", false, &launch->resource_dir, err) < 0 ||
         take_text(json, "prefix", false, &launch->prefix, err) < 0 ||
         take_text(json, "transport", false, &launch->transport, err) < 0 ||
@@ -194,6 +216,8 @@ int launch_create(const json_t *json, struct launch **ret, struct error *err) {
     launch->journal_bytes = 64 << 20;
     launch->output_bytes = 1 << 20;
     launch->session_retention_ms = 24 * 3600 * 1000;
+    launch->home_uid = launch->home_gid = -1;
+    launch->home_deadline_ms = 10000;
     if (take_all(json, launch, err) < 0) {
         launch_destroy(launch);
         return -1;
@@ -267,6 +291,8 @@ void launch_destroy(struct launch *launch) {
     free_texts(launch->environment);
     free(launch->cwd);
     free_texts(launch->cwds);
+    free(launch->home_directory);
+    free(launch->home_path);
     free(launch->resource_dir);
     free(launch->prefix);
     free(launch->transport);

@@ -11,6 +11,9 @@
  *   cwd                         directory the kernel starts in; its nearest parent that is there
  *                               does. Or an array: the first one that can be entered, where "~"
  *                               is HOME of the kernel's environment and "." where the launcher is
+ *   home                        a directory that is made ready before the first start:
+ *                               {directory, path (below it), given (components of it that have to
+ *                               be there), uid, gid (-1: the launcher's own), deadline_ms}
  *   resource_dir, prefix        values for argv
  *   interrupt_mode              "signal" | "message"
  *   interrupt_signal            signal number for "signal" (2, or what EG_ALTERNATE_SIGINT names)
@@ -60,7 +63,9 @@ struct launch {
     char **environment; /* "NAME=value" */
     bool is_on_launcher_environment;
     char *cwd;
-    char **cwds; /* candidates, instead of cwd; NULL */
+    char **cwds;                      /* candidates, instead of cwd; NULL */
+    char *home_directory, *home_path; /* NULL: none is made ready */
+    int64_t home_given, home_uid, home_gid, home_deadline_ms;
     char *resource_dir;
     char *prefix;
     char *transport;

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/launcher_state.h"
+#include "launcher/local_home.h"
 
 #define LOG_AREA "launcher"
 #include "base/log.h"
@@ -421,6 +422,11 @@ static int read_files(struct launcher *launcher, struct error *err) {
     return 0;
 }
 
+/* A successor has the kernel's output to keep, whatever became of the home. */
+static int make_home(const struct launcher *launcher, struct error *err) {
+    return launcher->resume.is_due ? 0 : local_home_prepare(launcher->launch, err);
+}
+
 /* By it gateways tell numbers that they know from those of a journal that began again. */
 static void note_numbering(struct launcher *launcher) {
     if (link_server_last(launcher->link) > 0 &&
@@ -504,8 +510,9 @@ int launcher_create(const struct launcher_settings *settings, struct launcher **
     launcher->loop = zloop_new();
     zloop_set_nonstop(launcher->loop, true); /* it ends when it is told to, not by a stray EINTR */
     if (lock_directory(launcher, settings->directory, settings->lock_fd, err) < 0 ||
-        read_files(launcher, err) < 0 || launcher_kernel_prepare(launcher, err) < 0 ||
-        bind_link(launcher, settings, err) < 0 || watch_signals(launcher, err) < 0) {
+        read_files(launcher, err) < 0 || make_home(launcher, err) < 0 ||
+        launcher_kernel_prepare(launcher, err) < 0 || bind_link(launcher, settings, err) < 0 ||
+        watch_signals(launcher, err) < 0) {
         launcher_destroy(launcher);
         return -1;
     }

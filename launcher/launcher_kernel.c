@@ -48,13 +48,12 @@ int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
 
 /* --- starting --- */
 
-/* Where only we see the image, what a gateway does for a local kernel is left to us. */
+/* Where only we see the image, the program that a gateway finds for a local kernel is left to
+ * us. */
 static char *resolve(const struct launch *launch, char *argument, bool is_program) {
     const char *home = launch_variable(launch, "HOME");
     char *resolved = NULL;
-    if (!launch->is_on_launcher_environment)
-        return argument;
-    if (is_program && program_is_python(argument))
+    if (is_program && launch->is_on_launcher_environment && program_is_python(argument))
         resolved = program_find_python(launch_variable(launch, "PATH"), argument);
     else if (!is_program && home != NULL && text_starts_with(argument, "~/"))
         resolved = memory_printf("%s%s", home, argument + 1);

@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
     int result = options.place != NULL ? run_in_pod(&options, &err) : run(&options, &err);
     if (result < 0) {
         log_error("%s", err.text);
-        report(options.ready_fd, "error: ", err.text);
+        report(options.ready_fd, err.cause != NULL ? "home failed: " : "error: ", err.text);
         if (options.place != NULL)
             pod_place_explain(err.text);
         return 1;

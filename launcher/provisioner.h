@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "nfs/home_settings.h"
 
 #include <event2/event.h>
 #include <jansson.h>
@@ -171,9 +172,12 @@ struct provisioner_local_settings {
     struct spawner *spawner;       /* borrowed, outlives it */
     const char *runtime_directory; /* made 0700 if missing */
     const char *launcher_path;     /* of elara-launcher */
-    int64_t open_files; /* soft limit of open files for launcher and kernel; 0: as here */
+    int64_t open_files;        /* soft limit of open files for launcher and kernel; 0: as here */
+    struct home_settings home; /* borrowed, until the next provisioner_local_configure */
 };
 
 int provisioner_local_create(struct event_base *loop,
                              const struct provisioner_local_settings *settings,
                              struct provisioner **ret, struct error *err);
+/* Of kernels that are started from now on. */
+void provisioner_local_configure(struct provisioner *provisioner, const struct home_settings *home);

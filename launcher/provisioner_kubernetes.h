@@ -32,7 +32,7 @@ struct provisioner_kubernetes_settings {
     /* Bound to pod.service_account in namespaces that we make; NULL or "": none. */
     const char *cluster_role;
     struct kube_pod_settings pod;
-    struct kube_home_settings home;
+    struct home_settings home;
     int64_t start_deadline_ms;      /* for a pod to run; 0: none */
     int64_t tombstone_retention_ms; /* of the records of ended kernels */
     /* What belongs to no kernel is left alone for so long, and a start without a pod, or an end

@@ -106,31 +106,6 @@ static void take_last_words(struct provision *provision) {
     drop_event(&provision->ready_event);
 }
 
-/* One that never worked tells why: its own word is the best, its log's last line the next best (the
- * loader writes there). Of one that worked the log is for the admin; the person who waits learns
- * what happened and what to do. */
-static void explain_end(struct provision *provision, struct error *cause) {
-    cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
-    cleanup_free char *what = memory_strdup(cause->text);
-    error_set(&provision->end, cause->code, "%s, and the kernel ended with it.", what);
-    said[strcspn(said, "\n")] = '\0';
-    if (text_starts_with(said, "error: ")) {
-        error_set(cause, ERROR_SYSTEM, "%.1000s", said + strlen("error: "));
-    } else if (cause->code != ERROR_SYSTEM) {
-        error_set(cause, cause->code, "%s.", what);
-    } else if (provision->was_reachable || strcmp(said, "ready") == 0) {
-        error_set(cause, ERROR_SYSTEM,
-                  "%s, and the kernel ended with it: restart the kernel to go on; its variables "
-                  "are lost.",
-                  what);
-    } else {
-        cleanup_free char *path = path_in(provision, "launcher.log");
-        cleanup_free char *line = log_tail_read(path, 512, 1);
-        error_set(cause, ERROR_SYSTEM, "%s before the kernel was started%s%s", what,
-                  line[0] != '\0' ? ". Its log ends with: " : ".", line);
-    }
-}
-
 static void remove_place(evutil_socket_t fd, short what, void *context);
 
 static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
@@ -145,7 +120,7 @@ static void on_launcher_exit(evutil_socket_t fd, short what, void *context) {
         remove_place(-1, 0, provision);
         return;
     }
-    explain_end(provision, &cause);
+    local_explain_end(provision, &cause);
     if (!provision->is_ended)
         call_ended(provision, &cause);
 }
@@ -185,7 +160,9 @@ static void on_started(evutil_socket_t fd, short what, void *context) {
     struct provision *provision = context;
     drop_event(&provision->later);
     if (!provision->is_ended)
-        provision->events.stage(provision->context, "starting the launcher");
+        provision->events.stage(provision->context, provision->has_home
+                                                        ? "preparing the home directory"
+                                                        : "starting the launcher");
 }
 
 static void run_later(struct provision *provision, event_callback_fn run, int in_ms) {
@@ -271,7 +248,11 @@ static int local_start(struct provisioner *self, const struct provision_order *o
         return error_set(err, ERROR_UNAVAILABLE,
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          kernel_id);
+    bool has_home;
+    if (local_home_add(&local->home, order->spec, order->record, order->launch, &has_home, err) < 0)
+        return -1;
     struct provision *provision = new_provision(local, kernel_id, events, context);
+    provision->has_home = has_home;
     cleanup_close int lock_fd = make_directory(provision, order->launch, order->record, err);
     if (lock_fd < 0) {
         free_provision(provision);
@@ -590,6 +571,7 @@ int provisioner_local_create(struct event_base *loop,
     local->loop = loop;
     local->spawner = settings->spawner;
     local->open_files = settings->open_files;
+    local->home = settings->home;
     list_init(&local->provisions);
     if (find_places(local, settings, err) < 0) {
         local_destroy(&local->base);
@@ -597,4 +579,9 @@ int provisioner_local_create(struct event_base *loop,
     }
     *ret = &local->base;
     return 0;
+}
+
+void provisioner_local_configure(struct provisioner *provisioner,
+                                 const struct home_settings *home) {
+    ((struct local *)provisioner)->home = *home;
 }

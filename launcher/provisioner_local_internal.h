@@ -1,5 +1,6 @@
 /* What the files of the local provisioner share. provisioner_local.c: starting, resuming and ending
- * launchers. local_find.c: the kernels that are there, and those of other gateways. */
+ * launchers. local_find.c: the kernels that are there, and those of other gateways.
+ * provisioner_local_home.c: users' homes. provisioner_local_words.c: why a launcher ended. */
 #pragma once
 
 #include "base/buffer.h"
@@ -19,6 +20,7 @@ struct local {
     struct spawner *spawner;
     char *launcher_path;
     int64_t open_files;
+    struct home_settings home;
     struct list provisions;
     struct local_watch *watch;
     struct provisioner_watch watcher; /* NULLs: nobody */
@@ -47,6 +49,7 @@ struct provision {
     bool was_reachable;
     bool has_failed; /* the last launcher did not come up, and nobody had killed it */
     bool is_removed; /* only waits for the launcher to be gone */
+    bool has_home;   /* which its launcher makes ready first */
 };
 
 /* record.json of a kernel's directory; it is an object. */
@@ -63,3 +66,12 @@ int local_find(struct provisioner *self, provisioner_found *found, void *context
 int local_watch(struct provisioner *self, const struct provisioner_watch *watch, void *context,
                 struct error *err);
 int local_look(struct provisioner *self, const char *kernel_id);
+
+/* provisioner_local_home.c */
+/* What the launcher has to know of the kernel's home, in launch.json. *has_home: it has one. */
+int local_home_add(const struct home_settings *settings, const json_t *spec, const json_t *record,
+                   json_t *launch, bool *has_home, struct error *err);
+
+/* provisioner_local_words.c */
+/* cause: what became of its process; gets what is told to the person who waits. */
+void local_explain_end(struct provision *provision, struct error *cause);

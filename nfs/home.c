@@ -274,7 +274,7 @@ static void check_owner(struct home *home) {
         cleanup_free char *place = place_of(home, WHOLE);
         fail(home, ERROR_DENIED,
              "%s on the NFS server %s belongs to uid %s, not to uid %s: the administrator has to "
-             "correct its owner, or the setting home-uid",
+             "correct its owner, or the setting home-uids",
              place, home->server, home->at.owner, home->owner);
     }
 }

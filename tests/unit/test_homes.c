@@ -1,9 +1,13 @@
 /* Users' directories: their names, and where they lie. */
+#include "base/cleanup.h"
+#include "base/file.h"
 #include "nfs/home_path.h"
+#include "nfs/user_ids.h"
 #include "nfs/user_name.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -119,11 +123,52 @@ static void places(void **state) {
     assert_false(home_path_is_below("/home/jovyan/..", "/home/jovyan"));
 }
 
+static void ids(void **state) {
+    static const struct {
+        const char *text, *expected; /* of ann; NULL: she is not in it; "!...": refused */
+    } rows[] = {
+        {"ann:x:1001:100:Ann:/home/ann:/bin/sh\n", "1001:100"},
+        {"# users\n\nann:x:1001:100", "1001:100"},
+        {"ann:x:1:1\nann:x:2:2\n", "1:1"},
+        {"ann:x:0:0:::\n", NULL},
+        {"ann:x:1001:0:::\n", NULL},
+        {"", NULL},
+        {"ann:x:1001\n", "!line 1: must be NAME:x:UID:GID"},
+        {"bob:x:1:1\nann:x:-1:5\n", "!line 2: the uid"},
+        {"ann:x:1001:5000000000\n", "!line 1: the gid"},
+        {":x:1:1\n", "!line 1: must begin with a user's name"},
+        {"an\xff:x:1:1\n", "!line 1: must begin with a user's name"},
+    };
+    char path[] = "/tmp/elara-passwd-XXXXXX";
+    (void)state;
+    close(mkstemp(path));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cleanup_json json_t *found = NULL;
+        struct error err = {0};
+        bool is_refused = rows[i].expected != NULL && *rows[i].expected == '!';
+        assert_int_equal(file_write(path, rows[i].text, strlen(rows[i].text), 0600, NULL), 0);
+        assert_int_equal(user_ids_read(path, &found, &err), is_refused ? -1 : 0);
+        const char *ann = json_string_value(json_object_get(found, "ann"));
+        if (is_refused)
+            assert_non_null(strstr(err.text, rows[i].expected + 1));
+        else if (rows[i].expected == NULL)
+            assert_null(ann);
+        else
+            assert_string_equal(ann, rows[i].expected);
+    }
+    unlink(path);
+    cleanup_json json_t *none = NULL;
+    struct error err;
+    assert_int_equal(user_ids_read(path, &none, &err), -1);
+    assert_int_equal(err.code, ERROR_NOT_FOUND);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(templates),
         cmocka_unit_test(places),
+        cmocka_unit_test(ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

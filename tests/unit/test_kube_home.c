@@ -30,17 +30,17 @@ static json_t *tree(const char *text) {
     return ret;
 }
 
-static struct kube_home_settings settings_with(const char *const *extra) {
-    return (struct kube_home_settings){.server = "10.0.0.5",
-                                       .export_path = "/export/home",
-                                       .path = "staff/{user}",
-                                       .mount = "/home/jovyan",
-                                       .parent_gid = -1,
-                                       .extra = (char *const *)(uintptr_t)extra};
+static struct home_settings settings_with(const char *const *extra) {
+    return (struct home_settings){.server = "10.0.0.5",
+                                  .export_path = "/export/home",
+                                  .path = "staff/{user}",
+                                  .mount = "/home/jovyan",
+                                  .parent_gid = -1,
+                                  .extra = (char *const *)(uintptr_t)extra};
 }
 
 /* The pod that comes of it; NULL: refused. path: the home's, "" for none. */
-static json_t *add(const struct kube_home_settings *settings, const char *spec, const char *record,
+static json_t *add(const struct home_settings *settings, const char *spec, const char *record,
                    const char *pod, char path[256], struct kube_home *home, struct error *err) {
     cleanup_json json_t *spec_tree = tree(spec), *record_tree = tree(record);
     json_t *ret = tree(pod);
@@ -74,7 +74,7 @@ static void check_pod(const json_t *pod, const char *volumes, const char *mounts
 
 static void an_nfs_volume_is_the_users_directory_alone(void **state) {
     static const char *const extra[] = {"data:/data", "projects/x:/projects/x:rw", NULL};
-    const struct kube_home_settings settings = settings_with(extra);
+    const struct home_settings settings = settings_with(extra);
     struct kube_home home;
     char path[256];
     (void)state;
@@ -97,7 +97,7 @@ static void an_nfs_volume_is_the_users_directory_alone(void **state) {
 
 static void a_claim_is_mounted_once_by_its_parts(void **state) {
     static const char *const extra[] = {"data:/data", NULL};
-    struct kube_home_settings settings = settings_with(extra);
+    struct home_settings settings = settings_with(extra);
     struct kube_home home;
     char path[256];
     (void)state;
@@ -110,7 +110,7 @@ static void a_claim_is_mounted_once_by_its_parts(void **state) {
 }
 
 static void whose_it_is(void **state) {
-    struct kube_home_settings settings = settings_with(NULL);
+    struct home_settings settings = settings_with(NULL);
     struct kube_home home;
     char path[256];
     (void)state;
@@ -128,7 +128,7 @@ static void whose_it_is(void **state) {
 }
 
 static void the_pod_runs_as_its_owner(void **state) {
-    struct kube_home_settings settings = settings_with(NULL);
+    struct home_settings settings = settings_with(NULL);
     struct kube_home home;
     struct error err;
     char path[256];
@@ -149,7 +149,7 @@ static void the_pod_runs_as_its_owner(void **state) {
 }
 
 static void what_does_not_go_together_is_refused(void **state) {
-    const struct kube_home_settings settings = settings_with(NULL);
+    const struct home_settings settings = settings_with(NULL);
     struct kube_home home;
     struct error err;
     char path[256];
@@ -172,25 +172,25 @@ static void settings_are_checked(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const char *extra[] = {wrong[i], NULL};
-        const struct kube_home_settings settings = settings_with(extra);
+        const struct home_settings settings = settings_with(extra);
         struct error err;
-        assert_int_equal(kube_home_check(&settings, &err), -1);
+        assert_int_equal(home_settings_check(&settings, &err), -1);
         assert_non_null(strstr(err.text, "home-extra"));
     }
-    struct kube_home_settings settings = settings_with(NULL);
-    assert_int_equal(kube_home_check(&settings, NULL), 0);
+    struct home_settings settings = settings_with(NULL);
+    assert_int_equal(home_settings_check(&settings, NULL), 0);
     static const char *const ids[] = {"{'ann': 1001}", "{'ann': '0'}", "{'ann': '1:0'}",
                                       "{'ann': 'x'}", "{'ann': ''}"};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         cleanup_json json_t *uids = tree(ids[i]);
         settings.uids = uids;
-        assert_int_equal(kube_home_check(&settings, NULL), -1);
+        assert_int_equal(home_settings_check(&settings, NULL), -1);
     }
     settings.uids = NULL;
     settings.path = "everybody";
-    assert_int_equal(kube_home_check(&settings, NULL), -1);
+    assert_int_equal(home_settings_check(&settings, NULL), -1);
     settings.server = NULL; /* no homes: nothing to check */
-    assert_int_equal(kube_home_check(&settings, NULL), 0);
+    assert_int_equal(home_settings_check(&settings, NULL), 0);
 }
 
 static void kernels_start_in_it(void **state) {
@@ -202,7 +202,7 @@ static void kernels_start_in_it(void **state) {
         {"['/home/jovyan/../bob', '~', '.']", "['~', '.']"},
         {"['~', '.']", "['~', '.']"},
     };
-    const struct kube_home_settings settings = settings_with(NULL);
+    const struct home_settings settings = settings_with(NULL);
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cleanup_json json_t *cwd = tree(rows[i].cwd), *expected = tree(rows[i].expected),

@@ -74,6 +74,10 @@ static void test_all_members(void **state) {
 
 static void test_refusals(void **state) {
     (void)state;
+    refuse("home", json_string("/home"), "home must be an object");
+    refuse("home", json_pack("{s:s}", "directory", "/home"), "path");
+    refuse("home", json_pack("{s:s, s:s}", "directory", "home", "path", "ann"), "home.directory");
+    refuse("home", json_pack("{s:s, s:s}", "directory", "/home", "path", "../ann"), "home.path");
     refuse("kernel_id", json_null(), "kernel_id is missing");
     refuse("kernel_id", json_string(""), "kernel_id is empty");
     refuse("kernel_name", json_integer(3), "kernel_name must be a text");
