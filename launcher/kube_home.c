@@ -7,6 +7,7 @@
 #include "launcher/kube_template.h"
 #include "nfs/home_path.h"
 
+#include <sodium.h>
 #include <string.h>
 
 static const char *text_of(const json_t *object, const char *member) {
@@ -33,15 +34,13 @@ static int set_ids(const struct home_settings *settings, const char *user, json_
     int listed = home_ids(settings, user, &uid, &gid, err);
     if (listed < 0)
         return -1;
-    if (listed == 1) {
-        /* that is it */
-    } else if (own_uid == NULL || json_integer_value(own_uid) <= 0) {
+    if (listed == 0 && (own_uid == NULL || json_integer_value(own_uid) <= 0))
         return error_set(err, ERROR_INVALID,
                          "the home directory of %.100s: no user id is known that it could belong "
                          "to: the administrator has to set kubernetes-uid, or home-uids for each "
                          "user",
                          user);
-    } else {
+    if (listed == 0) {
         uid = json_integer_value(own_uid);
         gid = own_gid != NULL ? json_integer_value(own_gid) : uid;
     }
@@ -51,6 +50,83 @@ static int set_ids(const struct home_settings *settings, const char *user, json_
     ret->uid = (uint32_t)uid;
     ret->gid = (uint32_t)gid;
     return 0;
+}
+
+/* --- claims that the gateway makes --- */
+
+#define CAPACITY     "1Gi" /* NFS does not look at it, but the two have to agree */
+#define LABEL_VOLUME "elara.volume"
+
+enum { NAME_HASH_BYTES = 16 };
+
+/* What cannot be changed in them any more, and whose they are. */
+static void name_for(const struct home_settings *settings, const char *whose,
+                     char name[KUBE_NAME_SIZE]) {
+    crypto_hash_sha256_state state;
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    const char *const texts[] = {settings->server != NULL ? settings->server : "",
+                                 settings->export_path, whose};
+    crypto_hash_sha256_init(&state);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        crypto_hash_sha256_update(&state, (const unsigned char *)texts[i], strlen(texts[i]) + 1);
+    for (char *const *text = settings->options; text != NULL && *text != NULL; text++)
+        crypto_hash_sha256_update(&state, (const unsigned char *)*text, strlen(*text) + 1);
+    crypto_hash_sha256_final(&state, hash);
+    size_t length = strlen(KUBE_HOME_VOLUME "-");
+    memcpy(name, KUBE_HOME_VOLUME "-", length);
+    text_hex(hash, NAME_HASH_BYTES, name + length);
+}
+
+void kube_home_name_claim(const struct home_settings *settings, char name[KUBE_NAME_SIZE]) {
+    name_for(settings, "", name);
+}
+
+static json_t *tree(const char *kind, const char *name, const struct kube_identity *identity) {
+    json_t *labels = kube_labels(identity, "home");
+    json_object_set_new(labels, LABEL_VOLUME, json_string(name));
+    return json_pack("{s:s, s:s, s:{s:s, s:o}}", "apiVersion", "v1", "kind", kind, "metadata",
+                     "name", name, "labels", labels);
+}
+
+json_t *kube_home_volume_tree(const struct home_settings *settings,
+                              const struct kube_identity *identity,
+                              const struct kube_home_claim *claim) {
+    char name[KUBE_NAME_SIZE], claim_name[KUBE_NAME_SIZE];
+    json_t *options = json_array();
+    name_for(settings, claim->namespace_uid, name);
+    kube_home_name_claim(settings, claim_name);
+    for (char *const *text = settings->options; text != NULL && *text != NULL; text++)
+        json_array_append_new(options, json_string(*text));
+    json_t *volume = tree("PersistentVolume", name, identity);
+    json_object_set_new(json_object_get(volume, "metadata"), "ownerReferences",
+                        json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", "v1", "kind", "Namespace",
+                                  "name", claim->namespace, "uid", claim->namespace_uid));
+    json_object_set_new(
+        volume, "spec",
+        json_pack("{s:{s:s}, s:[s], s:s, s:s, s:o, s:{s:s, s:s, s:s, s:s, s:s}, s:{s:s, s:s}}",
+                  "capacity", "storage", CAPACITY, "accessModes", "ReadWriteMany",
+                  "storageClassName", "", "persistentVolumeReclaimPolicy", "Retain", "mountOptions",
+                  options, "claimRef", "apiVersion", "v1", "kind", "PersistentVolumeClaim",
+                  "namespace", claim->namespace, "name", claim_name, "uid", claim->uid, "nfs",
+                  "server", settings->server, "path", settings->export_path));
+    return volume;
+}
+
+/* By the label no other volume will do. volumeName would say the same, but a claim that names a
+ * volume which is still to come is not looked at when it does. */
+json_t *kube_home_claim_tree(const struct home_settings *settings,
+                             const struct kube_identity *identity,
+                             const struct kube_home_claim *claim) {
+    char name[KUBE_NAME_SIZE], volume[KUBE_NAME_SIZE];
+    kube_home_name_claim(settings, name);
+    name_for(settings, claim->namespace_uid, volume);
+    json_t *object = tree("PersistentVolumeClaim", name, identity);
+    json_object_set_new(object, "spec",
+                        json_pack("{s:[s], s:s, s:{s:{s:s}}, s:{s:{s:s}}}", "accessModes",
+                                  "ReadWriteMany", "storageClassName", "", "selector",
+                                  "matchLabels", LABEL_VOLUME, volume, "resources", "requests",
+                                  "storage", CAPACITY));
+    return object;
 }
 
 /* --- where --- */
@@ -86,20 +162,22 @@ static bool has_volume(const json_t *volumes, const char *name) {
 static int add_place(const struct home_settings *settings, const char *name, const char *path,
                      const char *mount, bool is_writable, json_t *spec, json_t *container,
                      struct error *err) {
+    char made[KUBE_NAME_SIZE];
     json_t *volumes = kube_array_in(spec, "volumes");
-    const char *volume = settings->pvc != NULL ? KUBE_HOME_VOLUME : name;
+    const char *claim = settings->makes_claims ? made : settings->pvc;
+    const char *volume = claim != NULL ? KUBE_HOME_VOLUME : name;
+    kube_home_name_claim(settings, made);
     bool is_first = !has_volume(volumes, volume);
     if (check_mounts(container, mount, err) < 0)
         return -1;
-    if (!is_first && (settings->pvc == NULL || strcmp(name, KUBE_HOME_VOLUME) == 0))
+    if (!is_first && (claim == NULL || strcmp(name, KUBE_HOME_VOLUME) == 0))
         return error_set(err, ERROR_INVALID,
                          "the pod's template has a volume %s, which is the home directory's: give "
                          "it another name",
                          volume);
-    if (is_first && settings->pvc != NULL) {
-        json_array_append_new(volumes,
-                              json_pack("{s:s, s:{s:s}}", "name", volume, "persistentVolumeClaim",
-                                        "claimName", settings->pvc));
+    if (is_first && claim != NULL) {
+        json_array_append_new(volumes, json_pack("{s:s, s:{s:s}}", "name", volume,
+                                                 "persistentVolumeClaim", "claimName", claim));
     } else if (is_first) {
         const char *root = strcmp(settings->export_path, "/") == 0 ? "" : settings->export_path;
         cleanup_free char *whole = memory_printf("%s/%s", root, path);
@@ -109,7 +187,7 @@ static int add_place(const struct home_settings *settings, const char *name, con
     }
     json_t *place =
         json_pack("{s:s, s:s, s:b}", "name", volume, "mountPath", mount, "readOnly", !is_writable);
-    if (settings->pvc != NULL)
+    if (claim != NULL)
         json_object_set_new(place, "subPath", json_string(path));
     json_array_append_new(kube_array_in(container, "volumeMounts"), place);
     return 0;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "base/error.h"
+#include "launcher/kube_names.h"
+#include "launcher/kube_objects.h"
 #include "nfs/home.h"
 #include "nfs/home_settings.h"
 
@@ -22,5 +24,21 @@ struct kube_home {
  * kube_pod_create made it; gets the volumes, the mounts and the user ids. path is the caller's. */
 int kube_home_add(const struct home_settings *settings, const json_t *spec, const json_t *record,
                   json_t *pod, struct kube_home *ret, struct error *err);
+
+/* Where the gateway makes claims: one in each namespace, and a PersistentVolume that belongs to the
+ * namespace and goes with it. */
+struct kube_home_claim {
+    const char *namespace, *namespace_uid;
+    const char *uid; /* as the API server has it */
+};
+void kube_home_name_claim(const struct home_settings *settings, char name[KUBE_NAME_SIZE]);
+/* identity: without a kernel. New references. */
+json_t *kube_home_claim_tree(const struct home_settings *settings,
+                             const struct kube_identity *identity,
+                             const struct kube_home_claim *claim);
+json_t *kube_home_volume_tree(const struct home_settings *settings,
+                              const struct kube_identity *identity,
+                              const struct kube_home_claim *claim);
+
 /* HOME, and a working directory in the home, in launch.json. */
 void kube_home_set_launch(const struct home_settings *settings, const json_t *spec, json_t *launch);

@@ -5,7 +5,8 @@
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
  * kubernetes_change.c: how a record is changed. kubernetes_doubt.c: one that is gone.
- * kubernetes_namespace.c: that of a kernel. kubernetes_rooms.c: further ones that are watched. */
+ * kubernetes_namespace.c: that of a kernel. kubernetes_home.c: its user's home.
+ * kubernetes_rooms.c: further ones that are watched. */
 #pragma once
 
 #include "base/list.h"
@@ -73,8 +74,9 @@ enum kubernetes_step {
     STEP_NAMESPACE,
     STEP_BINDING,
     STEP_KEY,
-    STEP_KEY_READ, /* somebody was faster: its key counts */
-    STEP_HOME,     /* its user's directory is made ready */
+    STEP_KEY_READ,   /* somebody was faster: its key counts */
+    STEP_HOME,       /* its user's directory is made ready */
+    STEP_HOME_CLAIM, /* for it is there */
     STEP_POD,
     STEP_WATCH, /* the pod is made; the watch tells */
 };
@@ -91,6 +93,7 @@ struct provision {
     json_t *record;  /* record.json */
     char *namespace; /* of the kernel; NULL: not chosen yet */
     bool namespace_created;
+    char *namespace_uid;      /* NULL: not known, or all kernels are in one */
     struct kube_record *seen; /* the record Secret as it was told last; NULL: it is not there */
     int64_t attempt;          /* of the pod that counts; 0: there was none */
     char *pod_name;           /* NULL: none */
@@ -189,6 +192,9 @@ void kubernetes_refuse_step(struct provision *place, int status, const json_t *a
                             const char *what, const struct error *err);
 void kubernetes_advance(struct provision *place, enum kubernetes_step step);
 struct kube_identity kubernetes_identity_of(const struct provision *place);
+/* home: whose directory it has; its path is the caller's. */
+int kubernetes_make_pod(const struct provision *place, json_t **ret, struct kube_home *home,
+                        struct error *err);
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);
 
@@ -199,6 +205,10 @@ void kubernetes_renew_key(struct provision *place); /* one that was there alread
 /* kubernetes_namespace.c */
 void kubernetes_begin_namespace(struct provision *place);
 void kubernetes_begin_binding(struct provision *place);
+
+/* kubernetes_home.c */
+void kubernetes_begin_home(struct provision *place);
+void kubernetes_begin_home_claim(struct provision *place);
 
 /* kubernetes_world.c */
 int kubernetes_watch(struct kubernetes *cluster, struct error *err);

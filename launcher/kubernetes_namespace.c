@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -35,6 +36,11 @@ void kubernetes_begin_binding(struct provision *place) {
     kubernetes_call_step(place, "POST", path, binding, on_binding);
 }
 
+static void advance_with(struct provision *place, const json_t *namespace) {
+    text_replace(&place->namespace_uid, kube_object_uid(namespace));
+    kubernetes_advance(place, STEP_BINDING);
+}
+
 /* One of that name that is somebody else's gets no kernel of ours. */
 static void on_known_namespace(void *context, int status, json_t *answer, const struct error *err) {
     struct provision *place = context;
@@ -59,7 +65,7 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
         place->step = STEP_NONE;
         kubernetes_call_ended(place, &foreign);
     } else
-        kubernetes_advance(place, STEP_BINDING);
+        advance_with(place, answer);
 }
 
 static void on_namespace(void *context, int status, json_t *answer, const struct error *err) {
@@ -71,7 +77,7 @@ static void on_namespace(void *context, int status, json_t *answer, const struct
     } else if (err != NULL)
         kubernetes_refuse_step(place, status, answer, "the kernel's namespace", err);
     else
-        kubernetes_advance(place, STEP_BINDING);
+        advance_with(place, answer);
 }
 
 /* One that the request names is not made, and needs our label where our rights reach any. */

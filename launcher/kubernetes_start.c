@@ -212,9 +212,8 @@ static void begin_record(struct provision *place) {
 
 /* --- the pod --- */
 
-/* home: whose directory it has; its path is the caller's. */
-static int make_pod(const struct provision *place, json_t **ret, struct kube_home *home,
-                    struct error *err) {
+int kubernetes_make_pod(const struct provision *place, json_t **ret, struct kube_home *home,
+                        struct error *err) {
     const struct kube_order order = order_of(place);
     const struct kube_attempt attempt = {.number = place->attempt,
                                          .namespace = place->namespace,
@@ -285,51 +284,11 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
     await_pod(place);
 }
 
-/* --- the home --- */
-
-static void on_home(void *context, const struct error *err) {
-    struct provision *place = context;
-    struct error cause;
-    place->home_wait = NULL;
-    if (err == NULL) {
-        kubernetes_advance(place, STEP_POD);
-        return;
-    }
-    char text[sizeof cause.text];
-    kube_reason_write("HomeFailed", err->text, text, sizeof text);
-    error_set(&cause, err->code, "%s", text);
-    cause.cause = kube_reason_word("HomeFailed");
-    log_warning("kernel %s: %s", place->id, err->text);
-    kubernetes_end_start(place, &cause);
-}
-
-/* A pod whose volume cannot be mounted would say so only after minutes. */
-static void begin_home(struct provision *place) {
-    const struct home_settings *settings = &place->cluster->settings.home;
-    cleanup_json json_t *pod = NULL;
-    struct kube_home home = {0};
-    struct error err;
-    if (settings->server == NULL) {
-        kubernetes_advance(place, STEP_POD);
-        return;
-    }
-    if (make_pod(place, &pod, &home, &err) < 0) {
-        kubernetes_end_start(place, &err);
-    } else if (home.path == NULL) {
-        kubernetes_advance(place, STEP_POD);
-    } else {
-        place->home_wait = homes_prepare(place->cluster->homes, &home.target, settings->deadline_ms,
-                                         on_home, place);
-        kubernetes_tell_stage(place, "preparing the home directory");
-    }
-    free(home.path);
-}
-
 static void begin_pod(struct provision *place) {
     cleanup_json json_t *pod = NULL;
     struct kube_home home = {0};
     struct error err;
-    int failed = make_pod(place, &pod, &home, &err);
+    int failed = kubernetes_make_pod(place, &pod, &home, &err);
     free(home.path);
     if (failed < 0 || kubernetes_open_room(place->cluster, place->namespace, &err) < 0) {
         kubernetes_end_start(place, &err);
@@ -388,7 +347,10 @@ void kubernetes_go_on(struct provision *place) {
         kubernetes_renew_key(place);
         break;
     case STEP_HOME:
-        begin_home(place);
+        kubernetes_begin_home(place);
+        break;
+    case STEP_HOME_CLAIM:
+        kubernetes_begin_home_claim(place);
         break;
     case STEP_POD:
         begin_pod(place);
@@ -435,7 +397,7 @@ static int check_pod(struct provision *place, struct error *err) {
     free(place->server_key);
     place->owner = json_pack("{s:s, s:s}", "name", "elara", "uid", "not-yet");
     place->server_key = memory_strdup("");
-    int failed = make_pod(place, &pod, &home, err);
+    int failed = kubernetes_make_pod(place, &pod, &home, err);
     free(home.path);
     json_decref(steal(&place->owner));
     free(steal(&place->server_key));

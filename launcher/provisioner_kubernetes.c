@@ -94,6 +94,7 @@ void kubernetes_forget(struct provision *place) {
     json_decref(place->owner);
     free(place->id);
     free(place->namespace);
+    free(place->namespace_uid);
     json_decref(place->held);
     json_decref(place->noted);
     json_decref(place->testament);

@@ -1,5 +1,6 @@
 """manifests/overlays: gateways that make the namespaces of their kernels."""
 import secrets
+import shutil
 
 from deployments import QUICK, Client, check_rights, delete_kernel, deployed, live, pod_of, wait_for_nothing
 from kernels import *  # noqa: F403
@@ -32,19 +33,23 @@ def test_a_namespace_for_each_user_is_made_and_kept(kube, launcher_image, tmp_pa
         kube.delete("Namespace", name)
 
 
-def test_a_namespace_for_each_kernel_goes_with_it(kube, launcher_image, tmp_path):
+def test_a_namespace_for_each_kernel_goes_with_it(kube, cluster, launcher_image, tmp_path):
     install = own_install()
-    settings = f"{QUICK}kubernetes_install: {install}\nkubernetes_cluster_role: elara-kernel\n"
+    (cluster.nfs_directory / install).mkdir()
+    settings = (f"{QUICK}kubernetes_install: {install}\nkubernetes_cluster_role: elara-kernel\nhome_server: {cluster.nfs_server}\n"
+                f"home_export: {cluster.nfs_share}/{install}\nhome_volume: claim\n")
     with deployed(kube, tmp_path, launcher_image, overlay="namespace-per-kernel", settings=settings,
-                  components=["kernel-role"]) as service:
+                  components=["kernel-role", "home-claims"]) as service:
         place = live(service, kube)
         labels = labels_of(place)
         assert labels.items() >= {"elara.install": install, "pod-security.kubernetes.io/enforce": "restricted",
                                   "app": "enterprise-gateway", "component": "kernel"}.items()
         assert labels["kernel_id"] == place["metadata"]["annotations"]["elara.kernel-id"]
         kube.wait_gone("Namespace", place["metadata"]["name"], None, START_S)
+        wait_until(lambda: not kube.list("PersistentVolume", labelSelector=f"elara.install={install}"), START_S, "the volume's end")
         check_rights(kube, service)
         check_binding(kube, service, install)
+    shutil.rmtree(cluster.nfs_directory / install)
 
 
 def check_binding(kube, service, install):

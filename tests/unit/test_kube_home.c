@@ -216,6 +216,74 @@ static void kernels_start_in_it(void **state) {
     }
 }
 
+static void a_claim_of_the_gateways_own_is_its_namespaces(void **state) {
+    char *const options[] = {(char[]){"nfsvers=4.2"}, (char[]){"hard"}, NULL};
+    struct home_settings settings = settings_with(NULL);
+    const struct kube_identity identity = {.install = "elara"};
+    const struct kube_home_claim ours = {"team-ann", "uid-1", "claim-1"};
+    const struct kube_home_claim theirs = {"team-ann", "uid-2", "claim-2"};
+    char name[KUBE_NAME_SIZE], other[KUBE_NAME_SIZE], path[256];
+    struct kube_home home;
+    (void)state;
+    settings.makes_claims = settings.makes_namespaces = true;
+    kube_home_name_claim(&settings, other);
+    settings.options = options;
+    kube_home_name_claim(&settings, name);
+    assert_string_not_equal(name, other);
+    cleanup_json json_t *pod = add(&settings, "{}", VERIFIED, POD, path, &home, NULL);
+    const json_t *volume =
+        json_array_get(json_object_get(json_object_get(pod, "spec"), "volumes"), 0);
+    const json_t *used = json_object_get(volume, "persistentVolumeClaim");
+    assert_string_equal(json_string_value(json_object_get(used, "claimName")), name);
+    cleanup_json json_t *made = kube_home_volume_tree(&settings, &identity, &ours);
+    cleanup_json json_t *again = kube_home_volume_tree(&settings, &identity, &ours);
+    cleanup_json json_t *later = kube_home_volume_tree(&settings, &identity, &theirs);
+    cleanup_json json_t *claim = kube_home_claim_tree(&settings, &identity, &ours);
+    assert_true(json_equal(made, again));
+    assert_string_equal(kube_object_name(claim), name);
+    assert_string_not_equal(kube_object_name(made), kube_object_name(later));
+    json_t *spec = json_object_get(made, "spec"), *reference = json_object_get(spec, "claimRef");
+    assert_string_equal(json_string_value(json_object_get(reference, "name")), name);
+    assert_string_equal(json_string_value(json_object_get(reference, "uid")), "claim-1");
+    assert_int_equal(json_array_size(json_object_get(spec, "mountOptions")), 2);
+    const char *wanted = json_string_value(json_object_get(
+        json_object_get(json_object_get(json_object_get(claim, "spec"), "selector"), "matchLabels"),
+        "elara.volume"));
+    assert_string_equal(wanted, kube_object_name(made));
+    assert_string_equal(kube_object_label(made, "elara.volume"), wanted);
+}
+
+static void volumes_that_cannot_be_are_refused(void **state) {
+    char *const options[] = {(char[]){"hard"}, NULL};
+    char *const bad[] = {(char[]){"hard,exec"}, NULL};
+    const struct {
+        bool makes_claims, makes_namespaces;
+        char *const *options;
+        const char *server, *pvc, *words;
+    } rows[] = {
+        {false, true, options, "s", NULL, "home-options: nfs volumes of pods have none"},
+        {true, true, NULL, "s", "homes", "home-pvc: with home-volume: claim"},
+        {true, true, NULL, NULL, NULL, "home-volume: claim is of the server"},
+        {true, false, NULL, "s", NULL, "kubernetes-namespaces: user or kernel"},
+        {true, true, bad, "s", NULL, "home-options: \"hard,exec\" must be one option"},
+        {true, true, options, "s", NULL, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct home_settings settings = settings_with(NULL);
+        struct error err = {0};
+        settings.makes_claims = rows[i].makes_claims;
+        settings.makes_namespaces = rows[i].makes_namespaces;
+        settings.options = rows[i].options;
+        settings.server = rows[i].server;
+        settings.pvc = rows[i].pvc;
+        int failed = home_settings_check(&settings, &err);
+        assert_int_equal(failed, rows[i].words != NULL ? -1 : 0);
+        if (rows[i].words != NULL && strstr(err.text, rows[i].words) == NULL)
+            fail_msg("'%s' does not say '%s'", err.text, rows[i].words);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_nfs_volume_is_the_users_directory_alone),
@@ -225,6 +293,8 @@ int main(void) {
         cmocka_unit_test(what_does_not_go_together_is_refused),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(kernels_start_in_it),
+        cmocka_unit_test(a_claim_of_the_gateways_own_is_its_namespaces),
+        cmocka_unit_test(volumes_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
