@@ -1,9 +1,6 @@
 """Users' home directories on an NFS server: made by the gateway, seen by pods."""
-import hashlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import uuid
 
@@ -11,66 +8,9 @@ import pytest
 
 from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
+from homes import *  # noqa: F403 - its namespaces, not those of kernels
+from homes import ADDRESS, RELAY, WRITERS_GID, Relay
 from support.processes import wait_until
-from testcluster.control_plane import is_listening
-
-ADDRESS, PORT = "127.0.0.71", 2049  # a server of these tests' own, which they may stop
-GANESHA = """
-NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = {address}; Enable_NLM = false; Enable_RQUOTA = false; }}
-NFSv4 {{ Graceless = true; Only_Numeric_Owners = true; RecoveryRoot = "{folder}/recovery"; }}
-EXPORT_DEFAULTS {{ SecType = sys; Squash = No_Root_Squash; Attr_Expiration_Time = 0; }}
-EXPORT {{ Export_Id = 1; Path = "{folder}/open"; Pseudo = "/open"; Access_Type = RW; FSAL {{ Name = VFS; }} }}
-EXPORT {{ Export_Id = 2; Path = "{folder}/squash"; Pseudo = "/squash"; Access_Type = RW; Squash = Root_Squash; FSAL {{ Name = VFS; }} }}
-EXPORT {{ Export_Id = 3; Path = "{folder}/open"; Pseudo = "/fixed"; Access_Type = RO; FSAL {{ Name = VFS; }} }}
-EXPORT {{ Export_Id = 4; Path = "{folder}/ports"; Pseudo = "/ports"; Access_Type = RW; PrivilegedPort = true; FSAL {{ Name = VFS; }} }}
-LOG {{ Default_Log_Level = WARN; }}
-"""
-WRITERS_GID = 4000
-
-
-class Server:
-    def __init__(self, folder, build):
-        self.folder, self.maker, self.process = folder, build / "tests" / "home_maker", None
-        for name in ("open", "squash", "ports", "recovery"):
-            (folder / name).mkdir(mode=0o755)
-        os.chown(folder / "squash", 0, WRITERS_GID)
-        (folder / "squash").chmod(0o775)
-        (folder / "ganesha.conf").write_text(GANESHA.format(folder=folder, port=PORT, address=ADDRESS))
-
-    def start(self):
-        self.process = subprocess.Popen(["ganesha.nfsd", "-F", "-f", self.folder / "ganesha.conf", "-L", self.folder / "log",
-                                         "-p", self.folder / "pid"], stdin=subprocess.DEVNULL)
-        wait_until(lambda: is_listening(ADDRESS, PORT), 60, "the NFS server's port")
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-    def command(self, export, *homes, parent_gid=-1, deadline_ms=20000):
-        return [self.maker, ADDRESS, str(PORT), export, str(deadline_ms), str(parent_gid), *homes]
-
-    def prepare(self, export, *homes, before=(), **options):
-        """What is told of each home, "path=uid"; nothing is left open."""
-        told = subprocess.run([*before, *self.command(export, *homes, **options)], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-        *lines, left = told.stdout.splitlines()
-        assert left == "0" and len(lines) == len(homes)
-        return lines
-
-    def owner_of(self, path):
-        status = (self.folder / path).stat()
-        return status.st_uid, status.st_gid, status.st_mode & 0o7777
-
-
-@pytest.fixture(scope="module")
-def server(cluster, build):
-    folder = cluster.nfs_directory.parent / f"nfs-{uuid.uuid4().hex[:8]}"  # a file system that the server can export
-    folder.mkdir(mode=0o755)
-    one = Server(folder, build)
-    one.start()
-    yield one
-    one.stop()
-    shutil.rmtree(folder)
-
 
 def test_homes_are_made_as_root_or_as_their_users(server):
     assert server.prepare("/open", "alice=1001", "bob=1002", "alice=1001") == ["ready"] * 3
@@ -86,7 +26,9 @@ def test_homes_are_made_as_root_or_as_their_users(server):
 
 
 def test_two_hundred_users_at_once(server):
-    assert server.prepare("/open", *(f"crowd{i}={2000 + i}" for i in range(200))) == ["ready"] * 200
+    with Relay() as relay:
+        assert server.prepare("/open", *(f"crowd{i}={2000 + i}" for i in range(200)), address=RELAY) == ["ready"] * 200
+    assert relay.mkdirs == 200
     assert {server.owner_of(f"open/crowd{i}") for i in range(200)} == {(2000 + i, 2000 + i, 0o700) for i in range(200)}
 
 
@@ -129,11 +71,8 @@ def test_what_an_export_refuses_is_named(server):
 
 
 def test_a_server_that_is_gone_or_hangs_ends_at_the_deadline(server):
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
+    with server.paused():
         told = server.prepare("/open", "alice=1001", "bob=1002", deadline_ms=1000)
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
     assert all("did not answer within 1 s" in one for one in told)
     server.stop()
     (told,) = server.prepare("/open", "alice=1001", deadline_ms=1000)
@@ -144,46 +83,6 @@ def test_a_server_that_is_gone_or_hangs_ends_at_the_deadline(server):
 
 
 # --- pods ---
-
-
-@pytest.fixture(scope="module")
-def places(kube):
-    """"restricted" refuses nfs volumes in a pod."""
-    made = kube.make_namespace(), kube.make_namespace({"pod-security.kubernetes.io/enforce": "baseline"})
-    yield made
-    for name in made:
-        kube.delete("Namespace", name)
-
-
-@pytest.fixture
-def share(cluster):
-    """A directory of the cluster's own NFS server: its path here, and what it is exported as."""
-    name = f"homes-{uuid.uuid4().hex[:8]}"
-    (cluster.nfs_directory / name / "all").mkdir(parents=True)
-    (cluster.nfs_directory / name / "data").mkdir()
-    (cluster.nfs_directory / name / "data" / "table.csv").write_text("1,2\n")
-    yield cluster.nfs_directory / name, f"{cluster.nfs_share}/{name}"
-
-    def is_removed():  # a kernel may be writing there still
-        shutil.rmtree(cluster.nfs_directory / name, ignore_errors=True)
-        return not (cluster.nfs_directory / name).exists()
-
-    wait_until(is_removed, START_S, "the end of the share's files")
-
-
-@pytest.fixture
-def start(start_gateway, share, cluster, tmp_path):
-    """A gateway with homes for alice and bob, who have tokens of their names."""
-    def start(*flags):
-        tokens = tmp_path / "tokens"
-        tokens.write_text("".join(f"{name}:user:sha256:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("alice", "bob")))
-        tokens.chmod(0o600)
-        gateway = start_gateway("--auth-token-file", str(tokens), "--home-server", cluster.nfs_server, "--home-export", share[1],
-                                "--home-path", "all/{user}", "--home-uids", json.dumps({"alice": "1001:1001", "bob": "1002:1002"}), *flags)
-        gateway.token = "alice"
-        return gateway
-
-    return start
 
 
 def test_two_users_have_homes_of_their_own(start, share, connect, kube, places):
@@ -239,6 +138,30 @@ def test_a_claim_brings_homes_where_nfs_volumes_are_refused(start, start_gateway
         kube.delete("PersistentVolume", name)
 
 
+def test_claims_are_made_in_namespaces_of_the_gateway(start, share, cluster, connect, kube):
+    install = f"test-{uuid.uuid4().hex[:8]}"
+    labels = {"labelSelector": f"elara.install={install}"}
+    gateway = start("--kubernetes-namespaces", "user", "--kubernetes-install", install, "--kubernetes-namespace-prefix", f"{install}-",
+                    "--kubernetes-namespace-labels", json.dumps({"pod-security.kubernetes.io/enforce": "restricted"}),
+                    "--home-volume", "claim", "--home-options", "nfsvers=4.1,soft", "--home-extra", "data:/data")
+    clients = [connect(gateway, gateway.start_kernel("python3")["id"]) for _ in range(2)]
+    assert clients[0].run_cell("open('claimed.txt', 'w').write('x')\nimport os\nprint(os.getcwd())").text() == "/home/jovyan\n"
+    assert clients[1].run_cell("print(open('claimed.txt').read(), open('/data/table.csv').read().strip())").text().startswith("x 1,2\n")
+    assert (share[0] / "all" / "alice" / "claimed.txt").stat().st_uid == 1001
+    gateway.token = "bob"
+    assert connect(gateway, gateway.start_kernel("python3")["id"]).run_cell("import os\nprint(os.listdir('.'))").text() == "['.ipython']\n"
+    volumes, namespaces = kube.list("PersistentVolume", **labels), kube.list("Namespace", **labels)
+    assert len(volumes) == len(namespaces) == 2
+    for volume in volumes:
+        spec = volume["spec"]
+        assert spec["mountOptions"] == ["nfsvers=4.1", "soft"] and spec["nfs"] == {"server": cluster.nfs_server, "path": share[1]}
+        (claim,) = kube.list("PersistentVolumeClaim", spec["claimRef"]["namespace"])
+        assert claim["status"]["phase"] == "Bound" and claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    for namespace in namespaces:
+        kube.delete("Namespace", namespace["metadata"]["name"])
+    wait_until(lambda: not kube.list("PersistentVolume", **labels), START_S, "the volumes' end")
+
+
 def test_a_home_that_cannot_be_made_ends_the_start_in_the_cell(start, share, connect, kube, places):
     (share[0] / "all" / "alice").write_text("")
     gateway = start()
@@ -276,14 +199,11 @@ def test_claimed_names_count_only_where_the_setting_says_so(start_gateway, share
 
 def test_a_kernel_whose_home_is_being_prepared_can_be_ended(start_gateway, server, connect, kube, places):
     gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "60s")
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
+    with server.paused():
         kernel_id = gateway.start_kernel("python3")["id"]
         client = connect(gateway, kernel_id)
         client.send_execute("1")
         client.receive_until(lambda message: "preparing the home directory" in str(message["content"]))
         assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
         assert kernel_id not in [model["id"] for model in gateway.get("/api/kernels").json()]
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
     assert not [name for name in pods_of(kube, places[1]) if kernel_id in name]

@@ -1,0 +1,127 @@
+"""NFS servers that are full, slow, stopped or restarted while homes are made there and used."""
+import json
+import os
+import subprocess
+import uuid
+
+import pytest
+
+from kernels import *  # noqa: F403
+from kernels import START_S
+from homes import *  # noqa: F403 - its namespaces, not those of kernels
+from homes import ADDRESS, RELAY, SMALL_FILES, Relay
+from support.kernelspecs import write_spec
+from support.processes import Gateway, wait_until
+from testcluster import parts
+
+
+def test_a_full_disk_stops_only_what_is_missing(server):
+    assert server.prepare("/small", "bob=1002") == ["ready"]
+    for number in range(SMALL_FILES):
+        try:
+            (server.folder / "small" / f"file{number}").touch()
+        except OSError:
+            break
+    bob, alice = server.prepare("/small", "bob=1002", "alice=1001")
+    assert bob == "ready" and "has no space left to make /small/alice" in alice
+    (server.folder / "small" / "file0").unlink()
+    assert server.prepare("/small", "alice=1001") == ["ready"]
+
+
+def test_a_slow_server_is_waited_for_until_the_deadline(server):
+    with Relay(delay_s=0.1):
+        assert server.prepare("/open", "slow=1001", address=RELAY) == ["ready"]
+    with Relay(delay_s=60):
+        (told,) = server.prepare("/open", "slow=1001", address=RELAY, deadline_ms=300)
+    assert "did not answer within 0.3 s (home-deadline)" in told
+    assert server.prepare("/open", "slow=1001") == ["ready"]
+
+
+def test_starts_at_one_moment_share_one_preparation(server):
+    with Relay() as relay:
+        assert server.prepare("/open", "alone=1001", address=RELAY) == ["ready"]
+        alone, relay.calls, relay.mkdirs = relay.calls, 0, 0
+        assert server.prepare("/open", *["shared=1001"] * 50, address=RELAY) == ["ready"] * 50
+    assert (relay.calls, relay.mkdirs) == (alone, 1)
+
+
+STARTS = 8
+
+
+def descriptors(gateway):
+    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+
+
+def test_a_server_that_is_restarted_within_a_start_or_stopped_under_a_kernel(start_gateway, server, connect):
+    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "60s", "--home-extra", "data:/data",
+                            "--home-uids", json.dumps({"root": "1001:1001"}))
+    (server.folder / "open" / "data").mkdir()
+    server.stop()
+    kernel_ids = [gateway.start_kernel("python3")["id"] for _ in range(3)]
+    client = connect(gateway, kernel_ids[0])
+    request = client.send_execute("kept = 1; print('begun')")
+    client.receive_until(lambda message: "preparing the home directory" in str(message["content"]))
+    server.start()
+    cell = client.collect(request)
+    assert cell.text().endswith("begun\n"), cell.error
+    with server.paused():  # what needs the server hangs, and the kernel is said to work
+        request = client.send_execute("open('during.txt', 'w').write('x')\nprint(kept + 41)")
+        wait_until(lambda: gateway.model(kernel_ids[0])["execution_state"] == "busy", START_S, "the cell's beginning")
+    assert client.collect(request).text().endswith("42\n")
+    assert client.run_cell("print(kept)").text().endswith("1\n")
+    assert (server.folder / "open" / "root" / "during.txt").exists()
+    assert "reason" not in gateway.model(kernel_ids[0])
+    client.close()
+    for kernel_id in kernel_ids:
+        gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
+        assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+
+
+def test_starts_that_fail_leave_nothing_open(start_gateway, server):
+    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "200ms",
+                            "--home-uids", json.dumps({"root": "1001:1001"}))
+
+    def fail():
+        kernel_id = gateway.start_kernel("python3")["id"]
+        model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
+        assert model["reason"] == "HomeFailed" and "within 0.2 s (home-deadline)" in model["message"]
+        assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+
+    with server.paused():
+        fail()
+        before = descriptors(gateway)
+        for _ in range(STARTS):
+            fail()
+        assert descriptors(gateway) < before + STARTS  # one or two are those of the API server's and of our own requests
+    server.stop()
+    try:
+        for _ in range(STARTS):
+            fail()
+        assert descriptors(gateway) < before + STARTS
+    finally:
+        server.start()
+
+
+@pytest.fixture
+def mounted(server, tmp_path):
+    """The export /open as a directory of this machine."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("machine limit: there is no FUSE to mount NFS with")
+    place = tmp_path / "homes"
+    place.mkdir()
+    subprocess.run([parts.mount_helper(), f"{ADDRESS}:/open", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_hanging_directory_ends_the_start_of_a_local_kernel(build, server, mounted, tmp_path):
+    write_spec(tmp_path / "kernels", "stub", [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"])
+    path = f"{uuid.uuid4().hex}-{{user}}"
+    with Gateway(build, tmp_path / "kernels", "--home-directory", str(mounted), "--home-path", path, "--home-deadline", "1s") as gateway:
+        with server.paused():
+            kernel_id = gateway.start_kernel()["id"]
+            model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
+            assert model["reason"] == "HomeFailed" and "did not answer within 1 s (home-deadline)" in model["message"]
+        assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+        gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
+        assert server.owner_of(f"open/{path.format(user='root')}")[2] == 0o700
