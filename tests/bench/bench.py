@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from before import bench_before  # noqa: E402
 from flow import bench_replay, bench_stuck  # noqa: E402
-from pods import bench_kubernetes  # noqa: E402
+from pods import bench_homes, bench_kubernetes  # noqa: E402
 from reload import bench_reload  # noqa: E402
 from scale import Crowd, bench_culling, bench_scale  # noqa: E402
 from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib, session_path, wire_client  # noqa: E402
@@ -152,7 +152,7 @@ def bench_start(options, elara, jeg, table):
 
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
            "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale,
-           "culling": bench_culling, "reload": bench_reload, "kubernetes": bench_kubernetes, "before": bench_before}
+           "culling": bench_culling, "reload": bench_reload, "kubernetes": bench_kubernetes, "homes": bench_homes, "before": bench_before}
 
 
 def main():
@@ -160,13 +160,13 @@ def main():
     parser.add_argument("--build", default=ROOT / "build", type=Path, metavar="DIR")
     parser.add_argument("--skip-jeg", action="store_true", help="without the comparison with Jupyter Enterprise Gateway")
     parser.add_argument("--before", metavar="REVISION", help="of which the part 'before' shows what has changed since")
-    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but kubernetes")
+    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but kubernetes and homes")
     options = parser.parse_args()
     options.build = options.build.resolve()
     if "before" in options.benches and options.before is None:
         parser.error("before: name a revision to compare with: --before REVISION before")
     # The test cluster is not on every machine.
-    unasked = {"kubernetes"} | ({"before"} if options.before is None else set())
+    unasked = {"kubernetes", "homes"} | ({"before"} if options.before is None else set())
     options.benches = options.benches or [name for name in BENCHES if name not in unasked]
     for name in options.benches:
         if name not in BENCHES:

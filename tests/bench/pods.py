@@ -19,7 +19,7 @@ from kernels import PodSpecs  # noqa: E402
 from scale import Crowd  # noqa: E402
 from servers import cpu_us, rss_kib  # noqa: E402
 from support.processes import Gateway, wait_until  # noqa: E402
-from testcluster import layout  # noqa: E402
+from testcluster import layout, nfs  # noqa: E402
 from testcluster.audit import Account  # noqa: E402
 from testcluster.hollow import TOLERATIONS, HollowNode  # noqa: E402
 from testcluster.kube import Kube  # noqa: E402
@@ -31,6 +31,7 @@ AT_ONCE = 500
 ROUNDS = 200
 STARTS = 15
 POSTS = 50
+USERS = 200
 PACE_S = 0.1
 IDLE_S = 60
 LIMIT_S = 300
@@ -58,10 +59,10 @@ class Installation:
         self.stack.callback(self.kube.delete, "Namespace", name)
         return name
 
-    def gateway(self):
+    def gateway(self, *flags):
         """It is started by the caller."""
         return Gateway(self.options.build, self.specs, "--provisioner", "kubernetes", "--kubernetes-gateway-namespace", self.own,
-                       "--kubernetes-namespace", self.pods, "--kubernetes-launcher-image", "elara", "--log-level", "WARNING",
+                       "--kubernetes-namespace", self.pods, "--kubernetes-launcher-image", "elara", "--log-level", "WARNING", *flags,
                        environment={"KUBECONFIG": str(self.account.kubeconfig)})
 
     def __enter__(self):
@@ -259,9 +260,49 @@ def bench_many(options, folder, table):
         table.add(f"  API requests within {IDLE_S} s of rest", f"{len(asked)}", ", ".join(sorted(set(asked))), "", "0")
 
 
-def bench_kubernetes(options, elara, jeg, table):
+def time_start(gateway, session, name, user):
+    """From the request to an idle kernel, in ms."""
+    begin = time.monotonic()
+    kernel = gateway.start_kernel(name, env={"KERNEL_USERNAME": user})["id"]
+    while (model := session.get(f"{gateway.base}/api/kernels/{kernel}").json())["execution_state"] != "idle":
+        if model["execution_state"] == "dead":
+            raise SystemExit(model["message"])
+    return (time.monotonic() - begin) * 1000
+
+
+def check_cluster():
     if subprocess.run([CLUSTER, "status"], stdout=subprocess.DEVNULL).returncode != 0:
-        raise SystemExit("kubernetes: the test cluster is not up: make cluster-up")
+        raise SystemExit("the test cluster is not up: make cluster-up")
+
+
+def bench_homes(options, elara, jeg, table):
+    """A start with a home to be made and one without, in turn."""
+    check_cluster()
+    with (tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder, tempfile.TemporaryDirectory(dir=nfs.EXPORT) as share,
+          Installation(options, folder, is_swarm=True) as place):
+        place.kube.kubectl("label", "--overwrite", "namespace", place.pods, "pod-security.kubernetes.io/enforce=baseline")
+        place.specs.add("homeless", argv=[str(Path(options.build) / "tests" / "stub_kernel"), "-f", "{connection_file}"],
+                        nodeSelector=place.node.selector, tolerations=TOLERATIONS)
+        kernel = place.specs.directory / "homeless" / "kernel.json"
+        kernel.write_text(json.dumps(json.loads(kernel.read_text()) | {"metadata": {"elara": {"home": False}}}))
+        with place.gateway("--home-server", layout.ADDRESS, "--home-export", f"{nfs.SHARE}/{Path(share).name}",
+                           "--home-trust-claimed-names") as gateway, requests.Session() as session:
+            time_start(gateway, session, "homeless", "first")
+            found = {"stub": [], "homeless": []}
+            for number in range(USERS):
+                for name in sorted(found, reverse=number % 2 == 1):
+                    found[name].append(time_start(gateway, session, name, f"user{number}"))
+        if len(list(Path(share).iterdir())) != USERS:
+            raise SystemExit("not each user has a home")
+        ours, bare = sorted(found["stub"]), sorted(found["homeless"])
+        for percent, goal in ((50, ""), (95, "<= +30 ms")):
+            with_home, without = percentile(ours, percent), percentile(bare, percent)
+            table.add(f"{USERS} starts of {USERS} users whose homes are made, p{percent}", f"{with_home:.0f} ms",
+                      f"without a home: {without:.0f} ms", f"{with_home - without:+.0f} ms, {with_home / without:.2f} x", goal)
+
+
+def bench_kubernetes(options, elara, jeg, table):
+    check_cluster()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
         bench_pod(options, elara, folder, table)
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
