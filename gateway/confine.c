@@ -55,8 +55,9 @@ static int lock(int version, const char *directory, const char *event_log, struc
         (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
     if (rules < 0)
         return error_system(err, errno, "landlock");
-    /* Where it cannot be, whoever wants to write there says so. */
-    bool has_directory = file_make_private_directory(directory, NULL) == 0;
+    /* Where it cannot be made, or is open to others, whoever wants to write there judges that. */
+    bool has_directory =
+        file_make_private_directory(directory, NULL) == 0 || access(directory, F_OK) == 0;
     if ((has_directory && allow(rules, directory, changes, err) < 0) ||
         allow(rules, "/dev/null", LANDLOCK_ACCESS_FS_WRITE_FILE, err) < 0 ||
         allow_event_log(rules, event_log, changes, err) < 0)

@@ -94,6 +94,20 @@ static void test_it_writes_in_its_places_only(void **state) {
     assert_int_equal(in_child(write_around, *state), 0);
 }
 
+/* As a pod's volume is. */
+static int write_in_an_open_directory(const struct place *place) {
+    CHECK(file_make_private_directory(place->inside, NULL) == 0);
+    CHECK(chmod(place->inside, 0777) == 0);
+    CHECK(confine(place->inside, NULL, NULL) == 0);
+    CHECK(make_file(place->inside, "new") == 0);
+    CHECK(make_file(place->outside, "new") == EACCES);
+    return 0;
+}
+
+static void test_a_directory_that_is_open_to_others_is_a_place_too(void **state) {
+    assert_int_equal(in_child(write_in_an_open_directory, *state), 0);
+}
+
 static int ask_flags(const struct place *place) {
     CHECK(confine(place->inside, NULL, NULL) == 0);
     CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
@@ -156,6 +170,8 @@ static void test_what_cannot_be_spawned_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_it_writes_in_its_places_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_directory_that_is_open_to_others_is_a_place_too,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_privileges_and_no_core, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_spawned_is_free_and_ours_to_wait_for, setup,
                                         teardown),
