@@ -17,7 +17,7 @@
 
 enum {
     FETCH_TIMEOUT_MS = 5000,
-    FETCH_PAUSE_MS = 5000, /* tokens of strangers must not have us ask without end */
+    FETCH_PAUSE_MS = 2000, /* tokens of strangers must not have us ask without end */
     KEYS_KEPT_MS = 3600 * 1000,
 };
 

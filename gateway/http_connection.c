@@ -329,8 +329,8 @@ static bool admit(struct http_connection *connection) {
     return true;
 }
 
-/* Admission comes before the body has arrived: who may not ask need not send it. A body that was all
- * there when it began to wait is not looked at again: what follows is the next request. */
+/* Admission comes before the body has arrived: who may not ask need not send it. A body that was
+ * all there when it began to wait is not looked at again: what follows is the next request. */
 static void read_body(struct http_connection *connection) {
     struct http_request *request = connection->request;
     int done = connection->body_done ? 1 : move_body(connection);
