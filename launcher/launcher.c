@@ -329,17 +329,40 @@ static void reap(struct launcher *launcher) {
 
 /* SIGINT is a gateway's on this machine, which cannot reach us by the link: as the command. SIGTERM
  * is anybody's: a machine or a container that shuts down sends it to everything. Nobody wanted the
- * kernel's output to go, unless a shutdown is under way already. The second one hastens. */
-static void take_end_signal(struct launcher *launcher, const struct signalfd_siginfo *info) {
-    bool is_command = info->ssi_signo == SIGINT && !launcher->is_container;
-    enum ending ending =
-        is_command || launcher->ending == ENDING_SHUTDOWN ? ENDING_SHUTDOWN : ENDING_TOLD;
-    log_info("signal %u from process %u: %s", info->ssi_signo, info->ssi_pid,
-             ending == ENDING_SHUTDOWN ? "shutting down" : "ending, what the kernel said is kept");
+ * kernel's output to go, unless a shutdown is under way already. The second one hastens. Why a
+ * container has to end stands in its pod's status, and the gateways read that at this moment: they
+ * say it in the running cell, if that is not ended before. */
+enum { TOLD_WAIT_MS = 1000 };
+
+static void end_told(struct launcher *launcher, enum ending ending) {
+    launcher_timer_clear(launcher, &launcher->told_timer);
     if (ending == ENDING_TOLD && launcher->ending != ending && launcher->policy.was_ready &&
         launcher->process != NULL)
         launcher_say_death(launcher, launcher_told_reason(launcher), false);
     launcher_end(launcher, ending, launcher->ending == ending);
+}
+
+static int on_told_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop;
+    struct launcher *launcher = context;
+    if (!launcher_timer_fired(&launcher->told_timer, timer))
+        return 0;
+    end_told(launcher, launcher->ending == ENDING_SHUTDOWN ? ENDING_SHUTDOWN : ENDING_TOLD);
+    link_server_flush(launcher->link);
+    return 0;
+}
+
+static void take_end_signal(struct launcher *launcher, const struct signalfd_siginfo *info) {
+    bool is_command = info->ssi_signo == SIGINT && !launcher->is_container;
+    enum ending ending =
+        is_command || launcher->ending == ENDING_SHUTDOWN ? ENDING_SHUTDOWN : ENDING_TOLD;
+    bool is_explained = launcher->is_container && launcher->told_timer == 0;
+    log_info("signal %u from process %u: %s", info->ssi_signo, info->ssi_pid,
+             ending == ENDING_SHUTDOWN ? "shutting down" : "ending, what the kernel said is kept");
+    if (is_explained && ending == ENDING_TOLD && launcher->ending == ENDING_NONE)
+        launcher_timer_set(launcher, &launcher->told_timer, TOLD_WAIT_MS, on_told_timer);
+    else
+        end_told(launcher, ending);
 }
 
 static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *context) {

@@ -139,7 +139,7 @@ struct launcher {
     bool had_messages; /* since the last look, of lost_timer or while settling */
     enum ending ending;
     int ending_step;
-    int ending_timer;
+    int ending_timer, told_timer;
     int sweep_rounds;
     struct waiters restart_waiters, shutdown_waiters;
 

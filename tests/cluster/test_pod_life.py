@@ -11,6 +11,7 @@ from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
 from support.processes import wait_until
 from testcluster import layout
+from testcluster.api_proxy import ApiProxy
 from testcluster.hollow import TOLERATIONS, HollowNode
 from testcluster.images import BUSYBOX
 from testcluster.pods import pod
@@ -154,6 +155,19 @@ def test_a_pod_that_is_lost_is_replaced_up_to_the_limit(stub, hollow, gateway, c
     assert "was kept in its pod" in refused.json()["message"]
     assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
     assert client.run_cell("print 5").text() == "5\n"
+
+
+def test_a_launcher_that_is_told_to_end_lets_the_gateway_say_why(stub, hollow, start_gateway, connect, kube, places, tmp_path):
+    """The node hears of it earlier than the gateway."""
+    with ApiProxy(tmp_path) as proxy:
+        kernel_id, client = start(start_gateway(kubeconfig=proxy.kubeconfig), connect, stub)
+        request = run_endlessly(client)
+        end = proxy.add("before", "WATCH", "pods", "deletionTimestamp")
+        kube.delete("Pod", f"kernel-{kernel_id}-1", places[1])
+        wait_until(lambda: "what the kernel said is kept" in kube.logs(f"kernel-{kernel_id}-1", places[1]), START_S, "the signal")
+        end.release()
+        cell = end_of(client, request)
+        assert "was deleted" in cell.reply["evalue"] and not cell.text("stderr")
 
 
 def test_what_was_said_before_the_pod_was_lost_is_shown_before_the_reason(stub, hollow, gateway, connect, places):
