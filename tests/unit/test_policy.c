@@ -255,7 +255,7 @@ static void everything_is_said_by_somebody(void **state) {
     json_decref(pod);
     /* Without a policy what was trusted is a client's too, and no rule is named. */
     static char path[] = "KERNEL_PATH", uid[] = "KERNEL_UID";
-    char *const trusted[] = {path, uid, NULL};
+    static char *const trusted[] = {path, uid, NULL};
     const struct policy *policy = fixture->settings.policy;
     fixture->settings.policy = NULL;
     fixture->settings.trusted = trusted;
@@ -266,6 +266,33 @@ static void everything_is_said_by_somebody(void **state) {
     assert_said(trace, "spec.volumes[home].nfs.path", "client's KERNEL_PATH", "");
     assert_said(trace, "spec.securityContext.runAsUser", "client's KERNEL_UID", "");
     kube_trace_destroy(trace);
+}
+
+/* Beside a variable that is trusted another one is looked at all the same. */
+static void trust_is_not_shared(void **state) {
+    static char word[] = "KERNEL_WORD";
+    static char *const named[] = {word, NULL};
+    struct fixture *fixture = *state;
+    fixture->settings.trusted = named;
+    for (int i = 0; i < 3; i++) {
+        forget(fixture);
+        wish(fixture, "KERNEL_WORD", "ours");
+        wish(fixture, "KERNEL_PATH", "bob");
+        if (i == 0)
+            use_template(fixture, "spec: {volumes: [{name: h, nfs: {server: s, path: "
+                                  "'/${KERNEL_WORD}/${KERNEL_PATH}'}}], containers: [{name: k}]}");
+        else if (i == 1)
+            spec_says(fixture, "KERNEL_VOLUMES",
+                      "[{name: h, nfs: {server: s, path: '/${KERNEL_WORD}/${KERNEL_PATH}'}}]");
+        else
+            fixture->plan.template = fixture->template = json_string(
+                "kind: Pod\nspec:\n  volumes: [{name: h, nfs: {server: s, path: "
+                "'/{{ kernel_word }}/{{ kernel_path }}'}}]\n  containers: [{name: k}]\n");
+        denied(fixture, "KERNEL_PATH", "nfs s:/ours/bob is not allowed");
+        wish(fixture, "KERNEL_PATH", "x");
+        json_object_del(fixture->client, "KERNEL_PATH"); /* the administrator's own */
+        json_decref(make(fixture));
+    }
 }
 
 /* The lab's own kernelspec, and the administrator has said nothing of a policy. */
@@ -297,8 +324,8 @@ static void without_a_policy_nothing_reaches_anothers_data(void **state) {
          "envFrom"},
     };
     static char path[] = "KERNEL_PATH", word[] = "KERNEL_WORD", number[] = "KERNEL_N", all[] = "*";
-    char *const named[] = {path, word, number, NULL}, *const star[] = {all, NULL},
-                *const other[] = {word, NULL};
+    static char *const named[] = {path, word, number, NULL}, *const star[] = {all, NULL},
+                       *const other[] = {word, NULL};
     struct fixture *fixture = *state;
     fixture->settings.allowed = kube_wishes_free();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -438,6 +465,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_empty_policy_gives_nothing_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_policy_nothing_reaches_anothers_data, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(trust_is_not_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prohibited_by_the_settings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_spellings_are_other_names, set_up, tear_down),
         cmocka_unit_test(mistakes_in_the_file),

@@ -78,6 +78,93 @@ static void hostile_paths(void **state) {
     free(long_path);
 }
 
+/* --- what the lab's gateway made of odd paths, and what this one does --- */
+
+static void use_path(struct fixture *fixture, const char *volumes, const char *path) {
+    forget(fixture);
+    spec_says(fixture, "KERNEL_VOLUMES", volumes);
+    spec_says(fixture, "KERNEL_VOLUME_MOUNTS", "[{name: home, mountPath: /home/jovyan}]");
+    if (path != NULL)
+        wish(fixture, "KERNEL_PATH", path);
+}
+
+/* The path is one text of one volume, whatever it has in it. */
+static void assert_one_text(const json_t *pod, const char *path) {
+    assert_int_equal(json_array_size(at(pod, "spec/volumes")), 3); /* with Elara's two */
+    assert_string_equal(text_at(pod, "spec/volumes/0/nfs/path"), path);
+    assert_int_equal(json_object_size(at(pod, "spec/volumes/0/nfs")), 2);
+}
+
+static void edge_table(void **state) {
+    static const char bare[] = "[{name: home,nfs: {server: nfs.example.com,path: $KERNEL_PATH}}]",
+                      braces[] =
+                          "[{name: home,nfs: {server: nfs.example.com,path: ${KERNEL_PATH}}}]",
+                      json[] = "[{\"name\": \"home\", \"nfs\": {\"server\": \"nfs.example.com\", "
+                               "\"path\": \"$KERNEL_PATH\"}}]";
+    static const char is_not_hers[] = "policy.yaml line 2 (volumes.nfs)";
+    /* NULL: accepted. trusted: kubernetes-allow has KERNEL_PATH; judged: a policy has {user}. */
+    static const struct {
+        const char *situation, *volumes, *path, *trusted, *judged;
+    } rows[] = {
+        {"her own", bare, "/claim/alice", NULL, NULL},
+        {"missing", bare, NULL, "${KERNEL_PATH} has no value", "${KERNEL_PATH} has no value"},
+        {"an address, raw", bare, "/claim/alice@example.com", NULL, is_not_hers},
+        {"upper case", bare, "/claim/Alice", NULL, is_not_hers},
+        {"underscore", bare, "/claim/al_ice", NULL, is_not_hers},
+        {"full stop", bare, "/claim/al.ice", NULL, is_not_hers},
+        {"hyphen", bare, "/claim/al-ice", NULL, is_not_hers},
+        {"empty", bare, "/claim/", "empty part", "empty part"},
+        {"two full stops", bare, "/claim/..", "\"..\"", "\"..\""},
+        {"a comma", bare, "/claim/a,b", NULL, is_not_hers},
+        {"a volume's option", bare, "/claim/x, readOnly: true", NULL, is_not_hers},
+        {"another volume", bare, "/claim/x}},{\"name\":h,\"hostPath\":{\"path\":/", "empty part",
+         "empty part"},
+        {"another volume, whole", bare, "/claim/x}},{\"name\":h,\"hostPath\":{\"path\":/etc", NULL,
+         is_not_hers},
+        {"a mapping", bare, "/claim/a: b", NULL, is_not_hers},
+        {"a comment", bare, "/claim/a #b", NULL, is_not_hers},
+        {"a brace", bare, "/claim/a}b", NULL, is_not_hers},
+        {"a template", bare, "/claim/{{ x }}", NULL, is_not_hers},
+        {"a line break", bare, "/claim/a\nb", "control character", "control character"},
+        {"braces around the reference", braces, "/claim/alice", NULL, NULL},
+        {"JSON", json, "/claim/alice", NULL, NULL},
+    };
+    static char path[] = "KERNEL_PATH";
+    static char *const named[] = {path, NULL};
+    struct fixture *fixture = *state;
+    struct policy *policy =
+        policy_of("variables: {allow: [KERNEL_PATH]}\n"
+                  "volumes: {nfs: [{server: nfs.example.com, paths: ['/claim/{user}']}]}\n");
+    fixture->plan.identity.owner = "alice";
+    fixture->settings.allowed = kube_wishes_free();
+    fixture->settings.trusted = named;
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        bool is_judged = i % 2 == 1;
+        const char *expected = is_judged ? rows[i / 2].judged : rows[i / 2].trusted;
+        print_message("%s%s\n", rows[i / 2].situation, is_judged ? ", with a policy" : "");
+        fixture->settings.policy = is_judged ? policy : NULL;
+        use_path(fixture, rows[i / 2].volumes, rows[i / 2].path);
+        if (expected != NULL) {
+            denied(fixture, "KERNEL_", expected);
+            continue;
+        }
+        json_t *pod = make(fixture);
+        assert_one_text(pod, rows[i / 2].path);
+        json_decref(pod);
+    }
+    /* The client's own list, which took the place of the kernelspec's: it is not looked at. */
+    for (int i = 0; i < 2; i++) {
+        fixture->settings.policy = i == 1 ? policy : NULL;
+        use_path(fixture, bare, "/claim/alice");
+        wish(fixture, "KERNEL_VOLUMES", "[{name: home, hostPath: {path: /}}]");
+        json_t *pod = make(fixture);
+        assert_one_text(pod, "/claim/alice");
+        json_decref(pod);
+    }
+    fixture->settings.policy = NULL;
+    policy_destroy(policy);
+}
+
 static void hostile_variables(void **state) {
     static const struct {
         const char *name, *value, *expected;
@@ -401,6 +488,7 @@ static void accepted_requests_mount_what_is_allowed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(hostile_paths, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(edge_table, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_variables, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(hostile_mounts, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(templates_smuggle_nothing, set_up_lab, tear_down_lab),
