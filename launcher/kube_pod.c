@@ -16,7 +16,7 @@
 
 enum {
     KEY_MODE = 0444,           /* any uid of the container is the kernel's */
-    GRACE_MORE_S = 5,          /* the launcher ends after its kernel */
+    GRACE_MORE_S = 6,          /* the launcher begins a second later, and ends after its kernel */
     LAUNCHER_BYTES = 128 << 20 /* it, its libraries and small files */
 };
 

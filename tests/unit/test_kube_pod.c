@@ -25,7 +25,7 @@ static void from_settings_alone(void **state) {
     assert_value(pod, "spec/restartPolicy", "\"OnFailure\"");
     assert_value(pod, "spec/enableServiceLinks", "false");
     assert_value(pod, "spec/automountServiceAccountToken", "false");
-    assert_value(pod, "spec/terminationGracePeriodSeconds", "11");
+    assert_value(pod, "spec/terminationGracePeriodSeconds", "12");
     assert_value(pod, "spec/serviceAccountName", NULL);
     assert_value(pod, "spec/activeDeadlineSeconds", NULL);
     assert_value(pod, "spec/securityContext",
