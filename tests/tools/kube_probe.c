@@ -2,8 +2,9 @@
  *
  *   kube_probe KUBECONFIG call METHOD PATH [BODY [CONTENT-TYPE]]   one call; BODY "-": none
  *   kube_probe KUBECONFIG watch PATH [LABELS [FIELDS]]             until standard input ends
- *   kube_probe KUBECONFIG burst PATH COUNT CONNECTIONS   COUNT ConfigMaps are made at once, then
- *                                                        deleted
+ *   kube_probe KUBECONFIG burst PATH COUNT CONNECTIONS   when there are so many connections, COUNT
+ *                                                        Secrets or ConfigMaps (PATH says which)
+ *                                                        are made at once, then deleted
  *
  * It prints JSON, one object a line. A watch prints its counts for each line of its input. */
 #include "base/clock.h"
@@ -18,13 +19,16 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { DATA_SIZE = 1024 }; /* as base64, as a kernel's record has it */
+
 struct probe {
     struct event_base *loop;
     struct kube_client *client;
     struct kube_watch *watch;
     const char *path;
     int left;
-    int64_t begun_us, slowest_us;
+    int64_t begun_us;
+    json_t *took_us;
 };
 
 struct timed {
@@ -137,22 +141,23 @@ static void on_one(void *context, int status, json_t *answer, const struct error
     (void)status, (void)answer;
     if (err != NULL)
         fail(err);
-    int64_t took_us = clock_monotonic_us() - timed->begun_us;
-    if (took_us > probe->slowest_us)
-        probe->slowest_us = took_us;
+    json_array_append_new(probe->took_us, json_integer(clock_monotonic_us() - timed->begun_us));
     free(timed);
     if (--probe->left == 0)
         event_base_loopbreak(probe->loop);
 }
 
 static void start_one(struct probe *probe, const char *method, int number) {
-    char name[32];
+    char name[32], data[DATA_SIZE + 1];
     snprintf(name, sizeof name, "burst-%d", number);
-    bool is_post = strcmp(method, "POST") == 0;
-    json_t *body = is_post
-                       ? json_pack("{s:{s:s}, s:{s:s}}", "metadata", "name", name, "data", "a", "b")
-                       : NULL;
-    char *path = is_post ? memory_strdup(probe->path) : memory_printf("%s/%s", probe->path, name);
+    memset(data, 'x', DATA_SIZE);
+    data[DATA_SIZE] = '\0';
+    bool is_post = strcmp(method, "POST") == 0, is_of_one = strcmp(method, "DELETE") == 0;
+    json_t *body =
+        is_post ? json_pack("{s:{s:s}, s:{s:s}}", "metadata", "name", name, "data", "data", data)
+                : NULL;
+    char *path = is_of_one ? memory_printf("%s/%s", probe->path, name)
+                           : memory_printf("%s%s", probe->path, is_post ? "" : "?limit=1");
     struct timed *timed = memory_alloc(sizeof *timed);
     *timed = (struct timed){probe, clock_monotonic_us()};
     struct kube_call call = {.method = method, .path = path, .body = body, .deadline_ms = 120000};
@@ -163,14 +168,14 @@ static void start_one(struct probe *probe, const char *method, int number) {
 
 static void run_burst(struct probe *probe, const char *method, int count) {
     probe->left = count;
-    probe->slowest_us = 0;
+    probe->took_us = json_array();
     probe->begun_us = clock_monotonic_us();
     for (int i = 0; i < count; i++)
         start_one(probe, method, i);
     event_base_dispatch(probe->loop);
-    print_line(json_pack("{s:s, s:i, s:I, s:I}", "method", method, "count", count, "all_us",
-                         (json_int_t)(clock_monotonic_us() - probe->begun_us), "slowest_us",
-                         (json_int_t)probe->slowest_us));
+    print_line(json_pack("{s:s, s:I, s:o}", "method", method, "all_us",
+                         (json_int_t)(clock_monotonic_us() - probe->begun_us), "took_us",
+                         probe->took_us));
 }
 
 int main(int argc, char **argv) {
@@ -195,6 +200,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(command, "watch") == 0) {
         run_watch(&probe, argc - 3, argv + 3);
     } else if (strcmp(command, "burst") == 0 && argc > 5) {
+        run_burst(&probe, "GET", atoi(argv[5]));
         run_burst(&probe, "POST", atoi(argv[4]));
         run_burst(&probe, "DELETE", atoi(argv[4]));
     }
