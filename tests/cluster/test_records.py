@@ -262,6 +262,17 @@ def test_an_end_that_cannot_be_put_on_record(start_gateway, proxy, begin, end, k
     wait_nothing_left(kube, places)
 
 
+def test_a_record_that_is_deleted_while_no_gateway_runs(start_gateway, begin, kube, places):
+    """Its pod tells of it."""
+    gateway = start_gateway(*GRACE)
+    kernel_id = begin(gateway)
+    wait_running(gateway, [kernel_id])
+    gateway.kill()
+    kube.delete("Secret", f"elara-record-{kernel_id}", places[0])
+    gateway.start()
+    wait_nothing_left(kube, places)
+
+
 def test_a_pod_that_is_seen_before_its_record_is_a_kernel(start_gateway, proxy, begin, kube, places):
     other, gateway = start_gateway(), start_gateway(kubeconfig=proxy.kubeconfig)
     kernel_id = str(uuid.uuid4())
