@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_STEP = 64 << 10 };
+enum {
+    BODY_STEP = 64 << 10,
+    /* Refusals that cost nobody else anything: 10,000 a second. */
+    REFUSALS_MAX = 10,
+    REFUSALS_SLICE_MS = 1,
+};
 
 static void advance(void *context);
 
@@ -37,7 +42,7 @@ static void linger(struct http_connection *connection) {
 static void on_read(struct bufferevent *io, void *context) {
     struct http_connection *connection = context;
     bool is_busy = connection->state == HTTP_ADMITTING || connection->state == HTTP_HANDLING ||
-                   connection->state == HTTP_SENDING;
+                   connection->state == HTTP_SENDING || connection->state == HTTP_HELD;
     size_t ahead = evbuffer_get_length(bufferevent_get_input(io));
     if (!is_busy)
         loop_post(connection->http->loop, &connection->task);
@@ -53,8 +58,33 @@ static void start_waiting(struct http_connection *connection) {
     loop_post(connection->http->loop, &connection->task); /* the next request may be there */
 }
 
+/* How long whoever was refused just now has to wait: as many slices as it takes to answer all of
+ * them at the rate that is theirs. */
+static int64_t note_refusal(struct http *http) {
+    int64_t slice = clock_monotonic_ms() / REFUSALS_SLICE_MS;
+    if (slice != http->refusals.slice)
+        http->refusals.count = 0;
+    http->refusals.slice = slice;
+    return http->refusals.count++ / REFUSALS_MAX * REFUSALS_SLICE_MS;
+}
+
+/* True: it goes on at its deadline. One that ends comes back as another: then all new ones wait. */
+static bool hold_refused(struct http_connection *connection) {
+    connection->is_refused = false;
+    int64_t wait_ms = note_refusal(connection->http);
+    if (wait_ms > 0 && connection->closes)
+        http_pause_accepting(connection->http, wait_ms);
+    if (wait_ms == 0 || connection->closes)
+        return false;
+    connection->state = HTTP_HELD;
+    set_deadline(connection, wait_ms);
+    return true;
+}
+
 static void finish_sending(struct http_connection *connection) {
     struct evbuffer *input = bufferevent_get_input(connection->io);
+    if (connection->is_refused && hold_refused(connection))
+        return;
     if (!connection->closes && !connection->http->stopping)
         start_waiting(connection);
     else if (connection->body_done && evbuffer_get_length(input) == 0)
@@ -112,6 +142,8 @@ static void on_deadline(void *context) {
         refuse(connection, 408, "body: did not arrive in time");
     else if (connection->state == HTTP_SENDING)
         check_sending(connection);
+    else if (connection->state == HTTP_HELD)
+        finish_sending(connection);
     else
         close_soon(connection);
 }
@@ -185,6 +217,7 @@ void http_connection_free(struct http_connection *connection) {
 }
 
 void http_connection_answered(struct http_connection *connection) {
+    connection->is_refused = !connection->request->is_handled;
     connection->request = NULL;
     connection->state = HTTP_SENDING;
     connection->has_served = true;
@@ -371,6 +404,7 @@ static void advance(void *context) {
         break;
     case HTTP_HANDLING:
     case HTTP_SENDING:
+    case HTTP_HELD:
         break; /* what came early waits in the input, up to the watermark */
     case HTTP_LINGERING:
         discard_input(connection);

@@ -53,6 +53,12 @@ struct http {
     bool lacks_files;                  /* since then nobody was accepted */
     struct http_limits *limits;
     struct http_log_budget log_budget;
+    struct { /* how many were refused in this slice of time */
+        int64_t slice, count;
+    } refusals;
+    bool pauses;  /* accepting, until accept_again */
+    int accepted; /* in this turn, at whose end: */
+    struct loop_task accept_task;
     bool stopping;
 };
 
@@ -62,6 +68,7 @@ enum http_connection_state {
     HTTP_ADMITTING, /* another server is asked who the client is */
     HTTP_HANDLING,  /* the handler has the request */
     HTTP_SENDING,   /* until the output is empty */
+    HTTP_HELD,      /* it was refused, and so were too many others: it waits before it may go on */
     HTTP_LINGERING, /* answered and closing; reads on so that no reset overtakes the answer */
     HTTP_CLOSED,    /* to be freed by the task */
 };
@@ -79,6 +86,7 @@ struct http_connection {
     bool body_done;    /* nothing of the request is left unread */
     bool closes;       /* after this answer */
     bool has_served;   /* a request before */
+    bool is_refused;   /* its request got no further than admission */
     size_t progress;   /* bytes at the last deadline */
     char address[HTTP_ADDRESS_SIZE];
 };
@@ -163,6 +171,7 @@ bool http_host_is_ours(const struct http_settings *settings, const char *host);
 
 /* http_listen.c */
 void http_listen_close(struct http *http);
+void http_pause_accepting(struct http *http, int64_t for_ms);
 
 /* http_tls.c */
 int http_tls_create(const struct http_settings *settings, struct ssl_ctx_st **ret,

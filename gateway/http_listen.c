@@ -11,7 +11,39 @@
 
 #define LOG_AREA "gateway/http"
 
-enum { BACKLOG = 4096, ACCEPT_PAUSE_MS = 500, CONSECUTIVE_TRIES = 5 };
+enum { BACKLOG = 4096, ACCEPTS_MAX = 32, ACCEPT_PAUSE_MS = 500, CONSECUTIVE_TRIES = 5 };
+
+static void set_accepting(struct http *http, bool on) {
+    for (size_t i = 0; i < http->listener_count; i++)
+        (on ? evconnlistener_enable : evconnlistener_disable)(http->listeners[i]);
+}
+
+static void accept_again(void *context) {
+    struct http *http = context;
+    http->pauses = false;
+    set_accepting(http, true);
+}
+
+void http_pause_accepting(struct http *http, int64_t for_ms) {
+    http->pauses = true;
+    set_accepting(http, false);
+    loop_deadline_set(http->loop, &http->accept_again, for_ms);
+}
+
+static void end_turn(void *context) {
+    struct http *http = context;
+    if (http->accepted >= ACCEPTS_MAX && !http->pauses)
+        set_accepting(http, true);
+    http->accepted = 0;
+}
+
+/* libevent goes on accepting as long as somebody comes: those who are there have their turn,
+ * too. */
+static void count_accepted(struct http *http) {
+    loop_post(http->loop, &http->accept_task);
+    if (++http->accepted == ACCEPTS_MAX)
+        set_accepting(http, false);
+}
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
                       int length, void *context) {
@@ -22,13 +54,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     http->lacks_files = false;
     int on = 1; /* without it Nagle and delayed ACKs hold small messages back for 40 ms */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    count_accepted(http);
     http_connection_open(http, fd, peer);
-}
-
-static void accept_again(void *context) {
-    struct http *http = context;
-    for (size_t i = 0; i < http->listener_count; i++)
-        evconnlistener_enable(http->listeners[i]);
 }
 
 /* The waiting connection would wake us for ever: look away for a moment. */
@@ -40,9 +67,7 @@ static void on_accept_error(struct evconnlistener *listener, void *context) {
                     "ms, and saying when it works again",
                     strerror(errno), ACCEPT_PAUSE_MS);
     http->lacks_files = true;
-    for (size_t i = 0; i < http->listener_count; i++)
-        evconnlistener_disable(http->listeners[i]);
-    loop_deadline_set(http->loop, &http->accept_again, ACCEPT_PAUSE_MS);
+    http_pause_accepting(http, ACCEPT_PAUSE_MS);
 }
 
 static int bound_port(int fd) {
@@ -171,6 +196,7 @@ static int listen_on_sockets(struct http *http, struct error *err) {
 
 int http_listen(struct http *http, struct error *err) {
     http->accept_again = (struct loop_deadline){.run = accept_again, .context = http};
+    http->accept_task = (struct loop_task){.run = end_turn, .context = http};
     if (http->settings.socket_count > 0)
         return listen_on_sockets(http, err);
     const char *ip = http->settings.ip;
@@ -198,6 +224,7 @@ size_t http_sockets(const struct http *http, int *ret, size_t max) {
 
 void http_listen_close(struct http *http) {
     loop_deadline_clear(http->loop, &http->accept_again);
+    loop_cancel(&http->accept_task);
     while (http->listener_count > 0)
         evconnlistener_free(http->listeners[--http->listener_count]);
 }

@@ -6,6 +6,7 @@
  *     wire_client start   HOST PORT KERNELSPEC
  *     wire_client replay  HOST PORT PATH OTHER_PATH MESSAGES BYTES REST_MS
  *     wire_client stuck   HOST PORT PATH MESSAGES BYTES
+ *     wire_client refused HOST PORT PATH ROUNDS RATE
  *     wire_client crowd   HOST PORT [LONE_PORT LONE_PATH]
  *
  * FORMAT is v1 or legacy. Each prints one JSON object, crowd and stuck one for each line that they
@@ -93,6 +94,7 @@ int bench_start(int argc, char **argv);
 int bench_replay(int argc, char **argv);
 int bench_stuck(int argc, char **argv);
 int bench_crowd(int argc, char **argv);
+int bench_refused(int argc, char **argv);
 
 int64_t wire_now_ns(void);
 void wire_fail(const char *what) __attribute__((noreturn));
