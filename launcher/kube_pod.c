@@ -292,6 +292,7 @@ static void add_launcher(const struct kube_pod_plan *plan, json_t *spec, json_t 
                           json_pack("{s:s, s:s}", "name", KUBE_VOLUME, "mountPath", KUBE_MOUNT));
     json_array_append_new(mounts, json_pack("{s:s, s:s, s:b}", "name", KUBE_KEY_VOLUME, "mountPath",
                                             KUBE_KEY_MOUNT, "readOnly", 1));
+    kube_pod_add_temporary(spec, container);
     json_array_append_new(kube_array_in(container, "ports"),
                           json_pack("{s:s, s:I, s:s}", "name", KUBE_PORT_NAME, "containerPort",
                                     (json_int_t)port_of(settings), "protocol", "TCP"));

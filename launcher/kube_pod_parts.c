@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "launcher/kube_quantity.h"
+#include "launcher/kube_template.h"
 #include "launcher/kube_volumes.h"
 
 #include <stdio.h>
@@ -255,6 +256,21 @@ void kube_pod_harden(json_t *spec, json_t *container) {
         kube_set_default(pod, "runAsNonRoot", json_true());
     kube_set_default(pod, "seccompProfile", json_pack("{s:s}", "type", "RuntimeDefault"));
     harden(own);
+}
+
+void kube_pod_add_temporary(json_t *spec, json_t *container) {
+    const json_t *security = json_object_get(container, "securityContext");
+    json_t *mounts = kube_array_in(container, "volumeMounts");
+    if (!json_is_true(json_object_get(security, "readOnlyRootFilesystem")))
+        return;
+    for (size_t i = 0; i < json_array_size(mounts); i++)
+        if (strcmp(json_string_value(json_object_get(json_array_get(mounts, i), "mountPath")),
+                   "/tmp") == 0)
+            return;
+    json_array_append_new(kube_array_in(spec, "volumes"),
+                          json_pack("{s:s, s:{}}", "name", KUBE_TMP_VOLUME, "emptyDir"));
+    json_array_append_new(mounts,
+                          json_pack("{s:s, s:s}", "name", KUBE_TMP_VOLUME, "mountPath", "/tmp"));
 }
 
 static bool holds(const json_t *list, const char *member, const json_t *value) {

@@ -21,6 +21,8 @@ int kube_pod_set_user(json_t *spec, json_t *container, const struct kube_wishes 
                       const struct kube_pod_settings *settings, struct error *err);
 /* What else "restricted" wants of both. */
 void kube_pod_harden(json_t *spec, json_t *container);
+/* A place for temporary files where the root is read-only: most kernels do not start without. */
+void kube_pod_add_temporary(json_t *spec, json_t *container);
 /* KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS; the lists may be NULL. Of each, what is the client's. */
 struct kube_pod_lists {
     json_t *volumes, *mounts;

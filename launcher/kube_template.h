@@ -18,6 +18,7 @@ enum { KUBE_TEMPLATE_MAX = 256 << 10, KUBE_TEMPLATE_CONTAINERS = 16 };
 
 #define KUBE_VOLUME       "elara"
 #define KUBE_KEY_VOLUME   "elara-key"
+#define KUBE_TMP_VOLUME   "elara-tmp"      /* at /tmp, where the root is read-only */
 #define KUBE_INIT         "elara-launcher" /* our init container */
 #define KUBE_MOUNT        "/opt/elara"
 #define KUBE_KEY_MOUNT    "/etc/elara"

@@ -119,11 +119,16 @@ static bool is_our_mount(const char *path) {
     return strcmp(path, "/") == 0;
 }
 
+static bool is_our_volume(const char *name) {
+    return strcmp(name, KUBE_VOLUME) == 0 || strcmp(name, KUBE_KEY_VOLUME) == 0 ||
+           strcmp(name, KUBE_TMP_VOLUME) == 0;
+}
+
 int kube_template_check_mount(const struct kube_check *check, const struct kube_place *place,
                               const json_t *mount, struct error *err) {
     struct kube_place name = {place, "name", 0}, path = {place, "mountPath", 0};
     const char *volume = text_of(mount, "name");
-    if (strcmp(volume, KUBE_VOLUME) == 0 || strcmp(volume, KUBE_KEY_VOLUME) == 0)
+    if (is_our_volume(volume))
         return kube_place_error(check, &name, err, "\"%s\" is Elara's own; choose another", volume);
     if (is_our_mount(text_of(mount, "mountPath")))
         return kube_place_error(check, &path, err,
@@ -137,7 +142,7 @@ int kube_template_check_volume(const struct kube_check *check, const struct kube
                                const json_t *volume, struct error *err) {
     struct kube_place inner = {place, "name", 0};
     const char *name = text_of(volume, "name");
-    if (strcmp(name, KUBE_VOLUME) == 0 || strcmp(name, KUBE_KEY_VOLUME) == 0)
+    if (is_our_volume(name))
         return kube_place_error(check, &inner, err, "\"%s\" is Elara's own; choose another", name);
     return 0;
 }

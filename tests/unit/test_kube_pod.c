@@ -142,6 +142,25 @@ static void the_template_stays(void **state) {
     json_decref(pod);
 }
 
+static void a_read_only_root_has_a_place_for_temporary_files(void **state) {
+    struct fixture *fixture = *state;
+    use_template(fixture,
+                 "spec: {containers: [{securityContext: {readOnlyRootFilesystem: true}}]}");
+    json_t *pod = make(fixture);
+    assert_value(pod, "spec/containers/0/volumeMounts/2",
+                 "{\"mountPath\":\"/tmp\",\"name\":\"elara-tmp\"}");
+    assert_value(pod, "spec/volumes/2", "{\"emptyDir\":{},\"name\":\"elara-tmp\"}");
+    json_decref(pod);
+    use_template(fixture,
+                 "spec: {volumes: [{name: own, emptyDir: {}}], containers: [{volumeMounts: [{name: "
+                 "own, mountPath: /tmp}], securityContext: {readOnlyRootFilesystem: true}}]}");
+    pod = make(fixture);
+    assert_value(pod, "spec/containers/0/volumeMounts/0/name", "\"own\"");
+    assert_int_equal(json_array_size(at(pod, "spec/containers/0/volumeMounts")), 3);
+    assert_int_equal(json_array_size(at(pod, "spec/volumes")), 3);
+    json_decref(pod);
+}
+
 static void the_setting_stands_in(void **state) {
     struct fixture *fixture = *state;
     json_t *setting = tree_of("spec: {schedulerName: mine, containers: [{image: of/setting}]}");
@@ -444,6 +463,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(from_settings_alone),
         TEST(the_template_stays),
+        TEST(a_read_only_root_has_a_place_for_temporary_files),
         TEST(the_setting_stands_in),
         TEST(whose_image),
         cmocka_unit_test(images_of_kernel_json),

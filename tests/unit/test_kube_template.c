@@ -77,6 +77,7 @@ static const struct {
     {C "securityContext: {runAsUser: root}", "runAsUser: must be a whole number"},
     {C "securityContext: {privileged: 'yes'}", "privileged: must be true or false"},
     {S "volumes: [{name: elara-key}]", "spec.volumes[0].name: \"elara-key\" is Elara's own"},
+    {S "volumes: [{name: elara-tmp}]", "spec.volumes[0].name: \"elara-tmp\" is Elara's own"},
     {S "volumes: [{name: v, nfs: {server: x}}]", "spec.volumes[0].nfs.path: must be there"},
     {S "volumes: [{nfs: {server: x, path: /y}}]", "spec.volumes[0].name: must be there"},
     {S "restartPolicy: Never", "spec.restartPolicy: must be OnFailure or left out"},

@@ -1,4 +1,5 @@
 """A registry of images for one test: for pulls that take as long as the test wants, or are refused."""
+import base64
 import hashlib
 import json
 import tarfile
@@ -9,17 +10,23 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 HOLD_LIMIT_S = 300
 
 
+def basic(user, password):
+    """The header that says it."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 class Registry:
     """Serves docker-archives under any name. Use it as a context manager.
 
-    `address` is the registry's part of image names. `refuse` maps a repository to (HTTP status, code, message); pulls wait
-    as long as `hold()` was said last, not `release()`: for what the image is made of, since a node may have its layers already.
+    `address` is the registry's part of image names. `refuse` maps a repository to (HTTP status, code, message), `passwords` one
+    to the (user, password) that its pulls need; pulls wait as long as `hold()` was said last, not `release()`: for what the
+    image is made of, since a node may have its layers already.
     """
 
     def __init__(self):
         self.manifests = {}  # {(repository, tag or digest): bytes}
         self.blobs = {}  # {digest: (archive, member) or bytes}
-        self.refuse = {}
+        self.refuse, self.passwords = {}, {}
         self.go_on = threading.Event()
         self.go_on.set()
         self.asked = threading.Event()  # an image was asked for
@@ -86,6 +93,8 @@ class Registry:
         repository, kind, name = "/".join(words[2:-2]), words[-2], words[-1]
         if repository in self.refuse:
             return self.send_error(request, *self.refuse[repository])
+        if repository in self.passwords and request.headers["Authorization"] != basic(*self.passwords[repository]):
+            return self.send_error(request, 401, "UNAUTHORIZED", "authentication required")
         if kind == "manifests" and (repository, name) in self.manifests:
             self.asked.set()
             self.go_on.wait(HOLD_LIMIT_S)
@@ -99,6 +108,8 @@ class Registry:
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(content)))
         request.send_header("Docker-Content-Digest", self.digest(content))
+        if status == 401:
+            request.send_header("WWW-Authenticate", 'Basic realm="the registry"')
         request.end_headers()
         if request.command != "HEAD":
             request.wfile.write(content)
