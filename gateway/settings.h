@@ -61,7 +61,7 @@ struct settings {
         char *kubeconfig, *context;
         char *install;
         char *gateway_namespace, *namespaces, *namespace, *namespace_prefix;
-        json_t *namespace_labels;
+        json_t *namespace_labels, *network_policy;
         char *cluster_role, *service_account;
         json_t *pod;
         char *image, *launcher_image, *gpu_resource;

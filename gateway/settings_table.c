@@ -278,6 +278,9 @@ static const struct option_row table[] = {
         kubernetes.namespace_labels, NULL, .check = settings_check_labels, .group = KUBERNETES,
         .help = "Labels of namespaces that the gateway makes, such as "
                 "{\"pod-security.kubernetes.io/enforce\": \"restricted\"}."),
+    ROW("kubernetes-network-policy", "ELARA_KUBERNETES_NETWORK_POLICY", OPTION_MAPPING,
+        kubernetes.network_policy, NULL, .group = KUBERNETES,
+        .help = "spec of the NetworkPolicy in namespaces that the gateway makes. Default: none."),
     ROW("kubernetes-cluster-role", "ELARA_KUBERNETES_CLUSTER_ROLE,EG_KERNEL_CLUSTER_ROLE",
         OPTION_TEXT, kubernetes.cluster_role, NULL, .group = KUBERNETES,
         .help = "ClusterRole that kernels have in namespaces the gateway makes. Default: none "

@@ -130,6 +130,14 @@ bool kube_namespace_is_ours(const json_t *namespace, const char *install) {
            strcmp(theirs, install) == 0;
 }
 
+json_t *kube_network_policy_tree(const char *namespace, const struct kube_identity *identity,
+                                 const json_t *spec) {
+    json_t *policy = tree("networking.k8s.io/v1", "NetworkPolicy", "elara-kernels", namespace,
+                          kube_labels(identity, "network-policy"), kube_annotations(identity));
+    json_object_set_new(policy, "spec", json_deep_copy(spec));
+    return policy;
+}
+
 json_t *kube_role_binding_tree(const char *namespace, const char *cluster_role,
                                const char *service_account, const struct kube_identity *identity) {
     json_t *binding = tree("rbac.authorization.k8s.io/v1", "RoleBinding", cluster_role, namespace,

@@ -1,5 +1,5 @@
 /* The objects of a kernel in Kubernetes but its pod (kube_pod.h), as trees: the record Secret, the
- * key Secret, a namespace with its RoleBinding; and what all of them carry.
+ * key Secret, a namespace with its NetworkPolicy and RoleBinding; and what all of them carry.
  *
  * Labels: app.kubernetes.io/name "elara", app.kubernetes.io/component "kernel", elara.install,
  * elara.kernel (the suffix of kube_names.h), elara.owner, elara.kind, and Jupyter Enterprise
@@ -18,7 +18,7 @@
 #define KUBE_LABEL_OWNER      "elara.owner"
 #define KUBE_LABEL_STATE      "elara.state"   /* of record Secrets */
 #define KUBE_LABEL_ATTEMPT    "elara.attempt" /* of pods */
-#define KUBE_LABEL_KIND       "elara.kind"    /* "record", "key", "pod", "namespace", "binding" */
+#define KUBE_LABEL_KIND       "elara.kind"    /* "record", "key", "pod", "namespace", ... */
 #define KUBE_ANNOTATION_ID    "elara.kernel-id"
 #define KUBE_ANNOTATION_OWNER "elara.owner"
 
@@ -114,6 +114,9 @@ json_t *kube_namespace_tree(const char *name, const struct kube_identity *identi
                             const json_t *more_labels);
 /* Was it made by this install, for kernels? Only then may it be deleted. */
 bool kube_namespace_is_ours(const json_t *namespace, const char *install);
+/* Of the name "elara-kernels"; spec: a NetworkPolicySpec, copied. A new reference. */
+json_t *kube_network_policy_tree(const char *namespace, const struct kube_identity *identity,
+                                 const json_t *spec);
 /* Binds the ClusterRole to the service account within the namespace; named like the role, as
  * Jupyter Enterprise Gateway does. A new reference. */
 json_t *kube_role_binding_tree(const char *namespace, const char *cluster_role,

@@ -72,7 +72,7 @@ enum kubernetes_step {
     STEP_RECORD,
     STEP_PAIR, /* our own keys are not there yet */
     STEP_NAMESPACE,
-    STEP_BINDING,
+    STEP_FURNISH, /* what is to be in a namespace that we make */
     STEP_KEY,
     STEP_KEY_READ,   /* somebody was faster: its key counts */
     STEP_HOME,       /* its user's directory is made ready */
@@ -204,7 +204,7 @@ void kubernetes_renew_key(struct provision *place); /* one that was there alread
 
 /* kubernetes_namespace.c */
 void kubernetes_begin_namespace(struct provision *place);
-void kubernetes_begin_binding(struct provision *place);
+void kubernetes_furnish_namespace(struct provision *place);
 
 /* kubernetes_home.c */
 void kubernetes_begin_home(struct provision *place);

@@ -1,4 +1,5 @@
-/* The steps that make the namespace of a kernel (kube_order.h says which), with its RoleBinding. */
+/* The steps that make the namespace of a kernel (kube_order.h says which), with its NetworkPolicy
+ * and RoleBinding. */
 #include "launcher/kubernetes_internal.h"
 
 #include "base/cleanup.h"
@@ -16,12 +17,9 @@ static void on_binding(void *context, int status, json_t *answer, const struct e
         kubernetes_advance(place, STEP_KEY);
 }
 
-void kubernetes_begin_binding(struct provision *place) {
+static void begin_binding(struct provision *place) {
     const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
-    bool is_given =
-        kubernetes_wish_of(place, KUBE_WISH_NAMESPACE) != NULL; /* with all that is in it */
-    if (is_given || settings->namespaces == KUBERNETES_FIXED || settings->cluster_role == NULL ||
-        settings->cluster_role[0] == '\0') {
+    if (settings->cluster_role == NULL || settings->cluster_role[0] == '\0') {
         kubernetes_advance(place, STEP_KEY);
         return;
     }
@@ -36,9 +34,43 @@ void kubernetes_begin_binding(struct provision *place) {
     kubernetes_call_step(place, "POST", path, binding, on_binding);
 }
 
+static void on_network_policy(void *context, int status, json_t *answer, const struct error *err) {
+    struct provision *place = context;
+    place->call = NULL;
+    if (err != NULL && status != 409)
+        kubernetes_refuse_step(place, status, answer, "the NetworkPolicy of its namespace", err);
+    else
+        begin_binding(place);
+}
+
+static void begin_network_policy(struct provision *place) {
+    const struct provisioner_kubernetes_settings *settings = &place->cluster->settings;
+    if (json_object_size(settings->network_policy) == 0) {
+        begin_binding(place);
+        return;
+    }
+    struct kube_identity identity = kubernetes_identity_of(place);
+    if (settings->namespaces == KUBERNETES_PER_USER)
+        identity.kernel_id = NULL; /* it is for all of them */
+    cleanup_json json_t *policy =
+        kube_network_policy_tree(place->namespace, &identity, settings->network_policy);
+    cleanup_free char *path =
+        memory_printf("/apis/networking.k8s.io/v1/namespaces/%s/networkpolicies", place->namespace);
+    kubernetes_call_step(place, "POST", path, policy, on_network_policy);
+}
+
+void kubernetes_furnish_namespace(struct provision *place) {
+    bool is_given =
+        kubernetes_wish_of(place, KUBE_WISH_NAMESPACE) != NULL; /* with all that is in it */
+    if (is_given || place->cluster->settings.namespaces == KUBERNETES_FIXED)
+        kubernetes_advance(place, STEP_KEY);
+    else
+        begin_network_policy(place);
+}
+
 static void advance_with(struct provision *place, const json_t *namespace) {
     text_replace(&place->namespace_uid, kube_object_uid(namespace));
-    kubernetes_advance(place, STEP_BINDING);
+    kubernetes_advance(place, STEP_FURNISH);
 }
 
 /* One of that name that is somebody else's gets no kernel of ours. */

@@ -337,8 +337,8 @@ void kubernetes_go_on(struct provision *place) {
     case STEP_NAMESPACE:
         kubernetes_begin_namespace(place);
         break;
-    case STEP_BINDING:
-        kubernetes_begin_binding(place);
+    case STEP_FURNISH:
+        kubernetes_furnish_namespace(place);
         break;
     case STEP_KEY:
         kubernetes_begin_key(place);

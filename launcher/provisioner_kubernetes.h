@@ -29,6 +29,7 @@ struct provisioner_kubernetes_settings {
     const char *kernel_namespace;   /* KUBERNETES_FIXED: NULL is the gateway's own */
     const char *namespace_prefix;   /* of users' namespaces */
     const json_t *namespace_labels; /* for namespaces that we make; NULL: none */
+    const json_t *network_policy;   /* a NetworkPolicySpec for them; NULL: they get none */
     /* Bound to pod.service_account in namespaces that we make; NULL or "": none. */
     const char *cluster_role;
     struct kube_pod_settings pod;

@@ -2,9 +2,11 @@
 import secrets
 import shutil
 
+import yaml
+
 from deployments import QUICK, Client, check_rights, delete_kernel, deployed, live, pod_of, wait_for_nothing
 from kernels import *  # noqa: F403
-from kernels import START_S
+from kernels import ROOT, START_S
 from support.processes import wait_until
 from testcluster import manifests
 
@@ -28,6 +30,7 @@ def test_a_namespace_for_each_user_is_made_and_kept(kube, launcher_image, tmp_pa
         assert labels_of(place).items() >= {"elara.install": install, "pod-security.kubernetes.io/enforce": "restricted"}.items()
         assert "elara.kernel" not in labels_of(place)
         wait_for_nothing(kube, name)
+        check_network_policy(kube, name)
         check_rights(kube, service)
         assert kube.get("Namespace", name)["status"]["phase"] == "Active"
         kube.delete("Namespace", name)
@@ -52,10 +55,19 @@ def test_a_namespace_for_each_kernel_goes_with_it(kube, cluster, launcher_image,
     shutil.rmtree(cluster.nfs_directory / install)
 
 
+def check_network_policy(kube, namespace):
+    """That of manifests/base, of which test_manifests.py looks what it is about."""
+    (base,) = [item for item in yaml.safe_load_all((ROOT / "manifests/base/kernels.yaml").read_text()) if item["kind"] == "NetworkPolicy"]
+    base["spec"]["ingress"][0]["ports"][0]["protocol"] = "TCP"  # the API server's default
+    (policy,) = kube.list("NetworkPolicy", namespace, "networking.k8s.io/v1")
+    assert (policy["metadata"]["name"], policy["spec"]) == (base["metadata"]["name"], base["spec"])
+
+
 def check_binding(kube, service, install):
     """A kernel's service account has the role that is set; without the right to give it, the cell says which is missing."""
     kernel_id = service.start_kernel("python3")["id"]
     namespace = pod_of(kube, kernel_id)["namespace"]
+    check_network_policy(kube, namespace)
     (binding,) = kube.list("RoleBinding", namespace, manifests.RBAC)
     assert binding["metadata"]["name"] == binding["roleRef"]["name"] == "elara-kernel"
     assert binding["roleRef"]["kind"] == "ClusterRole"

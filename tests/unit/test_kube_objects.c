@@ -255,6 +255,13 @@ static void namespaces(void **state) {
     assert_string_equal(text_at(binding, "subjects/#0/name"), "default");
     assert_string_equal(text_at(binding, "subjects/#0/namespace"), "ann-ns");
     json_decref(binding);
+    json_t *spec = json_pack("{s:{}}", "podSelector");
+    json_t *policy = kube_network_policy_tree("ann-ns", &identity, spec);
+    assert_string_equal(text_at(policy, "metadata/name"), "elara-kernels");
+    assert_string_equal(text_at(policy, "metadata/namespace"), "ann-ns");
+    assert_true(json_equal(json_object_get(policy, "spec"), spec));
+    json_decref(policy);
+    json_decref(spec);
     char *selector = kube_selector("elara", "pod");
     assert_string_equal(selector, "elara.install=elara,elara.kind=pod");
     free(selector);
