@@ -363,14 +363,13 @@ void launcher_say_death(struct launcher *launcher, const char *reason, bool is_r
 }
 
 /* What is said in the kernel's place. Clients differ in what they heed, so it comes in this order:
- *   1. stderr in the running cell, or the one that was about to run, where the user looks. JupyterLab, VS Code and nbclient all
- *   show it.
+ *   1. stderr in the running cell, or the one that was about to run, where the user looks.
+ *      JupyterLab, VS Code and nbclient all show it.
  *   2. a reply and idle for each request that waits. nbclient and papermill know neither
- *   `restarting` nor a death that the server has
- *      already dealt with (for them the kernel is alive): without a reply they wait for ever.
- *      They raise the error of the reply.
+ *      `restarting` nor a death that the server has already dealt with (for them the kernel is
+ *      alive): without a reply they wait for ever. They raise the error of the reply.
  *   3. `restarting`, with which JupyterLab cancels what is left, tells the user and connects
- *   anew; or `dead`, with which it lets go.
+ *      anew; or `dead`, with which it lets go.
  * 1 and 2 bear the session of the dead kernel: JupyterLab forgets what it has not yet drawn when a
  * message of another session comes. */
 void launcher_speak_for_dead(struct launcher *launcher, const char *reason, bool is_restarting) {

@@ -1,5 +1,5 @@
-/* The gateway's own WebSocket code behind one route, GET /, that sends every message back. Prints the
- * port that it listens on; ends when its standard input does. */
+/* The gateway's own WebSocket code behind one route, GET /, that sends every message back. Prints
+ * the port that it listens on; ends when its standard input does. */
 #include "gateway/http.h"
 #include "gateway/websocket.h"
 
