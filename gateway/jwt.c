@@ -2,17 +2,28 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
 
-#include <cjose/cjose.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { KEYS_MAX = 64, SKEW_MS = 60 * 1000 };
+enum {
+    KEYS_MAX = 64,
+    SKEW_MS = 60 * 1000,
+    RSA_BITS_MIN = 2048, /* RFC 7518, 3.3 */
+    RSA_BITS_MAX = 16384,
+    COORDINATE_MAX = 66, /* bytes, of P-521 */
+};
 
 struct jwt_key {
-    cjose_jwk_t *jwk;
+    EVP_PKEY *key;
     char *id, *algorithm; /* NULL: it does not say */
 };
 
@@ -21,35 +32,144 @@ struct jwt_keys {
     size_t count;
 };
 
-static bool is_for_signatures(const json_t *key) {
-    const char *use = json_string_value(json_object_get(key, "use"));
-    const char *type = json_string_value(json_object_get(key, "kty"));
-    return (use == NULL || strcmp(use, "sig") == 0) && type != NULL &&
-           (strcmp(type, "RSA") == 0 || strcmp(type, "EC") == 0);
+/* RFC 7518, 3.1. "none" and those of shared secrets are not here. */
+static const struct algorithm {
+    const char *name, *digest;
+    int padding;    /* of RSA */
+    int curve_bits; /* of the curve that goes with it; 0: RSA */
+} algorithms[] = {
+    {"RS256", "SHA256", RSA_PKCS1_PADDING, 0},
+    {"RS384", "SHA384", RSA_PKCS1_PADDING, 0},
+    {"RS512", "SHA512", RSA_PKCS1_PADDING, 0},
+    {"PS256", "SHA256", RSA_PKCS1_PSS_PADDING, 0},
+    {"PS384", "SHA384", RSA_PKCS1_PSS_PADDING, 0},
+    {"PS512", "SHA512", RSA_PKCS1_PSS_PADDING, 0},
+    {"ES256", "SHA256", 0, 256},
+    {"ES384", "SHA384", 0, 384},
+    {"ES512", "SHA512", 0, 521},
+};
+
+/* NULL: it does not count. */
+static const struct algorithm *find_algorithm(const char *name) {
+    for (size_t i = 0; name != NULL && i < sizeof algorithms / sizeof algorithms[0]; i++)
+        if (strcmp(algorithms[i].name, name) == 0)
+            return &algorithms[i];
+    return NULL;
 }
 
-static void add_key(struct jwt_keys *keys, const json_t *key) {
-    cleanup_free char *text = json_dumps(key, JSON_COMPACT);
-    cjose_jwk_t *jwk = cjose_jwk_import(text, strlen(text), NULL);
-    if (jwk == NULL)
-        return;
-    const char *id = json_string_value(json_object_get(key, "kid"));
-    const char *algorithm = json_string_value(json_object_get(key, "alg"));
-    keys->list[keys->count++] = (struct jwt_key){
-        .jwk = jwk,
-        .id = id != NULL ? memory_strdup(id) : NULL,
-        .algorithm = algorithm != NULL ? memory_strdup(algorithm) : NULL,
-    };
+static const char *text_at(const json_t *object, const char *name) {
+    return json_string_value(json_object_get(object, name));
+}
+
+/* RFC 7515, 2: base64url without padding. malloc'ed; NULL when it is anything else. */
+static unsigned char *decode(const char *text, size_t length, size_t *size) {
+    size_t room = length / 4 * 3 + 3;
+    unsigned char *data = memory_alloc(room);
+    if (sodium_base642bin(data, room, text, length, NULL, size, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0)
+        return data;
+    free(data);
+    return NULL;
+}
+
+/* Keys. */
+
+static unsigned char *read_bytes(const json_t *jwk, const char *name, size_t *size) {
+    const char *text = text_at(jwk, name);
+    return text != NULL ? decode(text, strlen(text), size) : NULL;
+}
+
+static EVP_PKEY *make_key(const char *type, OSSL_PARAM_BLD *builder) {
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM *parameters = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    if (EVP_PKEY_fromdata_init(maker) == 1)
+        EVP_PKEY_fromdata(maker, &key, EVP_PKEY_PUBLIC_KEY, parameters);
+    EVP_PKEY_CTX_free(maker);
+    OSSL_PARAM_free(parameters);
+    EVP_PKEY_CTX *checker = key != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL) : NULL;
+    if (checker == NULL || EVP_PKEY_public_check(checker) != 1) {
+        EVP_PKEY_free(key);
+        key = NULL;
+    }
+    EVP_PKEY_CTX_free(checker);
+    return key;
+}
+
+/* RFC 7518, 6.3.1. */
+static EVP_PKEY *read_rsa(const json_t *jwk) {
+    size_t n_size = 0, e_size = 0;
+    cleanup_free unsigned char *n = read_bytes(jwk, "n", &n_size);
+    cleanup_free unsigned char *e = read_bytes(jwk, "e", &e_size);
+    if (n == NULL || e == NULL || n_size > RSA_BITS_MAX / 8 || e_size > 8)
+        return NULL;
+    BIGNUM *modulus = BN_bin2bn(n, (int)n_size, NULL), *exponent = BN_bin2bn(e, (int)e_size, NULL);
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    EVP_PKEY *key = NULL;
+    if (BN_num_bits(modulus) >= RSA_BITS_MIN &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) == 1 &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, exponent) == 1)
+        key = make_key("RSA", builder);
+    OSSL_PARAM_BLD_free(builder);
+    BN_free(modulus);
+    BN_free(exponent);
+    return key;
+}
+
+/* RFC 7518, 6.2.1; the point is uncompressed, as in SEC 1, 2.3.3. */
+static EVP_PKEY *read_ec(const json_t *jwk) {
+    static const struct {
+        const char *name;
+        size_t size;
+    } curves[] = {{"P-256", 32}, {"P-384", 48}, {"P-521", COORDINATE_MAX}};
+    size_t x_size = 0, y_size = 0;
+    const char *curve = text_at(jwk, "crv");
+    cleanup_free unsigned char *x = read_bytes(jwk, "x", &x_size);
+    cleanup_free unsigned char *y = read_bytes(jwk, "y", &y_size);
+    unsigned char point[1 + 2 * COORDINATE_MAX] = {4};
+    for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++) {
+        size_t size = curves[i].size;
+        if (curve == NULL || strcmp(curve, curves[i].name) != 0 || x == NULL || y == NULL ||
+            x_size != size || y_size != size)
+            continue;
+        memcpy(point + 1, x, size);
+        memcpy(point + 1 + size, y, size);
+        EVP_PKEY *key = NULL;
+        OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+        if (OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, curve, 0) == 1 &&
+            OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
+                                             1 + 2 * size) == 1)
+            key = make_key("EC", builder);
+        OSSL_PARAM_BLD_free(builder);
+        return key;
+    }
+    return NULL;
+}
+
+/* NULL: it is not for signatures, or of a kind that is not known here. */
+static EVP_PKEY *read_key(const json_t *jwk) {
+    const char *use = text_at(jwk, "use"), *type = text_at(jwk, "kty");
+    if (type == NULL || (use != NULL && strcmp(use, "sig") != 0))
+        return NULL;
+    return strcmp(type, "RSA") == 0 ? read_rsa(jwk) : strcmp(type, "EC") == 0 ? read_ec(jwk) : NULL;
 }
 
 int jwt_keys_parse(const json_t *set, struct jwt_keys **ret, struct error *err) {
     struct jwt_keys *keys = memory_alloc(sizeof *keys);
-    const json_t *key;
+    const json_t *jwk;
     size_t i;
-    json_array_foreach(json_object_get(set, "keys"), i, key) {
-        if (keys->count < KEYS_MAX && is_for_signatures(key))
-            add_key(keys, key);
+    json_array_foreach(json_object_get(set, "keys"), i, jwk) {
+        EVP_PKEY *key = keys->count < KEYS_MAX ? read_key(jwk) : NULL;
+        if (key == NULL)
+            continue;
+        const char *id = text_at(jwk, "kid"), *algorithm = text_at(jwk, "alg");
+        keys->list[keys->count++] = (struct jwt_key){
+            .key = key,
+            .id = id != NULL ? memory_strdup(id) : NULL,
+            .algorithm = algorithm != NULL ? memory_strdup(algorithm) : NULL,
+        };
     }
+    ERR_clear_error(); /* what is left there would be taken for a connection's */
     if (keys->count == 0) {
         jwt_keys_destroy(keys);
         return error_set(err, ERROR_INVALID, "keys: none of RSA or EC for signatures is there");
@@ -62,30 +182,66 @@ void jwt_keys_destroy(struct jwt_keys *keys) {
     if (keys == NULL)
         return;
     for (size_t i = 0; i < keys->count; i++) {
-        cjose_jwk_release(keys->list[i].jwk);
+        EVP_PKEY_free(keys->list[i].key);
         free(keys->list[i].id);
         free(keys->list[i].algorithm);
     }
     free(keys);
 }
 
-/* The type that keys of this algorithm have; 0: it does not count here ("none", HS256, ...). */
-static cjose_jwk_kty_t key_type(const char *algorithm) {
-    static const char sizes[3][4] = {"256", "384", "512"};
-    bool has_size = false;
-    if (algorithm == NULL || strlen(algorithm) != 5)
-        return 0;
-    for (size_t i = 0; i < 3; i++)
-        has_size = has_size || strcmp(algorithm + 2, sizes[i]) == 0;
-    if (has_size && (text_starts_with(algorithm, "RS") || text_starts_with(algorithm, "PS")))
-        return CJOSE_JWK_KTY_RSA;
-    return has_size && text_starts_with(algorithm, "ES") ? CJOSE_JWK_KTY_EC : 0;
+/* Signatures. */
+
+struct jwt {
+    const char *text; /* what is signed: the first two parts, with the dot between them */
+    size_t length;
+    json_t *header, *claims;
+    unsigned char *signature;
+    size_t signature_size;
+};
+
+static bool may_have_signed(const struct jwt_key *key, const char *id,
+                            const struct algorithm *algorithm) {
+    bool is_of_kind =
+        algorithm->curve_bits == 0
+            ? EVP_PKEY_is_a(key->key, "RSA")
+            : EVP_PKEY_is_a(key->key, "EC") && EVP_PKEY_get_bits(key->key) == algorithm->curve_bits;
+    return is_of_kind && (id == NULL || key->id == NULL || strcmp(id, key->id) == 0) &&
+           (key->algorithm == NULL || strcmp(algorithm->name, key->algorithm) == 0);
 }
 
-static bool may_have_signed(const struct jwt_key *key, const char *id, const char *algorithm) {
-    return (id == NULL || key->id == NULL || strcmp(id, key->id) == 0) &&
-           (key->algorithm == NULL || strcmp(algorithm, key->algorithm) == 0) &&
-           cjose_jwk_get_kty(key->jwk, NULL) == key_type(algorithm);
+/* RFC 7518, 3.4: two numbers of the curve's size; OpenSSL wants them in DER. Returns its length; 0:
+ * it is no signature. */
+static int write_der(const struct jwt *jwt, int curve_bits, unsigned char **ret) {
+    int size = (curve_bits + 7) / 8;
+    if (jwt->signature_size != 2 * (size_t)size)
+        return 0;
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    ECDSA_SIG_set0(pair, BN_bin2bn(jwt->signature, size, NULL),
+                   BN_bin2bn(jwt->signature + size, size, NULL));
+    int length = i2d_ECDSA_SIG(pair, ret);
+    ECDSA_SIG_free(pair);
+    return length;
+}
+
+static bool is_signed_by(const struct jwt *jwt, const struct algorithm *algorithm, EVP_PKEY *key) {
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *options = NULL;
+    unsigned char *der = NULL;
+    int der_size = algorithm->curve_bits > 0 ? write_der(jwt, algorithm->curve_bits, &der) : 0;
+    bool is_good =
+        EVP_DigestVerifyInit_ex(context, &options, algorithm->digest, NULL, NULL, key, NULL) == 1;
+    if (is_good && algorithm->curve_bits == 0)
+        is_good = EVP_PKEY_CTX_set_rsa_padding(options, algorithm->padding) == 1;
+    if (is_good && algorithm->padding == RSA_PKCS1_PSS_PADDING)
+        is_good = EVP_PKEY_CTX_set_rsa_pss_saltlen(options, RSA_PSS_SALTLEN_DIGEST) == 1;
+    is_good = is_good && (algorithm->curve_bits == 0 || der_size > 0) &&
+              EVP_DigestVerify(context, der != NULL ? der : jwt->signature,
+                               der != NULL ? (size_t)der_size : jwt->signature_size,
+                               (const unsigned char *)jwt->text, jwt->length) == 1;
+    OPENSSL_free(der);
+    EVP_MD_CTX_free(context);
+    ERR_clear_error();
+    return is_good;
 }
 
 /* What the same issuer signs for other purposes, such as a logout token (RFC 8725, 3.12). */
@@ -95,75 +251,77 @@ static bool is_to_come_in(const char *type) {
     return type == NULL || strcasecmp(type, "JWT") == 0 || strcasecmp(type, "at+jwt") == 0;
 }
 
-static int check_header(cjose_header_t *header, struct error *err) {
-    char *critical = cjose_header_get_raw(header, "crit", NULL);
-    cjose_get_dealloc()(critical);
-    if (critical != NULL) /* RFC 7515, 4.1.11: nothing of that is understood here */
-        return error_set(err, ERROR_DENIED, "the token's header has crit");
-    if (key_type(cjose_header_get(header, CJOSE_HDR_ALG, NULL)) == 0)
-        return error_set(err, ERROR_DENIED,
-                         "the token's algorithm is not one of RS, PS and ES with 256, 384 or 512");
-    const char *type = cjose_header_get(header, "typ", NULL);
-    if (!is_to_come_in(type))
-        return error_set(err, ERROR_DENIED, "the token's type is %.40s, not JWT or at+jwt", type);
-    return 0;
-}
-
 /* Only a key that has the token's very name is certainly the right one. */
-static int verify(const struct jwt_keys *keys, cjose_jws_t *jws, struct error *err) {
-    cjose_header_t *header = cjose_jws_get_protected(jws);
-    const char *algorithm = cjose_header_get(header, CJOSE_HDR_ALG, NULL);
-    const char *id = cjose_header_get(header, CJOSE_HDR_KID, NULL);
+static int verify(const struct jwt_keys *keys, const struct jwt *jwt,
+                  const struct algorithm *algorithm, struct error *err) {
+    const char *id = text_at(jwt->header, "kid");
     bool is_certain = false;
     for (size_t i = 0; i < keys->count; i++) {
         const struct jwt_key *key = &keys->list[i];
         if (!may_have_signed(key, id, algorithm))
             continue;
-        if (cjose_jws_verify(jws, key->jwk, NULL))
+        if (is_signed_by(jwt, algorithm, key->key))
             return 0;
         is_certain = is_certain || (id != NULL && key->id != NULL);
     }
-    return is_certain
-               ? error_set(err, ERROR_DENIED, "the token's signature is not the issuer's")
-               : error_set(err, ERROR_NOT_FOUND,
-                           "the token is signed with a key that the issuer does not publish");
-}
-
-static json_t *read_claims(const cjose_jws_t *jws) {
-    uint8_t *text;
-    size_t length;
-    if (!cjose_jws_get_plaintext(jws, &text, &length, NULL))
-        return NULL;
-    json_t *claims = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
-    if (json_is_object(claims))
-        return claims;
-    json_decref(claims);
-    return NULL;
+    return is_certain ? error_set(err, ERROR_DENIED, "the token's signature is not the issuer's")
+                      : error_set(err, ERROR_NOT_FOUND,
+                                  "the token is signed with a key that the issuer does not "
+                                  "publish");
 }
 
 /* The issuer first: another one's keys are not among these, nor worth looking for. */
-static int check_token(const struct jwt_keys *keys, cjose_jws_t *jws, const char *issuer,
-                       const json_t *claims, struct error *err) {
-    const char *from = json_string_value(json_object_get(claims, "iss"));
-    if (claims == NULL)
+static int check(const struct jwt_keys *keys, const struct jwt *jwt, const char *issuer,
+                 struct error *err) {
+    const char *from = text_at(jwt->claims, "iss");
+    const char *type = text_at(jwt->header, "typ");
+    const struct algorithm *algorithm = find_algorithm(text_at(jwt->header, "alg"));
+    if (jwt->header == NULL || jwt->signature == NULL)
+        return error_set(err, ERROR_DENIED, "the token is no JSON Web Token");
+    if (jwt->claims == NULL)
         return error_set(err, ERROR_DENIED, "the token's claims are no JSON object");
     if (from == NULL || strcmp(from, issuer) != 0)
         return error_set(err, ERROR_DENIED, "the token is of another issuer");
-    if (check_header(cjose_jws_get_protected(jws), err) < 0)
-        return -1;
-    return verify(keys, jws, err);
+    /* RFC 7515, 4.1.11: nothing of that is understood here */
+    if (json_object_get(jwt->header, "crit") != NULL)
+        return error_set(err, ERROR_DENIED, "the token's header has crit");
+    if (algorithm == NULL)
+        return error_set(err, ERROR_DENIED,
+                         "the token's algorithm is not one of RS, PS and ES with 256, 384 or 512");
+    if (!is_to_come_in(type))
+        return error_set(err, ERROR_DENIED, "the token's type is %.40s, not JWT or at+jwt", type);
+    return verify(keys, jwt, algorithm, err);
+}
+
+static json_t *read_object(const char *text, size_t length) {
+    size_t size;
+    cleanup_free unsigned char *data = decode(text, length, &size);
+    json_t *object =
+        data != NULL ? json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (json_is_object(object))
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 int jwt_verify(const struct jwt_keys *keys, const char *token, const char *issuer, json_t **ret,
                struct error *err) {
-    cjose_jws_t *jws = cjose_jws_import(token, strlen(token), NULL);
-    if (jws == NULL)
+    const char *first = strchr(token, '.'), *second = first != NULL ? strchr(first + 1, '.') : NULL;
+    if (second == NULL)
         return error_set(err, ERROR_DENIED, "the token is no JSON Web Token");
-    cleanup_json json_t *claims = read_claims(jws);
-    int result = check_token(keys, jws, issuer, claims, err);
+    struct jwt jwt = {
+        .text = token,
+        .length = (size_t)(second - token),
+        .header = read_object(token, (size_t)(first - token)),
+        .claims = read_object(first + 1, (size_t)(second - first - 1)),
+    };
+    jwt.signature = decode(second + 1, strlen(second + 1), &jwt.signature_size);
+    int result = check(keys, &jwt, issuer, err);
     if (result == 0)
-        *ret = steal(&claims);
-    cjose_jws_release(jws);
+        *ret = json_incref(jwt.claims);
+    json_decref(jwt.header);
+    json_decref(jwt.claims);
+    free(jwt.signature);
     return result;
 }
 

@@ -239,10 +239,18 @@ static void test_key_sets(void **state) {
     json_t *private_use = jwt_maker_jwk(issuer.p384, "e", NULL);
     json_object_set_new(private_use, "use", json_string("enc"));
     json_t *broken = json_pack("{s:s, s:s, s:s}", "kty", "RSA", "n", "!!", "e", "AQAB");
+    json_t *odd = jwt_maker_jwk(issuer.rsa, "odd", NULL);
+    json_object_set_new(odd, "n", json_string("AQABA"));
+    EVP_PKEY *short_pair = jwt_maker_rsa(1024);
+    json_t *too_short = jwt_maker_jwk(short_pair, "short", NULL);
+    EVP_PKEY_free(short_pair);
+    json_t *other_curve = jwt_maker_jwk(issuer.p256, "other", NULL);
+    json_object_set_new(other_curve, "crv", json_string("P-384"));
     json_t *off_curve = jwt_maker_jwk(issuer.p256, "off", NULL);
     json_object_set(off_curve, "x", json_object_get(off_curve, "y"));
-    cleanup_json json_t *set = json_pack("{s:[o, o, o, o, n, s, {}]}", "keys", secret, private_use,
-                                         broken, off_curve, "kty");
+    cleanup_json json_t *set =
+        json_pack("{s:[o, o, o, o, o, o, o, n, s, {}]}", "keys", secret, private_use, broken,
+                  off_curve, odd, too_short, other_curve, "kty");
     assert_int_equal(jwt_keys_parse(set, &keys, &err), -1);
     assert_int_equal(err.code, ERROR_INVALID);
     assert_null(keys);
