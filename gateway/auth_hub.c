@@ -54,34 +54,36 @@ static bool may_come_in(const struct hub *hub, const json_t *user, const char *n
     return false;
 }
 
-static const struct auth_identity *read_user(const struct hub *hub, const json_t *user) {
+static int read_user(const struct hub *hub, const json_t *user, const struct auth_identity **ret,
+                     struct error *err) {
     const char *kind = json_string_value(json_object_get(user, "kind"));
     const char *name = json_string_value(json_object_get(user, "name"));
-    if (name == NULL || (kind != NULL && strcmp(kind, "user") != 0) ||
-        !may_come_in(hub, user, name))
-        return NULL;
-    return auth_identity_of(hub->auth, name);
+    if (name == NULL || (kind != NULL && strcmp(kind, "user") != 0))
+        return error_set(err, ERROR_DENIED, "the token is not of one of JupyterHub's users");
+    if (!may_come_in(hub, user, name))
+        return error_set(err, ERROR_DENIED,
+                         "the token has none of jupyterhub-scopes for what is its user's own");
+    *ret = auth_identity_of(hub->auth, name);
+    return *ret != NULL ? 0 : error_set(err, ERROR_DENIED, "the token's user cannot be an owner");
 }
 
 static void on_answer(void *context, int status, const json_t *user, const struct error *err) {
     struct auth_answer *answer = context;
     const struct hub *hub = auth_answer_context(answer);
-    struct error failure;
-    if (err == NULL && status != 200 && status != 401 && status != 403) {
-        error_set(&failure, ERROR_UNAVAILABLE, "%s answers %d", hub->user_url, status);
-        err = &failure;
-    } else if (err == NULL && status == 200 && !json_is_object(user)) {
-        error_set(&failure, ERROR_UNAVAILABLE, "%s does not answer with JSON", hub->user_url);
-        err = &failure;
-    }
-    const struct auth_identity *identity =
-        err == NULL && status == 200 ? read_user(hub, user) : NULL;
-    if (err != NULL) {
-        failure = *err;
-        error_wrap(&failure, "JupyterHub cannot be asked whose the token is");
-        err = &failure;
-    }
-    auth_answer_give(answer, identity, 0, err);
+    const struct auth_identity *identity = NULL;
+    struct error why;
+    int failed = 0;
+    if (err != NULL)
+        failed = error_set(&why, ERROR_UNAVAILABLE, "%s", err->text);
+    else if (status != 200 && status != 401 && status != 403)
+        failed = error_set(&why, ERROR_UNAVAILABLE, "%s answers %d", hub->user_url, status);
+    else if (status == 200 && !json_is_object(user))
+        failed = error_set(&why, ERROR_UNAVAILABLE, "%s does not answer with JSON", hub->user_url);
+    if (failed < 0)
+        error_wrap(&why, "JupyterHub cannot be asked whose the token is");
+    else if (status == 200)
+        failed = read_user(hub, user, &identity, &why);
+    auth_answer_give(answer, identity, 0, failed < 0 ? &why : NULL);
 }
 
 static void ask(void *context, const char *token, struct auth_answer *answer) {

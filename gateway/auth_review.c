@@ -1,6 +1,7 @@
 /* Kubernetes service accounts: the token of a notebook server's pod is shown to the API server
  * (TokenReview, authentication.k8s.io/v1), which says whose it is. The account's name is the
  * owner's. */
+#include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/auth_answers.h"
@@ -21,18 +22,26 @@ struct review {
 };
 
 /* "system:serviceaccount:NAMESPACE:NAME" of one of our namespaces. */
-static const struct auth_identity *read_account(const struct review *review, const char *username) {
+static int read_account(const struct review *review, const char *username,
+                        const struct auth_identity **ret, struct error *err) {
     static const char prefix[] = "system:serviceaccount:";
-    if (username == NULL || !text_starts_with(username, prefix))
-        return NULL;
-    const char *namespace = username + strlen(prefix);
-    const char *name = strchr(namespace, ':');
+    const char *namespace =
+        username != NULL && text_starts_with(username, prefix) ? username + strlen(prefix) : NULL;
+    const char *name = namespace != NULL ? strchr(namespace, ':') : NULL;
     if (name == NULL)
-        return NULL;
-    char *copy = memory_strndup(namespace, (size_t)(name - namespace));
-    bool is_ours = text_list_has(review->namespaces, copy);
-    free(copy);
-    return is_ours ? auth_identity_of(review->auth, name + 1) : NULL;
+        return error_set(err, ERROR_DENIED, "the token is not of a service account");
+    cleanup_free char *copy = memory_strndup(namespace, (size_t)(name - namespace));
+    if (!text_list_has(review->namespaces, copy))
+        return error_set(err, ERROR_DENIED,
+                         "the service account is of namespace %.63s, which is none of "
+                         "token-review-namespaces",
+                         copy);
+    *ret = auth_identity_of(review->auth, name + 1);
+    return *ret != NULL ? 0
+                        : error_set(err, ERROR_DENIED,
+                                    "the service account's name, \"%.63s\", cannot be an owner's: "
+                                    "give each user an account of his own",
+                                    name + 1);
 }
 
 /* An API server that knows nothing of audiences leaves them out, and would let any token in. */
@@ -62,13 +71,16 @@ static void on_answer(void *context, int http_status, json_t *answer, const stru
     }
     const json_t *status = json_object_get(answer, "status");
     const json_t *user = json_object_get(status, "user");
+    const struct auth_identity *identity = NULL;
+    struct error why;
     bool is_known = json_is_true(json_object_get(status, "authenticated"));
-    auth_answer_give(
-        question,
-        is_known && is_for_us(review, status)
-            ? read_account(review, json_string_value(json_object_get(user, "username")))
-            : NULL,
-        0, NULL);
+    int failed = 0;
+    if (is_known && !is_for_us(review, status))
+        failed = error_set(&why, ERROR_DENIED, "the token is for none of token-review-audiences");
+    else if (is_known)
+        failed = read_account(review, json_string_value(json_object_get(user, "username")),
+                              &identity, &why);
+    auth_answer_give(question, identity, 0, failed < 0 ? &why : NULL);
 }
 
 static void ask(void *context, const char *token, struct auth_answer *answer) {
