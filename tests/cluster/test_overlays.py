@@ -8,7 +8,9 @@ from deployments import QUICK, Client, check_rights, delete_kernel, deployed, li
 from kernels import *  # noqa: F403
 from kernels import ROOT, START_S
 from support.processes import wait_until
+from test_token_review import name_of, token_of
 from testcluster import manifests
+from testcluster.manifests import GATEWAY
 
 
 def own_install():
@@ -22,8 +24,11 @@ def labels_of(namespace):
 
 def test_a_namespace_for_each_user_is_made_and_kept(kube, launcher_image, tmp_path):
     install = own_install()
-    settings = f"{QUICK}kubernetes_install: {install}\nkubernetes_namespace_prefix: {install}-\n"
-    with deployed(kube, tmp_path, launcher_image, overlay="namespace-per-user", settings=settings) as service:
+    settings = (f"{QUICK}kubernetes_install: {install}\nkubernetes_namespace_prefix: {install}-\n"
+                f"token_review: true\ntoken_review_namespaces: [{GATEWAY}]\n")
+    with deployed(kube, tmp_path, launcher_image, overlay="namespace-per-user", settings=settings,
+                  components=["token-review"]) as service:
+        assert name_of(service, token_of(kube, GATEWAY, "elara-gateway")) == "elara-gateway"
         place = live(service, kube)
         name = place["metadata"]["name"]
         assert name.startswith(f"{install}-ann-lee")
