@@ -386,6 +386,99 @@ static void prohibited_by_the_settings(void **state) {
     policy_destroy(policy);
 }
 
+static void prohibited_groups(void **state) {
+    struct fixture *fixture = *state;
+    char one[] = "0", other[] = "4711";
+    char *const numbers[] = {one, other, NULL};
+    const struct policy_defaults defaults = {numbers, numbers};
+    struct policy *policy = NULL;
+    struct error err = {0};
+    const char yaml[] = "variables: {allow: ['KERNEL_*']}\n"
+                        "rules: [{when: {users: [ann]}, gid: {prohibited: [4712]}}]";
+    if (policy_file_parse(yaml, strlen(yaml), "policy.yaml", &defaults, &policy, &err) < 0)
+        fail_msg("%s", err.text);
+    static const struct {
+        const char *owner, *gid, *expected;
+    } rows[] = {
+        {"bob", "4711", "prohibited-gids"},
+        {"bob", " 4711", "KERNEL_GID"},
+        {"bob", "04711", "KERNEL_GID"},
+        {"bob", "0", "is root"},
+        {"bob", "4712", NULL},
+        {"ann", "4712", "policy.yaml line 2"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        fixture->settings.policy = policy;
+        fixture->plan.identity.owner = rows[i].owner;
+        wish(fixture, "KERNEL_GID", rows[i].gid);
+        if (rows[i].expected != NULL)
+            denied(fixture, "KERNEL_GID", rows[i].expected);
+        else
+            json_decref(make(fixture));
+    }
+    policy_destroy(policy);
+}
+
+static void variables_by_rule(void **state) {
+    struct fixture *fixture = *state;
+    struct policy *policy = policy_of("variables: {allow: [KERNEL_CPUS]}\n"
+                                      "rules:\n"
+                                      "- when: {kernelspecs: [big], users: [ann]}\n"
+                                      "  variables: {allow: [KERNEL_MEMORY]}\n");
+    static const struct {
+        const char *spec, *owner, *variable, *expected;
+    } rows[] = {
+        {"py", "ann", "KERNEL_CPUS", NULL},
+        {"py", "ann", "KERNEL_MEMORY", "policy.yaml line 1 (variables.allow)"},
+        {"big", "ann", "KERNEL_MEMORY", NULL},
+        {"big", "ann", "KERNEL_CPUS", "policy.yaml line 4 (rules[0].variables.allow)"},
+        {"big", "bob", "KERNEL_MEMORY", "policy.yaml line 1 (variables.allow)"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        forget(fixture);
+        fixture->settings.policy = policy;
+        fixture->plan.kernelspec = rows[i].spec;
+        fixture->plan.identity.owner = rows[i].owner;
+        wish(fixture, rows[i].variable, strcmp(rows[i].variable, "KERNEL_CPUS") == 0 ? "1" : "1Gi");
+        if (rows[i].expected != NULL)
+            denied(fixture, rows[i].variable, rows[i].expected);
+        else
+            json_decref(make(fixture));
+    }
+    policy_destroy(policy);
+}
+
+static void namespaces(void **state) {
+    (void)state;
+    struct policy *policy = policy_of("variables: {allow: [KERNEL_NAMESPACE]}\n"
+                                      "namespaces: ['team-{user}', 'lab-*']\n"
+                                      "rules: [{when: {kernelspecs: [gpu]}, namespaces: [gpus]}]");
+    struct policy *silent = policy_of("variables: {allow: [KERNEL_NAMESPACE]}");
+    static const struct {
+        const char *spec, *name, *expected;
+    } rows[] = {
+        {"py", "team-ann", NULL},
+        {"py", "lab-7", NULL},
+        {"py", "team-bob",
+         "KERNEL_NAMESPACE: namespace team-bob is not allowed: policy.yaml line 2"},
+        {"py", "kube-system", "policy.yaml line 2 (namespaces)"},
+        {"gpu", "gpus", NULL},
+        {"gpu", "team-ann", "policy.yaml line 3 (rules[0].namespaces)"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct policy_request request = {.kernelspec = rows[i].spec, .owner = "ann"};
+        struct error err = {0};
+        int result = policy_check_namespace(policy, &request, rows[i].name, &err);
+        assert_int_equal(result, rows[i].expected == NULL ? 0 : -1);
+        if (rows[i].expected != NULL && strstr(err.text, rows[i].expected) == NULL)
+            fail_msg("\"%s\" without \"%s\"", err.text, rows[i].expected);
+        assert_int_equal(policy_check_namespace(silent, &request, rows[i].name, &err), -1);
+    }
+    policy_destroy(policy);
+    policy_destroy(silent);
+}
+
 /* --- the file --- */
 
 static void mistakes_in_the_file(void **state) {
@@ -467,6 +560,9 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(trust_is_not_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prohibited_by_the_settings, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(prohibited_groups, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(variables_by_rule, set_up, tear_down),
+        cmocka_unit_test(namespaces),
         cmocka_unit_test_setup_teardown(other_spellings_are_other_names, set_up, tear_down),
         cmocka_unit_test(mistakes_in_the_file),
     };
