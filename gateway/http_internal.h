@@ -138,7 +138,9 @@ void http_request_free(struct http_request *request);
 void http_request_trust_proxy(struct http_request *request);
 void http_request_tell_gone(struct http_request *request); /* it may be freed by this */
 
-/* http_reply.c */
+/* http_reply.c: whether there is room for a line about a request; says first how many were left
+ * out. */
+bool http_may_log(struct http *http);
 bool http_etag_matches(const struct http_request *request, const char *etag); /* If-None-Match */
 /* Takes malloc'ed data. */
 void http_reply_memory(struct http_request *request, int status, const char *content_type,

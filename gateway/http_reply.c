@@ -153,11 +153,11 @@ static char *describe_target(const struct http_request *request) {
     return copy;
 }
 
-/* Says at the next line how many were left out. */
-static bool may_log(struct http_log_budget *budget) {
+bool http_may_log(struct http *http) {
+    struct http_log_budget *budget = &http->log_budget;
     int64_t second = clock_monotonic_ms() / 1000;
     if (second != budget->second && budget->left_out > 0)
-        log_warning("%zu requests were answered that are not in this log: it takes %d a second",
+        log_warning("%zu lines about requests are not in this log: it takes %d of them a second",
                     budget->left_out, LOG_LINES_MAX);
     if (second != budget->second)
         *budget = (struct http_log_budget){.second = second};
@@ -178,7 +178,7 @@ static void note_answer(const struct http_request *request, int status) {
         (strcmp(request->head.method, "GET") == 0 || strcmp(request->head.method, "HEAD") == 0 ||
          strcmp(request->head.method, "OPTIONS") == 0);
     enum log_level level = is_poll ? LOG_DEBUG : LOG_INFO;
-    if (log_get_level() > level || !may_log(&request->http->log_budget))
+    if (log_get_level() > level || !http_may_log(request->http))
         return;
     cleanup_free char *target = describe_target(request);
     log_write_about(level, LOG_AREA, http_request_param(request, "kernel_id"),

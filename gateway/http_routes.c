@@ -152,7 +152,8 @@ static bool check_host(struct http_request *request) {
     const char *host = request->head.host;
     if (http_host_is_ours(&request->http->settings, host))
         return true;
-    log_warning("refused a request with Host %.200s: it is not in allow-hosts", host);
+    if (http_may_log(request->http))
+        log_warning("refused a request with Host %.200s: it is not in allow-hosts", host);
     http_reply_error(request, 403, NULL,
                      "Host: %.200s is not known here. This gateway answers only to localhost and "
                      "loopback addresses, since it asks for no token or believes a proxy: name "
@@ -167,8 +168,9 @@ static bool check_origin(struct http_request *request) {
     if (origin == NULL || http_is_same_host(origin, request->head.host) ||
         strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)
         return true;
-    log_warning("refused a request with Origin %.200s for Host %.200s; allow_origin is \"%s\"",
-                origin, request->head.host, allowed);
+    if (http_may_log(request->http))
+        log_warning("refused a request with Origin %.200s for Host %.200s; allow_origin is \"%s\"",
+                    origin, request->head.host, allowed);
     bool upgrade = http_head_field(&request->head, "Upgrade") != NULL;
     http_reply_error(request, upgrade ? 403 : 404, NULL,
                      "Origin: %.200s may not use this gateway; allow_origin names who may", origin);
