@@ -2,9 +2,10 @@
 
 ARGS ?=
 FUZZ_SECONDS ?= 300
+SOAK_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build image test asan fuzz lint format docs bench chaos cluster-up cluster-down test-cluster clean
+.PHONY: help run demo build image test asan fuzz lint format docs bench chaos soak cluster-up cluster-down test-cluster clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,11 @@ chaos: ## break everything between notebook and kernel 1,000 times
 	@tools/packages build test
 	@tools/build build
 	@tests/chaos/run $(ARGS)
+
+soak: ## clients of all kinds for SOAK_SECONDS (600): memory and descriptors must stay as they are
+	@tools/packages build test
+	@tools/build build
+	@tests/soak/run --seconds $(SOAK_SECONDS) $(ARGS)
 
 cluster-up: ## a real Kubernetes on this machine for the tests; the first time builds it (needs root)
 	@tools/packages build test cluster
