@@ -74,6 +74,7 @@ static void examine(struct doctor *doctor, const struct settings *settings, cons
     doctor_check_clock(doctor, settings);
     doctor_check_launcher(doctor, settings);
     doctor_check_kernelspecs(doctor, settings);
+    doctor_check_identity(doctor, settings);
     if (has_url) {
         start.argc = their_count;
         start.argv = theirs;

@@ -40,6 +40,9 @@ void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *sett
 void doctor_check_launcher(struct doctor *doctor, const struct settings *settings);
 void doctor_check_port(struct doctor *doctor, const struct settings *settings);
 
+/* doctor_identity.c */
+void doctor_check_identity(struct doctor *doctor, const struct settings *settings);
+
 /* doctor_kernel.c. argv: the flags of a gateway, for a running one those of the verbs that ask it.
  * kernel: the kernelspec, NULL for the default. */
 struct doctor_start {

@@ -43,9 +43,8 @@ static int64_t raise_descriptor_limit(void) {
     return 0;
 }
 
-static struct auth_settings auth_settings(const struct gateway *gateway) {
-    const struct settings *settings = gateway->settings;
-    return (struct auth_settings){
+void gateway_auth_settings(const struct settings *settings, struct auth_settings *ret) {
+    *ret = (struct auth_settings){
         .token = settings->auth_token,
         .token_file = settings->auth_token_file,
         .certificate_user = settings->certificate_user,
@@ -164,7 +163,8 @@ static struct channels_settings channels_settings(const struct gateway *gateway)
 
 void gateway_configure(struct gateway *gateway) {
     struct settings *settings = gateway->settings;
-    struct auth_settings auth = auth_settings(gateway);
+    struct auth_settings auth;
+    gateway_auth_settings(settings, &auth);
     struct error err = {0};
     settings_set_log(settings);
     int failed = auth_configure(gateway->auth, &auth, &err);
@@ -217,7 +217,8 @@ static int build(struct gateway *gateway, struct error *err) {
     if (events_create(settings->event_log, &gateway->events, err) < 0 ||
         (settings->confine && confine(settings->runtime_dir, settings->event_log, err) < 0))
         return -1;
-    struct auth_settings auth = auth_settings(gateway);
+    struct auth_settings auth;
+    gateway_auth_settings(gateway->settings, &auth);
     if (auth_create(loop_base(gateway->loop), &auth, &gateway->auth, err) < 0)
         return -1;
     struct http_settings http = http_settings(gateway);

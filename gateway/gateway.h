@@ -33,6 +33,7 @@ struct gateway {
     int64_t open_files;      /* soft limit the gateway was started with: that of its kernels */
 };
 
+struct auth_settings;
 struct kernels_settings;
 struct kernelspecs_settings;
 struct kube_config;
@@ -46,6 +47,8 @@ void gateway_destroy(struct gateway *gateway);
 /* Tells all parts of settings that have changed. What fails stays as it was and is noted as the
  * settings' problem. */
 void gateway_configure(struct gateway *gateway);
+/* The settings as auth takes them; borrowed, until the next reload. */
+void gateway_auth_settings(const struct settings *settings, struct auth_settings *ret);
 /* The settings as the kernelspecs take them; borrowed, until the next reload. */
 void gateway_specs_settings(const struct gateway *gateway, struct kernelspecs_settings *ret);
 

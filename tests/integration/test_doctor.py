@@ -1,10 +1,12 @@
 """elara doctor: finds what keeps kernels from running, says what helps, and leaves nothing behind."""
+import http.server
 import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,32 @@ def test_healthy_machine(doctor, runtime):
         assert text(findings, check).startswith("ok: "), text(findings, check)
     assert "private and ours; mmap and flock work" in text(findings, "runtime-dir")
     assert "stub was there" in text(findings, "kernel") and "kernel_info there and back" in text(findings, "websocket")
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Knows nobody."""
+
+    def do_GET(self):
+        self.send_error(403)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_those_who_say_whose_a_token_is(doctor, runtime):
+    runtime.mkdir(mode=0o700)
+    with http.server.HTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{hub.server_port}/hub/api"
+        issuer = f"http://127.0.0.1:{free_port()}"
+        _, findings = doctor("--kernel", "stub", "--jupyterhub-api-url", api, "--oidc-issuer", issuer, "--oidc-audience", "elara",
+                             "--token-review", "--token-review-namespaces", "users")
+        hub.shutdown()
+    hub_finding, issuer_finding, review_finding = text(findings, "identity").split("\n")
+    assert hub_finding == f"ok: {api} answers | "
+    assert issuer_finding.startswith(f"fail: the OpenID provider's keys cannot be fetched: {issuer}/.well-known/openid-configuration: ")
+    assert issuer_finding.endswith(" | correct --oidc-issuer, or start the provider")
+    assert review_finding.startswith("fail: token-review: this is no pod: ")
 
 
 def test_text_names_check_and_fix(build, runtime, specs):
