@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from before import bench_before  # noqa: E402
 from flow import bench_replay, bench_stuck  # noqa: E402
+from identity import bench_identity  # noqa: E402
 from pods import bench_homes, bench_kubernetes  # noqa: E402
 from refused import bench_refused  # noqa: E402
 from reload import bench_reload  # noqa: E402
@@ -153,7 +154,7 @@ def bench_start(options, elara, jeg, table):
 
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
            "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale,
-           "culling": bench_culling, "reload": bench_reload, "refused": bench_refused,
+           "culling": bench_culling, "reload": bench_reload, "refused": bench_refused, "identity": bench_identity,
            "kubernetes": bench_kubernetes, "homes": bench_homes, "before": bench_before}
 
 
