@@ -159,7 +159,7 @@ static bool judge_failed_reason(struct kube_view *view) {
         {"Evicted", "Evicted", "The node evicted the pod"},
         {"Preempting", "Preempted", "The node needed the room for a system pod"},
         {"NodeLost", "NodeLost", "The node does not answer"},
-        {"NodeShutdown", "NodeShutdown", "The node is being shut down"},
+        {"NodeShutdown", "NodeRefused", "The node is being shut down"}, /* it had not run there */
         {"Shutdown", "NodeShutdown", "The node is being shut down"},
         {"Terminated", "NodeShutdown", "The node is being shut down"},
         {"NodeAffinity", "NodeRefused", "The node does not match the pod's node selector"},
