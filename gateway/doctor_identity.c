@@ -23,9 +23,11 @@ static int ask(struct event_base *loop, struct auth *auth, const char *token, st
     struct auth_waiter waiter = {.run = on_answer, .context = &was_woken};
     struct auth_evidence evidence = {.query_token = token, .header = no_header};
     const struct auth_identity *identity = NULL;
-    while (auth_check(auth, &evidence, &waiter, &identity, err) == AUTH_WAIT)
-        for (was_woken = false; !was_woken;)
+    while (auth_check(auth, &evidence, &waiter, &identity, err) == AUTH_WAIT) {
+        was_woken = false;
+        while (!was_woken)
             event_base_loop(loop, EVLOOP_ONCE);
+    }
     return err->code == ERROR_UNAVAILABLE ? -1 : 0;
 }
 
