@@ -1,4 +1,8 @@
 """manifests/base as docs/kubernetes.md has an administrator apply it."""
+import json
+import re
+from urllib.parse import urlsplit
+
 import pytest
 
 from deployments import PORT, QUICK, Client, check_rights, delete_kernel, deployed, live, wait_for_cell, wait_for_nothing
@@ -6,6 +10,7 @@ from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
 from testcluster import manifests
 from testcluster.manifests import GATEWAY, KERNELS
+from testcluster.pods import has_ended, pod
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,16 @@ def test_a_kernel_starts_through_the_service_and_outlives_a_gateway(base, kube):
     assert pods_of(kube, KERNELS) == [f"kernel-{kernel_id}-1"]
     delete_kernel(base, kernel_id)
     wait_for_nothing(kube, KERNELS)
+
+
+def test_a_pod_reaches_the_gateways_by_the_address_that_notebook_servers_are_given(base, kube, namespace):
+    """docs/kubernetes.md names it. The cluster has no DNS: the Service's name is in the pod's /etc/hosts."""
+    (url,) = re.findall(r"JUPYTER_GATEWAY_URL=(\S+)", manifests.PAGE.read_text())
+    names = [{"ip": base.address, "hostnames": [urlsplit(url).hostname]}]
+    asks = "wget", "-q", "-O", "-", "--header", f"Authorization: token {manifests.TOKEN}", f"{url}/api/kernelspecs"
+    kube.create(pod("notebooks", *asks, hostAliases=names), namespace)
+    kube.wait_for("Pod", "notebooks", namespace, has_ended)
+    assert json.loads(kube.logs("notebooks", namespace))["default"] == "python3"
 
 
 def test_the_base_grants_what_is_needed_and_no_more(base, kube):
