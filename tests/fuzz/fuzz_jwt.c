@@ -1,5 +1,5 @@
 /* Tokens of strangers and what a provider publishes, of any bytes: a line with a key set (empty:
- * one of which the corpus has tokens), then the token. */
+ * the one that the corpus has tokens of), then the token. */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "gateway/jwt.h"
