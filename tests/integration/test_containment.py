@@ -21,12 +21,6 @@ def status_of(pid, name):
     return line.split()[1]
 
 
-def spawner_of(gateway):
-    children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
-    names = {int(pid): Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
-    return next(pid for pid, name in names.items() if name == "elara-spawner")
-
-
 def test_the_gateway_is_locked_in_and_its_kernels_are_not(start_gateway, connect):
     gateway = start_gateway()
     first = gateway.start_kernel("python3")["id"]
@@ -57,7 +51,7 @@ def test_nobody_of_the_same_user_looks_into_the_gateway_or_a_launcher(start_gate
 def test_without_its_spawner_the_gateway_says_why_nothing_starts(start_gateway, connect):
     gateway = start_gateway()
     runs = gateway.start_kernel()["id"]
-    spawner = spawner_of(gateway)
+    spawner = gateway.spawner_pid()
     os.kill(spawner, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{spawner}/exe").exists())
     dead = gateway.post("/api/kernels", json={"name": "stub"})

@@ -197,7 +197,7 @@ def test_kernel_process_that_cannot_be_made_says_why(start_gateway, connect):
 
 def test_launcher_that_cannot_be_made_says_why(start_gateway, connect):
     gateway = start_gateway()
-    with no_more_processes(gateway.process.pid):
+    with no_more_processes(gateway.spawner_pid()):
         answer = gateway.post("/api/kernels", json={"name": "stub"})
         assert answer.status_code >= 400 and NO_MEMORY in answer.text
         assert gateway.get("/api/kernels").json() == [], "nothing is left of it"

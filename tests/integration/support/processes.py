@@ -183,6 +183,11 @@ class Gateway:
         with_id = set(processes_mentioning(kernel_id)) - set(self.kernel_pids(kernel_id))
         return [pid for pid in with_id if program_of(pid) == "elara-launcher"]
 
+    def spawner_pid(self):
+        """Of the process that starts its launchers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "elara-spawner\n")
+
     # -- REST --
     def request(self, method, path, **options):
         headers = options.pop("headers", {})
