@@ -18,6 +18,7 @@ int error_set(struct error *err, enum error_code code, const char *format, ...) 
     if (err == NULL)
         return -1;
     err->code = code;
+    err->errnum = 0;
     err->cause = NULL;
     va_list args;
     va_start(args, format);
@@ -30,6 +31,7 @@ int error_system(struct error *err, int errnum, const char *format, ...) {
     if (err == NULL)
         return -1;
     err->code = ERROR_SYSTEM;
+    err->errnum = errnum;
     err->cause = NULL;
     va_list args;
     va_start(args, format);

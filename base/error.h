@@ -22,6 +22,7 @@ enum error_code {
 
 struct error {
     enum error_code code;
+    int errnum;        /* of error_system; 0: it was something else */
     const char *cause; /* the word of a table of causes (kube_reasons.h), static; NULL: none */
     char text[1024];
 };

@@ -141,7 +141,8 @@ void http_reply_file(struct http_request *request, const char *root, const char 
 void http_reply_error(struct http_request *request, int status, const char *reason,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Status by the error's code: INVALID 400, DENIED 403, NOT_FOUND 404, EXISTS 409, LIMIT 403,
- * TIMEOUT 504, UNAVAILABLE 503 and BUSY 429 with Retry-After, UNSUPPORTED 501, SYSTEM 500. */
+ * TIMEOUT 504, UNAVAILABLE 503 and BUSY 429 with Retry-After, UNSUPPORTED 501, SYSTEM 500, or 503
+ * when disk, descriptors or memory are what is missing. */
 void http_reply_failure(struct http_request *request, const struct error *err);
 int http_status_of(enum error_code code);
 

@@ -6,6 +6,7 @@
 #include "gateway/http_internal.h"
 #include "gateway/metrics.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -357,10 +358,18 @@ int http_status_of(enum error_code code) {
     return 500;
 }
 
+/* Disk, descriptors or memory: there may be some in a moment. */
+static bool is_shortage(int errnum) {
+    return errnum == ENOSPC || errnum == EDQUOT || errnum == EMFILE || errnum == ENFILE ||
+           errnum == ENOMEM;
+}
+
 void http_reply_failure(struct http_request *request, const struct error *err) {
-    if (err->code == ERROR_UNAVAILABLE || err->code == ERROR_BUSY)
+    bool lacks = err->code == ERROR_SYSTEM && is_shortage(err->errnum);
+    int status = lacks ? 503 : http_status_of(err->code);
+    if (status == 503 || status == 429)
         http_reply_header(request, "Retry-After", "1");
-    http_reply_error(request, http_status_of(err->code), err->cause, "%s", err->text);
+    http_reply_error(request, status, err->cause, "%s", err->text);
 }
 
 struct bufferevent *http_request_take(struct http_request *request, struct http_seat **seat) {

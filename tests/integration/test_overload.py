@@ -12,6 +12,7 @@ import websocket
 from support.processes import wait_until
 from test_auth import as_user, token_file
 from test_bad_http import read_answer
+from test_journal_cap import fill, small_disk  # noqa: F401 - a fixture
 from test_rest import check_error
 
 GET = b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -214,6 +215,24 @@ def test_last_descriptors_are_the_kernels(start_gateway, crowd):
     assert "cannot accept" not in gateway.log()
     late = crowd(gateway, 1)[0].recv(4096)
     assert late == b"" or b"limit of open files" in late
+
+
+def test_no_disk_left(small_disk, start_gateway, connect):  # noqa: F811
+    """A start is told to come back; what is there goes on, and can be restarted and ended."""
+    gateway = start_gateway(home=small_disk)
+    kernel_id = gateway.start_kernel()["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    fill(small_disk / "filler")
+    refused = gateway.post("/api/kernels", json={"name": "stub"})
+    check_error(refused, 503, "No space left on device")
+    assert refused.headers["Retry-After"] == "1"
+    client = connect(gateway, kernel_id, timeout=60)
+    assert client.run_cell("print during").text() == "during\n"
+    assert gateway.post(f"/api/kernels/{kernel_id}/restart").status_code == 200
+    assert client.run_cell("print anew").text() == "anew\n"
+    assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+    (small_disk / "filler").unlink()
+    assert gateway.post("/api/kernels", json={"name": "stub"}).status_code == 201
 
 
 def test_flood_of_refusals_does_not_fill_the_log(start_with):
