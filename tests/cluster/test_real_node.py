@@ -197,7 +197,7 @@ def test_an_export_that_is_not_there_is_a_failed_mount(cluster, kube, make_names
     mounts = {"volumeMounts": [{"name": "home", "mountPath": "/home"}]}
     kube.create(pod("waiting", "true", container=mounts, volumes=[volume]), namespace)
     assert "MountVolume.SetUp failed" in kube.wait_event(namespace, "waiting", "FailedMount")["message"]
-    assert state_of(kube.get("Pod", "waiting", namespace))[1]["reason"] == "ContainerCreating"
+    kube.wait_for("Pod", "waiting", namespace, waits_for("ContainerCreating"))
 
 
 def test_kubectl_applies_and_answers_in_json(kube, namespace):
