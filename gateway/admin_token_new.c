@@ -35,9 +35,8 @@ int admin_token_new(int argc, char **argv, struct error *err) {
     const char *name = admin_take_argument(&argc, argv);
     if (check_name(name, err) < 0)
         return -1;
-    static char roles[][8] = {"user", "admin", "viewer"};
-    char *const known[] = {roles[0], roles[1], roles[2], NULL};
-    if (has_role && (role == NULL || !text_list_has(known, role)))
+    enum auth_role known;
+    if (has_role && (role == NULL || !auth_role_parse(role, &known)))
         return error_set(err, ERROR_INVALID, "--role: must be user, admin or viewer");
     if (argc > 1)
         return error_set(err, ERROR_INVALID, "%.64s: what is that? NAME and --role only", argv[1]);

@@ -45,6 +45,18 @@ const struct auth_identity *auth_identity_get(struct auth *auth, const char *nam
     return &known->identity;
 }
 
+bool auth_role_parse(const char *name, enum auth_role *ret) {
+    static const char *const names[] = {
+        [AUTH_USER] = "user", [AUTH_ADMIN] = "admin", [AUTH_VIEWER] = "viewer"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) != 0)
+            continue;
+        *ret = (enum auth_role)i;
+        return true;
+    }
+    return false;
+}
+
 static bool can_own(const char *name) {
     size_t length = strlen(name);
     if (length == 0 || length > AUTH_NAME_MAX || strcmp(name, AUTH_DEFAULT_NAME) == 0 ||

@@ -122,13 +122,7 @@ static int parse_name(char *name, struct error *err) {
 }
 
 static int parse_role(const char *role, enum auth_role *ret, struct error *err) {
-    if (strcmp(role, "user") == 0)
-        *ret = AUTH_USER;
-    else if (strcmp(role, "admin") == 0)
-        *ret = AUTH_ADMIN;
-    else if (strcmp(role, "viewer") == 0)
-        *ret = AUTH_VIEWER;
-    else
+    if (!auth_role_parse(role, ret))
         return error_set(err, ERROR_INVALID, "the role must be 'user', 'admin' or 'viewer'");
     return 0;
 }

@@ -46,6 +46,9 @@ struct auth_method {
     const struct auth_method_ops *ops;
 };
 
+/* "user", "admin", "viewer"; false: it is none of them. */
+bool auth_role_parse(const char *name, enum auth_role *ret);
+
 /* The one identity of that name and role; lives as long as `auth`, so that a request that is under
  * way survives a reload. */
 const struct auth_identity *auth_identity_get(struct auth *auth, const char *name,

@@ -104,9 +104,8 @@ static void add_header(struct web_request *request, const char *name, const char
     free(line);
 }
 
-struct web_request *web_client_get(struct web_client *client, const char *url,
-                                   const char *authorization, int64_t timeout_ms, web_done *done,
-                                   void *context) {
+void web_client_get(struct web_client *client, const char *url, const char *authorization,
+                    int64_t timeout_ms, web_done *done, void *context) {
     struct web_request *request = memory_alloc(sizeof *request);
     CURL *easy = request->easy = curl_easy_init();
     request->client = client;
@@ -135,5 +134,4 @@ struct web_request *web_client_get(struct web_client *client, const char *url,
         curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca);
     }
     curl_loop_add(client->loop, easy);
-    return request;
 }

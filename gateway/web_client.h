@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 struct web_client;
-struct web_request;
 
 /* ca: a file of PEM certificates to trust; NULL: those that the system trusts. */
 int web_client_create(struct event_base *loop, const char *ca, struct web_client **ret,
@@ -19,11 +18,10 @@ int web_client_create(struct event_base *loop, const char *ca, struct web_client
 void web_client_destroy(struct web_client *client);
 
 /* status: of HTTP. answer: borrowed; NULL when it is no JSON. err: NULL when there was an answer,
- * else UNAVAILABLE with the cause and the URL. The request is gone when it runs. */
+ * else UNAVAILABLE with the cause and the URL. */
 typedef void web_done(void *context, int status, const json_t *answer, const struct error *err);
 
 /* url: http or https. authorization: the header's value, or NULL; both are copied. Never calls back
  * from inside. */
-struct web_request *web_client_get(struct web_client *client, const char *url,
-                                   const char *authorization, int64_t timeout_ms, web_done *done,
-                                   void *context);
+void web_client_get(struct web_client *client, const char *url, const char *authorization,
+                    int64_t timeout_ms, web_done *done, void *context);
