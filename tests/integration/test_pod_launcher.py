@@ -5,6 +5,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 import zmq
@@ -20,16 +22,22 @@ def folders(image):
 
 
 @pytest.fixture
-def make_pod(build, tmp_path):
+def open_path():
+    """A folder that every user may enter. pytest's own are for their owner, and another run closes them again."""
+    with tempfile.TemporaryDirectory(prefix="elara-pod-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def make_pod(build, open_path):
     """make_pod(image, user=...); its launch.json is still to be written."""
     check_machine()
-    tmp_path.chmod(0o755)
-    for parent in (tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
     pods = []
 
     def make(image, user=1000):
-        folder = tmp_path / f"pod-{len(pods)}"
+        folder = open_path / f"pod-{len(pods)}"
         folder.mkdir()
         pods.append(Pod(build, folder, image, user))
         pods[-1].install()
@@ -307,17 +315,15 @@ def test_root_and_unknown_users(make_pod, glibc_image, build):
             assert container.wait() == 0
 
 
-def test_installation_in_an_image(build, tmp_path):
+def test_installation_in_an_image(build, open_path):
     """What `cmake --install` puts into an image is what its init container copies, as any user."""
-    done = subprocess.run(["cmake", "--install", build, "--prefix", tmp_path / "usr"], capture_output=True, text=True)
+    done = subprocess.run(["cmake", "--install", build, "--prefix", open_path / "usr"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    volume = tmp_path / "volume"
+    volume = open_path / "volume"
     volume.mkdir()
     volume.chmod(0o777)
-    command = [tmp_path / "usr/bin/elara-launcher", "--install", volume]
+    command = [open_path / "usr/bin/elara-launcher", "--install", volume]
     if os.getuid() == 0:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            folder.chmod(0o755)
         command = ["setpriv", "--reuid", "123456", "--regid", "123456", "--clear-groups", *command]
     for _ in range(2):
         subprocess.run(command, check=True)
