@@ -1,5 +1,6 @@
 """Gateways whose kernels are pods of the test cluster: what the tests of kernels share."""
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -45,7 +46,7 @@ class PodSpecs:
 def launcher_image(cluster, build, tmp_path_factory):
     """Elara's image, made of the build under test."""
     archive = tmp_path_factory.mktemp("image") / "elara.tar"
-    tag = f"localhost/elara-test/elara:{build.name}"
+    tag = f"localhost/elara-test/elara:{hashlib.sha256(bytes(build)).hexdigest()[:12]}"  # two trees may share a cluster
     subprocess.run([ROOT / "tools" / "make-image", build, archive, "--tag", tag], check=True)
     cluster.import_image(archive)
     return tag
