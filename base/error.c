@@ -1,8 +1,9 @@
 #include "base/error.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *const names[] = {
@@ -22,9 +23,18 @@ int error_set(struct error *err, enum error_code code, const char *format, ...) 
     err->cause = NULL;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    text_vformat(err->text, sizeof err->text, format, args);
     va_end(args);
     return -1;
+}
+
+__attribute__((format(printf, 2, 3))) static void append(struct error *err, const char *format,
+                                                         ...) {
+    size_t used = strlen(err->text);
+    va_list args;
+    va_start(args, format);
+    text_vformat(err->text + used, sizeof err->text - used, format, args);
+    va_end(args);
 }
 
 int error_system(struct error *err, int errnum, const char *format, ...) {
@@ -35,12 +45,10 @@ int error_system(struct error *err, int errnum, const char *format, ...) {
     err->cause = NULL;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    text_vformat(err->text, sizeof err->text, format, args);
     va_end(args);
     char reason[128];
-    size_t used = strlen(err->text);
-    snprintf(err->text + used, sizeof err->text - used, ": %s",
-             strerror_r(errnum, reason, sizeof reason));
+    append(err, ": %s", strerror_r(errnum, reason, sizeof reason));
     return -1;
 }
 
@@ -51,10 +59,9 @@ int error_wrap(struct error *err, const char *format, ...) {
     memcpy(inner, err->text, sizeof inner);
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    text_vformat(err->text, sizeof err->text, format, args);
     va_end(args);
-    size_t used = strlen(err->text);
-    snprintf(err->text + used, sizeof err->text - used, ": %s", inner);
+    append(err, ": %s", inner);
     return -1;
 }
 

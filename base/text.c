@@ -155,6 +155,13 @@ size_t text_utf8_floor(const char *data, size_t length, size_t max) {
     return max;
 }
 
+void text_vformat(char *text, size_t size, const char *format, va_list args) {
+    int length = vsnprintf(text, size, format, args);
+    size_t whole = 0;
+    if (length >= (int)size && text_may_be_utf8(text, size - 1, &whole))
+        text[whole] = '\0';
+}
+
 void text_hex(const uint8_t *data, size_t length, char *hex) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < length; i++) {

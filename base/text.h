@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,10 @@ char *text_repair(const char *text);
  * Substitution of Maximal Subparts"), as browsers and Python's "replace" read it. -1 at out's
  * limit, with a part of it appended. */
 int text_append_readable(struct buffer *out, const void *data, size_t length);
+
+/* vsnprintf that cuts no UTF-8 sequence where the text is too long; size > 0. */
+void text_vformat(char *text, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
 size_t text_utf8_floor(const char *data, size_t length, size_t max);

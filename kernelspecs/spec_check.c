@@ -28,9 +28,8 @@ void spec_problem_add(json_t *problems, const char *file, int line, const char *
     char problem[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(problem, sizeof problem, format, args);
+    text_vformat(problem, sizeof problem, format, args);
     va_end(args);
-    problem[text_utf8_floor(problem, strlen(problem), sizeof problem - 1)] = '\0';
     json_array_append_new(problems, json_pack("{s:o, s:i, s:o, s:o}", "file", text_of_bytes(file),
                                               "line", line, "field", text_of_bytes(field),
                                               "problem", text_of_bytes(problem)));

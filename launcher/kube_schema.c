@@ -201,9 +201,8 @@ int kube_place_error(const struct kube_check *check, const struct kube_place *pl
     char problem[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(problem, sizeof problem, format, args);
+    text_vformat(problem, sizeof problem, format, args);
     va_end(args);
-    problem[text_utf8_floor(problem, strlen(problem), sizeof problem - 1)] = '\0';
     cleanup_free char *path = kube_place_text(place);
     return error_set(err, ERROR_INVALID, "%s%s%.300s: %s", check->what, *path != '\0' ? ": " : "",
                      path, problem);

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -51,6 +52,22 @@ static void cuts_what_is_too_long(void **state) {
     assert_int_equal(strlen(err.text), sizeof err.text - 1);
 }
 
+static void cuts_no_character(void **state) {
+    (void)state;
+    char huge[4096];
+    for (size_t i = 0; i + 3 < sizeof huge; i += 3)
+        memcpy(huge + i, "\u20ac", 4);
+    for (size_t shift = 0; shift < 3; shift++) {
+        struct error err = {0};
+        error_set(&err, ERROR_INVALID, "%s%s", "xx" + shift, huge);
+        assert_true(text_is_utf8(err.text, strlen(err.text)));
+        assert_true(strlen(err.text) >= sizeof err.text - 3);
+        error_wrap(&err, "%s", "context");
+        assert_true(text_is_utf8(err.text, strlen(err.text)));
+        assert_true(strlen(err.text) >= sizeof err.text - 3);
+    }
+}
+
 static void names_every_code(void **state) {
     (void)state;
     for (int code = ERROR_NONE; code <= ERROR_SYSTEM; code++)
@@ -64,7 +81,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_code_and_text),    cmocka_unit_test(adds_the_system_s_reason),
         cmocka_unit_test(needs_nobody_to_listen), cmocka_unit_test(cuts_what_is_too_long),
-        cmocka_unit_test(names_every_code),
+        cmocka_unit_test(cuts_no_character),      cmocka_unit_test(names_every_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
