@@ -128,6 +128,24 @@ static void lower_interrupt_mode(json_t *json) {
     json_object_set_new(json, "interrupt_mode", json_string(lower));
 }
 
+json_t *spec_file_parse(const char *text, size_t length, const char *file, json_t *problems) {
+    json_error_t where;
+    json_t *json = json_loadb(text, length, JSON_DECODE_ANY, &where);
+    if (json == NULL) {
+        spec_problem_add(problems, file, where.line > 0 ? where.line : 1, "",
+                         "not valid JSON: %s (column %d)", where.text, where.column);
+        return NULL;
+    }
+    struct spec_check check = {.file = file, .text = text, .length = length, .problems = problems};
+    if (!is_usable(&check, json)) {
+        json_decref(json);
+        return NULL;
+    }
+    lower_interrupt_mode(json);
+    spec_elara_spread(json);
+    return json;
+}
+
 json_t *spec_file_load(const char *directory, json_t *problems) {
     cleanup_free char *file = memory_printf("%s/kernel.json", directory);
     cleanup_buffer struct buffer text = {.limit = SPEC_FILE_MAX + 1};
@@ -138,22 +156,7 @@ json_t *spec_file_load(const char *directory, json_t *problems) {
                          reason + strspn(reason, ": "));
         return NULL;
     }
-    json_error_t where;
-    json_t *json = json_loadb(buffer_text(&text), text.length, JSON_DECODE_ANY, &where);
-    if (json == NULL) {
-        spec_problem_add(problems, file, where.line > 0 ? where.line : 1, "",
-                         "not valid JSON: %s (column %d)", where.text, where.column);
-        return NULL;
-    }
-    struct spec_check check = {
-        .file = file, .text = buffer_text(&text), .length = text.length, .problems = problems};
-    if (!is_usable(&check, json)) {
-        json_decref(json);
-        return NULL;
-    }
-    lower_interrupt_mode(json);
-    spec_elara_spread(json);
-    return json;
+    return spec_file_parse(buffer_text(&text), text.length, file, problems);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) {
