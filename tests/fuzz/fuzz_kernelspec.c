@@ -5,6 +5,7 @@
 #include "kernelspecs/spec_file.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,8 @@ static void check_problems(const json_t *problems, const uint8_t *data, size_t s
         lines += data[i] == '\n';
     for (size_t i = 0; i < json_array_size(problems); i++) {
         const json_t *problem = json_array_get(problems, i);
-        json_int_t line = json_integer_value(json_object_get(problem, "line"));
-        assert(line >= 1 && (size_t)line <= lines);
+        json_int_t line = json_integer_value(json_object_get(problem, "line")); /* 0: no line */
+        assert(line >= 0 && (size_t)line <= lines);
         assert(json_string_length(json_object_get(problem, "problem")) > 0);
         assert(json_is_string(json_object_get(problem, "field")));
     }
