@@ -33,11 +33,11 @@ class PodSpecs:
         return str(self.directory)
 
     def add(self, name, image=IPYKERNEL, container=None, argv=ARGV, env=None, annotations=None,
-            display_name="Python 3", **pod):
+            labels=None, display_name="Python 3", **pod):
         """pod.json is what a pod.yaml may be as well: a PodTemplateSpec."""
         folder = write_spec(self.directory, name, argv, display_name, "python", **({"env": env} if env else {}))
         containers = [{"name": "kernel", "image": image} | (container or {})]
-        template = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": containers, "securityContext": RESTRICTED} | pod}
+        template = {"metadata": {"annotations": annotations or {}, "labels": labels or {}}, "spec": {"containers": containers, "securityContext": RESTRICTED} | pod}
         (folder / "pod.json").write_text(json.dumps(template))
         return name
 
