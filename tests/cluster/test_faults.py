@@ -10,7 +10,9 @@ from kernels import *  # noqa: F403
 from kernels import START_S, PodSpecs, make_gateway, pods_of
 from support.processes import wait_until
 from testcluster.hollow import TOLERATIONS, HollowNode
+from testcluster.images import BUSYBOX
 from testcluster.kube import KubeError
+from testcluster.layout import HOME
 from testcluster.pods import RESTRICTED_CONTAINER, pod
 from testcluster.registry import Registry
 
@@ -53,6 +55,10 @@ def kernelspecs(tmp_path_factory, build, node, images):
               volumes=[{"name": "data", "secret": {"secretName": "not-there"}}])
     specs.add("variable", container={"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "not-there", "key": "key"}}}]})
     specs.add("no-kernel", argv=["python3", "-m", "no_such_kernel", "-f", "{connection_file}"])
+    specs.add("profile", BUSYBOX, {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "no/such.json"}}})
+    specs.add("directory", BUSYBOX, {"workingDir": "/bin/busybox"})
+    hollow("create", "CreateContainerError")
+    hollow("run", "RunContainerError")
     hollow("sandbox", "FailedCreatePodSandBox")
     hollow("crash", "CrashLoopBackOff", "out of licences")
     hollow("memory", "OOMKilled", container={"resources": {"limits": {"memory": "64Mi"}}})
@@ -125,7 +131,11 @@ def desk(build, cluster, launcher_image, kernelspecs, rooms, forbidden, hurry, t
 LOST = "What the kernel had in memory is lost: its cells have to be run again."
 AGAIN = "Start the kernel again if that does not happen by itself."
 WHOSE = "Elara's own has the image of kubernetes-launcher-image; the others stand in the kernelspec's pod.yaml."
+WHOLE = "Check that the image is whole and made for the node's CPU architecture, and check the kernelspec's pod.yaml."
 CHECK_IMAGE = "Check the image's name and tag, and that the cluster may pull it (imagePullSecrets of the kernelspec's pod.yaml)."
+
+UNMADE = ("The container kernel cannot be made: failed to create containerd container: cannot load seccomp profile \"{file}\": open {file}: no such "
+          "file or directory. Ask the administrator: the node's container runtime refuses it.")
 
 # The kernelspec's name: reason and message.
 AT_ONCE = {
@@ -145,6 +155,9 @@ AT_ONCE = {
                       + CHECK_IMAGE),
     "image-denied": ("ImagePullBackOff", "The image {registry}/team/secret:1 cannot be pulled: pulling from host {registry} failed "
                      "with status code [manifests 1]: 403 Forbidden. " + CHECK_IMAGE),
+    "run": ("RunContainerError", f"The container kernel cannot be started: exec: \"/no/such\": stat /no/such: no such file or directory. {WHOLE}"),
+    "directory": ("RunContainerError", "The container kernel cannot be started: error during container init: mkdir /bin/busybox: not a "
+                  f"directory. {WHOLE}"),
     "crash": ("CrashLoopBackOff", "The kernel's container ended 3 times soon after its start, the last time with exit code 1: out of "
               "licences. Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."),
     "memory": ("OOMKilled", "The kernel's container went over its memory limit of 64Mi as it started, 3 times. Ask for more memory "
@@ -182,6 +195,8 @@ PATIENT = {
                "uses it, or ask the administrator.", "exclusively attached"),
     "variable": ("CreateContainerConfigError", "The container kernel cannot be made: secret \"not-there\" not found. The administrator has "
                  "to add what is missing, or to correct the kernelspec's pod.yaml.", "not-there"),
+    "create": ("CreateContainerError", UNMADE.replace("{file}", "x.json"), "seccomp profile"),
+    "profile": ("CreateContainerError", UNMADE.replace("{file}", f"{HOME}/kubelet/seccomp/no/such.json"), "seccomp profile"),
 }
 
 

@@ -62,6 +62,7 @@ def test_a_pod_that_cannot_get_its_secret_waits_for_it(kube, hollow, namespace):
     ("FailedMount", ["ContainerCreating"], "FailedMount"),
     ("FailedAttachVolume", ["ContainerCreating"], "FailedAttachVolume"),
     ("CreateContainerConfigError", ["CreateContainerConfigError"], "Failed"),
+    ("CreateContainerError", ["CreateContainerError"], "Failed"),
     ("ErrImageNeverPull", ["ErrImageNeverPull"], "ErrImageNeverPull"),
     ("FailedCreatePodSandBox", ["ContainerCreating"], "FailedCreatePodSandBox"),
     ("SlowPull", ["ContainerCreating"], "Pulling"),
@@ -97,6 +98,17 @@ def test_a_crash_loop_tells_the_last_lines(kube, hollow, namespace):
     crashed = kube.wait_for("Pod", "crash", namespace, waits_for("CrashLoopBackOff"))["status"]["containerStatuses"][0]
     assert crashed["restartCount"] >= 1
     assert "no module named x" in crashed["lastState"]["terminated"]["message"]
+
+
+def test_a_container_that_cannot_be_started_has_ended_before_it_began(kube, hollow, namespace):
+    run(kube, hollow, namespace, "broken", "sleep", "1000", fault="RunContainerError", restartPolicy="OnFailure")
+    first = kube.wait_for("Pod", "broken", namespace, waits_for("RunContainerError"))["status"]["containerStatuses"][0]
+    told = first["state"]["waiting"]["message"]
+    ended = first["lastState"]["terminated"]
+    assert told.startswith("failed to create containerd task: ") and "/no/such" in told
+    assert (ended["reason"], ended["exitCode"], ended["message"], ended["startedAt"]) == ("StartError", 128, told, "1970-01-01T00:00:00Z")
+    assert kube.wait_event(namespace, "broken", "Failed")["message"] == f"Error: {told}"
+    kube.wait_for("Pod", "broken", namespace, waits_for("CrashLoopBackOff"))
 
 
 def test_out_of_memory_restarts_the_container_in_place(kube, hollow, namespace):

@@ -73,11 +73,7 @@ func (p *pod) isOver(state core.ContainerState, how ending) bool {
 func (p *pod) runOnce() (core.ContainerState, ending) {
 	process, err := p.start()
 	if err != nil {
-		message := "failed to create containerd task: " + err.Error()
-		p.event(core.EventTypeWarning, "Failed", "Error: "+message)
-		now := meta.Now()
-		return core.ContainerState{Terminated: &core.ContainerStateTerminated{Reason: "StartError", Message: message,
-			ExitCode: 128, StartedAt: now, FinishedAt: now}}, endItself
+		return p.failToStart("failed to create containerd task: " + err.Error()), endItself
 	}
 	p.mutex.Lock()
 	p.process = process
@@ -105,6 +101,18 @@ func (p *pod) runOnce() (core.ContainerState, ending) {
 	p.process = nil
 	p.mutex.Unlock()
 	return p.terminated(process), process.how()
+}
+
+// failToStart tells what a kubelet does: the container waits, and it has ended before it began.
+func (p *pod) failToStart(message string) core.ContainerState {
+	p.event(core.EventTypeWarning, "Failed", "Error: "+message)
+	ended := core.ContainerState{Terminated: &core.ContainerStateTerminated{Reason: "StartError", Message: message, ExitCode: 128,
+		StartedAt: meta.Unix(0, 0), FinishedAt: meta.Now()}}
+	p.mutex.Lock()
+	p.last = ended
+	p.mutex.Unlock()
+	p.report(core.PodRunning, "", waiting(runError, message))
+	return ended
 }
 
 func (p *pod) terminated(process *process) core.ContainerState {

@@ -23,11 +23,13 @@ const (
 	neverPull        = "ErrImageNeverPull"      // the state, and an Event, repeated
 	slowPull         = "SlowPull"               // the Event Pulling, and ContainerCreating
 	configError      = "CreateContainerConfigError"
+	createError      = "CreateContainerError"
 	initFailed       = "Init:CrashLoopBackOff" // the last init container ends with status 1, again and again
 
-	// These happen to a container that has started.
-	crashLoop = "CrashLoopBackOff" // it ends at once with status 1, its last line is the message
-	oomKilled = "OOMKilled"        // it is killed as soon as it runs
+	// These happen to a container that starts.
+	runError  = "RunContainerError" // it cannot be started, again and again
+	crashLoop = "CrashLoopBackOff"  // it ends at once with status 1, its last line is the message
+	oomKilled = "OOMKilled"         // it is killed as soon as it runs
 
 	// And these to the pod, which fails as soon as it runs.
 	evicted      = "Evicted"
@@ -35,6 +37,8 @@ const (
 	preempting   = "Preempting"       // for a critical pod
 	deadline     = "DeadlineExceeded" // without it: when activeDeadlineSeconds are over
 )
+
+const runcSays = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
 
 // The node lets none of these in.
 var rejections = map[string]string{
@@ -56,6 +60,8 @@ var faults = map[string]string{ // with the sentence that is told when none is g
 	neverPull:        "",
 	slowPull:         "",
 	configError:      "secret \"not-there\" not found",
+	createError:      "failed to create containerd container: cannot load seccomp profile \"x.json\": open x.json: no such file or directory",
+	runError:         runcSays + "exec: \"/no/such\": stat /no/such: no such file or directory: unknown",
 	initFailed:       "the init container ended",
 	crashLoop:        "the container ended",
 	oomKilled:        "",

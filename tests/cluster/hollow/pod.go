@@ -162,8 +162,8 @@ func (p *pod) pull(f fault) bool {
 		message := "Container image \"" + image + "\" is not present with pull policy of Never"
 		p.report(core.PodPending, "", waiting(neverPull, message))
 		return p.holdWith(func(over <-chan struct{}) { p.repeatEvent(over, neverPull, message) })
-	case configError:
-		p.report(core.PodPending, "", waiting(configError, f.Message))
+	case configError, createError:
+		p.report(core.PodPending, "", waiting(f.Name, f.Message))
 		return p.holdWith(func(over <-chan struct{}) { p.repeatEvent(over, "Failed", "Error: "+f.Message) })
 	}
 	return true

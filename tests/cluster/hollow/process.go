@@ -89,6 +89,9 @@ func (p *pod) words(values map[string]string) []string {
 }
 
 func (p *pod) start() (*process, error) {
+	if p.fault.Name == runError {
+		return nil, errors.New(p.fault.Message)
+	}
 	if p.pods.swarm != nil && p.fault.Name != crashLoop {
 		return p.pods.swarm.start(p)
 	}
