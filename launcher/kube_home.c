@@ -193,16 +193,29 @@ static int add_place(const struct home_settings *settings, const char *name, con
     return 0;
 }
 
-static int add_extras(const struct home_settings *settings, json_t *spec, json_t *container,
-                      struct error *err) {
+static int add_extra(const struct home_settings *settings, const struct home_extra *extra,
+                     const char *name, const char *home, json_t *spec, json_t *container,
+                     struct error *err) {
+    if (home_path_is_below(extra->path, home)) /* a user called as it is */
+        return error_set(
+            err, ERROR_DENIED,
+            "the home directory %.200s would be that of home-extra's %.200s, which all "
+            "users share: the administrator has to move one of them",
+            home, extra->path);
+    return add_place(settings, name, extra->path, extra->mount, extra->is_writable, spec, container,
+                     err);
+}
+
+/* home: the path of the user's own. */
+static int add_extras(const struct home_settings *settings, const char *home, json_t *spec,
+                      json_t *container, struct error *err) {
     size_t count = 0;
     for (char *const *text = settings->extra; text != NULL && *text != NULL; text++) {
         struct home_extra extra;
         if (home_extra_parse(*text, &extra, err) < 0)
             return -1;
         cleanup_free char *name = memory_printf(KUBE_HOME_VOLUME "-%zu", ++count);
-        int failed = add_place(settings, name, extra.path, extra.mount, extra.is_writable, spec,
-                               container, err);
+        int failed = add_extra(settings, &extra, name, home, spec, container, err);
         home_extra_free(&extra);
         if (failed < 0)
             return -1;
@@ -230,7 +243,7 @@ int kube_home_add(const struct home_settings *settings, const json_t *spec, cons
         set_ids(settings, user, pod_spec, container, &target, err) < 0 ||
         add_place(settings, KUBE_HOME_VOLUME, path, settings->mount, true, pod_spec, container,
                   err) < 0 ||
-        add_extras(settings, pod_spec, container, err) < 0)
+        add_extras(settings, path, pod_spec, container, err) < 0)
         return -1;
     ret->path = steal(&path);
     ret->target = target;

@@ -12,12 +12,15 @@
 
 /* --- the directory --- */
 
+static void prepare(struct provision *place);
+
 static void on_home(void *context, const struct error *err) {
     struct provision *place = context;
     struct error cause;
     place->home_wait = NULL;
     if (err == NULL) {
-        kubernetes_advance(place, STEP_HOME_CLAIM);
+        place->homes_ready++;
+        prepare(place);
         return;
     }
     char text[sizeof cause.text];
@@ -28,26 +31,63 @@ static void on_home(void *context, const struct error *err) {
     kubernetes_end_start(place, &cause);
 }
 
-/* A pod whose volume cannot be mounted would say so only after minutes. */
-void kubernetes_begin_home(struct provision *place) {
+static const char *extra_at(const struct home_settings *settings, size_t number) {
+    char *const *text = settings->extra;
+    while (text != NULL && *text != NULL && number-- > 0)
+        text++;
+    return text != NULL ? *text : NULL;
+}
+
+/* The user's own directory, and then those that all share: a link in their place would bring
+ * others' files, too. */
+static void prepare_one(struct provision *place, struct home_target *target) {
     const struct home_settings *settings = &place->cluster->settings.home;
+    const char *text = place->homes_ready > 0 ? extra_at(settings, place->homes_ready - 1) : NULL;
+    struct home_extra extra = {0};
+    struct error err;
+    if (place->homes_ready > 0 && text == NULL) {
+        kubernetes_advance(place, STEP_HOME_CLAIM);
+        return;
+    }
+    if (text != NULL && home_extra_parse(text, &extra, &err) < 0) {
+        kubernetes_end_start(place, &err);
+        return;
+    }
+    if (text != NULL) {
+        target->path = extra.path;
+        target->given = HOME_COMPONENTS_MAX;
+        target->is_shared = true;
+    }
+    if (text != NULL && target->parent_gid < 0) /* root looks, for all users */
+        target->uid = target->gid = 0;
+    place->home_wait =
+        homes_prepare(place->cluster->homes, target, settings->deadline_ms, on_home, place);
+    home_extra_free(&extra);
+    if (place->homes_ready == 0)
+        kubernetes_tell_stage(place, "preparing the home directory");
+}
+
+static void prepare(struct provision *place) {
     cleanup_json json_t *pod = NULL;
     struct kube_home home = {0};
     struct error err;
-    if (settings->server == NULL) {
+    if (kubernetes_make_pod(place, &pod, &home, &err) < 0)
+        kubernetes_end_start(place, &err);
+    else if (home.path == NULL)
+        kubernetes_advance(place, STEP_POD);
+    else
+        prepare_one(place, &home.target);
+    free(home.path);
+}
+
+/* A pod whose volume cannot be mounted would say so only after minutes. */
+void kubernetes_begin_home(struct provision *place) {
+    if (place->cluster->settings.home.server == NULL) {
         kubernetes_advance(place, STEP_POD);
         return;
     }
-    if (kubernetes_make_pod(place, &pod, &home, &err) < 0) {
-        kubernetes_end_start(place, &err);
-    } else if (home.path == NULL) {
-        kubernetes_advance(place, STEP_POD);
-    } else {
-        place->home_wait = homes_prepare(place->cluster->homes, &home.target, settings->deadline_ms,
-                                         on_home, place);
-        kubernetes_tell_stage(place, "preparing the home directory");
-    }
-    free(home.path);
+    place->homes_ready = 0;
+    prepare(place);
 }
 
 /* --- the claim --- */

@@ -117,7 +117,8 @@ struct provision {
     int64_t called_ms;                /* monotonic, when a step made it */
     struct kubernetes_change *change; /* of the record, which a start waits for */
     struct home_wait *home_wait;
-    int64_t began_ms; /* of the start, monotonic; 0: it is not ours, or it is over */
+    size_t homes_ready; /* the user's own, then so many of home-extra */
+    int64_t began_ms;   /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
     json_t *owner;       /* reference to the key Secret */
     char *nonce;         /* of the record that we make: tells our own from a foreign one */

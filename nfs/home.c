@@ -94,7 +94,7 @@ static void fail_export(struct home *home, bool is_hidden, const char *said) {
                               "export option insecure (Ganesha: PrivilegedPort = false)"
                             : "";
     if (is_hidden)
-        fail(home, ERROR_NOT_FOUND,
+        fail(home, ERROR_INVALID,
              "the NFS server %s has no export %s for the gateway: correct home-export, or let the "
              "gateway's address have it with sec=sys%s",
              home->server, home->export_path, ports);
@@ -314,10 +314,10 @@ static void take_missing(struct home *home, size_t there) {
         return;
     }
     cleanup_free char *place = place_of(home, there + 1);
-    fail(home, ERROR_NOT_FOUND,
-         "there is no %s on the NFS server %s: the administrator has to make it, as it stands "
-         "before {user} in home-path",
-         place, home->server);
+    fail(home, ERROR_INVALID,
+         "there is no %s on the NFS server %s: the administrator has to make it, as it stands %s",
+         place, home->server,
+         home->target.is_shared ? "in home-extra" : "before {user} in home-path");
 }
 
 /* reply: PUTROOTFH, a LOOKUP for each component of the export, then LOOKUP and GETATTR for each of
@@ -341,7 +341,9 @@ static void on_walked(void *context, const struct compound_reply *reply, const s
             return;
         }
     }
-    if (is_done) {
+    if (is_done && home->target.is_shared) {
+        end(home, NULL);
+    } else if (is_done) {
         home->handle = reply->handle;
         home->at = reply->attributes[before + 2 * whole - 1];
         check_owner(home);

@@ -1,11 +1,13 @@
 /* Makes one user's directory on an NFS server ready: it is there, is a directory, belongs to the
- * user and can be written by that uid. Nothing is followed that is a symbolic link. */
+ * user and can be written by that uid; or sees that a shared one is there. Nothing is followed that
+ * is a symbolic link. */
 #pragma once
 
 #include "base/error.h"
 #include "nfs/nfs_connection.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { HOME_PATH_MAX = 1024, HOME_COMPONENTS_MAX = 16 };
@@ -16,7 +18,9 @@ struct home_target {
     const char *export_path; /* "/export/home" */
     const char *path;        /* below it, checked by home_path.h */
     size_t given;            /* so many of its components have to be there; the others are made */
-    uint32_t uid, gid;       /* the owner */
+    bool is_shared; /* not a home but everybody's: it has to be there, and its owner does not matter
+                     */
+    uint32_t uid, gid;  /* the owner */
     int64_t parent_gid; /* a group that may write where directories are made: they are made as uid,
                            which an export with root_squash lets do; -1: as root */
 };

@@ -86,9 +86,10 @@ static void make_room(struct homes *homes) {
 }
 
 static struct entry *find(struct homes *homes, const struct home_target *target) {
-    cleanup_free char *key = memory_printf("%s\n%d\n%s\n%s\n%u\n%u\n%lld", target->server,
-                                           target->port, target->export_path, target->path,
-                                           target->uid, target->gid, (long long)target->parent_gid);
+    cleanup_free char *key =
+        memory_printf("%s\n%d\n%s\n%s\n%d\n%u\n%u\n%lld", target->server, target->port,
+                      target->export_path, target->path, (int)target->is_shared, target->uid,
+                      target->gid, (long long)target->parent_gid);
     struct entry *entry = map_get(homes->entries, key);
     if (entry != NULL)
         return entry;

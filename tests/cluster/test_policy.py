@@ -6,7 +6,7 @@ import pytest
 
 from kernels import *  # noqa: F403
 from kernels import IPYKERNEL, pods_of
-from support.explain import assert_explained, field
+from support.explain import assert_explained, assert_foretold, field
 from support.kernelspecs import write_spec
 from support.processes import wait_until
 
@@ -145,19 +145,3 @@ def test_a_gateway_with_a_mistake_in_its_policy_does_not_start(start_gateway, po
 
 def records(kube, places):
     return kube.list("Secret", places[0], labelSelector="elara.kind=record")
-
-
-def assert_foretold(told, pod):
-    """What the API server has is what was told, but for its defaults and what only a start knows."""
-    spec = dict(pod["spec"], volumes=[volume for volume in pod["spec"]["volumes"] if not volume["name"].startswith("kube-api-access")])
-    for volume in told["spec"]["volumes"]:
-        volume.get("secret", {}).pop("secretName", None)
-    assert contains(spec, told["spec"]), (told["spec"], spec)
-
-
-def contains(whole, part):
-    if isinstance(part, dict):
-        return isinstance(whole, dict) and all(name in whole and contains(whole[name], value) for name, value in part.items())
-    if isinstance(part, list):
-        return len(whole) == len(part) and all(map(contains, whole, part))
-    return whole == part

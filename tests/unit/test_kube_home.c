@@ -166,6 +166,30 @@ static void what_does_not_go_together_is_refused(void **state) {
     assert_non_null(strstr(err.text, "elara-home"));
 }
 
+static void nobodys_home_is_what_all_share(void **state) {
+    static const struct {
+        const char *extra, *path;
+        bool is_good;
+    } rows[] = {
+        {"ann:/data", "{user}", false},   {"ann/data:/data", "{user}", false},
+        {"anna:/data", "{user}", true},   {"staff:/staff", "staff/{user}", true},
+        {"ann:/x", "staff/{user}", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *const extra[] = {rows[i].extra, NULL};
+        struct home_settings settings = settings_with(extra);
+        struct kube_home home;
+        struct error err = {0};
+        char path[256];
+        settings.path = rows[i].path;
+        cleanup_json json_t *pod = add(&settings, "{}", VERIFIED, POD, path, &home, &err);
+        assert_int_equal(pod != NULL, rows[i].is_good);
+        if (!rows[i].is_good)
+            assert_non_null(strstr(err.text, "which all users share"));
+    }
+}
+
 static void settings_are_checked(void **state) {
     static const char *const wrong[] = {
         "data", "data:data", "/data:/data", "../x:/data", "data:/data:rx", "data:/data:rw:x", ""};
@@ -291,6 +315,7 @@ int main(void) {
         cmocka_unit_test(whose_it_is),
         cmocka_unit_test(the_pod_runs_as_its_owner),
         cmocka_unit_test(what_does_not_go_together_is_refused),
+        cmocka_unit_test(nobodys_home_is_what_all_share),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(kernels_start_in_it),
         cmocka_unit_test(a_claim_of_the_gateways_own_is_its_namespaces),

@@ -31,3 +31,19 @@ def assert_explained(gateway, answer, name, env, user=None):
 def field(told, name):
     (line,) = [line for line in told["fields"] if line["field"] == name]
     return line["value"], line["said_by"], line["allowed_by"]
+
+
+def assert_foretold(told, pod):
+    """What the API server has is what was told, but for its defaults and what only a start knows."""
+    spec = dict(pod["spec"], volumes=[volume for volume in pod["spec"]["volumes"] if not volume["name"].startswith("kube-api-access")])
+    for volume in told["spec"]["volumes"]:
+        volume.get("secret", {}).pop("secretName", None)
+    assert contains(spec, told["spec"]), (told["spec"], spec)
+
+
+def contains(whole, part):
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(contains(whole.get(name, False), value) for name, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(contains, whole, part))
+    return whole == part
