@@ -18,6 +18,8 @@ START_LIMIT_S = 40 * 60  # a fresh machine builds Kubernetes first
 
 def pytest_addoption(parser):
     parser.addoption("--elara-build", default=str(ROOT / "build"), help="build directory with the programs to test")
+    parser.addoption("--pull-seconds", default="8", help="how long a pull takes in test_real_pods.py; from 43 on the notebook server "
+                     "has its own timeouts, which are shorter")
     parser.addoption("--replica-seconds", default="45", help="how long gateways are killed in test_replicas.py")
 
 

@@ -29,9 +29,9 @@ class Desk:
 
 
 @contextlib.contextmanager
-def desk_at(gateway, folder):
-    """Of a gateway that runs."""
-    server = Server(gateway, folder)
+def desk_at(gateway, folder, **environment):
+    """Of a gateway that runs; the environment is the notebook server's."""
+    server = Server(gateway, folder, **environment)
     desk = Desk(gateway, server)
     try:
         yield desk
