@@ -52,6 +52,7 @@ static struct kube_record *copy_of(const struct kube_record *record) {
     text_replace(&made->kernel_namespace, record->kernel_namespace);
     made->namespace_created = record->namespace_created;
     made->attempt = record->attempt;
+    text_replace(&made->pods, record->pods);
     text_replace(&made->server_key, record->server_key);
     made->port = record->port;
     text_replace(&made->version, record->version);

@@ -193,13 +193,30 @@ static bool wished_name(const char *kernel_id, const json_t *values, size_t max,
 
 void kube_name_pod(const char *install, const char *kernel_id, const json_t *values,
                    int64_t attempt, char name[KUBE_NAME_SIZE]) {
-    assert(attempt >= 1);
-    char base[KUBE_NAME_SIZE];
+    char pods[KUBE_NAME_SIZE];
+    kube_name_pods(install, kernel_id, values, pods);
+    kube_name_attempt(pods, attempt, name);
+}
+
+void kube_name_pods(const char *install, const char *kernel_id, const json_t *values,
+                    char name[KUBE_NAME_SIZE]) {
     cleanup_free char *id = id_in_install(install, kernel_id);
-    if (!wished_name(id, values, POD_BASE_MAX, base))
-        name_with_suffix("kernel-", id, base);
-    snprintf(name, KUBE_NAME_SIZE, "%.*s-%d", POD_BASE_MAX, base,
+    if (!wished_name(id, values, POD_BASE_MAX, name))
+        name_with_suffix("kernel-", id, name);
+}
+
+void kube_name_attempt(const char *pods, int64_t attempt, char name[KUBE_NAME_SIZE]) {
+    assert(attempt >= 1);
+    snprintf(name, KUBE_NAME_SIZE, "%.*s-%d", POD_BASE_MAX, pods,
              (int)(attempt < KUBE_ATTEMPT_MAX ? attempt : KUBE_ATTEMPT_MAX));
+}
+
+int64_t kube_attempt_of(const char *name) {
+    const char *last = strrchr(name, '-');
+    int64_t attempt;
+    if (last == NULL || text_parse_int(last + 1, 1, KUBE_ATTEMPT_MAX, name, &attempt, NULL) < 0)
+        return 0;
+    return attempt;
 }
 
 void kube_name_kernel_namespace(const char *install, const char *kernel_id, const json_t *values,

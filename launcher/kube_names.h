@@ -42,6 +42,12 @@ int kube_install_check(const char *install, struct error *err);
  * gets a hash of the kernel's id, since a name must be one kernel's alone. */
 void kube_name_pod(const char *install, const char *kernel_id, const json_t *values,
                    int64_t attempt, char name[KUBE_NAME_SIZE]);
+/* What the names of all attempts begin with, and the name of one of them. */
+void kube_name_pods(const char *install, const char *kernel_id, const json_t *values,
+                    char name[KUBE_NAME_SIZE]);
+void kube_name_attempt(const char *pods, int64_t attempt, char name[KUBE_NAME_SIZE]);
+/* The attempt that a pod is named by; 0: it is no such name. */
+int64_t kube_attempt_of(const char *name);
 
 /* The namespace of one kernel: as KERNEL_POD_NAME wishes, else <user>-<suffix> (Jupyter Enterprise
  * Gateway's), without an attempt. user may be NULL or empty: kernel-<suffix>. */

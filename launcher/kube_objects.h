@@ -53,8 +53,8 @@ const char *kube_object_label(const json_t *object, const char *label);
 const char *kube_object_kernel_id(const json_t *object);
 
 /* --- the record Secret, in the gateway's own namespace ---
- * data: record.json (launch.h) and place.json {namespace, namespace_created, attempt, server_key,
- * port}; label elara.state. */
+ * data: record.json (launch.h) and place.json {namespace, namespace_created, attempt, pods,
+ * server_key, port}; label elara.state. */
 enum kube_record_state { KUBE_RECORD_LIVE, KUBE_RECORD_DEAD, KUBE_RECORD_ENDED };
 
 struct kube_record {
@@ -64,6 +64,7 @@ struct kube_record {
     char *kernel_namespace; /* NULL: not chosen yet */
     bool namespace_created; /* by us: it goes with the kernel */
     int64_t attempt;        /* of the pod; 0: there was none yet */
+    char *pods;             /* kube_name_pods; NULL: not known */
     char *server_key;       /* the launcher's Z85 public key, or NULL */
     int64_t port;           /* of the launcher; 0: not known */
     char *version;          /* resourceVersion it was read with; NULL: new */

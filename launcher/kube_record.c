@@ -30,6 +30,7 @@ void kube_record_free(struct kube_record *record) {
     free(record->kernel_id);
     json_decref(record->record);
     free(record->kernel_namespace);
+    free(record->pods);
     free(record->server_key);
     free(record->version);
     free(record->uid);
@@ -37,10 +38,10 @@ void kube_record_free(struct kube_record *record) {
 }
 
 static json_t *place_tree(const struct kube_record *record) {
-    return json_pack("{s:s*, s:b, s:I, s:s*, s:I}", "namespace", record->kernel_namespace,
+    return json_pack("{s:s*, s:b, s:I, s:s*, s:s*, s:I}", "namespace", record->kernel_namespace,
                      "namespace_created", (int)record->namespace_created, "attempt",
-                     (json_int_t)record->attempt, "server_key", record->server_key, "port",
-                     (json_int_t)record->port);
+                     (json_int_t)record->attempt, "pods", record->pods, "server_key",
+                     record->server_key, "port", (json_int_t)record->port);
 }
 
 static int fill_data(const struct kube_record *record, const char *name, json_t *data,
@@ -89,16 +90,20 @@ static int read_place(const json_t *secret, struct kube_record *record, struct e
     }
     const char *namespace = json_string_value(json_object_get(place, "namespace"));
     const char *key = json_string_value(json_object_get(place, "server_key"));
+    const char *pods = json_string_value(json_object_get(place, "pods"));
     const char *wrong = NULL;
     if (namespace != NULL && !kube_is_dns_label(namespace))
         wrong = "namespace must be the name of a namespace";
     else if (key != NULL && !kube_is_z85_key(key))
         wrong = "server_key must be a key of 40 Z85 characters";
+    else if (pods != NULL && !kube_is_dns_label(pods))
+        wrong = "pods must be what names of pods begin with";
     if (wrong != NULL)
         return error_set(err, ERROR_INVALID, "Secret %.253s: data[\"place.json\"]: %s",
                          kube_object_name(secret) ? kube_object_name(secret) : "", wrong);
     record->kernel_namespace = namespace != NULL ? memory_strdup(namespace) : NULL;
     record->server_key = key != NULL ? memory_strdup(key) : NULL;
+    record->pods = pods != NULL ? memory_strdup(pods) : NULL;
     record->namespace_created = json_is_true(json_object_get(place, "namespace_created"));
     json_int_t attempt = json_integer_value(json_object_get(place, "attempt"));
     json_int_t port = json_integer_value(json_object_get(place, "port"));

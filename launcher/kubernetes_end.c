@@ -39,8 +39,9 @@ static void on_errand(void *context, int status, json_t *answer, const struct er
 }
 
 /* version, uid: the one that is meant; NULL: whichever there is. */
-static void delete_object(struct kubernetes *cluster, const char *path, int64_t grace_s,
-                          const char *version, const char *uid, kube_done *done, void *context) {
+static struct kube_request *delete_object(struct kubernetes *cluster, const char *path,
+                                          int64_t grace_s, const char *version, const char *uid,
+                                          kube_done *done, void *context) {
     cleanup_json json_t *options = json_pack("{s:s}", "propagationPolicy", "Background");
     if (grace_s >= 0)
         json_object_set_new(options, "gracePeriodSeconds", json_integer(grace_s));
@@ -51,7 +52,7 @@ static void delete_object(struct kubernetes *cluster, const char *path, int64_t 
         json_object_set_new(options, "preconditions", json_pack("{s:s}", "uid", uid));
     const struct kube_call call = {
         .method = "DELETE", .path = path, .body = options, .may_repeat = true};
-    kube_client_call(cluster->client, &call, done, context);
+    return kube_client_call(cluster->client, &call, done, context);
 }
 
 bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id) {
@@ -66,6 +67,11 @@ void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, 
     cleanup_free char *path = kubernetes_path(namespace, "pods", name);
     delete_object(cluster, path, grace_s, NULL, NULL, on_errand,
                   new_errand(cluster, "deleting the pod", name));
+}
+
+struct kube_request *kubernetes_delete_certain(struct provision *place, kube_done *done) {
+    cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
+    return delete_object(place->cluster, path, -1, NULL, place->pod_uid, done, place);
 }
 
 void kubernetes_delete_namespace(struct kubernetes *cluster, const char *name, const char *uid) {
@@ -83,7 +89,7 @@ void kubernetes_delete_pod(struct provision *place, int64_t grace_s) {
 
 void kubernetes_let_go(struct provision *place) {
     kubernetes_cancel(place);
-    place->is_held = place->is_note_due = place->is_doubtful = false;
+    place->is_held = place->is_note_due = place->is_doubtful = place->is_pod_doubtful = false;
     place->began_ms = place->start_by_ms = place->judge_at_ms = place->hello_by_ms = 0;
     place->step = STEP_NONE;
     kubernetes_note_way(place, false);
@@ -286,21 +292,6 @@ void kubernetes_restore_record(struct provision *place) {
                      new_errand(cluster, "making the record of kernel", place->id));
 }
 
-void kubernetes_restore_labels(struct provision *place) {
-    const struct kube_identity identity = {.install = place->cluster->settings.install,
-                                           .kernel_id = place->id};
-    cleanup_json json_t *labels = kube_labels(&identity, "pod");
-    cleanup_json json_t *patch = json_pack("{s:{s:O}}", "metadata", "labels", labels);
-    cleanup_free char *path = kubernetes_path(place->namespace, "pods", place->pod_name);
-    log_warning("kernel %s: its pod %s lost the labels by which it is found, they are put back",
-                place->id, place->pod_name);
-    const struct kube_call call = {
-        .method = "PATCH", .path = path, .body = patch, .may_repeat = true};
-    kube_client_call(
-        place->cluster->client, &call, on_errand,
-        new_errand(place->cluster, "putting the labels back of the pod", place->pod_name));
-}
-
 int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *record,
                     const struct provision_events *events, void *context, struct provision **ret,
                     struct error *err) {
@@ -363,8 +354,8 @@ bool kubernetes_belongs(const struct kubernetes *cluster, const char *kernel_id)
                              (place->has_record && place->state != KUBE_RECORD_ENDED));
 }
 
-void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted) {
-    const char *kernel_id = kube_object_kernel_id(pod);
+void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, const char *kernel_id,
+                           bool is_deleted) {
     if (kube_object_name(pod) == NULL || kube_object_namespace(pod) == NULL)
         return;
     struct stray *known = find_stray(cluster, pod);
@@ -406,7 +397,9 @@ static void sweep_stray(struct kubernetes *cluster, const struct stray *stray) {
 
 static void sweep_strays(struct kubernetes *cluster, int64_t now_ms) {
     list_each (&cluster->strays, struct stray, node, stray) {
-        if (kubernetes_belongs(cluster, stray->kernel_id)) {
+        const struct provision *place =
+            kubernetes_place_of_pod(cluster, stray->namespace, stray->name);
+        if (kubernetes_belongs(cluster, place != NULL ? place->id : stray->kernel_id)) {
             free_stray(stray);
             continue;
         }

@@ -4,7 +4,7 @@
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
- * kubernetes_change.c: how a record is changed. kubernetes_doubt.c: one that is gone.
+ * kubernetes_change.c: how a record is changed. kubernetes_doubt.c: a record or pod that is gone.
  * kubernetes_namespace.c: that of a kernel. kubernetes_home.c: its user's home.
  * kubernetes_rooms.c: further ones that are watched. */
 #pragma once
@@ -96,6 +96,7 @@ struct provision {
     char *namespace_uid;      /* NULL: not known, or all kernels are in one */
     struct kube_record *seen; /* the record Secret as it was told last; NULL: it is not there */
     int64_t attempt;          /* of the pod that counts; 0: there was none */
+    char *pods;               /* kube_name_pods; NULL: its record does not say */
     char *pod_name;           /* NULL: none */
     char *pod_key;            /* of cluster.by_pod, with it */
     int64_t pod_attempt;      /* whose that is */
@@ -129,11 +130,13 @@ struct provision {
     bool is_ended;       /* told */
     bool is_removed;     /* only waits for the API server */
     bool is_doubtful;    /* kubernetes_doubt */
-    json_t *testament;   /* members of its tombstone; NULL: none */
-    json_t *ending;      /* what its tombstone is to say; NULL: that is there */
-    bool is_end_awaited; /* whoever ended it is to be told when that is there */
-    bool is_free;        /* nobody's, though its record lives: it is started anew */
-    bool is_unreadable;  /* its record, which is somebody's all the same */
+    bool is_pod_doubtful;          /* kubernetes_doubt_pod */
+    struct kube_request *pod_call; /* about that */
+    json_t *testament;             /* members of its tombstone; NULL: none */
+    json_t *ending;                /* what its tombstone is to say; NULL: that is there */
+    bool is_end_awaited;           /* whoever ended it is to be told when that is there */
+    bool is_free;                  /* nobody's, though its record lives: it is started anew */
+    bool is_unreadable;            /* its record, which is somebody's all the same */
     struct kubernetes_change *note_change;
     json_t *held, *noted; /* requests that wait: those that are to be on record, and that are */
     json_t *noting;       /* on their way there; NULL: none */
@@ -218,6 +221,11 @@ void kubernetes_log_trouble(struct kube_trouble *trouble, const char *what,
                             const struct error *err);
 void kubernetes_take_record(struct kubernetes *cluster, const json_t *secret, bool is_deleted);
 void kubernetes_set_pod(struct provision *place, const char *name, int64_t attempt);
+/* It is over with the current one: pod says how, NULL: it is not there. May free the place. */
+void kubernetes_lose_pod(struct provision *place, const json_t *pod);
+/* Whose current pod that is; NULL: nobody's. */
+struct provision *kubernetes_place_of_pod(const struct kubernetes *cluster, const char *namespace,
+                                          const char *name);
 void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod);
 void kubernetes_take_event(struct kubernetes *cluster, enum kube_change change, json_t *event);
 void kubernetes_watch_events(struct kubernetes *cluster, bool wanted);
@@ -261,6 +269,8 @@ int kubernetes_keep(struct provisioner *self, const char *kernel_id, json_t *rec
                     struct error *err);
 /* The pod of its current attempt goes; grace_s -1: as the pod says. */
 void kubernetes_delete_pod(struct provision *place, int64_t grace_s);
+/* The one of its uid and no other; context is the place. */
+struct kube_request *kubernetes_delete_certain(struct provision *place, kube_done *done);
 void kubernetes_delete_namespace(struct kubernetes *cluster, const char *name, const char *uid);
 /* The kernel is there, or what is left of it is somebody's to remove. */
 bool kubernetes_belongs(const struct kubernetes *cluster, const char *kernel_id);
@@ -268,7 +278,9 @@ bool kubernetes_belongs(const struct kubernetes *cluster, const char *kernel_id)
 bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id);
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s);
-void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, bool is_deleted);
+/* kernel_id: whose pod it is; NULL: nobody's that we know. */
+void kubernetes_note_stray(struct kubernetes *cluster, const json_t *pod, const char *kernel_id,
+                           bool is_deleted);
 void kubernetes_sweep(struct kubernetes *cluster);
 /* Its gateway may have been killed before it could delete what the kernel had, and nobody has tried
  * since. */
@@ -276,7 +288,6 @@ bool kubernetes_is_left(const struct provision *place);
 void kubernetes_drop_strays(struct kubernetes *cluster); /* and errands */
 /* Its record was deleted under it by hand. */
 void kubernetes_restore_record(struct provision *place);
-void kubernetes_restore_labels(struct provision *place);
 /* Goes on with a removal that did not succeed. */
 void kubernetes_remove_again(struct provision *place);
 
@@ -287,6 +298,16 @@ void kubernetes_remove_again(struct provision *place);
 void kubernetes_doubt(struct provision *place);
 /* Another gateway has ended it, and nothing is left of it. May free it. */
 void kubernetes_vanish(struct provision *place);
+/* Its current pod is not among those that bear our labels, and nobody said that it ended: it is
+ * asked for by name. If it lives, its labels are put back; where that is refused it is deleted, and
+ * only then counts as lost: no other pod is made beside it. */
+void kubernetes_doubt_pod(struct provision *place);
+/* The same of one that no watch has told of. False: no pod was made for it yet. */
+bool kubernetes_doubt_missing(struct provision *place);
+bool kubernetes_pod_is_over(const json_t *pod); /* it has ended, or is about to */
+/* The pod was made for this kernel, whatever became of its labels and annotations. */
+bool kubernetes_owns_pod(const struct kubernetes *cluster, const char *kernel_id,
+                         const json_t *pod);
 
 /* kubernetes_change.c */
 struct kubernetes_change;

@@ -252,7 +252,7 @@ static void judge_missing(struct provision *place) {
         place->judge_at_ms = clock_monotonic_ms() + grace_ms - age_ms;
         kubernetes_tell_stage(place, "another gateway is starting the kernel");
         kubernetes_wake(place->cluster);
-    } else {
+    } else if (!kubernetes_doubt_missing(place)) {
         error_set(&cause, ERROR_NOT_FOUND,
                   "The kernel's pod is gone, and the kernel with it: its variables are lost.");
         cause.cause = kube_reason_word("PodDeleted");
@@ -264,7 +264,9 @@ void kubernetes_judge(struct provision *place) {
     const struct kubernetes *cluster = place->cluster;
     if (place->is_removed || place->is_ended)
         return;
-    if (place->is_running)
+    if (place->is_pod_doubtful)
+        kubernetes_doubt_pod(place);
+    else if (place->is_running)
         tell_reachable(place);
     else if (place->pod != NULL)
         kubernetes_judge_pod(place, place->pod);
@@ -309,7 +311,7 @@ void kubernetes_age(struct provision *place, int64_t now_ms) {
     if (is_step_late(place, now_ms))
         kubernetes_tell_waiting(place, kube_request_status(place->call));
     if (place->start_by_ms != 0 && now_ms >= place->start_by_ms && place->is_held &&
-        !place->is_ended) {
+        !place->is_ended && !place->is_pod_doubtful) {
         end_late(place);
         return;
     }

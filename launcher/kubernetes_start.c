@@ -423,7 +423,7 @@ void kubernetes_set_deadline(struct provision *place) {
 static struct provision *take_place(struct kubernetes *cluster, const struct provision_order *order,
                                     const struct provision_events *events, void *context) {
     struct provision *place = kubernetes_place(cluster, order->kernel_id);
-    char nonce[37];
+    char nonce[37], pods[KUBE_NAME_SIZE];
     text_uuid4(nonce);
     replace_tree(&place->record, order->record);
     replace_tree(&place->launch, order->launch);
@@ -438,6 +438,9 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     place->is_held = true;
     place->is_ended = place->is_reachable = place->is_free = place->is_asked_again = false;
     place->stage[0] = '\0';
+    kube_name_pods(cluster->settings.install, place->id, json_object_get(place->launch, "env"),
+                   pods);
+    text_replace(&place->pods, pods);
     place->next_step = PROVISION_CREATED;
     place->state = KUBE_RECORD_LIVE;
     kubernetes_set_pod(place, NULL, 0);

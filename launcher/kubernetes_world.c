@@ -70,6 +70,8 @@ static void take_seen(struct provision *place, struct kube_record *record) {
         text_replace(&place->namespace, record->kernel_namespace);
     }
     place->namespace_created = record->namespace_created;
+    if (place->began_ms == 0)
+        text_replace(&place->pods, record->pods);
     if (record->attempt > place->attempt)
         place->attempt = record->attempt;
 }
@@ -160,6 +162,11 @@ static char *pod_key(const char *namespace, const char *name) {
     return memory_printf("%s/%s", namespace != NULL ? namespace : "", name);
 }
 
+static void end_doubt(struct provision *place) {
+    kube_request_cancel(steal(&place->pod_call));
+    place->is_pod_doubtful = false;
+}
+
 static void forget_pod(struct provision *place) {
     if (place->pod_name == NULL)
         return;
@@ -171,6 +178,7 @@ static void forget_pod(struct provision *place) {
     json_decref(steal(&place->pod_events));
     place->is_running = false;
     text_replace(&place->doubt, NULL);
+    end_doubt(place);
     place->end_at[0] = '\0';
     place->pod_attempt = 0;
     kubernetes_note_way(place, false);
@@ -190,15 +198,6 @@ void kubernetes_set_pod(struct provision *place, const char *name, int64_t attem
         place->attempt = attempt;
 }
 
-static int64_t attempt_of(const json_t *pod) {
-    const char *text = kube_object_label(pod, KUBE_LABEL_ATTEMPT);
-    int64_t attempt;
-    if (text == NULL ||
-        text_parse_int(text, 1, KUBE_ATTEMPT_MAX, KUBE_LABEL_ATTEMPT, &attempt, NULL) < 0)
-        return 0; /* edited by hand */
-    return attempt;
-}
-
 static void take_server_key(struct provision *place, const json_t *pod) {
     const json_t *annotations = json_object_get(json_object_get(pod, "metadata"), "annotations");
     const char *key = text_of(annotations, KUBE_ANNOTATION_SERVER_KEY);
@@ -207,19 +206,26 @@ static void take_server_key(struct provision *place, const json_t *pod) {
     text_replace(&place->gateway_key, text_of(annotations, KUBE_ANNOTATION_GATEWAY_KEY));
 }
 
-/* Which kernel's it is: the name is enough for one we know, whatever became of its labels. */
-static struct provision *place_of(const struct kubernetes *cluster, const json_t *pod) {
-    cleanup_free char *key = pod_key(kube_object_namespace(pod), kube_object_name(pod));
-    struct provision *place = map_get(cluster->by_pod, key);
+struct provision *kubernetes_place_of_pod(const struct kubernetes *cluster, const char *namespace,
+                                          const char *name) {
+    cleanup_free char *key = pod_key(namespace, name);
+    return map_get(cluster->by_pod, key);
+}
+
+/* Labels and annotations may have been edited by hand. */
+static const char *kernel_of(const struct kubernetes *cluster, const json_t *pod) {
+    const struct provision *place =
+        kubernetes_place_of_pod(cluster, kube_object_namespace(pod), kube_object_name(pod));
     const char *id = kube_object_kernel_id(pod);
-    return place == NULL && id != NULL ? kubernetes_find_place(cluster, id) : place;
+    if (place != NULL)
+        return place->id;
+    return id != NULL && kubernetes_owns_pod(cluster, id, pod) ? id : NULL;
 }
 
 /* Two replicas may have started the kernel anew at once: the later attempt is the kernel. */
 static void delete_earlier(const struct provision *place, const json_t *pod) {
     const json_t *metadata = json_object_get(pod, "metadata");
-    if (json_object_get(metadata, "deletionTimestamp") != NULL ||
-        kube_object_kernel_id(pod) == NULL)
+    if (json_object_get(metadata, "deletionTimestamp") != NULL)
         return;
     log_info("kernel %s: the pod %s is of an earlier attempt and is deleted", place->id,
              kube_object_name(pod));
@@ -229,7 +235,7 @@ static void delete_earlier(const struct provision *place, const json_t *pod) {
 static void take_pod(struct provision *place, json_t *pod) {
     const char *name = kube_object_name(pod);
     bool is_current = place->pod_name != NULL && strcmp(place->pod_name, name) == 0;
-    int64_t attempt = attempt_of(pod);
+    int64_t attempt = kube_attempt_of(name);
     int64_t least = place->pod_name != NULL ? place->pod_attempt + 1 : place->attempt;
     if (!is_current && attempt < least && (attempt > 0 || place->pod_name != NULL)) {
         delete_earlier(place, pod);
@@ -240,50 +246,52 @@ static void take_pod(struct provision *place, json_t *pod) {
             text_replace(&place->namespace, kube_object_namespace(pod));
         kubernetes_set_pod(place, name, attempt > 0 ? attempt : place->attempt);
     }
+    end_doubt(place);
     text_replace(&place->pod_uid, kube_object_uid(pod));
     take_server_key(place, pod);
     if (!place->is_removed)
         kubernetes_judge_pod(place, pod);
 }
 
-/* It is there, but has lost the labels by which we see it. */
-static bool is_hidden(const json_t *pod) {
-    const json_t *status = json_object_get(pod, "status");
-    const char *phase = text_of(status, "phase");
-    return phase != NULL && strcmp(phase, "Failed") != 0 && strcmp(phase, "Succeeded") != 0 &&
-           json_object_get(json_object_get(pod, "metadata"), "deletionTimestamp") == NULL;
+void kubernetes_lose_pod(struct provision *place, const json_t *pod) {
+    struct kubernetes *cluster = place->cluster;
+    cleanup_free char *id = memory_strdup(place->id);
+    if (!place->is_removed && !place->is_ended)
+        kubernetes_judge_pod(place, pod);
+    place = kubernetes_find_place(cluster, id);
+    if (place != NULL)
+        forget_pod(place);
 }
 
-static void lose_pod(struct provision *place, const json_t *pod) {
+/* Of what a watch stops to tell it says the last state, a list nothing. */
+static void miss_pod(struct provision *place, const json_t *pod) {
     const char *uid = kube_object_uid(pod);
     if (place->pod_name == NULL || strcmp(place->pod_name, kube_object_name(pod)) != 0 ||
         (place->pod_uid != NULL && uid != NULL && strcmp(place->pod_uid, uid) != 0))
         return;
-    if (is_hidden(pod) && !place->is_removed && !place->is_ended) {
-        kubernetes_restore_labels(place);
-        return;
-    }
-    if (!place->is_removed && !place->is_ended)
-        kubernetes_judge_pod(place, json_object_get(pod, "status") != NULL ? pod : NULL);
-    forget_pod(place);
+    if (place->is_held && !place->is_removed && !place->is_ended && !kubernetes_pod_is_over(pod))
+        kubernetes_doubt_pod(place);
+    else
+        kubernetes_lose_pod(place, json_object_get(pod, "status") != NULL ? pod : NULL);
 }
 
 void kubernetes_take_pod(struct kubernetes *cluster, enum kube_change change, json_t *pod) {
-    struct provision *place = place_of(cluster, pod);
+    const char *kernel_id = kernel_of(cluster, pod);
+    cleanup_free char *id = kernel_id != NULL ? memory_strdup(kernel_id) : NULL;
+    struct provision *place = id != NULL ? kubernetes_find_place(cluster, id) : NULL;
     if (place != NULL && place->namespace != NULL && kube_object_namespace(pod) != NULL &&
         strcmp(place->namespace, kube_object_namespace(pod)) != 0)
         return; /* whoever may make pods elsewhere may write our annotations on them */
-    kubernetes_note_stray(cluster, pod, change == KUBE_DELETED);
-    const char *id = kube_object_kernel_id(pod);
+    kubernetes_note_stray(cluster, pod, id, change == KUBE_DELETED);
     if (place == NULL && change != KUBE_DELETED && id != NULL)
         place = kubernetes_place(cluster, id); /* its record may follow */
     if (place == NULL)
         return;
     if (change == KUBE_DELETED)
-        lose_pod(place, pod);
+        miss_pod(place, pod);
     else
         take_pod(place, pod);
-    place = id != NULL ? kubernetes_find_place(cluster, id) : NULL; /* it may be gone by now */
+    place = kubernetes_find_place(cluster, id); /* it may be gone by now */
     if (place == NULL)
         return;
     if (!place->has_record && !place->is_held && !place->is_unreadable && place->removals == 0 &&

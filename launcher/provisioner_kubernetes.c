@@ -46,6 +46,7 @@ struct kube_record *kubernetes_make_record(const struct provision *place,
     made->kernel_namespace = place->namespace != NULL ? memory_strdup(place->namespace) : NULL;
     made->namespace_created = place->namespace_created;
     made->attempt = place->attempt;
+    text_replace(&made->pods, place->pods);
     made->port = place->cluster->settings.pod.port;
     return made;
 }
@@ -73,6 +74,7 @@ struct provision *kubernetes_place(struct kubernetes *cluster, const char *id) {
 
 void kubernetes_cancel(struct provision *place) {
     kube_request_cancel(place->call);
+    kube_request_cancel(steal(&place->pod_call));
     kubernetes_change_cancel(place->change);
     kubernetes_change_cancel(place->note_change);
     home_wait_cancel(steal(&place->home_wait));
@@ -101,6 +103,7 @@ void kubernetes_forget(struct provision *place) {
     json_decref(place->ending);
     kube_record_free(place->seen);
     free(place->doubt);
+    free(place->pods);
     free(place->server_key);
     free(place->gateway_key);
     free(place->nonce);

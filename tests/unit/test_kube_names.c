@@ -89,8 +89,12 @@ static void pods_are_named_as_wished(void **state) {
         assert_true(kube_is_dns_label(name));
         if (rows[i].expected != NULL)
             assert_string_equal(name, rows[i].expected);
+        assert_int_equal(kube_attempt_of(name), 2);
         json_decref(values);
     }
+    assert_int_equal(kube_attempt_of("kernel-a-0"), 0);
+    assert_int_equal(kube_attempt_of("kernel-a-1b"), 0);
+    assert_int_equal(kube_attempt_of("kernel"), 0);
 }
 
 static void no_wish_takes_anothers_name(void **state) {

@@ -43,6 +43,7 @@ static struct kube_record *sample(void) {
     record->kernel_namespace = strdup("team-a");
     record->namespace_created = true;
     record->attempt = 3;
+    record->pods = strdup("kernel-" ID);
     record->server_key = strdup(KEY);
     record->port = 8877;
     record->state = KUBE_RECORD_DEAD;
@@ -78,6 +79,7 @@ static void record_comes_back(void **state) {
     assert_string_equal(again->kernel_namespace, "team-a");
     assert_true(again->namespace_created);
     assert_int_equal(again->attempt, 3);
+    assert_string_equal(again->pods, "kernel-" ID);
     assert_string_equal(again->server_key, KEY);
     assert_int_equal(again->port, 8877);
     assert_string_equal(again->version, "41");
@@ -140,6 +142,8 @@ static void damaged_records(void **state) {
         {"data/place.json", "\"eyJuYW1lc3BhY2UiOiIuLi94In0=\"", "namespace must be the name"},
         /* {"server_key":"x"} */
         {"data/place.json", "\"eyJzZXJ2ZXJfa2V5IjoieCJ9\"", "server_key must be a key"},
+        /* {"pods":"../x"} */
+        {"data/place.json", "\"eyJwb2RzIjoiLi4veCJ9\"", "pods must be what names of pods"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
