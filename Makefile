@@ -82,4 +82,4 @@ test-cluster: ## the tests on a real Kubernetes: on the one that is up, else on 
 	@tests/run cluster
 
 clean: ## remove the build directories
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz

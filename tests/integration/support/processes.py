@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-SANITIZER_REPORT = re.compile(r"(ERROR: (Address|Leak)Sanitizer|runtime error:).*")
+SANITIZER_REPORT = re.compile(r"((ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error:).*")
 START_TIMEOUT = 20
 CLEAN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 
