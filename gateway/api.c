@@ -20,6 +20,7 @@ void api_add_routes(struct gateway *gateway) {
                                                       : api_metrics_routes,
                     gateway);
     http_add_routes(gateway->http, api_culling_routes, gateway);
+    http_add_routes(gateway->http, api_shares_routes, gateway);
     http_add_routes(gateway->http, api_elara_routes, gateway);
     http_add_routes(gateway->http, page_routes, gateway);
 }
@@ -48,17 +49,34 @@ struct kernel *api_look_for_kernel(struct gateway *gateway, struct http_request 
 }
 
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
-                               const char *id) {
+                               const char *id, enum kernel_right right) {
     bool is_pending;
     (void)api_look_for_kernel(gateway, request, id, &is_pending);
-    return is_pending ? NULL : api_known_kernel(gateway, request, id);
+    return is_pending ? NULL : api_known_kernel(gateway, request, id, right);
+}
+
+static void refuse_share(struct http_request *request, const struct kernel *kernel,
+                         enum kernel_right granted) {
+    http_reply_error(request, 403, NULL,
+                     granted == KERNEL_RIGHT_VIEW
+                         ? "%s shares this kernel with you to look at (view): its state, its "
+                           "journal and its log"
+                         : "%s shares this kernel with you to use: ending, restarting, keeping and "
+                           "sharing it is for its owner",
+                     kernel_owner(kernel));
 }
 
 struct kernel *api_known_kernel(struct gateway *gateway, struct http_request *request,
-                                const char *id) {
+                                const char *id, enum kernel_right right) {
     struct kernel *kernel = kernels_find(gateway->kernels, id);
-    if (kernel != NULL && auth_may_use(http_request_identity(request), kernel_owner(kernel)))
+    enum kernel_right granted =
+        kernel != NULL ? kernel_right(kernel, http_request_identity(request)) : KERNEL_RIGHT_NONE;
+    if (granted >= right)
         return kernel;
+    if (granted != KERNEL_RIGHT_NONE) {
+        refuse_share(request, kernel, granted);
+        return NULL;
+    }
     bool can_exist = text_is_kernel_id(id);
     if (kernel == NULL && can_exist && api_reply_adopting(gateway, request))
         return NULL;

@@ -5,6 +5,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http.h"
 #include "gateway/kernel_activity.h"
+#include "gateway/kernel_shares.h"
 #include "gateway/kernels.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ extern const struct http_route api_sessions_routes[];       /* /api/sessions... 
 extern const struct http_route api_metrics_routes[];        /* /metrics */
 extern const struct http_route api_public_metrics_routes[]; /* the same without a token */
 extern const struct http_route api_culling_routes[]; /* /api/kernels/{id}/why..., /api/elara/cull */
+extern const struct http_route api_shares_routes[];  /* /api/kernels/{id}/shares... */
 extern const struct http_route api_elara_routes[];   /* /api/elara/..., /api/kernels/{id}/logs */
 
 void api_add_routes(struct gateway *gateway); /* all of the above */
@@ -33,14 +35,15 @@ json_t *api_swagger(const char *base_url); /* OpenAPI 2 document of those routes
  * still being taken over. */
 bool api_reply_adopting(struct gateway *gateway, struct http_request *request);
 
-/* The kernel of that id that the client may use; else NULL, and the request is answered: 404 (the
- * same for a foreign kernel as for one that never was) or 503 while adopting. */
+/* The kernel of that id if the client has this right to it; else NULL, and the request is answered:
+ * 404 (the same for a foreign kernel as for one that never was), 403 when it may do less with it,
+ * or 503 while adopting. */
 struct kernel *api_find_kernel(struct gateway *gateway, struct http_request *request,
-                               const char *id);
+                               const char *id, enum kernel_right right);
 /* The same of what this gateway knows, for a request whose handler has done its work: it is not
  * called again. */
 struct kernel *api_known_kernel(struct gateway *gateway, struct http_request *request,
-                                const char *id);
+                                const char *id, enum kernel_right right);
 /* kernels_look_for; *is_pending: the request's handler is called again when it is known. */
 struct kernel *api_look_for_kernel(struct gateway *gateway, struct http_request *request,
                                    const char *id, bool *is_pending);

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {
-    return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request,
+                                  enum kernel_right right) {
+    return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"), right);
 }
 
 /* Why. */
@@ -21,7 +22,7 @@ static void on_why(void *context, struct kernel *kernel, const struct error *err
     struct api_pending pending = api_pending_take(context);
     struct culling_view view;
     if (kernel == NULL) /* ended meanwhile: 404, with the reason */
-        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id, KERNEL_RIGHT_VIEW);
     if (kernel == NULL)
         return;
     culling_look(pending.gateway->culling, NULL, kernel, &view);
@@ -30,7 +31,7 @@ static void on_why(void *context, struct kernel *kernel, const struct error *err
 
 static void get_why(struct http_request *request, void *context) {
     struct gateway *gateway = context;
-    struct kernel *kernel = find_kernel(gateway, request);
+    struct kernel *kernel = find_kernel(gateway, request, KERNEL_RIGHT_VIEW);
     struct culling_view view;
     if (kernel == NULL)
         return;
@@ -75,7 +76,7 @@ static int read_keep(struct http_request *request, int64_t max_ms, int64_t *ret,
 
 static void post_keep(struct http_request *request, void *context) {
     struct gateway *gateway = context;
-    struct kernel *kernel = find_kernel(gateway, request);
+    struct kernel *kernel = find_kernel(gateway, request, KERNEL_RIGHT_OWN);
     struct error err = {0};
     int64_t for_ms = 0;
     if (kernel == NULL)

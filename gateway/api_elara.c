@@ -47,7 +47,10 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     json_object_set_new(model, "idle_ms",
                         culling_number(view.is_known ? culler_idle_for(&view.inputs) : -1));
     json_object_set_new(model, "keep_ms", culling_number(view.is_known ? view.inputs.keep_ms : -1));
-    int64_t keep_max_ms = culling_keep_max_ms(gateway->culling, kernel, identity);
+    enum kernel_right right = kernel_right(kernel, identity);
+    int64_t keep_max_ms =
+        right == KERNEL_RIGHT_OWN ? culling_keep_max_ms(gateway->culling, kernel, identity) : -1;
+    json_object_set_new(model, "right", json_string(kernel_right_name(right)));
     json_object_set_new(model, "keep_max_ms", culling_number(keep_max_ms > 0 ? keep_max_ms : -1));
     json_object_set_new(model, "rss_bytes", culling_number(activity->rss_bytes));
     json_object_set_new(model, "cpu_ms", culling_number(activity->cpu_ms));
@@ -57,7 +60,7 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
 
 static bool is_shown(const struct listing *listing, const struct kernel *kernel) {
     return kernel_number(kernel) >= listing->from && kernel_number(kernel) <= listing->to &&
-           auth_may_use(listing->identity, kernel_owner(kernel));
+           kernel_right(kernel, listing->identity) != KERNEL_RIGHT_NONE;
 }
 
 static bool is_stale(void *context, struct kernel *kernel) {
@@ -76,7 +79,7 @@ static void tell(void *context) {
     uint64_t next = 0;
     struct kernel *kernel = NULL;
     while ((kernel = kernels_next(gateway->kernels, kernel)) != NULL) {
-        if (!auth_may_use(listing->identity, kernel_owner(kernel)))
+        if (kernel_right(kernel, listing->identity) == KERNEL_RIGHT_NONE)
             continue;
         total++;
         if (is_shown(listing, kernel))
@@ -94,7 +97,7 @@ static void find_page(struct listing *listing, const struct api_page *page) {
     size_t found = 0;
     while ((kernel = kernels_next(listing->gateway->kernels, kernel)) != NULL) {
         if (kernel_number(kernel) <= page->after ||
-            !auth_may_use(listing->identity, kernel_owner(kernel)))
+            kernel_right(kernel, listing->identity) == KERNEL_RIGHT_NONE)
             continue;
         if (found >= page->first && found - page->first < page->max) {
             if (listing->from == 0)
@@ -238,8 +241,8 @@ static void on_logs(void *context, const json_t *result, const struct error *err
 
 static void get_logs(struct http_request *request, void *context) {
     struct gateway *gateway = context;
-    struct kernel *kernel =
-        api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+    struct kernel *kernel = api_find_kernel(
+        gateway, request, http_request_param(request, "kernel_id"), KERNEL_RIGHT_VIEW);
     struct error err = {0};
     int64_t max_bytes = LOGS_MAX;
     if (kernel == NULL)

@@ -132,8 +132,8 @@ static void explain_missing(const struct kernel *kernel, struct error *err) {
 
 static void read_journal(struct http_request *request, void *context) {
     struct gateway *gateway = context;
-    struct kernel *kernel =
-        api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+    struct kernel *kernel = api_find_kernel(
+        gateway, request, http_request_param(request, "kernel_id"), KERNEL_RIGHT_VIEW);
     if (kernel == NULL)
         return;
     struct error err = {0};

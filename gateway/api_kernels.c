@@ -28,7 +28,7 @@ static void reply_model(void *context, const struct error *err) {
     if (err != NULL)
         http_reply_failure(pending.request, err);
     else /* it may have been deleted in the turn in which it had restarted */
-        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id, KERNEL_RIGHT_OWN);
     if (kernel != NULL)
         reply_kernel(pending.request, 200, kernel);
 }
@@ -89,7 +89,7 @@ static void on_recorded(void *context, const struct error *err) {
     if (err != NULL)
         http_reply_failure(pending.request, err);
     else
-        kernel = api_known_kernel(pending.gateway, pending.request, pending.id);
+        kernel = api_known_kernel(pending.gateway, pending.request, pending.id, KERNEL_RIGHT_OWN);
     if (kernel != NULL)
         reply_created(pending.request, kernel);
 }
@@ -112,32 +112,33 @@ static void start_kernel(struct http_request *request, void *context) {
         on_recorded(pending, NULL);
 }
 
-static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request) {
-    return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"));
+static struct kernel *find_kernel(struct gateway *gateway, struct http_request *request,
+                                  enum kernel_right right) {
+    return api_find_kernel(gateway, request, http_request_param(request, "kernel_id"), right);
 }
 
 static void get_kernel(struct http_request *request, void *context) {
-    const struct kernel *kernel = find_kernel(context, request);
+    const struct kernel *kernel = find_kernel(context, request, KERNEL_RIGHT_VIEW);
     if (kernel != NULL)
         reply_kernel(request, 200, kernel);
 }
 
 static void delete_kernel(struct http_request *request, void *context) {
-    struct kernel *kernel = find_kernel(context, request);
+    struct kernel *kernel = find_kernel(context, request, KERNEL_RIGHT_OWN);
     if (kernel != NULL)
         kernel_shutdown(kernel, NULL, reply_done,
                         api_pending_create(context, request, kernel_id(kernel)));
 }
 
 static void interrupt_kernel(struct http_request *request, void *context) {
-    struct kernel *kernel = find_kernel(context, request);
+    struct kernel *kernel = find_kernel(context, request, KERNEL_RIGHT_USE);
     if (kernel != NULL)
         kernel_interrupt(kernel, reply_done,
                          api_pending_create(context, request, kernel_id(kernel)));
 }
 
 static void restart_kernel(struct http_request *request, void *context) {
-    struct kernel *kernel = find_kernel(context, request);
+    struct kernel *kernel = find_kernel(context, request, KERNEL_RIGHT_OWN);
     if (kernel != NULL)
         kernel_restart(kernel, reply_model,
                        api_pending_create(context, request, kernel_id(kernel)));
@@ -145,7 +146,7 @@ static void restart_kernel(struct http_request *request, void *context) {
 
 static void open_channels(struct http_request *request, void *context) {
     struct gateway *gateway = context;
-    struct kernel *kernel = find_kernel(gateway, request);
+    struct kernel *kernel = find_kernel(gateway, request, KERNEL_RIGHT_USE);
     if (kernel != NULL)
         channels_open_patiently(gateway->channels, gateway->loop, kernel, request);
 }

@@ -59,6 +59,12 @@ static const struct description descriptions[] = {
      NULL, "Why"},
     {"POST", "/api/kernels/{kernel_id}/keep", "culling",
      "Keep the kernel from being ended for a while", 200, "How long", "Keep", "Kept"},
+    {"GET", "/api/kernels/{kernel_id}/shares", "kernels", "With whom the kernel is shared", 200,
+     "Names and rights", NULL, "Shares"},
+    {"PUT", "/api/kernels/{kernel_id}/shares/{user}", "kernels",
+     "Let somebody use the kernel, or look at it", 200, "Names and rights", "Share", "Shares"},
+    {"DELETE", "/api/kernels/{kernel_id}/shares/{user}", "kernels", "Take that back", 200,
+     "Names and rights", NULL, "Shares"},
     {"POST", "/api/elara/cull", "culling",
      "End the client's kernels that are due, or say which and when", 200,
      "Those that were ended, or would be", "Cull", "[Culled]"},
@@ -104,6 +110,10 @@ static const char definitions[] =
     "  'fresh': {'type': 'boolean'}}},"
     " 'Keep': {'type': 'object', 'required': ['for'], 'properties': {'for': {'type': 'string'}}},"
     " 'Kept': {'type': 'object', 'properties': {'keep_ms': {'type': 'integer'}}},"
+    " 'Share': {'type': 'object', 'required': ['right'], 'properties': {"
+    "  'right': {'type': 'string', 'enum': ['use', 'view']}}},"
+    " 'Shares': {'type': 'object', 'properties': {'shares': {'type': 'object',"
+    "  'additionalProperties': {'type': 'string', 'enum': ['use', 'view']}}}},"
     " 'Cull': {'type': 'object', 'properties': {'dry_run': {'type': 'boolean'},"
     "  'policy': {'type': 'object'}}},"
     " 'Culled': {'type': 'object', 'properties': {'id': {'type': 'string'},"
@@ -112,6 +122,7 @@ static const char definitions[] =
     " 'KernelDetails': {'type': 'object', 'properties': {'id': {'type': 'string'},"
     "  'name': {'type': 'string'}, 'display_name': {'type': 'string'},"
     "  'owner': {'type': 'string'}, 'user': {'type': 'string'},"
+    "  'right': {'type': 'string', 'enum': ['own', 'use', 'view']},"
     "  'execution_state': {'type': 'string'}, 'stage': {'type': 'string'},"
     "  'reason': {'type': 'string'}, 'message': {'type': 'string'},"
     "  'last_activity': {'type': 'string', 'format': 'date-time'},"
@@ -242,6 +253,7 @@ json_t *api_swagger(const char *base_url) {
     add_paths(paths, api_journal_routes);
     add_paths(paths, api_sessions_routes);
     add_paths(paths, api_culling_routes);
+    add_paths(paths, api_shares_routes);
     add_paths(paths, api_elara_routes);
     add_paths(paths, api_health_routes);
     add_paths(paths, api_metrics_routes);

@@ -57,7 +57,7 @@ bool auth_role_parse(const char *name, enum auth_role *ret) {
     return false;
 }
 
-static bool can_own(const char *name) {
+bool auth_is_user_name(const char *name) {
     size_t length = strlen(name);
     if (length == 0 || length > AUTH_NAME_MAX || strcmp(name, AUTH_DEFAULT_NAME) == 0 ||
         !text_is_utf8(name, length) || name[0] == ' ' || name[length - 1] == ' ')
@@ -69,7 +69,7 @@ static bool can_own(const char *name) {
 }
 
 const struct auth_identity *auth_identity_of(struct auth *auth, const char *name) {
-    if (!can_own(name)) {
+    if (!auth_is_user_name(name)) {
         log_warning("somebody is vouched for whose name cannot be an owner's: \"%.200s\"", name);
         return NULL;
     }

@@ -85,6 +85,10 @@ enum auth_verdict auth_check(struct auth *auth, const struct auth_evidence *evid
                              struct auth_waiter *waiter, const struct auth_identity **ret,
                              struct error *err);
 
+/* It could be a verified user's: not empty, "default" or longer than AUTH_NAME_MAX, UTF-8, without
+ * slashes, control characters or spaces at an end. */
+bool auth_is_user_name(const char *name);
+
 /* May this identity see what `owner` owns, and use it? Admins may all; what viewers may not do is
  * refused before (http_routes.c). */
 bool auth_may_use(const struct auth_identity *identity, const char *owner);

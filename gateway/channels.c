@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "gateway/client_dialect.h"
 #include "gateway/delivery.h"
+#include "gateway/kernel_shares.h"
 #include "gateway/message_format.h"
 #include "gateway/metrics.h"
 #include "gateway/standin.h"
@@ -20,7 +21,8 @@ enum {
     SESSION_ID_MAX = 255,
     CLOSE_NORMAL = 1000,
     CLOSE_COME_BACK = 1012,
-    CLOSE_BAD_MESSAGE = 1007
+    CLOSE_BAD_MESSAGE = 1007,
+    CLOSE_NOT_ALLOWED = 1008,
 };
 
 struct channels {
@@ -38,6 +40,7 @@ struct client {
     struct channels *channels;
     struct websocket *ws;
     struct kernel *kernel; /* NULL once it is gone */
+    const struct auth_identity *identity;
     struct kernel_watcher watcher;
     struct attachment *attachment; /* NULL while the kernel has no link */
     struct standin *standin;
@@ -386,8 +389,21 @@ static void on_closed(void *context, const char *why) {
     client_end(client);
 }
 
+/* Its owner shares it no longer: for this client it is not there any more. */
+static void show_out(struct client *client, const char *why) {
+    log_info("kernel %s: the WebSocket of %s is closed: %s", kernel_id(client->kernel),
+             client->identity->name, why);
+    websocket_close(client->ws, CLOSE_NOT_ALLOWED, why);
+    client_leave_kernel(client);
+}
+
 static void on_kernel_changed(void *context, struct kernel *kernel) {
     struct client *client = context;
+    if (client->identity != NULL && client->ws != NULL &&
+        kernel_right(kernel, client->identity) < KERNEL_RIGHT_USE) {
+        show_out(client, "the kernel is not shared with you any more");
+        return;
+    }
     client_update(client);
     /* The socket stays: a client that was cut off would come back for a kernel that is not
      * there. */
@@ -423,6 +439,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     client->free_task = (struct loop_task){.run = client_free, .context = client};
     unanswered_init(&client->unanswered);
     bool is_proxy = http_request_is_gateway_client(request); /* it goes with websocket_accept */
+    client->identity = http_request_identity(request);
     client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
     const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
     struct websocket_settings settings = {.message_max = channels->settings.message_max,

@@ -1,6 +1,7 @@
 #include "gateway/channels_wait.h"
 
 #include "base/memory.h"
+#include "gateway/kernel_shares.h"
 
 #include <stdlib.h>
 
@@ -32,11 +33,19 @@ static struct http_request *wait_end(struct wait *wait) {
     return request;
 }
 
+static void refuse(struct wait *wait, const struct kernel *kernel) {
+    http_reply_error(wait_end(wait), 404, NULL, "Kernel does not exist: %s", kernel_id(kernel));
+}
+
+/* Its owner may have stopped sharing it. */
 static void wait_open(void *context) {
     struct wait *wait = context;
     struct channels *channels = wait->channels;
     struct kernel *kernel = wait->kernel;
-    channels_open(channels, kernel, wait_end(wait));
+    if (kernel_right(kernel, http_request_identity(wait->request)) < KERNEL_RIGHT_USE)
+        refuse(wait, kernel);
+    else
+        channels_open(channels, kernel, wait_end(wait));
 }
 
 static int64_t wait_max_ms(const struct kernel *kernel) {
@@ -47,8 +56,7 @@ static int64_t wait_max_ms(const struct kernel *kernel) {
 static void on_changed(void *context, struct kernel *kernel) {
     enum kernel_phase phase = kernel_status(kernel)->phase;
     if (phase == KERNEL_GONE)
-        http_reply_error(wait_end(context), 404, NULL, "Kernel does not exist: %s",
-                         kernel_id(kernel));
+        refuse(context, kernel);
     else if (phase == KERNEL_READY || phase == KERNEL_DEAD)
         wait_open(context);
 }

@@ -117,6 +117,7 @@ static void follow(struct kernel *kernel, const json_t *record) {
     log_info("kernel %s: another gateway has started it again", kernel->id);
     if (kernel->provision != NULL)
         kernel->kernels->provisioner->ops->release(steal(&kernel->provision));
+    kernel_drop_sharing(kernel);
     kernel->has_ended = kernel->is_spawned = kernel->start_wanted = false;
     kernel_take_orphans(kernel, record);
     if (record != NULL && !is_dead(record))

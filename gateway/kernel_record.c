@@ -20,6 +20,8 @@ json_t *kernel_record(const struct kernel *kernel) {
                   kernel->name, "display_name", kernel->display_name, "owner", kernel->owner,
                   "user", kernel->user, "created", kernel->created, "session", kernel->session,
                   "marks", marks, "request", kernel->request);
+    if (kernel->shares != NULL)
+        json_object_set(record, "shares", kernel->shares);
     if (kernel->inherited != NULL)
         json_object_set_new(record, "inherited", json_string(kernel->inherited));
     if (kernel->activity.was_attached)
@@ -71,6 +73,7 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     if (kernel->request == NULL && json_is_object(request))
         kernel->request = json_deep_copy(request);
     kernel_take_own_idle(kernel);
+    kernel_take_shares(kernel, json_object_get(record, "shares"));
     text_replace(&kernel->notice,
                  json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
     take_text(&kernel->inherited, record, "inherited");

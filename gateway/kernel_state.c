@@ -283,6 +283,8 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         kernel->status.message_session = kernel->message_session;
     }
     kernel_take_activity(kernel, json_object_get(status, "activity"), false);
+    if (json_object_get(status, "shares") != NULL) /* a launcher of an earlier release has none */
+        kernel_take_shares(kernel, json_object_get(status, "shares"));
     kernel_observe_status(kernel, status);
     enum kernel_event event = KERNEL_EVENT_SAYS_STARTING;
     if (!event_of(json_string_value(json_object_get(status, "phase")), &event) && status != NULL)
@@ -384,6 +386,7 @@ int kernel_drop_provision(struct kernel *kernel, const char *why) {
     if (kernel->provision != NULL && why != NULL && ops->testify != NULL)
         ops->testify(kernel->provision, make_testament(kernel));
     kernel->has_ended = false;
+    kernel_drop_sharing(kernel);
     return kernel->provision != NULL ? ops->remove(steal(&kernel->provision), why) : 0;
 }
 
@@ -391,6 +394,11 @@ static void on_noted(void *context) {
     struct kernel *kernel = context;
     kernel->is_held_on_record = true;
     kernel_changed(kernel);
+}
+
+static void on_shared(void *context, const struct error *err) {
+    struct kernel *kernel = context;
+    kernel_answer_all(kernel->kernels, &kernel->share_waiters, err);
 }
 
 static void on_stage(void *context, const char *text) {
@@ -548,6 +556,7 @@ static void on_ended(void *context, const struct error *cause) {
 
 const struct provision_events kernel_provision_events = {.accepted = on_accepted,
                                                          .noted = on_noted,
+                                                         .shared = on_shared,
                                                          .stage = on_stage,
                                                          .reached = on_reached,
                                                          .reachable = on_reachable,

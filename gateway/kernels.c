@@ -36,6 +36,7 @@ struct kernel *kernel_create(struct kernels *kernels, const char *id) {
     list_init(&kernel->accept_waiters);
     list_init(&kernel->restart_waiters);
     list_init(&kernel->stop_waiters);
+    list_init(&kernel->share_waiters);
     kernel_activity_init(&kernel->activity);
     kernel->own_idle_ms = -1;
     kernel->notify = (struct loop_task){.run = kernel_notify, .context = kernel};
@@ -51,6 +52,7 @@ static void free_kernel(struct kernel *kernel) {
     kernels_drop_waiters(&kernel->accept_waiters);
     kernels_drop_waiters(&kernel->restart_waiters);
     kernels_drop_waiters(&kernel->stop_waiters);
+    kernels_drop_waiters(&kernel->share_waiters);
     kernel_drop_askers(kernel);
     free(kernel->owner);
     free(kernel->user);
@@ -58,6 +60,7 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->display_name);
     json_decref(kernel->request);
     json_decref(kernel->session);
+    json_decref(kernel->shares);
     json_decref(kernel->held);
     json_decref(kernel->orphans);
     json_decref(kernel->bequest);
@@ -122,6 +125,7 @@ void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
     struct error gone;
     error_set(&gone, ERROR_UNAVAILABLE, "The kernel was ended before it had begun");
     kernel_answer_all(kernels, &kernel->accept_waiters, &gone);
+    kernel_answer_all(kernels, &kernel->share_waiters, &gone);
     kernel_adoption_settled(kernel);
     kernel_orders_orphan(kernel, false);
     kernel_forget_askers(kernel);
@@ -425,7 +429,7 @@ size_t kernels_count(const struct kernels *kernels) {
 json_t *kernels_list(const struct kernels *kernels, const struct auth_identity *identity) {
     json_t *list = json_array();
     list_each (&kernels->all, struct kernel, node, kernel) {
-        if (auth_may_use(identity, kernel->owner) && !kernel->is_unaccepted)
+        if (kernel_right(kernel, identity) != KERNEL_RIGHT_NONE && !kernel->is_unaccepted)
             json_array_append_new(list, kernel_model(kernel, identity));
     }
     return list;
@@ -449,7 +453,7 @@ json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *id
                               "last_activity", kernel->last_activity, "execution_state",
                               is_opened ? "starting" : kernel->status.execution_state,
                               "connections", (int)kernel->connections);
-    if (identity->role != AUTH_USER)
+    if (identity->role != AUTH_USER || kernel_right(kernel, identity) != KERNEL_RIGHT_OWN)
         json_object_set_new(model, "owner", json_string(kernel->owner));
     if (kernel->status.phase == KERNEL_DEAD && kernel->reason != NULL && !is_opened)
         add_reason(model, kernel->reason_cause, kernel->reason);

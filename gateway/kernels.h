@@ -119,7 +119,7 @@ size_t kernels_count(const struct kernels *kernels);
 struct kernel *kernels_next(const struct kernels *kernels, const struct kernel *previous);
 
 /* {"id","name","last_activity","execution_state","connections"[,"owner"][,"reason"]}; the owner is
- * for admins. */
+ * for admins, and for those with whom it is shared. */
 json_t *kernel_model(const struct kernel *kernel, const struct auth_identity *identity);
 const char *kernel_id(const struct kernel *kernel);
 /* From 1 on, in the order of kernels_next; another gateway counts otherwise. */

@@ -3,7 +3,7 @@
  * kernel_orders.c: interrupt, restart, shutdown. kernel_dead.c: which dead ones are kept.
  * kernel_adoption.c: kernels of an earlier gateway. kernel_resume.c: launchers that were killed.
  * kernel_launch.c, kernel_request.c: from a request to launch.json. kernel_observe.c: what admins
- * are told. kernel_held.c: requests before there is a launcher. */
+ * are told. kernel_held.c: requests before there is a launcher. kernel_shares.c: who else may. */
 #pragma once
 
 #include "base/clock.h"
@@ -11,6 +11,7 @@
 #include "gateway/kernel_activity.h"
 #include "gateway/kernel_ends.h"
 #include "gateway/kernel_launch.h"
+#include "gateway/kernel_shares.h"
 #include "gateway/kernels.h"
 #include "gateway/metrics.h"
 
@@ -90,6 +91,7 @@ struct kernel {
     char *display_name;
     json_t *request; /* {"name", "env", "path"}: what it is started from again */
     json_t *session;
+    json_t *shares;         /* what others may: {"bert": "use"}; NULL: nobody may anything */
     bool session_unsaid;    /* the record has an older one */
     bool is_unrecorded;     /* the record cannot be read: only its launcher knows whose it is */
     json_t *held, *orphans; /* kernel_held.c: [{session, header}] of ours, of a gateway before */
@@ -129,6 +131,7 @@ struct kernel {
     struct list accept_waiters;
     struct list restart_waiters; /* share one restart */
     struct list stop_waiters;
+    struct list share_waiters;
     bool is_restarting, is_stopping, is_adopting;
     bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
@@ -186,6 +189,10 @@ void kernel_take_record(struct kernel *kernel, const json_t *record);
 void kernel_say_session(struct kernel *kernel); /* to the launcher, when it is there */
 /* The launcher writes the record anew, from its memory. */
 void kernel_mend_record(struct kernel *kernel);
+
+/* kernel_shares.c */
+void kernel_take_shares(struct kernel *kernel, const json_t *shares); /* NULL: none */
+void kernel_drop_sharing(struct kernel *kernel); /* the place that was to record it is given up */
 
 /* kernel_orders.c */
 /* One command under way for a kernel that may be gone before it is answered. */

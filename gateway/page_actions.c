@@ -15,6 +15,7 @@ struct action {
     const char *name;
     const char *done; /* what the address of the page says afterwards */
     const char *text;
+    enum kernel_right right; /* that it takes */
     void (*begin)(struct kernel *kernel, struct api_pending *pending);
 };
 
@@ -43,10 +44,10 @@ static void keep(struct kernel *kernel, struct api_pending *pending) {
 }
 
 static const struct action actions[] = {
-    {"interrupt", "interrupted", "was interrupted", interrupt},
-    {"restart", "restarted", "was restarted", restart},
-    {"delete", "deleted", "was ended and deleted", shut_down},
-    {"keep", "kept", "will be kept", keep},
+    {"interrupt", "interrupted", "was interrupted", KERNEL_RIGHT_USE, interrupt},
+    {"restart", "restarted", "was restarted", KERNEL_RIGHT_OWN, restart},
+    {"delete", "deleted", "was ended and deleted", KERNEL_RIGHT_OWN, shut_down},
+    {"keep", "kept", "will be kept", KERNEL_RIGHT_OWN, keep},
 };
 enum { ACTIONS = sizeof actions / sizeof actions[0] };
 
@@ -87,7 +88,7 @@ void page_act(struct http_request *request, void *context) {
                          name != NULL ? name : "");
         return;
     }
-    struct kernel *kernel = api_find_kernel(gateway, request, id != NULL ? id : "");
+    struct kernel *kernel = api_find_kernel(gateway, request, id != NULL ? id : "", action->right);
     if (kernel == NULL)
         return;
     struct api_pending *pending = api_pending_create(gateway, request, kernel_id(kernel));

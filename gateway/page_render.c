@@ -189,6 +189,20 @@ static void add_button(struct buffer *out, const json_t *kernel, const char *act
              kind, action, id, label, id);
 }
 
+/* Somebody else's: who shares it, and the one thing that may be done about it. */
+static void add_shared_actions(struct buffer *out, const json_t *kernel, bool may_use) {
+    begin_cell(out, COLUMN_ACTIONS);
+    html_add(out, "<p class=\"faint\">Shared by ");
+    add_name(out, text_of(kernel, "owner"));
+    html_add(out, "</p>\n");
+    if (may_use) {
+        html_add(out, "<form method=\"post\">\n");
+        add_button(out, kernel, "interrupt", "Interrupt", "");
+        html_add(out, "</form>");
+    }
+    end_cell(out);
+}
+
 /* What takes the kernel's variables away is one step further than the rest. */
 static void add_actions(struct buffer *out, const json_t *kernel, bool is_dead) {
     cleanup_buffer struct buffer keep = {0};
@@ -232,7 +246,10 @@ static void add_row(struct buffer *out, const struct page_view *view, const json
     add_cull(out, kernel, is_dead);
     add_memory(out, kernel, is_dead);
     add_duration_cell(out, COLUMN_CPU, number_of(kernel, "cpu_ms"));
-    if (shows_column(view, COLUMN_ACTIONS))
+    bool may_use = strcmp(text_of(kernel, "right"), "use") == 0;
+    if (may_use || strcmp(text_of(kernel, "right"), "view") == 0)
+        add_shared_actions(out, kernel, may_use && !is_dead);
+    else if (shows_column(view, COLUMN_ACTIONS))
         add_actions(out, kernel, is_dead);
     html_add(out, "</tr>\n");
 }

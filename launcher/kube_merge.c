@@ -108,6 +108,30 @@ static enum kube_merge merge_note(const struct kube_intent *intent, const struct
     return KUBE_MERGE_WRITE;
 }
 
+/* One by one: another gateway may have changed others. */
+static enum kube_merge merge_share(const struct kube_intent *intent,
+                                   const struct kube_record *there, struct kube_record **ret) {
+    const json_t *before = json_object_get(there->record, "shares");
+    cleanup_json json_t *shares = json_object();
+    const char *user;
+    json_t *right;
+    if (there->state == KUBE_RECORD_ENDED ||
+        differs(intent->created, text_of(there->record, "created")))
+        return KUBE_MERGE_LOST;
+    json_object_update(shares, (json_t *)(uintptr_t)before);
+    json_object_foreach(intent->changes, user, right) {
+        if (json_is_null(right))
+            json_object_del(shares, user);
+        else
+            json_object_set(shares, user, right);
+    }
+    if (json_equal(shares, before))
+        return KUBE_MERGE_DONE;
+    *ret = copy_of(there);
+    json_object_set((*ret)->record, "shares", shares);
+    return KUBE_MERGE_WRITE;
+}
+
 static enum kube_merge merge_heard(const struct kube_intent *intent,
                                    const struct kube_record *there, struct kube_record **ret) {
     if (there->state == KUBE_RECORD_ENDED ||
@@ -181,6 +205,8 @@ enum kube_merge kube_record_merge(const struct kube_intent *intent, const struct
         return merge_start(intent, there, ret);
     case KUBE_INTENT_NOTE:
         return merge_note(intent, there, ret);
+    case KUBE_INTENT_SHARE:
+        return merge_share(intent, there, ret);
     case KUBE_INTENT_HEARD:
         return merge_heard(intent, there, ret);
     case KUBE_INTENT_DEAD:

@@ -13,6 +13,7 @@
 enum kube_intent_kind {
     KUBE_INTENT_START,   /* it is started, for the first time or again */
     KUBE_INTENT_NOTE,    /* other requests wait for it */
+    KUBE_INTENT_SHARE,   /* others than its owner may do something, or may not any more */
     KUBE_INTENT_HEARD,   /* its launcher has spoken */
     KUBE_INTENT_DEAD,    /* it is dead, and kept */
     KUBE_INTENT_END,     /* it has ended: a tombstone */
@@ -28,7 +29,8 @@ struct kube_intent {
     char *start, *created;
     /* START: all of it. DEAD: all of it, for a record that is not there any more. else NULL */
     struct kube_record *record;
-    /* DEAD, END: members that replace those that are there. NOTE: arrays "added" and "removed". */
+    /* DEAD, END: members that replace those that are there. NOTE: arrays "added" and "removed".
+     * SHARE: {user: right, or null to take it away}. */
     json_t *changes;
 };
 

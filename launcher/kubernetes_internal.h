@@ -141,8 +141,10 @@ struct provision {
     json_t *held, *noted; /* requests that wait: those that are to be on record, and that are */
     json_t *noting;       /* on their way there; NULL: none */
     bool is_note_due;     /* held is newer than that */
-    int removals;         /* answers that are awaited */
-    int64_t judge_at_ms;  /* monotonic; 0: never */
+    struct kubernetes_change *share_change;
+    json_t *shares_due;  /* behind that one; NULL: nothing */
+    int removals;        /* answers that are awaited */
+    int64_t judge_at_ms; /* monotonic; 0: never */
     int64_t
         start_by_ms;  /* monotonic: its pod has to run by then; 0: it does, or may take for ever */
     int64_t swept_ms; /* the last try to delete its tombstone */
@@ -330,6 +332,9 @@ struct kube_intent *kubernetes_intend(const struct provision *place, enum kube_i
 void kubernetes_note(struct provision *place, json_t *requests);
 /* It is taken over: what waits by its record is what its kernel here knows of. */
 void kubernetes_adopt_note(struct provision *place);
+
+/* kubernetes_share.c */
+void kubernetes_share(struct provision *place, json_t *changes);
 
 /* kubernetes_pair.c */
 void kubernetes_read_pair(struct kubernetes *cluster);

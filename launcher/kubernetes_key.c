@@ -41,18 +41,23 @@ static void on_key_read(void *context, int status, json_t *answer, const struct 
         take_key(place, answer);
 }
 
+static json_t *set_data(const char *path, const json_t *data, const char *name) {
+    return json_pack("{s:s, s:s, s:O}", "op", "add", "path", path, "value",
+                     json_object_get(data, name));
+}
+
 /* Unless it is another installation's. The keys that are there stay, for a pod that may have them;
- * what is to be launched may be another thing by now. */
+ * what is to be launched may be another thing by now, and others may use it. */
 void kubernetes_renew_key(struct provision *place) {
     cleanup_free char *path = kubernetes_key_path(place);
     cleanup_json json_t *data = json_object();
     kube_secret_add_json(data, "launch.json", place->launch);
+    kube_secret_add_json(data, "record.json", place->record);
     kube_secret_add(data, "gateway.pub", place->cluster->public_key,
                     strlen(place->cluster->public_key));
-    json_t *changes =
-        json_pack("[{s:s, s:s, s:O}, {s:s, s:s, s:O}]", "op", "add", "path", "/data/launch.json",
-                  "value", json_object_get(data, "launch.json"), "op", "add", "path",
-                  "/data/gateway.pub", "value", json_object_get(data, "gateway.pub"));
+    json_t *changes = json_pack("[o, o, o]", set_data("/data/launch.json", data, "launch.json"),
+                                set_data("/data/record.json", data, "record.json"),
+                                set_data("/data/gateway.pub", data, "gateway.pub"));
     kubernetes_patch_own(place, path, changes, on_key_read);
 }
 

@@ -29,7 +29,8 @@
  * record.json
  *   kernel_id, name, owner, created (ISO), session {path, name, type} or null,
  *   marks {notice: a line for the first cell}, inherited (the same line, also when it was told),
- *   was_attached (somebody was, to an earlier start) - and,
+ *   was_attached (somebody was, to an earlier start),
+ *   shares {user: "use" | "view"}: what others than the owner may - and,
  *   by the launcher: launcher_pid, kernel_pid, phase, reason,
  *   numbering (an id; new when the numbers of messages begin again),
  *   and for its successor: boot_id, kernel_started (clock ticks), oom_kills, restarts,
@@ -51,6 +52,8 @@ enum {
     LAUNCH_RECORD_REQUEST_MAX = 512 << 10,
     LAUNCH_RECORD_SET_MAX = 768 << 10,
     LAUNCH_RECORD_MAX = 1 << 20,
+    LAUNCH_SHARES_MAX = 64,
+    LAUNCH_SHARE_NAME_MAX = 128, /* bytes */
 };
 
 /* Bytes of a record as file_write_json writes it. */

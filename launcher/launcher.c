@@ -99,13 +99,13 @@ static json_t *make_status(void *context) {
     clock_format(launcher->last_activity_us, activity);
     json_int_t idle_ms =
         busy_count(launcher->busy) > 0 ? 0 : clock_monotonic_ms() - launcher->idle_since_ms;
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s, s:o}", "phase",
-                     phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
-                     launcher_execution_state(launcher), "last_activity", activity, "idle_ms",
-                     idle_ms, "restarts", (json_int_t)launcher->restarts, "reason",
-                     launcher->reason, "kernel_info", launcher_is_ready(launcher),
-                     "message_session", launcher->kernel_session, "activity",
-                     launcher_activity_status(launcher));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:s?, s:b, s:s, s:o, s:O?}", "phase",
+        phase_names[launcher->phase], "stage", launcher->stage, "execution_state",
+        launcher_execution_state(launcher), "last_activity", activity, "idle_ms", idle_ms,
+        "restarts", (json_int_t)launcher->restarts, "reason", launcher->reason, "kernel_info",
+        launcher_is_ready(launcher), "message_session", launcher->kernel_session, "activity",
+        launcher_activity_status(launcher), "shares", json_object_get(launcher->record, "shares"));
 }
 
 /* What the journal takes is there for the admin's numbers. */

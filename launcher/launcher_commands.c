@@ -177,6 +177,52 @@ static void run_record_set(struct launcher *launcher, const json_t *members,
     run_record_get(launcher, members, command);
 }
 
+/* Who else than the owner may use the kernel, or look at it: one name at a time, since two gateways
+ * may change it at once. */
+static int check_share(const json_t *members, const json_t *shares, struct error *err) {
+    const json_t *user = json_object_get(members, "user"),
+                 *right = json_object_get(members, "right");
+    const char *text = json_string_value(right);
+    size_t length = json_string_length(user);
+    if (!json_is_string(user) || length == 0 || length > LAUNCH_SHARE_NAME_MAX)
+        return error_set(err, ERROR_INVALID, "user must be a name of at most %d bytes",
+                         LAUNCH_SHARE_NAME_MAX);
+    if (json_is_null(right))
+        return 0;
+    if (text == NULL || (strcmp(text, "use") != 0 && strcmp(text, "view") != 0))
+        return error_set(err, ERROR_INVALID, "right must be \"use\", \"view\" or null");
+    if (json_object_get(shares, json_string_value(user)) == NULL &&
+        json_object_size(shares) >= LAUNCH_SHARES_MAX)
+        return error_set(err, ERROR_LIMIT,
+                         "The kernel is shared with %d users already, which is the most; take it "
+                         "back from one of them first.",
+                         LAUNCH_SHARES_MAX);
+    return 0;
+}
+
+static void run_share(struct launcher *launcher, const json_t *members,
+                      struct link_command *command) {
+    const json_t *known = json_object_get(launcher->record, "shares");
+    cleanup_json json_t *shares =
+        json_is_object(known) ? json_copy((json_t *)(uintptr_t)known) : json_object();
+    struct error err;
+    if (check_share(members, shares, &err) < 0) {
+        link_server_result(command, NULL, &err);
+        return;
+    }
+    const char *user = json_string_value(json_object_get(members, "user"));
+    json_t *right = json_object_get(members, "right");
+    if (json_is_null(right))
+        json_object_del(shares, user);
+    else
+        json_object_set(shares, user, right);
+    json_object_set(launcher->record, "shares", shares);
+    launcher_save_record(launcher);
+    launcher->is_status_dirty = true; /* all gateways are told */
+    launcher_push_status(launcher);
+    link_server_result(command, json_pack("{s:O}", "shares", shares), NULL);
+}
+
 /* The member as a text for a cell, or NULL: then the command was refused. */
 static const char *text_to_say(const json_t *members, const char *member,
                                struct link_command *command) {
@@ -254,6 +300,7 @@ static const struct {
     {"keep", launcher_activity_keep},
     {"say", run_say},
     {"explain", run_explain},
+    {"share", run_share},
 };
 
 void launcher_take_command(void *context, const char *name, const json_t *members,

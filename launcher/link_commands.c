@@ -29,9 +29,9 @@ struct link_command {
 };
 
 /* What the kernel's side answers. */
-static const char *const outside[] = {"interrupt",  "restart",    "shutdown", "signal",
-                                      "record_get", "record_set", "logs",     "resources",
-                                      "activity",   "keep",       "say",      "explain"};
+static const char *const outside[] = {
+    "interrupt", "restart",  "shutdown", "signal", "record_get", "record_set", "logs",
+    "resources", "activity", "keep",     "say",    "explain",    "share"};
 
 static void free_command(struct link_command *command) {
     struct link_server *server = command->server;

@@ -40,6 +40,8 @@ struct provision_events {
     void (*accepted)(void *context, const struct error *err);
     /* What note() was given last is on record. May be NULL. */
     void (*noted)(void *context);
+    /* All that share() was given is on record (err NULL), or some of it is not. May be NULL. */
+    void (*shared)(void *context, const struct error *err);
     /* What is going on, for the person who waits ("starting the process"). */
     void (*stage)(void *context, const char *text);
     /* It has come so far; each once in a start, in this order. What became known together is told
@@ -137,6 +139,9 @@ struct provisioner_ops {
      * that it was given before, or that were there when it was adopted; what other gateways have
      * put there stays. noted() follows unless that fails. NULL: starts are too quick for it. */
     void (*note)(struct provision *provision, json_t *requests);
+    /* Puts on record what its launcher has been told already: changes of "shares", {user: right, or
+     * null to take it away}. shared() follows. NULL: the launcher's record is all there is. */
+    void (*share)(struct provision *provision, json_t *changes);
     /* Its launcher has spoken to us. May be NULL. */
     void (*heard)(struct provision *provision);
     /* Sends a signal to the launcher (its process, its pod): the way out when the link is gone. -1:

@@ -77,10 +77,12 @@ void kubernetes_cancel(struct provision *place) {
     kube_request_cancel(steal(&place->pod_call));
     kubernetes_change_cancel(place->change);
     kubernetes_change_cancel(place->note_change);
+    kubernetes_change_cancel(place->share_change);
     home_wait_cancel(steal(&place->home_wait));
     place->call = NULL;
-    place->change = place->note_change = NULL;
+    place->change = place->note_change = place->share_change = NULL;
     json_decref(steal(&place->noting));
+    json_decref(steal(&place->shares_due));
 }
 
 void kubernetes_forget(struct provision *place) {
@@ -356,6 +358,7 @@ static const struct provisioner_ops ops = {
     .adopt = adopt,
     .keep = kubernetes_keep,
     .note = kubernetes_note,
+    .share = kubernetes_share,
     .heard = kubernetes_heard,
     .signal = signal_pod,
     .testify = testify,

@@ -1,7 +1,8 @@
 """Kernels as pods, from the first request to the last."""
 from kernels import *  # noqa: F403
-from kernels import START_S, pods_of, records_of
+from kernels import START_S, pods_of, record_of, records_of
 from support.processes import wait_until
+from test_auth import token_file
 
 
 def test_a_cell_runs_in_a_restricted_pod(gateway, connect, kube, places):
@@ -91,3 +92,27 @@ def test_two_gateways_start_a_lost_kernel_anew_once(start_gateway, connect, kube
     assert connect(second, kernel_id).run_cell("print('there')").text() == "there\n"
     assert connect(first, kernel_id).run_cell("print('here')").text() == "here\n"
     assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"]
+
+
+def test_who_may_use_a_kernel_is_on_its_record(start_gateway, connect, kube, places, tmp_path):
+    tokens = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"))
+    first, second = (start_gateway("--auth-token-file", str(tokens)) for _ in range(2))
+    first.token, second.token = "anna-token", "bert-token"
+    kernel_id = first.start_kernel("python3")["id"]
+    connect(first, kernel_id).run_cell("1")
+    shares = f"/api/kernels/{kernel_id}/shares"
+    for user, right in (("bert", "use"), ("carla", "view")):
+        assert first.request("PUT", f"{shares}/{user}", json={"right": right}).status_code == 200
+    assert first.delete(f"{shares}/carla").json() == {"shares": {"bert": "use"}}
+    assert record_of(records_of(kube, places[0])[0])["shares"] == {"bert": "use"}
+    berts = connect(second, kernel_id)
+    assert berts.run_cell("print(2)").text() == "2\n"
+    first.kill(), second.kill()  # nobody is left who knows it but the record
+    kube.delete("Pod", f"kernel-{kernel_id}-1", places[1], grace_s=0)
+    first.start(), second.start()
+    first.wait_for_state(kernel_id, "idle", timeout=2 * START_S)
+    berts = connect(second, kernel_id)
+    assert berts.run_cell("print(3)").text() == "3\n"
+    assert first.delete(f"{shares}/bert").json() == {"shares": {}}
+    assert berts.expect_close() == 1008
+    assert record_of(records_of(kube, places[0])[0])["shares"] == {}

@@ -16,19 +16,23 @@ BODIES = {"POST /api/kernels": {"name": "stub"},
           "POST /api/sessions": {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "stub"}},
           "PATCH /api/sessions/{session_id}": {"path": "b.ipynb"},
           "POST /api/kernels/{kernel_id}/keep": {"for": "1h"},
+          "PUT /api/kernels/{kernel_id}/shares/{user}": {"right": "view"},
           "POST /api/elara/cull": {"dry_run": True}}
-COLUMNS = ["nobody", "user", "user: another's", "user: unknown", "admin", "viewer", "foreign page"]
+ASKERS = {"nobody": None, "user": "anna-token", "user: another's": "bert-token", "user: unknown": "bert-token",
+          "granted use": "carla-token", "granted view": "dora-token", "admin": "ops-token", "viewer": "wall-token",
+          "foreign page": "anna-token"}
+OF_ONE = ("user: another's", "user: unknown", "granted use", "granted view")  # only for requests about one kernel or session
 
 
 def table():
-    rows = re.findall(r"^\| `((?:GET|POST|PATCH|DELETE) [^`]+)` \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) [^`]+)` \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
     return {route: [cell.strip() for cell in cells.split("|")] for route, cells in rows}
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
     return token_file(tmp_path_factory.mktemp("tokens") / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"),
-                      ("ops", "admin", "ops-token"), ("wall", "viewer", "wall-token"))
+                      ("carla", "user", "carla-token"), ("dora", "user", "dora-token"), ("ops", "admin", "ops-token"), ("wall", "viewer", "wall-token"))
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def ask(gateway, route, ids, token, origin=None):
     method, path = route.split(" ")
     for name, value in ids.items():
         path = path.replace("{%s}" % name, value)
-    path = path.replace("/kernelspecs/{name}/{path...}", "/kernelspecs/stub/logo-64x64.png").replace("{name}", "stub")
+    path = path.replace("{user}", "bert").replace("/kernelspecs/{name}/{path...}", "/kernelspecs/stub/logo-64x64.png").replace("{name}", "stub")
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"token {token}"} if token else {})
     headers |= {"Origin": origin or f"http://127.0.0.1:{gateway.port}"} if origin or path.startswith("/elara") else {}
     headers |= WEBSOCKET if path.endswith("/channels") else {}
@@ -61,10 +65,12 @@ def ask(gateway, route, ids, token, origin=None):
 
 
 def anothers(gateway):
-    """A kernel of Anna's, in a session of hers; it runs."""
+    """A kernel of Anna's, in a session of hers; it runs, Carla may use it and Dora may look."""
     session = gateway.post("/api/sessions", json={"path": f"{uuid.uuid4()}.ipynb", "type": "notebook", "kernel": {"name": "stub"}}).json()
     kernel_id = session["kernel"]["id"]
     wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").json()["execution_state"] == "idle")
+    for user, right in (("carla", "use"), ("dora", "view")):
+        assert gateway.request("PUT", f"/api/kernels/{kernel_id}/shares/{user}", json={"right": right}).status_code == 200
     return {"kernel_id": kernel_id, "session_id": session["id"]}
 
 
@@ -73,14 +79,14 @@ def test_each_cell_of_the_table(gateway):
     expected, seen, differing, annas = table(), {}, [], anothers(gateway)
     for route, cells in expected.items():
         answers = {}
-        for column, token in zip(COLUMNS, (None, "anna-token", "bert-token", "bert-token", "ops-token", "wall-token", "anna-token")):
+        for column, token in ASKERS.items():
             ids = unknown if column == "user: unknown" else annas
-            if "_id}" in route or not column.startswith("user: ") or route == "POST /elara":
+            if "_id}" in route or column not in OF_ONE or route == "POST /elara":
                 answers[column] = ask(gateway, route, ids, token, "http://evil.example" if column == "foreign page" else None)
                 if not route.startswith("GET") and answers[column][0] < "400":  # something was done
                     gateway.delete(f"/api/kernels/{annas['kernel_id']}")
                     annas = anothers(gateway)
-        seen[route] = [answers[column][0] if column in answers else "" for column in COLUMNS]
+        seen[route] = [answers[column][0] if column in answers else "" for column in ASKERS]
         if answers.get("user: another's") != answers.get("user: unknown"):
             differing.append((route, answers["user: another's"], answers["user: unknown"]))
     assert differing == [], "another's kernel answers as one that does not exist"

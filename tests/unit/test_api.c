@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 static const struct http_route *const tables[] = {
-    api_root_routes,        api_health_routes,   api_kernels_routes,
-    api_kernelspecs_routes, api_sessions_routes, api_journal_routes,
-    api_culling_routes,     api_elara_routes,    api_metrics_routes,
+    api_root_routes,     api_health_routes,  api_kernels_routes, api_kernelspecs_routes,
+    api_sessions_routes, api_journal_routes, api_culling_routes, api_shares_routes,
+    api_elara_routes,    api_metrics_routes,
 };
 
 static void test_every_route_is_described(void **state) {

@@ -217,6 +217,24 @@ static void a_launcher_is_heard_once_a_start(void **state) {
     expect(&heard, make_record(KUBE_RECORD_ENDED, NULL, "c1"), KUBE_MERGE_LOST);
 }
 
+static void rights_are_changed_one_by_one(void **state) {
+    (void)state;
+    struct kube_intent share = make_intent(KUBE_INTENT_SHARE);
+    share.changes = json_pack("{s:s, s:n}", "carla", "view", "bert");
+    struct kube_record *there = make_record(KUBE_RECORD_LIVE, "s2", "c1");
+    json_object_set_new(there->record, "shares",
+                        json_pack("{s:s, s:s}", "bert", "use", "dora", "use"));
+    struct merged merged = merge(&share, there);
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    json_t *expected = json_pack("{s:s, s:s}", "carla", "view", "dora", "use");
+    assert_true(json_equal(json_object_get(merged.record->record, "shares"), expected));
+    json_decref(expected);
+    expect(&share, merged.record, KUBE_MERGE_DONE);
+    expect(&share, make_record(KUBE_RECORD_LIVE, "s1", "c2"), KUBE_MERGE_LOST);
+    expect(&share, make_record(KUBE_RECORD_ENDED, NULL, "c1"), KUBE_MERGE_LOST);
+    json_decref(share.changes);
+}
+
 static void what_is_cleared_is_said_once(void **state) {
     (void)state;
     struct kube_intent cleared = make_intent(KUBE_INTENT_CLEARED);
@@ -240,6 +258,7 @@ int main(void) {
         cmocka_unit_test(who_ended_it_knows_better_than_who_saw_it),
         cmocka_unit_test(notes_of_two_gateways_stand_side_by_side),
         cmocka_unit_test(a_launcher_is_heard_once_a_start),
+        cmocka_unit_test(rights_are_changed_one_by_one),
         cmocka_unit_test(what_is_cleared_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
