@@ -1,4 +1,5 @@
 """manifests/base as docs/kubernetes.md has an administrator apply it."""
+import contextlib
 import json
 import re
 from urllib.parse import urlsplit
@@ -75,19 +76,31 @@ def test_the_base_grants_what_is_needed_and_no_more(base, kube):
     assert budget["status"]["expectedPods"] == 2
 
 
-def test_a_missing_right_is_named_with_the_role_that_has_to_grant_it(base, kube):
-    role = kube.get("Role", "elara-kernels", KERNELS, manifests.RBAC)
-    less = [rule | {"verbs": [verb for verb in rule["verbs"] if rule["resources"] != ["pods"] or verb != "create"]} for rule in role["rules"]]
-    kube.patch("Role", "elara-kernels", KERNELS, {"rules": less}, manifests.RBAC)
+@contextlib.contextmanager
+def without(kube, verb, resource, role, namespace):
+    """While the role does not grant that."""
+    rules = kube.get("Role", role, namespace, manifests.RBAC)["rules"]
+    less = [rule | {"verbs": [one for one in rule["verbs"] if rule["resources"] != [resource] or one != verb]} for rule in rules]
+    kube.patch("Role", role, namespace, {"rules": less}, manifests.RBAC)
     try:
+        yield
+    finally:
+        kube.patch("Role", role, namespace, {"rules": rules}, manifests.RBAC)
+
+
+def test_a_missing_right_is_named_with_the_role_that_has_to_grant_it(base, kube):
+    with without(kube, "create", "pods", "elara-kernels", KERNELS):
         kernel_id = base.start_kernel("python3")["id"]
         with Client(base, kernel_id, timeout=START_S) as client:
             told = client.run_cell("1").error["evalue"]
-    finally:
-        kube.patch("Role", "elara-kernels", KERNELS, {"rules": role["rules"]}, manifests.RBAC)
-    sentence = f'{manifests.USER} may not create pods in namespace "{KERNELS}"'
     for text in (told, manifests.gateway_log(kube)):
-        assert sentence in text
-        assert 'a Role in that namespace has to grant it (apiGroups: [""], resources: ["pods"], verbs: ["create"])' in text
+        assert f'{manifests.USER} may not create pods in namespace "{KERNELS}"' in text
+        assert ('the Role elara-kernels in that namespace (the ClusterRole elara-kernels where the gateway makes the namespaces) has to grant it '
+                '(apiGroups: [""], resources: ["pods"], verbs: ["create"])') in text
     delete_kernel(base, kernel_id)
     wait_for_nothing(kube, KERNELS)
+    with without(kube, "create", "secrets", "elara-records", GATEWAY):
+        answer = base.post("/api/kernels", json={"name": "python3"})
+    assert answer.status_code == 503, answer.text
+    assert f'{manifests.USER} may not create secrets in namespace "{GATEWAY}"' in answer.json()["message"]
+    assert 'the Role elara-records in that namespace has to grant it (apiGroups: [""], resources: ["secrets"], verbs: ["create"])' in answer.json()["message"]

@@ -47,7 +47,7 @@ def test_a_kernel_runs_in_the_namespace_that_the_request_names(start_gateway, ac
     refused = gateway.start_kernel("python3", env=wish)["id"]
     told = connect(gateway, refused).run_cell("1").error["evalue"]
     assert f'may not create secrets in namespace "{other}"' in told
-    assert "a Role in that namespace has to grant it" in told
+    assert "the Role elara-kernels in that namespace (the ClusterRole elara-kernels where the gateway makes the namespaces) has to grant it" in told
     assert gateway.delete(f"/api/kernels/{refused}").status_code == 204
     answer = gateway.post("/api/kernels", json={"name": "python3", "env": {"KERNEL_NAMESPACE": places[0]}})
     assert answer.status_code == 403

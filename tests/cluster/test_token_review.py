@@ -85,4 +85,4 @@ def test_a_missing_right_is_named(build, cluster, kube, specs, places, launcher_
         message = refusal(gateway, token_of(kube, places[1], "default"), 503)
     assert message.startswith("the API server cannot be asked whose the token is: ")
     assert f"system:serviceaccount:{places[0]}:gateway may not create tokenreviews" in message
-    assert 'a ClusterRole has to grant it (apiGroups: ["authentication.k8s.io"], resources: ["tokenreviews"], verbs: ["create"])' in message
+    assert 'the ClusterRole elara-token-review has to grant it (apiGroups: ["authentication.k8s.io"], resources: ["tokenreviews"], verbs: ["create"])' in message

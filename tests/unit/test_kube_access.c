@@ -9,6 +9,10 @@ static void on_forbidden(void *context, struct kube_connection *connection,
     kube_answer_status(connection, 403, "Forbidden", *(const char **)context);
 }
 
+#define FORBIDDEN_TO(verb, resource, namespace)                                                    \
+    resource " is forbidden: User \"system:serviceaccount:elara:gw\" cannot " verb                 \
+             " resource \"" resource "\" in API group \"\" in the namespace \"" namespace "\""
+
 static void names_the_right_that_is_missing(void **state) {
     (void)state;
     static const char *const texts[][2] = {
@@ -20,14 +24,30 @@ static void names_the_right_that_is_missing(void **state) {
         {"pods is forbidden: User \"system:serviceaccount:elara:gw\" cannot create resource "
          "\"pods\" "
          "in API group \"\" in the namespace \"kernels\"",
-         ": a Role in that namespace has to grant it (apiGroups: [\"\"], resources: [\"pods\"], "
+         ": the Role elara-kernels in that namespace (the ClusterRole elara-kernels where the "
+         "gateway makes the namespaces) has to grant it (apiGroups: [\"\"], resources: [\"pods\"], "
          "verbs: [\"create\"]), bound to it by a RoleBinding"},
+        {FORBIDDEN_TO("list", "secrets", "elara"),
+         ": the Role elara-records in that namespace has to grant it (apiGroups: [\"\"], "
+         "resources: "
+         "[\"secrets\"], verbs: [\"list\"]), bound to it by a RoleBinding"},
+        {FORBIDDEN_TO("get", "secrets", "elsewhere"), ": the Role elara-records in that namespace"},
+        {FORBIDDEN_TO("create", "secrets", "elara"), ": the Role elara-records in that namespace"},
+        {FORBIDDEN_TO("create", "secrets", "elara2"), ": the Role elara-kernels in that namespace"},
+        {FORBIDDEN_TO("create", "networkpolicies", "anna"),
+         "in namespace \"anna\" at the Kubernetes API server "},
+        {FORBIDDEN_TO("create", "networkpolicies", "anna"), ": the ClusterRole elara-kernels has "},
+        {FORBIDDEN_TO("get", "persistentvolumeclaims", "anna"),
+         ": the ClusterRole elara-home-claims has to grant it "},
+        {FORBIDDEN_TO("create", "rolebindings", "anna"), ": the ClusterRole elara-kernel-role has"},
+        {FORBIDDEN_TO("list", "configmaps", "anna"), ": a Role in that namespace has to grant it "},
         {"rolebindings.rbac.authorization.k8s.io is forbidden: User \"u\" cannot list resource "
          "\"rolebindings\" in API group \"rbac.authorization.k8s.io\" at the cluster scope",
          "u may not list rolebindings in the whole cluster at the Kubernetes API server "},
         {"namespaces is forbidden: User \"u\" cannot create resource \"namespaces\" in API group "
          "\"\" at the cluster scope",
-         "a ClusterRole has to grant it (apiGroups: [\"\"], resources: [\"namespaces\"], verbs: "
+         "the ClusterRole elara-kernels has to grant it (apiGroups: [\"\"], resources: "
+         "[\"namespaces\"], verbs: "
          "[\"create\"]), bound to it by a ClusterRoleBinding"},
         {"pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": privileged",
          "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": privileged"},
