@@ -1,10 +1,12 @@
 #include "gateway/channels.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/client_dialect.h"
 #include "gateway/delivery.h"
+#include "gateway/http_login.h"
 #include "gateway/kernel_shares.h"
 #include "gateway/message_format.h"
 #include "gateway/metrics.h"
@@ -41,6 +43,7 @@ struct client {
     struct websocket *ws;
     struct kernel *kernel; /* NULL once it is gone */
     const struct auth_identity *identity;
+    struct http_login *login;
     struct kernel_watcher watcher;
     struct attachment *attachment; /* NULL while the kernel has no link */
     struct standin *standin;
@@ -75,6 +78,7 @@ size_t channels_count(const struct channels *channels) {
 
 static void client_free(void *context) {
     struct client *client = context;
+    http_login_free(client->login);
     standin_destroy(client->standin);
     client_dialect_free(&client->dialect);
     unanswered_clear(&client->unanswered);
@@ -108,6 +112,7 @@ static void client_end(struct client *client) {
     if (client->ws == NULL)
         return;
     client->ws = NULL;
+    http_login_free(steal(&client->login));
     client_leave_kernel(client);
     list_remove(&client->node);
     client->channels->count--;
@@ -389,18 +394,38 @@ static void on_closed(void *context, const char *why) {
     client_end(client);
 }
 
-/* Its owner shares it no longer: for this client it is not there any more. */
-static void show_out(struct client *client, const char *why) {
-    log_info("kernel %s: the WebSocket of %s is closed: %s", kernel_id(client->kernel),
-             client->identity->name, why);
+/* Nothing goes in or out any more, whatever the client answers. */
+static void show_out(void *context, const char *why) {
+    struct client *client = context;
+    log_info("kernel %s: a WebSocket of %s is closed: %s",
+             client->kernel != NULL ? kernel_id(client->kernel) : "?", client->identity->name, why);
+    http_login_free(steal(&client->login));
     websocket_close(client->ws, CLOSE_NOT_ALLOWED, why);
     client_leave_kernel(client);
 }
 
+static bool may_stay(const struct client *client) {
+    if (client->identity == NULL || client->kernel == NULL)
+        return true;
+    return client->identity->role != AUTH_VIEWER &&
+           kernel_right(client->kernel, client->identity) >= KERNEL_RIGHT_USE;
+}
+
+static void on_identity(void *context, const struct auth_identity *identity) {
+    struct client *client = context;
+    client->identity = identity;
+    if (!may_stay(client))
+        show_out(client, "who came with this token may not use the kernel any more");
+}
+
+void channels_ask_again(struct channels *channels) {
+    list_each (&channels->clients, struct client, node, client)
+        http_login_ask(client->login);
+}
+
 static void on_kernel_changed(void *context, struct kernel *kernel) {
     struct client *client = context;
-    if (client->identity != NULL && client->ws != NULL &&
-        kernel_right(kernel, client->identity) < KERNEL_RIGHT_USE) {
+    if (client->ws != NULL && !may_stay(client)) { /* its owner shares it no longer */
         show_out(client, "the kernel is not shared with you any more");
         return;
     }
@@ -429,6 +454,7 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
                                                    .ponged = on_ponged,
                                                    .heard = on_heard,
                                                    .closed = on_closed};
+    static const struct http_login_events login_events = {.changed = on_identity, .lost = show_out};
     const char *session_id;
     if (check_session_id(request, &session_id) < 0)
         return;
@@ -440,6 +466,8 @@ void channels_open(struct channels *channels, struct kernel *kernel, struct http
     unanswered_init(&client->unanswered);
     bool is_proxy = http_request_is_gateway_client(request); /* it goes with websocket_accept */
     client->identity = http_request_identity(request);
+    client->login =
+        http_login_create(request, channels->settings.login_every_ms, &login_events, client);
     client_dialect_init(&client->dialect, request, (size_t)channels->settings.gateway_client_max);
     const char *subprotocol = client->dialect.format == FORMAT_V1 ? MESSAGE_V1_SUBPROTOCOL : NULL;
     struct websocket_settings settings = {.message_max = channels->settings.message_max,

@@ -17,6 +17,7 @@ struct channels_settings {
     int64_t unsure_ms;
     /* largest frame for jupyter_server's gateway client, which drops the connection above 10 MiB */
     int64_t gateway_client_max;
+    int64_t login_every_ms;  /* whether who opened a WebSocket may still is asked so often */
     struct metrics *metrics; /* messages are counted there; NULL: nowhere */
 };
 
@@ -26,6 +27,8 @@ struct channels *channels_create(struct loop *loop, const struct channels_settin
 void channels_configure(struct channels *channels, const struct channels_settings *settings);
 /* Closes every client with 1012: come back. */
 void channels_close_all(struct channels *channels);
+/* Tokens or settings are others now: whoever does not count any more is shown out, with 1008. */
+void channels_ask_again(struct channels *channels);
 void channels_destroy(struct channels *channels);
 size_t channels_count(const struct channels *channels);
 

@@ -157,6 +157,7 @@ static struct channels_settings channels_settings(const struct gateway *gateway)
         .window = settings->client_window,
         .unsure_ms = settings->replay_unsure_ms,
         .gateway_client_max = settings->gateway_client_frame_limit,
+        .login_every_ms = settings->auth_keep_ms,
         .metrics = gateway->metrics,
     };
 }
@@ -182,6 +183,7 @@ void gateway_configure(struct gateway *gateway) {
     kernels_configure(gateway->kernels, &kernels);
     struct channels_settings channels = channels_settings(gateway);
     channels_configure(gateway->channels, &channels);
+    channels_ask_again(gateway->channels);
     if (culling_configure(gateway->culling, &err) < 0)
         settings_note_problem(settings, SETTINGS_FILE, &err);
 }

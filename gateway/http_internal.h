@@ -108,8 +108,9 @@ struct http_request {
     struct http_param params[HTTP_PARAMS_MAX];
     size_t param_count;
     const struct auth_identity *identity;
-    struct auth_waiter waiter; /* linked: until it is known who asks */
-    struct http_seat *seat;    /* among the requests under way; NULL: none is needed, or not yet */
+    const char *asked_header, *asked_value; /* that somebody looked at to know it; in text */
+    struct auth_waiter waiter;              /* linked: until it is known who asks */
+    struct http_seat *seat; /* among the requests under way; NULL: none is needed, or not yet */
     bool is_admitted;
     bool is_handled; /* the handler was called */
     struct evbuffer *body;

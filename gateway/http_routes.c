@@ -187,16 +187,21 @@ static bool can_send_no_token(const struct http_request *request) {
 }
 
 static const char *only_header(const void *context, const char *name) {
-    const struct http_head *head = context;
-    const char *value = NULL;
+    struct http_request *request = (struct http_request *)(uintptr_t)context;
+    const struct http_head *head = &request->head;
+    const struct http_field *found = NULL;
     for (size_t i = 0; i < head->field_count; i++) {
         if (strcasecmp(head->fields[i].name, name) != 0)
             continue;
-        if (value != NULL)
+        if (found != NULL)
             return NULL;
-        value = head->fields[i].value;
+        found = &head->fields[i];
     }
-    return value;
+    if (found == NULL)
+        return NULL;
+    request->asked_header = found->name;
+    request->asked_value = found->value;
+    return found->value;
 }
 
 static enum auth_verdict find_identity(struct http_request *request, struct error *err) {
@@ -206,7 +211,7 @@ static enum auth_verdict find_identity(struct http_request *request, struct erro
         .is_page = http_is_page(request),
         .address = request->connection->address,
         .header = only_header,
-        .header_context = &request->head,
+        .header_context = request,
         .certificate = http_tls_certificate(request->connection->io),
     };
     return auth_check(request->http->auth, &evidence, &request->waiter, &request->identity, err);

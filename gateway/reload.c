@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "gateway/auth.h"
+#include "gateway/channels.h"
 #include "gateway/events.h"
 #include "gateway/file_watch.h"
 #include "gateway/gateway.h"
@@ -41,6 +42,7 @@ static void on_token_file(void *context) {
     struct error err = {0};
     int failed = auth_reload(gateway->auth, &err);
     settings_note_problem(gateway->settings, SETTINGS_TOKENS, failed < 0 ? &err : NULL);
+    channels_ask_again(gateway->channels);
 }
 
 static void on_tls_file(void *context) {

@@ -143,7 +143,8 @@ static const struct option_row table[] = {
         .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = ACCESS,
         .help =
             "How long a yes of oidc-issuer, token-review or jupyterhub-api-url counts, and so a "
-            "token that was revoked there."),
+            "token that was revoked there. Whether who opened a WebSocket may still is asked so "
+            "often, too."),
     ROW("admin-users", "ELARA_ADMIN_USERS", OPTION_LIST, admin_users, NULL, .flags = OPTION_RELOAD,
         .group = ACCESS,
         .help = "Users with the role admin, of those that something else than auth-token-file "

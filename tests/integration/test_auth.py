@@ -231,3 +231,17 @@ def test_loopback_is_where_it_listens_by_default(gateway):
                  if line.split()[3] == "0A" and line.split()[1].endswith(f":{gateway.port:04X}")}
     assert addresses == {"0100007F"}
     assert socket.gethostbyname("localhost").startswith("127.")
+
+
+@pytest.mark.parametrize("change", ["gone", "viewer", "anothers"])
+def test_a_websocket_ends_with_what_its_token_opened(named, tmp_path, connect, change):
+    """The file is read again: whose line is gone, or says less, is shown out; the others stay."""
+    kernel_id = named.start_kernel()["id"]
+    berts = named.request("POST", "/api/kernels", json={"name": "stub"}, headers={"Authorization": "token bert-token"}).json()["id"]
+    mine, other = connect(named, kernel_id), connect(named, berts, headers=["Authorization: token bert-token"])
+    mine.kernel_info(), other.kernel_info()
+    anna = {"gone": [], "viewer": [("anna", "viewer", "anna-token")], "anothers": [("carla", "user", "anna-token")]}[change]
+    token_file(tmp_path / "new", *anna, ("bert", "user", "bert-token"), ("ops", "admin", "ops-token")).rename(tmp_path / "tokens")
+    assert mine.expect_close() == 1008
+    assert other.run_cell("print still").text() == "still\n"
+    assert named.get(f"/api/kernels/{kernel_id}", headers={"Authorization": "token ops-token"}).json()["connections"] == 0
