@@ -74,8 +74,8 @@ static struct kernel *make_found(struct kernels *kernels, const char *id, const 
         text_replace(&kernel->display_name, kernel->name);
     memcpy(kernel->last_activity, kernel->created, CLOCK_TEXT_SIZE);
     struct kernel_heir heir = kernel_heir_of(kernel);
-    if (kernel->inherited != NULL)
-        kernel_ends_told(kernels->ends, &heir, kernel->inherited);
+    if (kernel_inherited_text(kernel) != NULL)
+        kernel_ends_told(kernels->ends, &heir, kernel_inherited_text(kernel));
     kernel_set_stage(kernel, "finding the kernel again");
     take_death(kernel, record);
     return kernel;
@@ -151,13 +151,15 @@ static bool read_bequest(const json_t *bequest, struct kernel_heir *ret, const c
 
 /* What the owner's next kernel is to say, whichever gateway starts it: once, though these
  * tombstones are read again, in any order, by each gateway that starts. */
-static void take_bequests(struct kernels *kernels, const json_t *record, bool is_ours) {
+static void take_bequests(struct kernels *kernels, const char *id, const json_t *record,
+                          bool is_ours) {
     struct kernel_heir heir;
     const char *text;
     if (read_bequest(json_object_get(record, "told"), &heir, &text))
         kernel_ends_told(kernels->ends, &heir, text);
-    if (!is_ours && read_bequest(json_object_get(record, "bequest"), &heir, &text))
-        kernel_ends_bequeath(kernels->ends, &heir, text);
+    if (!is_ours && json_object_get(record, "told_by") == NULL &&
+        read_bequest(json_object_get(record, "bequest"), &heir, &text))
+        kernel_ends_bequeath(kernels->ends, &heir, text, id);
 }
 
 /* Another gateway has ended it. What we end ourselves goes its own way. */
@@ -167,7 +169,7 @@ static void on_other_gone(void *context, const char *id, const json_t *record, c
     const char *owner = json_string_value(json_object_get(record, "owner"));
     if (kernel == NULL && owner != NULL && why != NULL)
         kernel_ends_bury(kernels->ends, id, owner, why, true);
-    take_bequests(kernels, record, kernel != NULL && kernel->bequest != NULL);
+    take_bequests(kernels, id, record, kernel != NULL && kernel->bequest != NULL);
     if (kernel == NULL || kernel->provision == NULL || kernel->is_stopping || kernel->is_restarting)
         return;
     if (kernel->activity.is_end_ordered) /* it may be our doing, and is about to be known */

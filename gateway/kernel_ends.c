@@ -128,11 +128,22 @@ static void note_told(struct kernel_ends *ends, const struct kernel_heir *heir, 
     put(ends->heirs, key, make_note("", NULL));
 }
 
-void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
-                          const char *text) {
+static void bequeath(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text,
+                     const char *from, const char *instead_of) {
     cleanup_free char *key = heir_key(heir);
-    if (ends->heirs != NULL && !was_told(ends, heir, text))
-        put(ends->heirs, key, make_note(text, NULL));
+    if (ends->heirs == NULL || was_told(ends, heir, text))
+        return;
+    json_t *note = make_note(text, NULL);
+    if (from != NULL)
+        json_object_set_new(note, "from", json_string(from));
+    if (instead_of != NULL)
+        json_object_set_new(note, "instead_of", json_string(instead_of));
+    put(ends->heirs, key, note);
+}
+
+void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
+                          const char *text, const char *from) {
+    bequeath(ends, heir, text, from, NULL);
 }
 
 void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text) {
@@ -147,17 +158,19 @@ void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, 
 }
 
 void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir,
-                        const char *text) {
-    if (ends->heirs == NULL)
+                        const json_t *inherited, const char *kernel_id) {
+    const char *text = json_string_value(json_object_get(inherited, "text"));
+    if (ends->heirs == NULL || text == NULL)
         return;
     cleanup_free char *key = heir_key(heir), *told = told_key(heir, text);
     cleanup_json json_t *newer = notes_get(ends->heirs, key);
     json_decref(notes_take(ends->heirs, told));
     if (newer == NULL)
-        kernel_ends_bequeath(ends, heir, text);
+        bequeath(ends, heir, text, json_string_value(json_object_get(inherited, "from")),
+                 kernel_id);
 }
 
-char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir) {
+json_t *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir) {
     if (ends->heirs == NULL)
         return NULL;
     cleanup_free char *key = heir_key(heir);
@@ -166,5 +179,6 @@ char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *he
     if (text == NULL || age_of(note) > HEIR_MS)
         return NULL;
     note_told(ends, heir, text);
-    return memory_strdup(text);
+    return json_pack("{s:s, s:O*, s:O*}", "text", text, "from", json_object_get(note, "from"),
+                     "instead_of", json_object_get(note, "instead_of"));
 }

@@ -26,12 +26,15 @@ const char *kernel_ends_reason(struct kernel_ends *ends, const char *kernel_id,
 struct kernel_heir {
     const char *user, *spec, *directory;
 };
-/* Nothing, if it was told already. */
+/* Nothing, if it was told already. from: the id of the kernel that it is about. */
 void kernel_ends_bequeath(struct kernel_ends *ends, const struct kernel_heir *heir,
-                          const char *text);
+                          const char *text, const char *from);
 /* A kernel tells it, or has: another gateway's, or an earlier one's of ours. */
 void kernel_ends_told(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);
-/* Nobody could be told what was inherited: it is for the next one, unless there is news. */
-void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir, const char *text);
-/* A malloc'ed text, or NULL; it is told once. */
-char *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir);
+/* Nobody could be told what this kernel had inherited: it is for the next one, unless there is
+ * news. */
+void kernel_ends_return(struct kernel_ends *ends, const struct kernel_heir *heir,
+                        const json_t *inherited, const char *kernel_id);
+/* {"text", "from", "instead_of": the kernel that could not tell it}, a new reference, or NULL: it
+ * is told once. */
+json_t *kernel_ends_inherit(struct kernel_ends *ends, const struct kernel_heir *heir);

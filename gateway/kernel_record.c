@@ -23,7 +23,7 @@ json_t *kernel_record(const struct kernel *kernel) {
     if (kernel->shares != NULL)
         json_object_set(record, "shares", kernel->shares);
     if (kernel->inherited != NULL)
-        json_object_set_new(record, "inherited", json_string(kernel->inherited));
+        json_object_set(record, "inherited", kernel->inherited);
     if (kernel->activity.was_attached)
         json_object_set_new(record, "was_attached", json_true());
     return record;
@@ -76,7 +76,11 @@ void kernel_take_record(struct kernel *kernel, const json_t *record) {
     kernel_take_shares(kernel, json_object_get(record, "shares"));
     text_replace(&kernel->notice,
                  json_string_value(json_object_get(json_object_get(record, "marks"), "notice")));
-    take_text(&kernel->inherited, record, "inherited");
+    json_t *inherited = json_object_get(record, "inherited");
+    if (json_is_object(inherited)) {
+        json_decref(kernel->inherited);
+        kernel->inherited = json_deep_copy(inherited);
+    }
     json_t *session = json_object_get(record, "session");
     if (kernel->session_unsaid)
         return;

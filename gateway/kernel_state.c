@@ -374,9 +374,10 @@ static json_t *make_testament(const struct kernel *kernel) {
         json_object_set_new(testament, "by_witness", json_true());
     if (kernel->bequest != NULL)
         json_object_set(testament, "bequest", kernel->bequest);
-    if (kernel->inherited != NULL && kernel->was_ready) {
+    if (kernel_inherited_text(kernel) != NULL && kernel->was_ready) {
         struct kernel_heir heir = kernel_heir_of(kernel);
-        json_object_set_new(testament, "told", kernel_bequest(&heir, kernel->inherited));
+        json_object_set_new(testament, "told",
+                            kernel_bequest(&heir, kernel_inherited_text(kernel)));
     }
     return testament;
 }

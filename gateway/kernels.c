@@ -74,7 +74,7 @@ static void free_kernel(struct kernel *kernel) {
     free(kernel->last_words);
     free(kernel->stop_reason);
     free(kernel->notice);
-    free(kernel->inherited);
+    json_decref(kernel->inherited);
     free(kernel->endpoint);
     free(kernel);
 }
@@ -107,15 +107,19 @@ json_t *kernel_bequest(const struct kernel_heir *heir, const char *text) {
 
 void kernel_leave_notice(struct kernel *kernel, const char *text) {
     struct kernel_heir heir = kernel_heir_of(kernel);
-    kernel_ends_bequeath(kernel->kernels->ends, &heir, text);
+    kernel_ends_bequeath(kernel->kernels->ends, &heir, text, kernel->id);
     json_decref(kernel->bequest);
     kernel->bequest = kernel_bequest(&heir, text);
+}
+
+const char *kernel_inherited_text(const struct kernel *kernel) {
+    return json_string_value(json_object_get(kernel->inherited, "text"));
 }
 
 void kernel_return_notice(struct kernel *kernel) {
     struct kernel_heir heir = kernel_heir_of(kernel);
     if (kernel->notice != NULL && !kernel->was_ready)
-        kernel_ends_return(kernel->kernels->ends, &heir, kernel->notice);
+        kernel_ends_return(kernel->kernels->ends, &heir, kernel->inherited, kernel->id);
 }
 
 void kernel_forget(struct kernel *kernel, const char *reason, bool by_another) {
@@ -378,8 +382,8 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
         return -1;
     }
     struct kernel_heir heir = kernel_heir_of(kernel);
-    kernel->notice = kernel_ends_inherit(kernels->ends, &heir);
-    text_replace(&kernel->inherited, kernel->notice);
+    kernel->inherited = kernel_ends_inherit(kernels->ends, &heir);
+    text_replace(&kernel->notice, kernel_inherited_text(kernel));
     int started = kernel_provision(kernel, &refusal);
     kernel->is_unaccepted = started > 0;
     if (started < 0) {

@@ -135,9 +135,9 @@ struct kernel {
     bool is_restarting, is_stopping, is_adopting;
     bool is_replacing; /* its launcher hangs and was killed: another one follows */
     char *stop_reason;
-    json_t *bequest; /* for the owner's next kernel, at every gateway; NULL */
-    char *notice;    /* for its first cell: why the kernel before it was ended; NULL */
-    char *inherited; /* the same, also when it was told */
+    json_t *bequest;   /* for the owner's next kernel, at every gateway; NULL */
+    char *notice;      /* for its first cell: why the kernel before it was ended; NULL */
+    json_t *inherited; /* the same, also when it was told: kernel_ends.h; NULL */
     bool was_ready;
 };
 
@@ -148,6 +148,7 @@ void kernel_forget(struct kernel *kernel, const char *reason, bool by_another);
 struct kernel_heir kernel_heir_of(const struct kernel *kernel); /* whom its notice is for */
 /* A tombstone's "bequest" or "told"; a new reference. */
 json_t *kernel_bequest(const struct kernel_heir *heir, const char *text);
+const char *kernel_inherited_text(const struct kernel *kernel); /* NULL: nothing */
 /* It goes without having been there: its notice is for the next one, then. */
 void kernel_return_notice(struct kernel *kernel);
 /* Starts it from its request. 1: it is not on record yet. */

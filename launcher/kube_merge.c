@@ -160,8 +160,8 @@ static enum kube_merge merge_dead(const struct kube_intent *intent, const struct
 
 /* What is kept of one that ended: whose it was, and why it is no more. */
 static json_t *tombstone(const json_t *record, const json_t *changes) {
-    static const char *const kept[] = {"kernel_id", "name", "display_name",
-                                       "owner",     "user", "created"};
+    static const char *const kept[] = {"kernel_id", "name",    "display_name",     "owner",
+                                       "user",      "created", KUBE_RECORD_TOLD_BY};
     json_t *made = json_object();
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         if (json_object_get(record, kept[i]) != NULL)
@@ -198,6 +198,22 @@ static enum kube_merge merge_cleared(const struct kube_intent *intent,
     return KUBE_MERGE_WRITE;
 }
 
+/* Where it cannot be known who tells it, two may. */
+static enum kube_merge merge_tell(const struct kube_intent *intent, const struct kube_record *there,
+                                  struct kube_record **ret) {
+    const char *by = text_of(intent->changes, "by");
+    const char *instead_of = text_of(intent->changes, "instead_of");
+    const char *told_by = text_of(there->record, KUBE_RECORD_TOLD_BY);
+    bool is_free = told_by == NULL || (instead_of != NULL && strcmp(told_by, instead_of) == 0);
+    if (there->state != KUBE_RECORD_ENDED || (told_by != NULL && strcmp(told_by, by) == 0))
+        return KUBE_MERGE_DONE;
+    if (!is_free)
+        return KUBE_MERGE_LOST;
+    *ret = copy_of(there);
+    json_object_set_new((*ret)->record, KUBE_RECORD_TOLD_BY, json_string(by));
+    return KUBE_MERGE_WRITE;
+}
+
 enum kube_merge kube_record_merge(const struct kube_intent *intent, const struct kube_record *there,
                                   struct kube_record **ret) {
     switch (intent->kind) {
@@ -215,6 +231,8 @@ enum kube_merge kube_record_merge(const struct kube_intent *intent, const struct
         return merge_end(intent, there, ret);
     case KUBE_INTENT_CLEARED:
         return merge_cleared(intent, there, ret);
+    case KUBE_INTENT_TELL:
+        return merge_tell(intent, there, ret);
     }
     return KUBE_MERGE_LOST;
 }

@@ -18,6 +18,7 @@ enum kube_intent_kind {
     KUBE_INTENT_DEAD,    /* it is dead, and kept */
     KUBE_INTENT_END,     /* it has ended: a tombstone */
     KUBE_INTENT_CLEARED, /* nothing else is left of one that has ended */
+    KUBE_INTENT_TELL,    /* that it has ended is told by another kernel, once */
 };
 
 struct kube_intent {
@@ -30,7 +31,8 @@ struct kube_intent {
     /* START: all of it. DEAD: all of it, for a record that is not there any more. else NULL */
     struct kube_record *record;
     /* DEAD, END: members that replace those that are there. NOTE: arrays "added" and "removed".
-     * SHARE: {user: right, or null to take it away}. */
+     * SHARE: {user: right, or null to take it away}. TELL: "by", and "instead_of", which could not
+     * tell it: kernels' ids. */
     json_t *changes;
 };
 
@@ -43,6 +45,9 @@ struct kube_intent {
 /* The same of one written by a gateway that only saw the kernel end: who has ended it knows why,
  * and replaces it. */
 #define KUBE_RECORD_WITNESS "by_witness"
+
+/* The id of the kernel that tells a tombstone's "bequest". */
+#define KUBE_RECORD_TOLD_BY "told_by"
 
 enum kube_merge {
     KUBE_MERGE_WRITE,  /* *ret is to be written, over the version that it has */

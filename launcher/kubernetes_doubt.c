@@ -57,7 +57,7 @@ static void ask_for_key(struct provision *place) {
 
 void kubernetes_doubt(struct provision *place) {
     bool is_idle = place->call == NULL && (place->step == STEP_NONE || place->step == STEP_WATCH);
-    if (place->change != NULL)
+    if (place->change != NULL && place->step == STEP_RECORD)
         return; /* which finds out */
     if (place->state == KUBE_RECORD_DEAD || place->namespace == NULL) {
         kubernetes_vanish(place);

@@ -70,7 +70,8 @@ struct kubernetes {
 enum kubernetes_step {
     STEP_NONE, /* there is nothing to wait for */
     STEP_RECORD,
-    STEP_PAIR, /* our own keys are not there yet */
+    STEP_NOTICE, /* of the kernel before it, which one of all gateways' tells */
+    STEP_PAIR,   /* our own keys are not there yet */
     STEP_NAMESPACE,
     STEP_FURNISH, /* what is to be in a namespace that we make */
     STEP_KEY,

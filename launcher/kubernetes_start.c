@@ -125,7 +125,7 @@ static void tell_accepted(struct provision *place, const json_t *secret) {
     kubernetes_take_record(place->cluster, secret, false);
     place->events.accepted(place->context, NULL); /* may end it at once */
     if (place->is_held)
-        kubernetes_advance(place, STEP_PAIR);
+        kubernetes_advance(place, STEP_NOTICE);
 }
 
 /* What was there before is there again. */
@@ -208,6 +208,43 @@ static void begin_record(struct provision *place) {
     text_replace(&intent->start, seen != NULL ? text_of(seen->record, "start") : NULL);
     text_replace(&intent->created, seen != NULL ? text_of(seen->record, "created") : NULL);
     place->change = kubernetes_change(place, intent, on_record, place);
+}
+
+/* --- why the kernel before it was ended --- */
+
+static void drop_notice(struct provision *place) {
+    json_t *record = json_deep_copy(place->record);
+    json_object_del(json_object_get(record, "marks"), "notice");
+    json_decref(place->record);
+    place->record = record;
+}
+
+static void on_notice(void *context, enum kube_merge outcome, int status, const json_t *answer,
+                      const struct error *err) {
+    struct provision *place = context;
+    (void)status, (void)answer;
+    place->change = NULL;
+    if (err == NULL && outcome == KUBE_MERGE_LOST) /* another kernel tells it */
+        drop_notice(place);
+    kubernetes_advance(place, STEP_PAIR);
+}
+
+/* Another gateway may start a kernel of the same user at this moment: the tombstone of the kernel
+ * before them says which one tells. */
+static void begin_notice(struct provision *place) {
+    const json_t *inherited = json_object_get(place->record, "inherited");
+    const char *from = text_of(inherited, "from");
+    bool is_due = text_of(json_object_get(place->record, "marks"), "notice") != NULL;
+    struct provision *before =
+        is_due && from != NULL ? kubernetes_find_place(place->cluster, from) : NULL;
+    if (before == NULL || before == place || !before->has_record) {
+        kubernetes_advance(place, STEP_PAIR);
+        return;
+    }
+    json_t *changes = json_pack("{s:s, s:O*}", "by", place->id, "instead_of",
+                                json_object_get(inherited, "instead_of"));
+    place->change = kubernetes_change(before, kubernetes_intend(before, KUBE_INTENT_TELL, changes),
+                                      on_notice, place);
 }
 
 /* --- the pod --- */
@@ -329,6 +366,9 @@ void kubernetes_go_on(struct provision *place) {
     switch (place->step) {
     case STEP_RECORD:
         begin_record(place);
+        break;
+    case STEP_NOTICE:
+        begin_notice(place);
         break;
     case STEP_PAIR:
         if (place->cluster->public_key != NULL)

@@ -16,6 +16,7 @@ from kernels import *  # noqa: F403
 from kernels import ROOT, START_S, pods_of, record_of, records_of
 from support.balancer import Balancer
 from support.processes import wait_until
+from testcluster.api_proxy import ApiProxy
 from testcluster.audit import Account
 from testcluster.hollow import TOLERATIONS
 
@@ -260,6 +261,30 @@ def test_a_cull_is_one_for_all_gateways(stub, start_gateway, connect, kube, plac
     third = start_gateway()  # it knows what the cluster says, and no more
     last = third.start_kernel(stub)["id"]
     assert connect(third, last).run_cell("print last").text("stderr") == ""
+
+
+def test_of_two_heirs_at_once_one_tells_why_the_kernel_before_was_ended(stub, start_gateway, connect, kube, places, tmp_path):
+    """The second gateway has not heard of the first one's heir when it starts another."""
+    with ApiProxy(tmp_path) as proxy:
+        culling = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_IDLE_TIMEOUT": "1s", "ELARA_CULL_WARN_BEFORE": "0"})
+        first, second = (start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "0"}, **options) for options in ({}, {"kubeconfig": proxy.kubeconfig}))
+        kernel_id = culling.start_kernel(stub)["id"]
+        client = connect(culling, kernel_id)
+        client.kernel_info()
+        client.close()
+        for gateway in (first, second):
+            wait_until(lambda one=gateway: "cull-idle-timeout" in one.get(f"/api/kernels/{kernel_id}").text, START_S, "why it ended")
+        culling.kill()
+        heirs = [str(uuid.uuid4()) for _ in range(2)]
+        proxy.add("before", "WATCH", "secrets", f"elara-record-{heirs[0]}")
+        told = []
+        for gateway, heir in zip((first, second), heirs):
+            assert gateway.post("/api/kernels", json={"name": stub, "env": {"KERNEL_ID": heir}}).status_code == 201
+            cell = connect(gateway, heir).run_cell("print heir")
+            assert cell.text() == "heir\n"
+            told.append("The kernel that was here before was ended on" in cell.text("stderr"))
+        assert told == [True, False]
+        assert record_of(kube.get("Secret", f"elara-record-{kernel_id}", places[0]))["told_by"] == heirs[0]
 
 
 def test_two_gateways_that_cull_at_once_act_once(stub, start_gateway, connect, hollow, kube, places, tmp_path):

@@ -459,22 +459,27 @@ static void test_reasons_are_for_their_owner(void **state) {
     assert_string_equal(kernel_ends_reason(ends, "both", &ann, HOUR), "because");
     struct kernel_heir heir = {.user = "ann", .spec = "stub", .directory = "/home"};
     struct kernel_heir stranger = {.user = "bob", .spec = "stub", .directory = "/home"};
-    kernel_ends_bequeath(ends, &heir, "gone");
+    kernel_ends_bequeath(ends, &heir, "gone", "k1");
     assert_null(kernel_ends_inherit(ends, &stranger));
-    cleanup_free char *text = kernel_ends_inherit(ends, &heir);
-    assert_string_equal(text, "gone");
+    cleanup_json json_t *will = kernel_ends_inherit(ends, &heir);
+    cleanup_json json_t *older = json_pack("{s:s, s:s}", "text", "older", "from", "k0");
+    assert_string_equal(json_string_value(json_object_get(will, "text")), "gone");
+    assert_string_equal(json_string_value(json_object_get(will, "from")), "k1");
+    assert_null(json_object_get(will, "instead_of"));
     assert_null(kernel_ends_inherit(ends, &heir));
-    kernel_ends_return(ends, &heir, "gone");
-    kernel_ends_return(ends, &heir, "older"); /* no news */
-    cleanup_free char *again = kernel_ends_inherit(ends, &heir);
-    assert_string_equal(again, "gone");
+    kernel_ends_return(ends, &heir, will, "heir");
+    kernel_ends_return(ends, &heir, older, "heir"); /* no news */
+    cleanup_json json_t *again = kernel_ends_inherit(ends, &heir);
+    assert_string_equal(json_string_value(json_object_get(again, "text")), "gone");
+    assert_string_equal(json_string_value(json_object_get(again, "from")), "k1");
+    assert_string_equal(json_string_value(json_object_get(again, "instead_of")), "heir");
     struct kernel_heir folded = {.user = "ann", .spec = "stub\n/home", .directory = ""};
     struct kernel_heir other = {.user = "ann\nstub", .spec = "/home", .directory = ""};
-    kernel_ends_bequeath(ends, &heir, "gone"); /* it was told */
+    kernel_ends_bequeath(ends, &heir, "gone", "k1"); /* it was told */
     kernel_ends_told(ends, &heir, "elsewhere");
-    kernel_ends_bequeath(ends, &heir, "elsewhere");
+    kernel_ends_bequeath(ends, &heir, "elsewhere", "k2");
     assert_null(kernel_ends_inherit(ends, &heir));
-    kernel_ends_bequeath(ends, &folded, "gone"); /* a name is no way into another's place */
+    kernel_ends_bequeath(ends, &folded, "gone", "k1"); /* a name is no way into another's place */
     assert_null(kernel_ends_inherit(ends, &heir));
     assert_null(kernel_ends_inherit(ends, &other));
     kernel_ends_destroy(ends);

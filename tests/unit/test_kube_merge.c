@@ -80,6 +80,44 @@ static void an_ended_kernel_stays_ended(void **state) {
     json_decref(changes);
 }
 
+static void one_kernel_tells_why_another_has_ended(void **state) {
+    (void)state;
+    struct kube_intent tell = make_intent(KUBE_INTENT_TELL);
+    tell.changes = json_pack("{s:s}", "by", "heir");
+    struct merged merged = merge(&tell, make_record(KUBE_RECORD_ENDED, NULL, "c1"));
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    assert_string_equal(text_of(merged.record, KUBE_RECORD_TOLD_BY), "heir");
+    struct kube_record *told[4];
+    for (size_t i = 0; i < 4; i++) {
+        told[i] = make_record(KUBE_RECORD_ENDED, NULL, "c1");
+        json_object_update(told[i]->record, merged.record->record);
+    }
+    kube_record_free(merged.record);
+    expect(&tell, told[0], KUBE_MERGE_DONE); /* a lost answer, or another attempt */
+    json_object_set_new(tell.changes, "by", json_string("other"));
+    expect(&tell, told[1], KUBE_MERGE_LOST);
+    json_object_set_new(tell.changes, "instead_of", json_string("third"));
+    expect(&tell, told[2], KUBE_MERGE_LOST);
+    json_object_set_new(tell.changes, "instead_of", json_string("heir")); /* it could not */
+    merged = merge(&tell, told[3]);
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    assert_string_equal(text_of(merged.record, KUBE_RECORD_TOLD_BY), "other");
+    kube_record_free(merged.record);
+    expect(&tell, make_record(KUBE_RECORD_LIVE, "s1", "c1"), KUBE_MERGE_DONE);
+    /* Nor does a better reason for the end make it forgotten. */
+    struct kube_record *there = make_record(KUBE_RECORD_ENDED, NULL, "c1");
+    json_object_set_new(there->record, KUBE_RECORD_WITNESS, json_true());
+    json_object_set_new(there->record, KUBE_RECORD_TOLD_BY, json_string("heir"));
+    struct kube_intent end = make_intent(KUBE_INTENT_END);
+    end.changes = json_pack("{s:s}", "reason", "mine");
+    merged = merge(&end, there);
+    assert_int_equal(merged.outcome, KUBE_MERGE_WRITE);
+    assert_string_equal(text_of(merged.record, KUBE_RECORD_TOLD_BY), "heir");
+    kube_record_free(merged.record);
+    json_decref(tell.changes);
+    json_decref(end.changes);
+}
+
 static void the_id_of_an_ended_kernel_is_taken_once(void **state) {
     (void)state;
     struct kube_intent start = make_intent(KUBE_INTENT_START);
@@ -250,6 +288,7 @@ static void what_is_cleared_is_said_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ended_kernel_stays_ended),
+        cmocka_unit_test(one_kernel_tells_why_another_has_ended),
         cmocka_unit_test(the_id_of_an_ended_kernel_is_taken_once),
         cmocka_unit_test(a_first_start_takes_nobodys_place),
         cmocka_unit_test(of_two_starts_at_once_the_first_counts),
