@@ -20,6 +20,7 @@ class Service(Gateway):
     """The gateways behind their Service; each request may be another one's."""
 
     def __init__(self, kube, namespace=GATEWAY, token=manifests.TOKEN):
+        self.namespace = namespace
         self.address = kube.get("Service", "enterprise-gateway", namespace)["spec"]["clusterIP"]
         self.token = token
 
@@ -48,9 +49,9 @@ def deployed(kube, directory, launcher_image, namespace=GATEWAY, token=manifests
 
 def check_rights(kube, service):
     """No request was refused, and nothing is granted that no request has needed."""
-    events = manifests.requests_since(service.began)
+    events = manifests.requests_since(service.began, service.namespace)
     assert [manifests.describe(event) for event in events if manifests.is_forbidden(event)] == []
-    used, granted = manifests.rights_used(events), manifests.rights_granted(kube)
+    used, granted = manifests.rights_used(events), manifests.rights_granted(kube, service.namespace)
     assert used == granted, {role: used.get(role, set()) ^ granted.get(role, set()) for role in used | granted}
 
 
@@ -79,12 +80,12 @@ def pod_of(kube, kernel_id):
     return pod["metadata"]
 
 
-def live(service, kube):
+def live(service, kube, name="python3", **env):
     """A kernel that goes through all that a gateway does with the API server, until it is culled and forgotten.
 
     Returns its namespace as it was meanwhile.
     """
-    kernel_id = service.start_kernel("python3", env={"KERNEL_USERNAME": USER, "KERNEL_CULL_IDLE_TIMEOUT": "1"})["id"]
+    kernel_id = service.start_kernel(name, env={"KERNEL_USERNAME": USER, "KERNEL_CULL_IDLE_TIMEOUT": "1"} | env)["id"]
     with Client(service, kernel_id, timeout=START_S) as client:
         assert client.run_cell("kept = 42; print(kept)").text() == "42\n"  # it was noted before there was a pod
         pod = pod_of(kube, kernel_id)
@@ -96,5 +97,5 @@ def live(service, kube):
                    START_S, "the next pod")
         assert client.run_cell("print('kept' in globals())").text() == "False\n"
         assert kube.get("Namespace", pod["namespace"])["metadata"]["uid"] == place["metadata"]["uid"]
-    wait_until(lambda: not records_of(kube, GATEWAY), START_S, "the end of the kernel's record")
+    wait_until(lambda: kernel_id not in str(records_of(kube, service.namespace)), START_S, "the end of the kernel's record")
     return place

@@ -13,7 +13,7 @@ import uuid
 
 import nbformat
 
-from deployments import deployed
+from deployments import QUICK, deployed
 from kernels import START_S
 from support.kernelspecs import write_spec
 from support.notebook_server import Server
@@ -136,9 +136,9 @@ class Lab:
 
     def deployed(self):
         volume = volume_of_kernelspecs(self.cluster.nfs_server, f"{self.share}/kernelspecs")
-        install = f"kubernetes_install: {self.name}\n"  # it sees all namespaces, those of other tests too
+        settings = f"{QUICK}kubernetes_install: {self.name}\n"  # it sees all namespaces, those of other tests too
         return deployed(self.kube, self.folder, self.launcher_image, NAMESPACE, None, page=manifests.MIGRATION, objects=volume,
-                        settings=install)
+                        settings=settings)
 
     def start_server(self):
         place = self.folder / "server"

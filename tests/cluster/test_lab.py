@@ -2,10 +2,11 @@
 import json
 
 import pytest
+import yaml
 
-from deployments import pod_of
+from deployments import check_rights, live, pod_of
 from kernels import *  # noqa: F403
-from kernels import START_S, make_gateway
+from kernels import ROOT, START_S, make_gateway
 from lab import LAUNCH, MOUNT, NAMESPACE, PROXY, SPARK, URL, Lab, write_kernelspecs
 from starts import stub, wait_running  # noqa: F401
 from support.client import Client
@@ -271,3 +272,16 @@ def test_l15_spark_is_listed_and_refused_precisely(lab):
     message = answer.json()["message"]
     assert f"its argv starts Spark ({MOUNT}/spark_python_kubernetes/bin/run.sh), which this gateway does not do" in message
     assert "metadata.elara.argv" in message
+
+
+def test_what_is_granted_is_needed_and_no_more(lab, kube):
+    place = live(lab.service, kube, "python_kubernetes", KERNEL_PATH=lab.kernel_path)
+    kube.wait_gone("Namespace", place["metadata"]["name"], None, START_S)
+    check_rights(kube, lab.service)
+
+
+def test_the_settings_of_the_page_are_the_overlay_s():
+    """The page's file replaces the overlay's: what it leaves out nobody has."""
+    overlay = yaml.safe_load((ROOT / "manifests" / "overlays" / "enterprise-gateway" / "elara.yaml").read_text())
+    page = yaml.safe_load(manifests.files_of(manifests.MIGRATION)["my-elara/elara.yaml"])
+    assert page == overlay | {"kubernetes_launcher_image": "REGISTRY/elara:0.1.0", "insecure": True, "kubernetes_allow": ["KERNEL_PATH"]}

@@ -20,10 +20,17 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "kubernetes.md"
 MIGRATION = ROOT / "docs" / "migrating-from-jeg.md"
 GATEWAY, KERNELS = "elara", "elara-kernels"  # the namespaces
-USER = f"system:serviceaccount:{GATEWAY}:elara-gateway"
 TOKEN = "CHANGE-ME"
 ROLLOUT_S = 120
 RBAC = "rbac.authorization.k8s.io/v1"
+
+
+def user(namespace=GATEWAY):
+    """The gateways, as the API server knows them."""
+    return f"system:serviceaccount:{namespace}:elara-gateway"
+
+
+USER = user()
 
 
 def files_of(page):
@@ -107,12 +114,12 @@ def end_of_audit_log():
     return AUDIT_LOG.stat().st_size
 
 
-def requests_since(position):
+def requests_since(position, namespace=GATEWAY):
     """The API server's audit events of the gateways, from the end_of_audit_log() of an earlier moment."""
     with open(AUDIT_LOG, "rb") as log:
         log.seek(position)
-        lines = [line for line in log if USER.encode() in line and line.endswith(b"\n")]
-    return [event for event in map(json.loads, lines) if event["user"]["username"] == USER]
+        lines = [line for line in log if user(namespace).encode() in line and line.endswith(b"\n")]
+    return [event for event in map(json.loads, lines) if event["user"]["username"] == user(namespace)]
 
 
 def describe(event):
@@ -137,12 +144,12 @@ def rights_used(events):
     return dict(used)
 
 
-def rights_granted(kube):
+def rights_granted(kube, namespace=GATEWAY):
     """The same of the Roles that are bound to the gateways' ServiceAccount; "bind" is no request, and is not in it."""
     granted = defaultdict(set)
     bindings = kube.list("RoleBinding", api=RBAC) + kube.list("ClusterRoleBinding", api=RBAC)
     for binding in bindings:
-        subject = {"kind": "ServiceAccount", "name": "elara-gateway", "namespace": GATEWAY}
+        subject = {"kind": "ServiceAccount", "name": "elara-gateway", "namespace": namespace}
         if subject not in binding.get("subjects", []):
             continue
         role, place = binding["roleRef"], binding["metadata"].get("namespace")
