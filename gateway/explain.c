@@ -21,6 +21,7 @@
 struct explainer {
     struct provisioner base;
     const struct policy *policy;                              /* or NULL */
+    struct home_settings home;                                /* of processes */
     const struct provisioner_kubernetes_settings *kubernetes; /* NULL: processes */
     struct kube_trace *trace;
     struct explanation *ret;
@@ -62,7 +63,11 @@ static struct policy_request request_of(const struct provision_order *order) {
 static int draft_process(struct explainer *self, const struct provision_order *order,
                          struct error *err) {
     struct policy_request request = request_of(order);
+    bool has_home;
     request.decisions = self->trace->decisions;
+    if (provisioner_local_add_home(&self->home, order->spec, order->record, order->launch,
+                                   &has_home, err) < 0)
+        return -1;
     self->ret->launch = json_pack("{s:O, s:O, s:O}", "argv", json_object_get(order->launch, "argv"),
                                   "cwd", json_object_get(order->launch, "cwd"), "env",
                                   json_object_get(order->launch, "env"));
@@ -129,8 +134,10 @@ int explain(struct settings *settings, struct kernelspecs *specs,
     struct kube_config *config = NULL;
     bool has_pods = strcmp(settings->provisioner, "kubernetes") == 0;
     *ret = (struct explanation){0};
+    struct home_settings home = {0};
     if (gateway_load_policy(&gateway, err) < 0 ||
-        (has_pods && gateway_kubernetes_settings(&gateway, &kubernetes, err) < 0)) {
+        (has_pods ? gateway_kubernetes_settings(&gateway, &kubernetes, err)
+                  : gateway_home_settings(&gateway, &home, err)) < 0) {
         policy_destroy(gateway.policy);
         json_decref(gateway.home_uids);
         return -1;
@@ -139,6 +146,7 @@ int explain(struct settings *settings, struct kernelspecs *specs,
         name_namespaces(settings, &config, &kubernetes);
     struct explainer explainer = {.base = {has_pods ? &ops_of_pods : &ops_of_processes},
                                   .policy = gateway.policy,
+                                  .home = home,
                                   .kubernetes = has_pods ? &kubernetes : NULL,
                                   .trace = kube_trace_create(),
                                   .ret = ret};

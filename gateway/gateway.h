@@ -37,6 +37,7 @@ struct auth_settings;
 struct kernels_settings;
 struct kernelspecs_settings;
 struct kube_config;
+struct home_settings;
 struct provisioner_kubernetes_settings;
 
 int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
@@ -60,6 +61,8 @@ void gateway_kernels_settings(const struct gateway *gateway, struct kernels_sett
 int gateway_load_policy(struct gateway *gateway, struct error *err);
 /* As the provisioner takes them. On failure ret is filled all the same, and starts say what is
  * wrong. */
+int gateway_home_settings(const struct gateway *gateway, struct home_settings *ret,
+                          struct error *err);
 int gateway_kubernetes_settings(const struct gateway *gateway,
                                 struct provisioner_kubernetes_settings *ret, struct error *err);
 /* Where the cluster is. */

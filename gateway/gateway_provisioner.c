@@ -34,9 +34,8 @@ static int load_home_uids(const struct settings *settings, json_t **ret, struct 
     return 0;
 }
 
-/* On failure ret is filled all the same, and starts say what is wrong. */
-static int home_settings(const struct gateway *gateway, struct home_settings *ret,
-                         struct error *err) {
+int gateway_home_settings(const struct gateway *gateway, struct home_settings *ret,
+                          struct error *err) {
     const struct settings_home *home = &gateway->settings->home;
     const struct policy *policy = gateway->policy;
     enum kubernetes_namespaces namespaces = namespaces_of(gateway->settings->kubernetes.namespaces);
@@ -97,7 +96,7 @@ int gateway_kubernetes_settings(const struct gateway *gateway,
                 .journal_bytes = settings->journal_size,
                 .output_bytes = settings->kernel_log_size},
     };
-    if (home_settings(gateway, &ret->home, err) < 0)
+    if (gateway_home_settings(gateway, &ret->home, err) < 0)
         return -1;
     if (ret->pod.launcher_image == NULL)
         return error_set(err, ERROR_INVALID,
@@ -147,7 +146,7 @@ static int create_local(struct gateway *gateway, struct error *err) {
         .launcher_path = settings->launcher,
         .open_files = gateway->open_files,
     };
-    if (home_settings(gateway, &wanted.home, err) < 0)
+    if (gateway_home_settings(gateway, &wanted.home, err) < 0)
         return -1;
     if (access(settings->launcher, X_OK) < 0)
         return error_set(
@@ -190,7 +189,7 @@ static void configure_kubernetes(struct gateway *gateway) {
 static void configure_local(struct gateway *gateway) {
     struct home_settings wanted;
     struct error err;
-    if (home_settings(gateway, &wanted, &err) < 0)
+    if (gateway_home_settings(gateway, &wanted, &err) < 0)
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
     provisioner_local_configure(gateway->provisioner, &wanted);
 }

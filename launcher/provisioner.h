@@ -184,5 +184,10 @@ struct provisioner_local_settings {
 int provisioner_local_create(struct event_base *loop,
                              const struct provisioner_local_settings *settings,
                              struct provisioner **ret, struct error *err);
+/* What the launcher has to know of the kernel's home, in launch.json (docs/homes.md). spec:
+ * kernel.json; record: with the request. *has_home: it has one. */
+int provisioner_local_add_home(const struct home_settings *settings, const json_t *spec,
+                               const json_t *record, json_t *launch, bool *has_home,
+                               struct error *err);
 /* Of kernels that are started from now on. */
 void provisioner_local_configure(struct provisioner *provisioner, const struct home_settings *home);

@@ -249,7 +249,8 @@ static int local_start(struct provisioner *self, const struct provision_order *o
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          kernel_id);
     bool has_home;
-    if (local_home_add(&local->home, order->spec, order->record, order->launch, &has_home, err) < 0)
+    if (provisioner_local_add_home(&local->home, order->spec, order->record, order->launch,
+                                   &has_home, err) < 0)
         return -1;
     struct provision *provision = new_provision(local, kernel_id, events, context);
     provision->has_home = has_home;

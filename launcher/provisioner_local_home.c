@@ -22,8 +22,9 @@ static void set_places(json_t *launch, const json_t *record, const char *home) {
     json_object_set_new(json_object_get(launch, "env"), "HOME", json_string(home));
 }
 
-int local_home_add(const struct home_settings *settings, const json_t *spec, const json_t *record,
-                   json_t *launch, bool *has_home, struct error *err) {
+int provisioner_local_add_home(const struct home_settings *settings, const json_t *spec,
+                               const json_t *record, json_t *launch, bool *has_home,
+                               struct error *err) {
     cleanup_free char *path = NULL;
     size_t given;
     int64_t uid = -1, gid = -1;

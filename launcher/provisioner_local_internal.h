@@ -67,11 +67,6 @@ int local_watch(struct provisioner *self, const struct provisioner_watch *watch,
                 struct error *err);
 int local_look(struct provisioner *self, const char *kernel_id);
 
-/* provisioner_local_home.c */
-/* What the launcher has to know of the kernel's home, in launch.json. *has_home: it has one. */
-int local_home_add(const struct home_settings *settings, const json_t *spec, const json_t *record,
-                   json_t *launch, bool *has_home, struct error *err);
-
 /* provisioner_local_words.c */
 /* cause: what became of its process; gets what is told to the person who waits. */
 void local_explain_end(struct provision *provision, struct error *cause);

@@ -1,7 +1,10 @@
 """A policy (docs/policy.md) where kernels are processes: who may start them, and with which variables."""
 import json
+import os
+import subprocess
 
 import pytest
+import yaml
 
 from support.explain import assert_explained, explain, field
 from support.processes import wait_until
@@ -105,3 +108,69 @@ def test_claimed_names_count_where_they_are_trusted(start_with, trusts, claim, e
         check_error(answer, 403, expected)
     else:
         assert answer.status_code == 201
+
+
+SECRET = "s3cret"
+TEMPLATE = f"""\
+spec:
+  containers:
+  - name: kernel
+    image: registry.example.org/lab
+    env:
+    - {{name: DATABASE_PASSWORD, value: {SECRET}-1}}
+    - {{name: OTHER_TOKEN, valueFrom: {{secretKeyRef: {{name: database, key: token}}}}}}
+    - {{name: MODE, value: "${{KERNEL_MODE}}"}}
+  - {{name: proxy, image: envoy, env: [{{name: PROXY_SECRET, value: {SECRET}-2}}]}}
+"""
+
+
+@pytest.fixture
+def explain_alone(build, specs, tmp_path):
+    """explain_alone(*flags) is the tree that --dry-run prints of a request of anna's, which is allowed; no gateway and no cluster is there."""
+    specs.add("lab", ["python3"], env={"LAB_API_KEY": f"{SECRET}-3"})
+    (specs.directory / "lab" / "pod.yaml").write_text(TEMPLATE)
+    (tmp_path / "policy.yaml").write_text("variables: {allow: [KERNEL_MODE]}\nenv: {names: [MY_*]}\n")
+
+    def run(*flags):
+        command = [build / "elara", "policy", "explain", "--kernelspec", "lab", "--user", "anna", "--env", "KERNEL_MODE=fast", "--env",
+                   f"MY_TOKEN={SECRET}-4", "--client-envs", "MY_TOKEN", "--kernelspec-dirs", specs, "--policy", tmp_path / "policy.yaml", *flags]
+        both = [subprocess.run([*map(str, command), *more], capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]})
+                for more in ((), ("--dry-run",), ("--json",))]
+        for one in both:
+            assert one.returncode == 0 and one.stderr == "" and SECRET not in one.stdout, one
+        return both[0].stdout, yaml.safe_load(both[1].stdout)
+
+    return run
+
+
+def test_dry_run_prints_the_pod_without_secrets(explain_alone):
+    told, pod = explain_alone("--provisioner", "kubernetes", "--kubernetes-launcher-image", "elara:1", "--home-server", "nfs.example.org",
+                              "--home-export", "/export", "--home-uids", '{"anna": "1001:100"}')
+    kernel, proxy = pod["spec"]["containers"]
+    assert kernel["env"] == [{"name": "DATABASE_PASSWORD", "value": "(masked)"},
+                             {"name": "OTHER_TOKEN", "valueFrom": {"secretKeyRef": {"name": "database", "key": "token"}}},
+                             {"name": "MODE", "value": "fast"}]
+    assert proxy["env"] == [{"name": "PROXY_SECRET", "value": "(masked)"}] and kernel["image"] == "registry.example.org/lab"
+    assert {"server": "nfs.example.org", "path": "/export/anna", "readOnly": False} in [one.get("nfs") for one in pod["spec"]["volumes"]]
+    assert (kernel["securityContext"]["runAsUser"], kernel["securityContext"]["runAsGroup"]) == (1001, 100)
+    lines = [line.split() for line in told.splitlines()]
+    assert ["spec.volumes[elara-home].nfs.path", "/export/anna", "settings", "home-..."] in lines
+    assert ["env.MY_TOKEN", "(masked)", "client", "policy.yaml", "line", "2", "(env.names)"] in lines
+
+
+def test_dry_run_prints_the_process_without_secrets(explain_alone, tmp_path):
+    _, process = explain_alone("--home-directory", str(tmp_path))
+    env = process["env"]
+    assert env["MY_TOKEN"] == env["LAB_API_KEY"] == "(masked)" and env["KERNEL_MODE"] == "fast"
+    assert process["cwd"] == [f"{tmp_path}/anna"] and env["HOME"] == f"{tmp_path}/anna"
+
+
+def test_a_policy_that_trusts_no_claims_refuses_the_setting_that_does(start_with, start_gateway, tmp_path):
+    flags = ("--home-directory", str(tmp_path), "--home-trust-claimed-names")
+    trusting = start_with(*flags, policy="users: {trust_claimed_names: true}\n", tokens=False)
+    assert trusting.get("/api").status_code == 200
+    (tmp_path / "policy.yaml").write_text("images: []\n")
+    gateway = start_gateway("--policy", str(tmp_path / "policy.yaml"), *flags, ready=False)
+    assert gateway.process.wait(20) != 0
+    assert "home-trust-claimed-names: the policy does not trust claimed names: write users: {trust_claimed_names: true} to it" in gateway.log()
+    gateway.process.returncode = 0
