@@ -82,12 +82,15 @@ class Server:
 
 
 class Relay:
-    """Stands before the server, at an address of its own, and counts what it is asked. delay_s: for each message of the server's."""
+    """Stands before the server, at an address of its own, and counts what it is asked. delay_s: for each message of the server's.
+
+    status: what a directory that is to be made is refused with, instead of what the server says.
+    """
 
     MKDIR = struct.pack(">II", 6, 2)  # RFC 7530: OP_CREATE, NF4DIR
 
-    def __init__(self, delay_s=0):
-        self.delay_s, self.calls, self.mkdirs = delay_s, 0, 0
+    def __init__(self, delay_s=0, status=None):
+        self.delay_s, self.status, self.calls, self.mkdirs = delay_s, status, 0, 0
         self.is_over = threading.Event()
         self.lock = threading.Lock()
 
@@ -118,9 +121,19 @@ class Relay:
                     self.mkdirs += is_call and record.count(self.MKDIR)
                 if not is_call:
                     self.is_over.wait(self.delay_s)
+                    record = self.with_status(record)
+                    mark = struct.pack(">I", len(record) | 0x80000000)
                 target.sendall(mark + record)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
+
+    def with_status(self, reply):
+        """COMPOUND4res begins with the status of its last operation, which is CREATE4res when that failed."""
+        operation, status = struct.unpack(">II", reply[-8:])
+        if self.status is None or operation != 6 or status == 0 or reply[24:28] != reply[-4:]:
+            return reply
+        said = struct.pack(">I", self.status)
+        return reply[:24] + said + reply[28:-4] + said
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from homes import ADDRESS, RELAY, SMALL_FILES, Relay
 from support.kernelspecs import write_spec
 from support.processes import Gateway, wait_until
 from testcluster import parts
+from testcluster.layout import API_PORT
 
 
 def test_a_full_disk_stops_only_what_is_missing(server):
@@ -26,6 +28,19 @@ def test_a_full_disk_stops_only_what_is_missing(server):
     assert bob == "ready" and "has no space left to make /small/alice" in alice
     (server.folder / "small" / "file0").unlink()
     assert server.prepare("/small", "alice=1001") == ["ready"]
+
+
+@pytest.mark.parametrize("status, told", [
+    (28, "has no space left to make /full"), (69, "the quota on the NFS server 127.0.0.72 has no room to make /full"),
+    (30, "/full on the NFS server 127.0.0.72 is read-only: export it for writing (rw)"),
+    (10039, "takes no numbers as owners, so /full cannot be given to uid 1001: set home-parent-gid"),
+    (5, "/full cannot be made on the NFS server 127.0.0.72: NFS4ERR_IO")])
+def test_what_the_disk_refuses_is_named(server, status, told):
+    """A full disk, a quota and the like (RFC 7530, 13): the server refuses in its own way, and the number is exchanged on its way."""
+    (server.folder / "squash" / "shut").mkdir(mode=0o755, exist_ok=True)
+    with Relay(status=status):
+        (answer,) = server.prepare("/squash/shut", "full=1001", address=RELAY)
+    assert told.replace("/full", "/squash/shut/full") in answer
 
 
 def test_a_slow_server_is_waited_for_until_the_deadline(server):
@@ -46,10 +61,19 @@ def test_starts_at_one_moment_share_one_preparation(server):
 
 
 STARTS = 8
+USERS = 50
 
 
 def descriptors(gateway):
-    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+    """What the gateway has open, but for the connections to the API server, which it keeps as it needs them, and to us."""
+    folder = Path(f"/proc/{gateway.process.pid}")
+    others = set()
+    for line in (folder / "net" / "tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        near, far = (int(place.split(":")[1], 16) for place in words[1:3])
+        if far == API_PORT or near == gateway.port and far != 0:
+            others.add(f"socket:[{words[9]}]")
+    return sum(os.readlink(one) not in others for one in (folder / "fd").iterdir())
 
 
 def test_a_server_that_is_restarted_within_a_start_or_stopped_under_a_kernel(start_gateway, server, connect):
@@ -80,28 +104,52 @@ def test_a_server_that_is_restarted_within_a_start_or_stopped_under_a_kernel(sta
 
 
 def test_starts_that_fail_leave_nothing_open(start_gateway, server):
-    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "200ms",
-                            "--home-uids", json.dumps({"root": "1001:1001"}))
+    """Neither of servers that are silent or gone, nor of many users."""
+    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-deadline", "200ms", "--home-trust-claimed-names")
 
-    def fail():
-        kernel_id = gateway.start_kernel("python3")["id"]
+    def fail(told, user="alice"):
+        kernel_id = gateway.start_kernel("python3", env={"KERNEL_USERNAME": user})["id"]
         model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
-        assert model["reason"] == "HomeFailed" and "within 0.2 s (home-deadline)" in model["message"]
+        assert model["reason"] == "HomeFailed" and told in model["message"]
         assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
 
     with server.paused():
-        fail()
+        fail("within 0.2 s (home-deadline)")
         before = descriptors(gateway)
         for _ in range(STARTS):
-            fail()
-        assert descriptors(gateway) < before + STARTS  # one or two are those of the API server's and of our own requests
+            fail("within 0.2 s (home-deadline)")
+        assert descriptors(gateway) <= before + 1  # to the NFS server
+    for number in range(USERS):
+        (server.folder / "open" / f"user{number}").write_text("")
+        fail("is a file", f"user{number}")
+    assert descriptors(gateway) <= before + 1  # to the NFS server
     server.stop()
     try:
         for _ in range(STARTS):
-            fail()
-        assert descriptors(gateway) < before + STARTS
+            fail("within 0.2 s (home-deadline)")
+        assert descriptors(gateway) <= before + 1  # to the NFS server
     finally:
         server.start()
+
+
+def test_a_kernel_whose_server_is_gone_is_told_nothing_false(start_gateway, server, connect):
+    """What needs no file goes on, and what does fails in its cell alone."""
+    gateway = start_gateway("--home-server", ADDRESS, "--home-export", "/open", "--home-uids", json.dumps({"root": "1001:1001"}),
+                            "--client-envs", "IPYTHONDIR", "--home-path", "gone-{user}")
+    kernel_id = gateway.start_kernel("python3", env={"IPYTHONDIR": "/tmp/ipython"})["id"]
+    client = connect(gateway, kernel_id)
+    assert client.run_cell("import os\nkept = 41\nopen('before.txt', 'w').write('x')").error is None
+    server.stop()
+    try:
+        for code, told in (("print(kept + 1)", "42\n"), ("try: os.listdir('.')\nexcept OSError: print('gone')", "gone\n")):
+            cell = client.run_cell(code)
+            assert cell.text() == told and cell.error is None, cell.everything()
+            assert "reason" not in gateway.model(kernel_id)
+        gateway.wait_for_state(kernel_id, "idle")
+    finally:
+        server.start()
+    assert client.run_cell("print(kept + 1)").text() == "42\n"  # the mount helper, unlike a kernel's client, does not connect again
+    assert "reason" not in gateway.model(kernel_id)
 
 
 @pytest.fixture

@@ -4,7 +4,10 @@
 #include "base/file.h"
 #include "base/memory.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +133,46 @@ static void without_root_homes_are_the_gateways_own(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* From now on the kernel answers that call with the error. */
+static void answer(unsigned call, unsigned error) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(2);
+}
+
+static void what_the_disk_refuses_is_named(void **state) {
+    static const struct {
+        unsigned call, error;
+        const char *words;
+    } rows[] = {
+        {SYS_mkdirat, ENOSPC, "there is no space left to make /"},
+        {SYS_mkdirat, EDQUOT, "the quota has no room to make /"},
+        {SYS_mkdirat, EROFS, "/full cannot be made: it is mounted read-only"},
+        {SYS_mkdirat, EIO, "/full cannot be made: Input/output error"},
+        {SYS_faccessat2, EROFS, "/full is mounted read-only"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0) {
+            answer(rows[i].call, rows[i].error);
+            expect_refusal("full", 0, rows[i].words);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 static int make_top(void **state) {
     (void)state;
     return mkdtemp(top) != NULL ? 0 : -1;
@@ -144,6 +189,7 @@ int main(void) {
         cmocka_unit_test(what_is_in_the_way_is_named),
         cmocka_unit_test(a_root_gateway_gives_homes_to_their_users),
         cmocka_unit_test(without_root_homes_are_the_gateways_own),
+        cmocka_unit_test(what_the_disk_refuses_is_named),
     };
     return cmocka_run_group_tests(tests, make_top, remove_top);
 }
