@@ -155,7 +155,7 @@ def test_l7_the_start_script_means_the_language_s_own_kernel(kernel):
 
 
 def test_l8_the_pod_is_the_template_s(lab, kernel, kube):
-    """All of it, but for what is added: test_kube_jinja.c, l8_the_pod_of_the_lab."""
+    """All of it, but for what docs/migrating-from-jeg.md lists: test_kube_jinja.c, l8_the_pod_of_the_lab; here as it runs."""
     pod = kernel.pod
     labels, spec, container = pod["metadata"]["labels"], pod["spec"], container_of(pod)
     assert {name: labels[name] for name in ("kernel_id", "app", "component", "source")} == {
