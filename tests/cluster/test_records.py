@@ -52,11 +52,13 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
         for mode in ("before", "after"):
             kernel_id = ids[kind, text, mode] = str(uuid.uuid4())
             held.append(proxy.add(mode, "POST", kind, f'"{text.format(kernel_id)}' if kind == "secrets" else f'"kernel-{kernel_id}-'))
+    heard = {mode: str(uuid.uuid4()) for mode in ("before", "after")}  # that its launcher has spoken, on record
+    held += [proxy.add(mode, "PATCH", "secrets", f"elara-record-{kernel_id}") for mode, kernel_id in heard.items()]
     slow = {fault: str(uuid.uuid4()) for fault in ("NeverStarts", "SlowPull", "running")}
     for fault, kernel_id in slow.items():
         hollow.add_fault("SlowPull" if fault == "running" else fault, selector=f"kernel_id={kernel_id}")
     ready = str(uuid.uuid4())
-    for kernel_id in [*ids.values(), *slow.values(), ready]:
+    for kernel_id in [*ids.values(), *slow.values(), *heard.values(), ready]:
         begin(first, kernel_id)
     for rule in held:
         rule.wait()
@@ -67,11 +69,12 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
     hollow.act("release", places[1], f"kernel-{slow['running']}-1")
     kube.wait_for("Pod", f"kernel-{slow['running']}-1", places[1], lambda pod: pod["status"].get("phase") == "Running")
     first.kill()
+    assert [record_of(kube.get("Secret", f"elara-record-{kernel_id}", places[0])).get("heard") for kernel_id in heard.values()] == [None, True]
 
     hollow.clear_faults()
     second = start_gateway(*GRACE)
     unmade = ids["secrets", "elara-record-{}", "before"]
-    made = [kernel_id for kernel_id in ids.values() if kernel_id != unmade] + [slow["running"], ready]
+    made = [kernel_id for kernel_id in ids.values() if kernel_id != unmade] + [slow["running"], *heard.values(), ready]
     wait_running(second, made)
     assert second.get(f"/api/kernels/{unmade}").status_code == 404
     for fault in ("NeverStarts", "SlowPull"):
@@ -79,7 +82,7 @@ def test_a_gateway_is_killed_at_every_point_of_a_start(start_gateway, proxy, beg
         hollow.act("release", places[1], f"kernel-{slow[fault]}-1")
     wait_running(second, slow.values())
     wait_one_pod_each(kube, places, [*made, slow["NeverStarts"], slow["SlowPull"]])
-    for kernel_id in (ready, slow["running"], slow["SlowPull"], ids["pods", "{}", "after"]):
+    for kernel_id in (ready, *heard.values(), slow["running"], slow["SlowPull"], ids["pods", "{}", "after"]):
         assert f"kernel-{kernel_id}-1" in pods_of(kube, places[1])  # what was there has gone on
     for model in second.get("/api/kernels").json():
         assert second.delete(f"/api/kernels/{model['id']}").status_code == 204
