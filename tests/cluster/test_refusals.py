@@ -19,7 +19,8 @@ from testcluster.pods import pod
 
 IMAGE = "registry.test/team/py:3"
 WEBHOOK = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-TEAM = "team.elara.test"
+TEAM, FORGOTTEN = "team.elara.test", "forgotten.elara.test"
+NOBODY = 9  # a port where nobody listens
 HOLD = "elara.test/hold"
 
 
@@ -42,7 +43,7 @@ class Reviewer(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def reviewed(kube, namespace, directory):
-    """In that namespace the webhook is asked about the pods that have the label TEAM."""
+    """In that namespace the webhook is asked about the pods that have the label TEAM, and one that nobody runs about the FORGOTTEN."""
     key, certificate = directory / "key", directory / "certificate"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
                     "/CN=reviewer", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True)
@@ -51,12 +52,17 @@ def reviewed(kube, namespace, directory):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Reviewer)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    name = kube.create(WEBHOOK | {"metadata": {"name": f"cost-{namespace}"}, "webhooks": [{
-        "name": "cost.elara.test", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-        "clientConfig": {"url": f"https://127.0.0.1:{server.server_port}/", "caBundle": base64.b64encode(certificate.read_bytes()).decode()},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "objectSelector": {"matchExpressions": [{"key": TEAM, "operator": "Exists"}]}}]})["metadata"]["name"]
+    bundle = base64.b64encode(certificate.read_bytes()).decode()
+
+    def webhook(name, port, label):
+        return {"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": f"https://127.0.0.1:{port}/", "caBundle": bundle},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "objectSelector": {"matchExpressions": [{"key": label, "operator": "Exists"}]}}
+
+    webhooks = [webhook("cost.elara.test", server.server_port, TEAM), webhook("gone.elara.test", NOBODY, FORGOTTEN)]
+    name = kube.create(WEBHOOK | {"metadata": {"name": f"cost-{namespace}"}, "webhooks": webhooks})["metadata"]["name"]
     tried = pod("try")
     tried["metadata"]["labels"] = {TEAM: "one"}
     try:
@@ -119,6 +125,7 @@ def kernelspecs(tmp_path_factory, places):
     add("runtime", runtimeClassName="no-such")
     add("field", container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]})
     add("webhook", labels={TEAM: "one"})
+    add("webhook-gone", labels={FORGOTTEN: "one"})
     return specs
 
 
@@ -156,6 +163,9 @@ REFUSED = {
               "field in the kernelspec's pod.yaml or in the request."),
     "webhook": ("AdmissionDenied", "Kubernetes refuses the kernel's pod: admission webhook \"cost.elara.test\" denied the request: each pod says "
                 "its cost centre. Its sentence says what it wants; the administrator of the cluster knows the policy."),
+    "webhook-gone": ("ApiUnavailable", "Kubernetes could not be asked for the kernel's pod: Internal error occurred: failed calling webhook "
+                     "\"gone.elara.test\": failed to call webhook: Post \"https://127.0.0.1:9/?timeout=10s\": dial tcp 127.0.0.1:9: connect: "
+                     "connection refused. Start the kernel again in a while, and tell the administrator if that does not help."),
 }
 
 
