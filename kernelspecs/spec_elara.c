@@ -86,7 +86,24 @@ static const struct member *find(const struct member *list, const char *name) {
     return list->name != NULL ? list : NULL;
 }
 
-static void warn_of(struct spec_check *check, const struct member *list) {
+/* What others than the kernelspec's author decide. */
+static const struct {
+    const char *name, *where;
+} elsewhere[] = {
+    {"cull", "does nothing: metadata.cull_idle_timeout, beside elara, says when idle kernels end, "
+             "and the setting cull-overrides all other limits (docs/culling.md)"},
+    {"cull_idle_timeout", "does nothing here: take it out of elara, into metadata"},
+    {"policy", "does nothing: the policy's rules say what clients may ask of which kernelspecs "
+               "(docs/policy.md); what they may replace in this one is in overridable"},
+};
+
+static void warn_of(struct spec_check *check, const struct member *list, const char *name) {
+    for (size_t i = 0; list == members && i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        if (strcmp(name, elsewhere[i].name) == 0) {
+            spec_warn(check, elsewhere[i].where);
+            return;
+        }
+    }
     cleanup_free char *names = memory_strdup("");
     for (const struct member *one = list; one->name != NULL; one++) {
         char *longer = memory_printf("%s%s%s", names, one != list ? ", " : "", one->name);
@@ -112,7 +129,7 @@ static void check_members(struct spec_check *check, const struct member *list,
         if (known != NULL)
             known->check(check, member);
         else
-            warn_of(check, list);
+            warn_of(check, list, name);
         check->depth--;
     }
 }

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 
 import pytest
 import yaml
@@ -47,25 +48,36 @@ def resources_of(kube, kernel_id):
     return spec["nodeName"], spec["containers"][0]["resources"]
 
 
-def test_python_and_a_home(example, start_gateway, connect, cluster, kube, tmp_path):
-    for name in ("alice", "bob"):
-        (cluster.nfs_directory / "examples" / name).mkdir(parents=True, exist_ok=True)
-        os.chown(cluster.nfs_directory / "examples" / name, 1000, 100)
-        (cluster.nfs_directory / "examples" / name / "whose.txt").write_text(name)
-    share = f"{cluster.nfs_share}/examples"
-    volume = {"name": "home", "nfs": {"server": cluster.nfs_server, "path": share + "/${KERNEL_USERNAME}"}}
+def test_python_with_a_home_or_a_volume(example, start_gateway, connect, cluster, kube, tmp_path):
+    """A home comes by the settings beside the example, a volume by the kernelspec alone."""
+    folder = cluster.nfs_directory / f"examples-{uuid.uuid4().hex[:8]}"
+    share = f"{cluster.nfs_share}/{folder.name}"
+    for path in ("homes", "volumes/alice"):
+        (folder / path).mkdir(parents=True)
+    (folder / "volumes" / "alice" / "whose.txt").write_text("alice")
+    os.chown(folder / "volumes" / "alice", 1000, 100)
     example("python_kubernetes")
-    example("python_home", volumes=[volume])
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"alice:user:sha256:{hashlib.sha256(b'alice').hexdigest()}\n")
+    example("python_home")
+    example("python_volume", volumes=[{"name": "home", "nfs": {"server": cluster.nfs_server, "path": share + "/volumes/${KERNEL_USERNAME}"}}])
+    tokens, settings = tmp_path / "tokens", tmp_path / "elara.yaml"
+    tokens.write_text("".join(f"{name}:user:sha256:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("alice", "bob")))
     tokens.chmod(0o600)
-    gateway = start_gateway("--auth-token-file", str(tokens))
+    wanted = yaml.safe_load((EXAMPLES / "python_home" / "elara.yaml").read_text())
+    settings.write_text(yaml.safe_dump(wanted | {"home_server": cluster.nfs_server, "home_export": f"{share}/homes"}))
+    gateway = start_gateway("--auth-token-file", str(tokens), "--config", str(settings))
+    gateway.token = "bob"  # he has a home, too; kernels that share one wait for each other's history
+    plain = gateway.start_kernel("python_kubernetes")["id"]
     gateway.token = "alice"
-    plain, home = (gateway.start_kernel(name)["id"] for name in ("python_kubernetes", "python_home"))
+    home, volume = (gateway.start_kernel(name)["id"] for name in ("python_home", "python_volume"))
+    gateway.token = "bob"
     cell = connect(gateway, plain).run_cell("import os; print(os.getuid(), os.getgid())")
     assert cell.text() == "1000 100\n"
     assert resources_of(kube, plain)[1] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
-    assert connect(gateway, home).run_cell("print(open('whose.txt').read())").text() == "alice\n"
+    gateway.token = "alice"
+    cell = connect(gateway, home).run_cell("import os; print(os.getcwd()); open('mine.txt', 'w').close()")
+    assert cell.text() == "/home/jovyan\n" and (folder / "homes" / "alice" / "mine.txt").stat().st_uid == 1000
+    assert connect(gateway, volume).run_cell("print(open('whose.txt').read())").text() == "alice\n"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_r_and_a_gpu(example, start_gateway, connect, kube, hollow):

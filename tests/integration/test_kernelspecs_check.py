@@ -160,6 +160,6 @@ def test_the_examples(build):
     examples = ROOT / "kernelspecs" / "examples"
     done = subprocess.run([build / "elara", "kernelspecs", "check", "--kernelspec-dirs", examples, "--provisioner", "kubernetes"],
                           stdout=subprocess.PIPE, text=True, timeout=10)
-    assert done.returncode == 0 and "4 kernelspecs, 0 problems" in done.stdout and "note: " not in done.stdout, done.stdout
+    assert done.returncode == 0 and "5 kernelspecs, 0 problems" in done.stdout and "note: " not in done.stdout, done.stdout
     for folder in examples.iterdir():
         assert is_valid(json.loads((folder / "kernel.json").read_text())), folder.name

@@ -236,6 +236,27 @@ static void members_that_do_nothing_are_told(void **state) {
     assert_string_equal(text_at(env, "KERNEL_IMAGE"), "b");
 }
 
+static void what_is_said_elsewhere_is_told(void **state) {
+    static const struct {
+        const char *field, *told;
+    } rows[] = {{"metadata.elara.policy", "the policy's rules say what clients may ask"},
+                {"metadata.elara.cull", "the setting cull-overrides all other limits"},
+                {"metadata.elara.cull_idle_timeout", "take it out of elara, into metadata"}};
+    struct place *place = *state;
+    put(place->first, "k", "kernel.json",
+        "{\"argv\": [\"a\"], \"metadata\": {\"elara\": {\"policy\": {}, \"cull\": {}, "
+        "\"cull_idle_timeout\": 5}}}");
+    struct kernelspecs *specs = load(place);
+    const json_t *problems = kernelspecs_problems(specs);
+    assert_non_null(kernelspecs_find(specs, "k"));
+    assert_int_equal(json_array_size(problems), sizeof rows / sizeof *rows);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const json_t *problem = json_array_get(problems, i);
+        assert_string_equal(text_at(problem, "field"), rows[i].field);
+        assert_non_null(strstr(text_at(problem, "problem"), rows[i].told));
+    }
+}
+
 static void all_problems_of_a_file_are_told(void **state) {
     struct place *place = *state;
     put(place->first, "bad", "kernel.json", "{\"argv\": 1, \"env\": {\"A\": 1, \"B\": 2}}");
@@ -533,6 +554,7 @@ int main(void) {
         TEST(what_is_no_kernelspec),
         TEST(broken_ones_are_told_with_their_line),
         TEST(members_that_do_nothing_are_told),
+        TEST(what_is_said_elsewhere_is_told),
         TEST(all_problems_of_a_file_are_told),
         TEST(too_large_is_refused),
         TEST(model_is_complete_and_keeps_what_it_does_not_know),
