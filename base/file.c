@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -71,10 +72,16 @@ int file_read_json(const char *path, size_t limit, json_t **ret, struct error *e
 }
 
 int file_write_json(const char *path, json_t *json, mode_t mode, struct error *err) {
-    cleanup_free char *text = json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    if (text == NULL)
+    enum { FLAGS = JSON_INDENT(2) | JSON_ENCODE_ANY };
+    size_t length = json_dumpb(json, NULL, 0, FLAGS);
+    if (length == 0)
         return error_set(err, ERROR_SYSTEM, "%s: the value cannot be written as JSON", path);
-    return file_write(path, text, strlen(text), mode, err);
+    char *text = memory_alloc(length);
+    json_dumpb(json, text, length, FLAGS);
+    int failed = file_write(path, text, length, mode, err);
+    explicit_bzero(text, length); /* it may hold a key */
+    free(text);
+    return failed;
 }
 
 static int check_private(const char *path, struct error *err) {

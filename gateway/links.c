@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "gateway/links_internal.h"
 
@@ -202,7 +203,7 @@ static int take_keys(struct link *link, const struct provision_address *address,
                      struct error *err) {
     if (address->server_key == NULL)
         return 0;
-    link->keys = memory_alloc(sizeof *link->keys);
+    link->keys = secret_alloc(sizeof *link->keys);
     if (take_key(address->server_key, "the launcher's key", link->keys->server, err) < 0 ||
         take_key(address->public_key, "the gateway's public key", link->keys->own_public, err) <
             0 ||
@@ -376,9 +377,7 @@ static void free_link(struct link *link) {
     free(link->kernel_id);
     free(link->endpoint);
     free(link->journal);
-    if (link->keys != NULL)
-        explicit_bzero(link->keys, sizeof *link->keys);
-    free(link->keys);
+    secret_free(link->keys);
     free(link->launcher_nonce);
     free(link->numbering);
     free(link);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
@@ -126,11 +127,18 @@ int connection_create(const char *transport, const char *directory, const char *
     uint8_t random[32];
     if (getrandom(random, sizeof random, 0) != sizeof random)
         return error_system(err, errno, "no random bytes for the kernel's key");
-    text_hex(random, sizeof random, connection.key);
     if (connection_renew_ports(&connection, err) < 0)
         return -1;
+    connection.key = secret_alloc(2 * sizeof random + 1);
+    text_hex(random, sizeof random, connection.key);
+    explicit_bzero(random, sizeof random);
     *ret = connection;
     return 0;
+}
+
+void connection_end(struct connection *connection) {
+    secret_free(connection->key);
+    connection->key = NULL;
 }
 
 int connection_write(const struct connection *connection, const char *path, struct error *err) {
@@ -142,7 +150,10 @@ int connection_write(const struct connection *connection, const char *path, stru
         return error_set(err, ERROR_INVALID, "kernel_name is not UTF-8");
     for (int i = 0; i < PORT_COUNT; i++)
         json_object_set_new(json, port_members[i], json_integer(connection->ports[i]));
-    return file_write_json(path, json, 0600, err);
+    int failed = file_write_json(path, json, 0600, err);
+    const json_t *key = json_object_get(json, "key");
+    explicit_bzero((void *)(uintptr_t)json_string_value(key), json_string_length(key));
+    return failed;
 }
 
 void connection_address(const struct connection *connection, enum connection_port port,

@@ -9,19 +9,20 @@
 
 enum connection_port { PORT_SHELL, PORT_IOPUB, PORT_STDIN, PORT_CONTROL, PORT_HB, PORT_COUNT };
 
-enum { CONNECTION_KEY_SIZE = 65, CONNECTION_ADDRESS_SIZE = 160 };
+enum { CONNECTION_ADDRESS_SIZE = 160 };
 
 struct connection {
     bool is_ipc;
     char ip[108]; /* with ipc the path that "-<port>" is put behind */
     int ports[PORT_COUNT];
-    char key[CONNECTION_KEY_SIZE]; /* 256 random bits as hex */
-    const char *kernel_name;       /* borrowed */
+    char *key;               /* 256 random bits as hex; base/secret.h */
+    const char *kernel_name; /* borrowed */
 };
 
 /* A new key and new ports. directory holds the sockets with ipc. */
 int connection_create(const char *transport, const char *directory, const char *kernel_name,
                       struct connection *ret, struct error *err);
+void connection_end(struct connection *connection); /* wipes the key */
 /* Other ports, the same key: for a kernel that lost the race for the old ones. */
 int connection_renew_ports(struct connection *connection, struct error *err);
 /* Whether somebody else listens on one of the ports: the kernel's ports are picked and let go again

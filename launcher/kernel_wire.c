@@ -5,7 +5,7 @@
 
 #include "launcher/kernel_wire.h"
 
-#include "base/memory.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #include <openssl/crypto.h>
@@ -27,7 +27,7 @@ struct kernel_wire {
 enum { HEX_LENGTH = 2 * SHA256_DIGEST_LENGTH, JSON_PARTS = 4 };
 
 struct kernel_wire *kernel_wire_create(const char *key) {
-    struct kernel_wire *wire = memory_alloc(sizeof *wire);
+    struct kernel_wire *wire = secret_alloc(sizeof *wire);
     size_t length = strlen(key);
     wire->is_signed = length > 0;
     uint8_t block[SHA256_CBLOCK] = {0};
@@ -48,10 +48,7 @@ struct kernel_wire *kernel_wire_create(const char *key) {
 }
 
 void kernel_wire_destroy(struct kernel_wire *wire) {
-    if (wire == NULL)
-        return;
-    OPENSSL_cleanse(wire, sizeof *wire);
-    free(wire);
+    secret_free(wire);
 }
 
 void kernel_wire_sign(const struct kernel_wire *wire, struct bytes header,

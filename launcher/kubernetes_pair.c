@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/secret.h"
 #include "launcher/kube_secrets.h"
 
 #define LOG_AREA "launcher/kubernetes_pair"
@@ -38,9 +39,8 @@ static struct kubernetes_pair *find_pair(const struct kubernetes *cluster, const
 
 static void free_pair(struct kubernetes_pair *pair) {
     list_remove(&pair->node);
-    sodium_memzero(pair->secret_key, strlen(pair->secret_key));
     free(pair->public_key);
-    free(pair->secret_key);
+    secret_free(pair->secret_key);
     free(pair);
 }
 
@@ -51,7 +51,7 @@ static struct kubernetes_pair *add_pair(struct kubernetes *cluster, const char *
         return pair;
     pair = memory_alloc(sizeof *pair);
     pair->public_key = memory_strdup(public_key);
-    pair->secret_key = memory_strdup(secret_key);
+    pair->secret_key = secret_dup(secret_key);
     list_append(&cluster->pairs, &pair->node);
     return pair;
 }

@@ -301,6 +301,7 @@ void launcher_kernel_release(struct launcher *launcher) {
     if (launcher->loop != NULL)
         let_process_go(launcher);
     kernel_wire_destroy(launcher->wire);
+    connection_end(&launcher->connection);
     if (launcher->connection_path != NULL)
         unlink(launcher->connection_path); /* it holds a key */
 }

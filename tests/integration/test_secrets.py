@@ -1,4 +1,5 @@
 """What is on disk, in command lines and in logs."""
+import contextlib
 import json
 import re
 import stat
@@ -26,6 +27,34 @@ def test_connection_file_is_private_and_so_are_the_directories(gateway, kernel, 
             "signature_scheme"} <= set(info)
     assert info["signature_scheme"] == "hmac-sha256" and len(info["key"]) >= 32
     assert info["transport"] == "ipc" or info["ip"] == "127.0.0.1"
+
+
+def places_in_memory(pid, text):
+    """The mappings of a process in which these bytes stand, with what smaps says of each."""
+    maps = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{pid}/smaps").read_text(), flags=re.MULTILINE)[1:]
+    found = []
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for one in maps:
+            low, high = (int(end, 16) for end in one.split()[0].split("-"))
+            if one.split()[1][0] == "r" and "[v" not in one.split("\n")[0]:
+                memory.seek(low)
+                with contextlib.suppress(OSError):  # a file that is shorter than its mapping
+                    found += [one] * (text in memory.read(high - low))
+    return found
+
+
+def test_a_kernels_key_is_in_locked_memory_alone(gateway, kernel, client):
+    """Both what the launcher signs with and the text for the connection file."""
+    assert client.run_cell("print signed").text() == "signed\n"
+    info = json.loads(next(gateway.kernel_directory(kernel).glob("connection*.json")).read_text())
+    (launcher,) = gateway.launcher_pids(kernel)
+    try:
+        places = places_in_memory(launcher, info["key"].encode())
+    except PermissionError:
+        pytest.skip("this machine lets nobody look into another process (CAP_SYS_PTRACE)")
+    assert len(places) == 1
+    assert {"lo", "dd", "wf"} <= set(re.search(r"^VmFlags: (.*)$", places[0], re.MULTILINE)[1].split()), places[0]
+    assert places_in_memory(gateway.process.pid, info["key"].encode()) == []
 
 
 def test_runtime_directory_open_to_others_is_refused(build, tmp_path):

@@ -70,7 +70,6 @@ static void test_tcp(void **state) {
 static void test_taken_ports(void **state) {
     struct connection connection;
     struct error err;
-    char key[CONNECTION_KEY_SIZE];
     assert_int_equal(connection_create("tcp", *state, "x", &connection, &err), 0);
     assert_false(connection_is_taken(&connection));
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -80,7 +79,7 @@ static void test_taken_ports(void **state) {
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 1), 0);
     assert_true(connection_is_taken(&connection));
-    memcpy(key, connection.key, sizeof key);
+    cleanup_free char *key = memory_strdup(connection.key);
     assert_int_equal(connection_renew_ports(&connection, &err), 0);
     assert_false(connection_is_taken(&connection));
     assert_string_equal(connection.key, key);
