@@ -135,6 +135,22 @@ def test_an_annotation_that_is_edited_while_gateways_run(start_gateway, begin, c
         assert connect(second, kernel_id).run_cell("print on").text() == "on\n"
 
 
+def test_a_gateway_is_killed_as_it_puts_labels_back(start_gateway, proxy, begin, kube, places):
+    first = start_gateway(kubeconfig=proxy.kubeconfig)
+    ids = [begin(first) for _ in range(3)]
+    wait_running(first, ids)
+    names = [f"kernel-{kernel_id}-1" for kernel_id in ids]
+    held = [proxy.add("before", "GET", "pods", f"metadata.name%3D{names[0]}")]
+    held += [proxy.add(mode, "PATCH", "pods", name) for mode, name in zip(("before", "after"), names[1:])]
+    pods = {name: edit(kube, places[1], name, {"elara.kind": None}) for name in names}
+    for rule in held:
+        rule.wait()
+    first.kill()
+    second = start_gateway(*GRACE)
+    wait_running(second, ids)
+    wait_mended(kube, places[1], pods)
+
+
 def test_a_pod_that_cannot_be_given_its_labels_is_deleted_first(start_gateway, begin, kube, places, api):
     gateway = start_gateway(kubeconfig=api.kubeconfig)
     kernel_id = begin(gateway)

@@ -263,26 +263,55 @@ def test_a_cull_is_one_for_all_gateways(stub, start_gateway, connect, kube, plac
     assert connect(third, last).run_cell("print last").text("stderr") == ""
 
 
-def test_of_two_heirs_at_once_one_tells_why_the_kernel_before_was_ended(stub, start_gateway, connect, kube, places, tmp_path):
-    """The second gateway has not heard of the first one's heir when it starts another."""
-    with ApiProxy(tmp_path) as proxy:
+NEVER = {"ELARA_CULL_IDLE_TIMEOUT": "0"}
+
+
+def tells(cell):
+    assert cell.text() == "heir\n"
+    return "The kernel that was here before was ended on" in cell.text("stderr")
+
+
+@pytest.fixture
+def cull(stub, start_gateway, connect):
+    """cull(gateways) gives the id of a kernel that was culled, as these gateways know, by one that is no more."""
+    def cull_(gateways):
         culling = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_IDLE_TIMEOUT": "1s", "ELARA_CULL_WARN_BEFORE": "0"})
-        first, second = (start_gateway(environment={"ELARA_CULL_IDLE_TIMEOUT": "0"}, **options) for options in ({}, {"kubeconfig": proxy.kubeconfig}))
         kernel_id = culling.start_kernel(stub)["id"]
         client = connect(culling, kernel_id)
         client.kernel_info()
         client.close()
-        for gateway in (first, second):
+        for gateway in gateways:
             wait_until(lambda one=gateway: "cull-idle-timeout" in one.get(f"/api/kernels/{kernel_id}").text, START_S, "why it ended")
         culling.kill()
+        return kernel_id
+
+    return cull_
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_a_gateway_is_killed_as_its_kernel_is_to_tell_why_the_one_before_was_ended(stub, cull, start_gateway, connect, tmp_path, mode):
+    with ApiProxy(tmp_path) as proxy:
+        first = start_gateway(environment=NEVER, kubeconfig=proxy.kubeconfig)
+        claim = proxy.add(mode, "PATCH", "secrets", f"elara-record-{cull([first])}", lambda body: "record.json" in body)
+        heir = first.start_kernel(stub)["id"]
+        claim.wait()
+        first.kill()
+    second = start_gateway("--kubernetes-sweep-grace", "1s", environment=NEVER)
+    assert tells(connect(second, heir).run_cell("print heir"))
+    assert not tells(connect(second, second.start_kernel(stub)["id"]).run_cell("print heir"))
+
+
+def test_of_two_heirs_at_once_one_tells_why_the_kernel_before_was_ended(stub, cull, start_gateway, connect, kube, places, tmp_path):
+    """The second gateway has not heard of the first one's heir when it starts another."""
+    with ApiProxy(tmp_path) as proxy:
+        first, second = (start_gateway(environment=NEVER, **options) for options in ({}, {"kubeconfig": proxy.kubeconfig}))
+        kernel_id = cull([first, second])
         heirs = [str(uuid.uuid4()) for _ in range(2)]
         proxy.add("before", "WATCH", "secrets", f"elara-record-{heirs[0]}")
         told = []
         for gateway, heir in zip((first, second), heirs):
             assert gateway.post("/api/kernels", json={"name": stub, "env": {"KERNEL_ID": heir}}).status_code == 201
-            cell = connect(gateway, heir).run_cell("print heir")
-            assert cell.text() == "heir\n"
-            told.append("The kernel that was here before was ended on" in cell.text("stderr"))
+            told.append(tells(connect(gateway, heir).run_cell("print heir")))
         assert told == [True, False]
         assert record_of(kube.get("Secret", f"elara-record-{kernel_id}", places[0]))["told_by"] == heirs[0]
 
