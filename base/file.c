@@ -84,20 +84,21 @@ int file_write_json(const char *path, json_t *json, mode_t mode, struct error *e
     return failed;
 }
 
-static int check_private(const char *path, struct error *err) {
+/* closed: the bits of others that must not be there. */
+static int check_directory(const char *path, mode_t closed, struct error *err) {
     struct stat found;
     if (lstat(path, &found) < 0)
         return error_system(err, errno, "%s", path);
     if (!S_ISDIR(found.st_mode))
         return error_set(err, ERROR_DENIED, "%s: not a directory", path);
-    if (found.st_uid != geteuid() || (found.st_mode & 077) != 0)
+    if (found.st_uid != geteuid() || (found.st_mode & closed) != 0)
         return error_set(err, ERROR_DENIED,
                          "%s: must belong to uid %u and be closed to others (chmod 700)", path,
                          (unsigned)geteuid());
     return 0;
 }
 
-int file_make_private_directory(const char *path, struct error *err) {
+static int make_directory(const char *path, struct error *err) {
     cleanup_free char *partial = memory_strdup(path);
     for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -107,7 +108,17 @@ int file_make_private_directory(const char *path, struct error *err) {
     }
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return error_system(err, errno, "%s", path);
-    return check_private(path, err);
+    return 0;
+}
+
+int file_make_private_directory(const char *path, struct error *err) {
+    return make_directory(path, err) < 0 ? -1 : check_directory(path, 077, err);
+}
+
+int file_make_passage_directory(const char *path, struct error *err) {
+    if (make_directory(path, err) < 0 || check_directory(path, 066, err) < 0)
+        return -1;
+    return chmod(path, 0711) < 0 ? error_system(err, errno, "%s", path) : 0;
 }
 
 static int remove_one(const char *path, const struct stat *found, int type, struct FTW *place) {

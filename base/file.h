@@ -21,5 +21,9 @@ int file_write_json(const char *path, json_t *json, mode_t mode, struct error *e
  * ours and closed to others (group and world bits clear), else ERROR_DENIED. */
 int file_make_private_directory(const char *path, struct error *err);
 
+/* The same, but others may pass through to what is open to them below it, and see nothing else:
+ * 0711. */
+int file_make_passage_directory(const char *path, struct error *err);
+
 /* Removes a file or a whole directory tree, never following symlinks; a missing one is success. */
 int file_remove_tree(const char *path, struct error *err);

@@ -23,6 +23,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -116,6 +117,16 @@ static struct http_settings http_settings(const struct gateway *gateway) {
     };
 }
 
+static bool runs_as_owners(const struct settings *settings) {
+    return settings->run_as_owner && strcmp(settings->provisioner, "local") == 0;
+}
+
+static const char *transport_of(const struct settings *settings) {
+    if (strcmp(settings->kernel_transport, "auto") != 0)
+        return settings->kernel_transport;
+    return runs_as_owners(settings) ? "ipc" : "tcp";
+}
+
 void gateway_kernels_settings(const struct gateway *gateway, struct kernels_settings *ret) {
     const struct settings *settings = gateway->settings;
     *ret = (struct kernels_settings){
@@ -139,7 +150,8 @@ void gateway_kernels_settings(const struct gateway *gateway, struct kernels_sett
         .journal_bytes = settings->journal_size,
         .output_bytes = settings->kernel_log_size,
         .session_retention_ms = settings->session_retention_ms,
-        .transport = settings->kernel_transport,
+        .transport = transport_of(settings),
+        .is_run_as_owner = runs_as_owners(settings),
         .log_level = settings->log_level,
         .log_format = settings->log_format,
         .metrics = gateway->metrics,

@@ -9,7 +9,10 @@
 #include "launcher/provisioner_kubernetes.h"
 #include "nfs/user_ids.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LOG_AREA "gateway"
@@ -138,6 +141,57 @@ int gateway_kube_config(const struct settings *settings, struct kube_config **re
                : -1;
 }
 
+static struct local_accounts account_settings(const struct gateway *gateway) {
+    const struct settings *settings = gateway->settings;
+    return (struct local_accounts){.is_on = settings->run_as_owner,
+                                   .min_uid = settings->run_as_min_uid,
+                                   .prohibited_uids = settings->kubernetes.prohibited_uids,
+                                   .prohibited_gids = settings->kubernetes.prohibited_gids,
+                                   .policy = gateway->policy};
+}
+
+/* What becoming another user, signalling his kernels and making his directories needs. */
+static int check_capabilities(struct error *err) {
+    static const struct {
+        int number;
+        const char *name;
+    } needed[] = {{CAP_SETUID, "SETUID"}, {CAP_SETGID, "SETGID"},
+                  {CAP_KILL, "KILL"},     {CAP_CHOWN, "CHOWN"},
+                  {CAP_FOWNER, "FOWNER"}, {CAP_DAC_OVERRIDE, "DAC_OVERRIDE"}};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, have) < 0)
+        return error_system(err, errno, "capget");
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if ((have[0].effective & (1U << needed[i].number)) == 0)
+            return error_set(err, ERROR_DENIED,
+                             "run-as-owner: the gateway is root without the capability %s: give it "
+                             "to the container or the service",
+                             needed[i].name);
+    return 0;
+}
+
+/* Where nobody is known, each kernel could ask the gateway for one of another user. */
+static int check_run_as_owner(const struct settings *settings, struct error *err) {
+    if (!settings->run_as_owner)
+        return 0;
+    if (geteuid() != 0)
+        return error_set(err, ERROR_DENIED,
+                         "run-as-owner (EG_IMPERSONATION_ENABLED): only root can start kernels as "
+                         "other users: start the gateway as root, or leave the setting out, and "
+                         "all kernels run as uid %u",
+                         (unsigned)geteuid());
+    if (!settings_know_clients(settings))
+        return error_set(err, ERROR_DENIED,
+                         "run-as-owner: without a token whoever reaches the port could run code as "
+                         "every user: set --auth-token-file or another way to know who asks "
+                         "(docs/security.md)");
+    if (strcmp(settings->kernel_transport, "tcp") == 0)
+        log_warning("run-as-owner with kernel-transport tcp: every user of this machine can listen "
+                    "to what kernels print");
+    return check_capabilities(err);
+}
+
 static int create_local(struct gateway *gateway, struct error *err) {
     const struct settings *settings = gateway->settings;
     struct provisioner_local_settings wanted = {
@@ -145,8 +199,10 @@ static int create_local(struct gateway *gateway, struct error *err) {
         .runtime_directory = settings->runtime_dir,
         .launcher_path = settings->launcher,
         .open_files = gateway->open_files,
+        .accounts = account_settings(gateway),
     };
-    if (gateway_home_settings(gateway, &wanted.home, err) < 0)
+    if (check_run_as_owner(settings, err) < 0 ||
+        gateway_home_settings(gateway, &wanted.home, err) < 0)
         return -1;
     if (access(settings->launcher, X_OK) < 0)
         return error_set(
@@ -191,7 +247,8 @@ static void configure_local(struct gateway *gateway) {
     struct error err;
     if (gateway_home_settings(gateway, &wanted, &err) < 0)
         settings_note_problem(gateway->settings, SETTINGS_FILE, &err);
-    provisioner_local_configure(gateway->provisioner, &wanted);
+    const struct local_accounts accounts = account_settings(gateway);
+    provisioner_local_configure(gateway->provisioner, &wanted, &accounts);
 }
 
 void gateway_configure_provisioner(struct gateway *gateway) {

@@ -50,10 +50,20 @@ static bool is_of_machine(const char *name) {
     return is_one_of(name, names);
 }
 
+/* Places of the gateway's user. */
+static bool is_of_person(const char *name) {
+    static const char *const names[] = {"HOME",       "USER",   "LOGNAME",          "SHELL",
+                                        "IPYTHONDIR", "TMPDIR", "JUPYTER_DATA_DIR", "MAIL",
+                                        NULL};
+    return is_one_of(name, names) || text_starts_with(name, "XDG_");
+}
+
 static bool is_inherited(const struct kernel_plan *plan, const char *name) {
     bool all = false;
     if (plan->is_elsewhere && is_of_machine(name))
         return false; /* the default names them too, and so does JEG's chart */
+    if (plan->settings->is_run_as_owner && is_of_person(name))
+        return false;
     for (char *const *at = plan->settings->inherited_envs; at != NULL && *at != NULL; at++) {
         if (strcmp(*at, name) == 0)
             return true; /* named: the administrator means it */

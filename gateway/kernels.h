@@ -63,6 +63,7 @@ struct kernels_settings {
     int64_t shutdown_wait_ms, restart_limit, stable_after_ms;
     int64_t journal_bytes, output_bytes, session_retention_ms;
     const char *transport; /* tcp | ipc */
+    bool is_run_as_owner;  /* variables that are about the gateway's user are not for kernels */
     const char *log_level, *log_format;
     struct metrics *metrics; /* NULL: starts and deaths are counted nowhere */
     struct events *events;   /* NULL: nobody is told of them */

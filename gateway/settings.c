@@ -297,8 +297,7 @@ bool settings_ip_is_loopback(const char *ip) {
     return false;
 }
 
-/* Is there any way of knowing who asks? */
-static bool settings_know_clients(const struct settings *settings) {
+bool settings_know_clients(const struct settings *settings) {
     const char *certificate = settings->certificate_user; /* NULL in what migrate makes up */
     return text_or_null(settings->auth_token) != NULL ||
            text_or_null(settings->auth_token_file) != NULL ||

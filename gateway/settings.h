@@ -51,8 +51,10 @@ struct settings {
     int64_t launch_timeout_ms, shutdown_wait_ms;
     int64_t restart_limit, restart_stable_after_ms;
     char *runtime_dir, *launcher; /* never NULL: the defaults are worked out at load */
-    char *kernel_transport;       /* tcp | ipc */
-    char *on_exit;                /* leave | shutdown */
+    char *kernel_transport;       /* auto | tcp | ipc */
+    bool run_as_owner;
+    int64_t run_as_min_uid;
+    char *on_exit; /* leave | shutdown */
     bool list_kernels;
     char *provisioner; /* local | kubernetes */
     char *policy;      /* NULL or "": none */
@@ -154,6 +156,8 @@ typedef void settings_tell(void *context, bool is_problem, const char *text);
 size_t settings_check_file(const char *path, char *const *environment, settings_tell *tell,
                            void *context);
 
+/* Is there any way of knowing who asks? */
+bool settings_know_clients(const struct settings *settings);
 /* The rule of who may listen where: without a token only on loopback, unless `insecure` says
  * otherwise. */
 int settings_check_exposure(const struct settings *settings, struct error *err);

@@ -27,7 +27,6 @@ static const struct {
     {"EG_KUBERNETES_LOG_LEVEL", "use log-level"},
     {"EG_KERNEL_EXECUTOR_IMAGE", "Spark executors are not supported"},
     {"EG_KERNEL_HEADERS", NOT_YET("handing request headers to a kernel's start")},
-    {"EG_IMPERSONATION_ENABLED", NOT_YET("running kernels as other users")},
     {"EG_PORT_RANGE", NOT_YET("choosing the range of a kernel's ports")},
     {"EG_MIN_PORT_RANGE_SIZE", NOT_YET("choosing the range of a kernel's ports")},
     {"EG_MAX_PORT_RANGE_RETRIES", NOT_YET("choosing the range of a kernel's ports")},

@@ -222,9 +222,17 @@ static const struct option_row table[] = {
         restart_stable_after_ms, "10s", .min = 0, .max = DAY_MS, .flags = OPTION_RELOAD,
         .group = KERNELS,
         .help = "A kernel that lived this long starts the count of restarts anew."),
-    ROW("kernel-transport", "ELARA_KERNEL_TRANSPORT", OPTION_ENUM, kernel_transport, "tcp",
-        .choices = "tcp|ipc", .flags = OPTION_RELOAD, .group = KERNELS,
-        .help = "How a launcher talks to its kernel. Every kernel knows tcp; ipc saves ports."),
+    ROW("kernel-transport", "ELARA_KERNEL_TRANSPORT", OPTION_ENUM, kernel_transport, "auto",
+        .choices = "auto|tcp|ipc", .flags = OPTION_RELOAD, .group = KERNELS,
+        .help = "How a launcher talks to its kernel. Every kernel knows tcp; ipc saves ports, and "
+                "nobody else on the machine can listen. auto: ipc with run-as-owner, else tcp."),
+    ROW("run-as-owner", "ELARA_RUN_AS_OWNER,EG_IMPERSONATION_ENABLED", OPTION_BOOL, run_as_owner,
+        "false", .group = KERNELS,
+        .help = "Run each local kernel as the account of this machine that has its owner's name "
+                "(docs/security.md). The gateway has to be root. Pods have users of their own."),
+    ROW("run-as-min-uid", "ELARA_RUN_AS_MIN_UID", OPTION_INT, run_as_min_uid, "1000", .min = 1,
+        .max = 4294967294, .group = KERNELS,
+        .help = "The lowest uid that run-as-owner takes: accounts below it are the system's."),
     ROW("policy", "ELARA_POLICY", OPTION_TEXT, policy, NULL, .check = settings_check_policy,
         .flags = OPTION_RELOAD, .group = KERNELS,
         .help = "YAML file of what requests may say, and make of their pods: users, variables, "
@@ -319,7 +327,8 @@ static const struct option_row table[] = {
                 "Clients are trusted with all that they reach so; a policy sets bounds."),
     ROW("prohibited-uids", "ELARA_PROHIBITED_UIDS,EG_PROHIBITED_UIDS", OPTION_LIST,
         kubernetes.prohibited_uids, "0", .flags = OPTION_RELOAD, .group = KUBERNETES,
-        .help = "What no client may say to be its KERNEL_UID; 0 never is."),
+        .help = "What no client may say to be its KERNEL_UID, nor be the uid of an account that "
+                "run-as-owner takes; 0 never is."),
     ROW("prohibited-gids", "ELARA_PROHIBITED_GIDS,EG_PROHIBITED_GIDS", OPTION_LIST,
         kubernetes.prohibited_gids, "0", .flags = OPTION_RELOAD, .group = KUBERNETES,
         .help = "The same for KERNEL_GID."),

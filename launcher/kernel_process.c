@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,7 @@
 
 enum { PATH_ENTRIES_MAX = 256 };
 
-enum report_what { REPORT_CWD, REPORT_CHDIR, REPORT_EXEC };
+enum report_what { REPORT_USER, REPORT_CWD, REPORT_CHDIR, REPORT_EXEC };
 
 struct report {
     enum report_what what;
@@ -41,11 +43,13 @@ struct kernel_process {
     char *path;    /* PATH of the kernel's environment */
     char **places; /* working directories, the wanted one first */
     char *kernel_name;
+    char *account; /* whom it runs as; NULL: as we do */
 };
 
 /* Everything the child needs. */
 struct spawn {
     pid_t parent;
+    const struct launch_user *user;
     int null_fd, output_fd, report_fd;
     char *const *argv;
     char *const *environment;
@@ -159,6 +163,22 @@ static void child_close_others(void) {
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* By system calls: the C library's functions would look for our threads. Nothing of ours is left
+ * for the kernel: no group, no capability, no key of our session's keyring. */
+static int child_become_user(const struct launch_user *user) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (!user->is_known)
+        return 0;
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    if (syscall(SYS_setgroups, user->group_count, user->groups) < 0 ||
+        syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
+        syscall(SYS_setresuid, user->uid, user->uid, user->uid) < 0 ||
+        syscall(SYS_capset, &header, none) < 0)
+        return -1;
+    return 0;
+}
+
 static bool child_enter_directory(const struct spawn *spawn) {
     int problem = 0;
     size_t at = 0;
@@ -174,9 +194,13 @@ static bool child_enter_directory(const struct spawn *spawn) {
 
 __attribute__((noreturn)) static void child_run(const struct spawn *spawn) {
     setsid();
+    if (child_become_user(spawn->user) < 0) {
+        child_report(spawn, REPORT_USER, errno, 0);
+        _exit(127);
+    }
     /* A kernel without its launcher is of no use to anybody: its output pipe and its parent are
      * gone and nobody can adopt it. So it ends with the launcher, even when that was killed,
-     * instead of holding memory and a GPU for ever. */
+     * instead of holding memory and a GPU for ever. (Another user's asks for it anew.) */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != spawn->parent)
         _exit(127);
@@ -226,7 +250,10 @@ int kernel_process_start(const struct launch *launch, char *const *argv,
     const char *path = path_of(launch);
     char **candidates = list_candidates(argv[0], path);
     char **places = list_places(launch);
+    if (launch->user.is_known) /* so that it may open /dev/stderr */
+        (void)!fchown(output_out, launch->user.uid, launch->user.gid);
     struct spawn spawn = {.parent = getpid(),
+                          .user = &launch->user,
                           .null_fd = null_fd,
                           .output_fd = output_out,
                           .report_fd = report_out,
@@ -253,6 +280,8 @@ int kernel_process_start(const struct launch *launch, char *const *argv,
     process->path = memory_strdup(path);
     process->places = places;
     process->kernel_name = memory_strdup(launch->kernel_name);
+    if (launch->account_name != NULL)
+        process->account = memory_strdup(launch->account_name);
     *ret = process;
     return 0;
 }
@@ -269,6 +298,7 @@ void kernel_process_destroy(struct kernel_process **place) {
     free(process->path);
     free_texts(process->places);
     free(process->kernel_name);
+    free(process->account);
     free(process);
 }
 
@@ -304,10 +334,13 @@ static int explain_exec(const struct kernel_process *process, int problem, struc
                          "argv of the kernelspec '%.100s'.",
                          program, spec);
     if (problem == EACCES)
-        return error_set(err, ERROR_DENIED,
-                         "The kernel's interpreter '%.200s' may not be executed (permission "
-                         "denied). Check its mode, and that its file system is not mounted noexec.",
-                         program);
+        return error_set(
+            err, ERROR_DENIED,
+            "The kernel's interpreter '%.200s' may not be executed%s%.100s (permission "
+            "denied). Check its mode, %sand that its file system is not mounted noexec.",
+            program, process->account != NULL ? " by " : "",
+            process->account != NULL ? process->account : "",
+            process->account != NULL ? "those of the directories above it, " : "");
     if (problem == ENOEXEC)
         return error_set(err, ERROR_INVALID,
                          "The kernel's program '%.200s' is no executable for this machine, or a "
@@ -330,7 +363,18 @@ static int take_report(const struct kernel_process *process, const struct report
         log_warning("working directory %s: %s; the kernel starts in %s instead", process->places[0],
                     strerror(report->problem), process->places[report->place]);
         return 0;
+    case REPORT_USER:
+        return error_system(err, report->problem,
+                            "The kernel's process may not become %.100s (run-as-owner): the "
+                            "gateway needs the capabilities SETUID and SETGID",
+                            process->account);
     case REPORT_CHDIR:
+        if (process->account != NULL)
+            return error_system(err, report->problem,
+                                "The kernel's working directory %.300s cannot be entered by "
+                                "%.100s: an administrator has to make the account's home, or set "
+                                "home-directory",
+                                process->places[0], process->account);
         return error_system(err, report->problem,
                             "The kernel's working directory %.300s cannot be entered",
                             process->places[0]);

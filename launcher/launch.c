@@ -142,6 +142,29 @@ static int take_home(const json_t *json, struct launch *launch, struct error *er
                : 0;
 }
 
+static int take_range(const json_t *account, const char *member, json_t **ret, struct error *err) {
+    json_t *range = json_object_get(account, member);
+    if (range != NULL && !json_is_object(range))
+        return error_set(err, ERROR_INVALID, "launch.json: account.%s must be an object", member);
+    *ret = json_incref(range);
+    return 0;
+}
+
+static int take_account(const json_t *json, struct launch *launch, struct error *err) {
+    const json_t *account = json_object_get(json, "account");
+    if (account == NULL)
+        return 0;
+    if (!json_is_object(account))
+        return error_set(err, ERROR_INVALID, "launch.json: account must be an object");
+    if (take_text(account, "name", true, &launch->account_name, err) < 0 ||
+        take_text(account, "place", true, &launch->account_place, err) < 0 ||
+        take_number(account, "min_uid", 1, UINT32_MAX, &launch->account_min_uid, err) < 0 ||
+        take_range(account, "uid", &launch->account_uid, err) < 0 ||
+        take_range(account, "gid", &launch->account_gid, err) < 0)
+        return -1;
+    return home_path_check(launch->account_place, 1, "launch.json: account.place", err);
+}
+
 static int take_interrupt(const json_t *json, struct launch *launch, struct error *err) {
     const json_t *mode = json_object_get(json, "interrupt_mode");
     const char *text = mode == NULL ? "signal" : json_string_value(mode);
@@ -191,7 +214,7 @@ static int take_all(const json_t *json, struct launch *launch, struct error *err
         take_text(json, "kernel_name", true, &launch->kernel_name, err) < 0 ||
         take_argv(json, launch, err) < 0 || take_environment(json, launch, err) < 0 ||
         take_environment_base(json, launch, err) < 0 || take_directory(json, launch, err) < 0 ||
-        take_home(json, launch, err) < 0 ||
+        take_home(json, launch, err) < 0 || take_account(json, launch, err) < 0 ||
         take_text(json, "resource_dir", false, &launch->resource_dir, err) < 0 ||
         take_text(json, "prefix", false, &launch->prefix, err) < 0 ||
         take_text(json, "transport", false, &launch->transport, err) < 0 ||
@@ -218,6 +241,7 @@ int launch_create(const json_t *json, struct launch **ret, struct error *err) {
     launch->session_retention_ms = 24 * 3600 * 1000;
     launch->home_uid = launch->home_gid = -1;
     launch->home_deadline_ms = 10000;
+    launch->account_min_uid = 1;
     if (take_all(json, launch, err) < 0) {
         launch_destroy(launch);
         return -1;
@@ -293,6 +317,11 @@ void launch_destroy(struct launch *launch) {
     free_texts(launch->cwds);
     free(launch->home_directory);
     free(launch->home_path);
+    free(launch->account_name);
+    free(launch->account_place);
+    json_decref(launch->account_uid);
+    json_decref(launch->account_gid);
+    free(launch->user.groups);
     free(launch->resource_dir);
     free(launch->prefix);
     free(launch->transport);

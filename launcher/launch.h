@@ -14,6 +14,9 @@
  *   home                        a directory that is made ready before the first start:
  *                               {directory, path (below it), given (components of it that have to
  *                               be there), uid, gid (-1: the launcher's own), deadline_ms}
+ *   account                     of the machine, whom the kernel runs as (launcher/user_account.h):
+ *                               {name, place: the directory of its connection file and sockets,
+ *                               min_uid, uid and gid: {from, to, prohibited: [numbers]}}
  *   resource_dir, prefix        values for argv
  *   interrupt_mode              "signal" | "message"
  *   interrupt_signal            signal number for "signal" (2, or what EG_ALTERNATE_SIGINT names)
@@ -45,6 +48,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum {
     /* Of record.json, as it is written. What a client's request makes of it stays below the first,
@@ -59,6 +63,15 @@ enum {
 /* Bytes of a record as file_write_json writes it. */
 size_t launch_record_size(const json_t *record);
 
+/* Whom a process runs as. */
+struct launch_user {
+    bool is_known;
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups;
+    size_t group_count;
+};
+
 struct launch {
     char *kernel_id;
     char *kernel_name;
@@ -69,6 +82,10 @@ struct launch {
     char **cwds;                      /* candidates, instead of cwd; NULL */
     char *home_directory, *home_path; /* NULL: none is made ready */
     int64_t home_given, home_uid, home_gid, home_deadline_ms;
+    char *account_name, *account_place; /* NULL: it runs as its launcher does */
+    int64_t account_min_uid;
+    json_t *account_uid, *account_gid; /* objects, or NULL */
+    struct launch_user user;           /* the account's, once it was looked up */
     char *resource_dir;
     char *prefix;
     char *transport;

@@ -398,7 +398,6 @@ static int lock_directory(struct launcher *launcher, const char *directory, int 
         return error_system(err, errno, "%s", directory);
     if (flock(launcher->directory_fd, LOCK_EX | LOCK_NB) < 0)
         return error_set(err, ERROR_EXISTS, "%s: another launcher is at work here", directory);
-    launcher->connection_path = memory_printf("%s/connection.json", launcher->directory);
     launcher->output_path = memory_printf("%s/kernel.log", launcher->directory);
     launcher->record_path = memory_printf("%s/record.json", launcher->directory);
     return 0;
@@ -533,8 +532,8 @@ int launcher_create(const struct launcher_settings *settings, struct launcher **
     launcher->loop = zloop_new();
     zloop_set_nonstop(launcher->loop, true); /* it ends when it is told to, not by a stray EINTR */
     if (lock_directory(launcher, settings->directory, settings->lock_fd, err) < 0 ||
-        read_files(launcher, err) < 0 || make_home(launcher, err) < 0 ||
-        launcher_kernel_prepare(launcher, err) < 0 || bind_link(launcher, settings, err) < 0 ||
+        read_files(launcher, err) < 0 || launcher_kernel_prepare(launcher, err) < 0 ||
+        make_home(launcher, err) < 0 || bind_link(launcher, settings, err) < 0 ||
         watch_signals(launcher, err) < 0) {
         launcher_destroy(launcher);
         return -1;

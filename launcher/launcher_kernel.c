@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "kernelspecs/substitute.h"
 #include "launcher/program_path.h"
+#include "launcher/user_account.h"
+#include "launcher/user_place.h"
 
 #define LOG_AREA "launcher/kernel"
 #include "base/log.h"
@@ -30,15 +32,40 @@ const char *launcher_told_reason(const struct launcher *launcher) {
 
 static zloop_timer_fn on_relax_timer, on_probe_timer, on_launch_timer, on_settle_timer;
 
+/* As whom the kernel runs, so that it can read it, and no link of his leads elsewhere. */
+static int write_connection(struct launcher *launcher, struct error *err) {
+    struct launch *launch = launcher->launch;
+    const struct launch_user *user = &launch->user;
+    if (user_account_apply(launch, err) < 0 ||
+        (user->is_known && user_place_make(launch->account_place, user->uid, user->gid, err) < 0))
+        return -1;
+    user_account_enter(user);
+    int written = connection_write(&launcher->connection, launcher->connection_path, err);
+    user_account_leave(user);
+    return written;
+}
+
+/* libzmq's threads connect to the kernel's sockets: to no others than its user may. They are made
+ * with the first socket. */
+static void start_threads(const struct launch_user *user) {
+    user_account_enter(user);
+    zsock_t *first = zsock_new(ZMQ_PAIR);
+    user_account_leave(user);
+    zsock_destroy(&first);
+}
+
 int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
     const struct launch *launch = launcher->launch;
+    const char *place = launch->account_place != NULL ? launch->account_place : launcher->directory;
+    launcher->connection_path = memory_printf("%s/connection.json", place);
     launcher->policy = (struct restart_policy){.limit = launch->restart_limit,
                                                .stable_after_ms = launch->stable_after_ms};
-    if (connection_create(launch->transport, launcher->directory, launch->kernel_name,
-                          &launcher->connection, err) < 0)
+    if (connection_create(launch->transport, place, launch->kernel_name, &launcher->connection,
+                          err) < 0)
         return -1;
-    launcher->is_connection_unwritten =
-        connection_write(&launcher->connection, launcher->connection_path, err) < 0;
+    launcher->is_connection_unwritten = write_connection(launcher, err) < 0;
+    if (launch->user.is_known)
+        start_threads(&launch->user);
     if (launcher->is_connection_unwritten && !launcher->resume.is_due)
         return -1; /* else there is an output to be kept, whatever becomes of the kernel */
     launcher->wire = kernel_wire_create(launcher->connection.key);
@@ -230,8 +257,7 @@ void launcher_kernel_start(struct launcher *launcher) {
     struct error err;
     launcher_stage(launcher, "starting the process");
     if (launcher->is_connection_unwritten)
-        launcher->is_connection_unwritten =
-            connection_write(&launcher->connection, launcher->connection_path, &err) < 0;
+        launcher->is_connection_unwritten = write_connection(launcher, &err) < 0;
     if (launcher->is_connection_unwritten || start_process(launcher, &err) < 0) {
         give_up(launcher, err.text);
         link_server_resume(launcher->link); /* what waited is answered */
@@ -304,6 +330,8 @@ void launcher_kernel_release(struct launcher *launcher) {
     connection_end(&launcher->connection);
     if (launcher->connection_path != NULL)
         unlink(launcher->connection_path); /* it holds a key */
+    if (launcher->launch != NULL && launcher->launch->account_place != NULL)
+        user_place_remove(launcher->launch->account_place);
 }
 
 void launcher_kernel_exited(struct launcher *launcher, int wait_status) {
@@ -412,7 +440,7 @@ static void start_with_new_ports(struct launcher *launcher) {
     log_warning("another process took one of the kernel's ports: trying others");
     let_process_go(launcher);
     if (connection_renew_ports(&launcher->connection, &err) < 0 ||
-        connection_write(&launcher->connection, launcher->connection_path, &err) < 0)
+        write_connection(launcher, &err) < 0)
         give_up(launcher, err.text);
     else
         launcher_kernel_start(launcher);

@@ -51,12 +51,14 @@ bool local_record_is_resumable(const json_t *record) {
 
 /* Nobody holds the lock: the launcher is gone, and its kernel ended with it unless the system is
  * slow about it. */
-static void clean_up(const char *id, const char *directory, const char *why) {
+static void clean_up(const struct local *local, const char *id, const char *directory,
+                     const char *why) {
     cleanup_json json_t *record = NULL;
     struct error err;
     log_warning("kernel %s: %s; what is left of it is removed", id, why);
     if (local_read_record(directory, &record, &err) == 0)
-        local_process_kill_group(local_record_pid(record, "kernel_pid"), directory);
+        local_account_kill(local, id, local_record_pid(record, "kernel_pid"), directory);
+    local_account_remove(local, id);
     if (file_remove_tree(directory, &err) < 0)
         log_error("kernel %s: %s", id, err.text);
 }
@@ -84,7 +86,7 @@ static void look_at(struct local *local, const char *id, provisioner_found *foun
     }
     cleanup_close int lock_fd = local_process_lock(directory, &err);
     if (lock_fd >= 0 && !is_wanted(id, directory, &record)) {
-        clean_up(id, directory, "its launcher has ended");
+        clean_up(local, id, directory, "its launcher has ended");
         return;
     }
     if (lock_fd < 0 && local_read_record(directory, &record, &err) < 0)
@@ -116,6 +118,7 @@ int local_find(struct provisioner *self, provisioner_found *found, void *context
         else
             look_at(local, item->d_name, found, context);
     closedir(directory);
+    local_account_sweep(local);
     return 0;
 }
 

@@ -95,6 +95,16 @@ struct policy_rule policy_rule(const struct policy_case *self, const char *membe
     return rule;
 }
 
+json_t *policy_ids(const struct policy *policy, const struct policy_request *request,
+                   const char *member) {
+    struct policy_rule rule;
+    policy_find(policy, request, member, &rule);
+    json_t *ids = json_object();
+    json_object_update(ids, json_object_get(policy->fallback, member));
+    json_object_update(ids, (json_t *)(uintptr_t)rule.value);
+    return ids;
+}
+
 /* What to write where there is no policy yet. */
 static const char *example_of(const char *member) {
     static const char *const rows[][2] = {

@@ -52,6 +52,10 @@ int policy_check_request(const struct policy *policy, const struct policy_reques
  * has no `variables`, less what the kernelspec says itself. */
 uint32_t policy_wishes(const struct policy *policy, const struct policy_request *request,
                        uint32_t fallback);
+/* member: "uid" or "gid". What the policy lets it be: {from, to, prohibited}, each if it is there,
+ * where the settings' prohibited ones stand in for the policy's. A new reference. */
+json_t *policy_ids(const struct policy *policy, const struct policy_request *request,
+                   const char *member);
 /* pod: {"spec": ...}, before what Elara adds. gpu_resource: what KERNEL_GPUS counts. */
 int policy_check_pod(const struct policy *policy, const struct policy_request *request,
                      const struct kube_flow *flow, const json_t *pod, const char *gpu_resource,

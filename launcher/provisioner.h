@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct policy;
 struct provisioner;
 struct provision; /* one kernel's place */
 
@@ -173,12 +174,22 @@ struct provisioner {
     const struct provisioner_ops *ops;
 };
 
+/* Kernels as the accounts of their owners (run-as-owner). Borrowed. */
+struct local_accounts {
+    bool is_on;
+    int64_t min_uid;
+    char *const *prohibited_uids, *const *prohibited_gids; /* NULL: none; 0 always is */
+    const struct policy *policy; /* its uid and gid count, and the settings where it has none; or
+                                    NULL */
+};
+
 struct provisioner_local_settings {
     struct spawner *spawner;       /* borrowed, outlives it */
     const char *runtime_directory; /* made 0700 if missing */
     const char *launcher_path;     /* of elara-launcher */
     int64_t open_files;        /* soft limit of open files for launcher and kernel; 0: as here */
     struct home_settings home; /* borrowed, until the next provisioner_local_configure */
+    struct local_accounts accounts; /* the same */
 };
 
 int provisioner_local_create(struct event_base *loop,
@@ -190,4 +201,5 @@ int provisioner_local_add_home(const struct home_settings *settings, const json_
                                const json_t *record, json_t *launch, bool *has_home,
                                struct error *err);
 /* Of kernels that are started from now on. */
-void provisioner_local_configure(struct provisioner *provisioner, const struct home_settings *home);
+void provisioner_local_configure(struct provisioner *provisioner, const struct home_settings *home,
+                                 const struct local_accounts *accounts);

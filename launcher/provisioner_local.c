@@ -92,6 +92,7 @@ static void remove_files(const struct provision *provision) {
     struct error err;
     if (inode_of(provision->directory) != provision->inode)
         return;
+    local_account_remove(provision->local, provision->id);
     if (file_remove_tree(provision->directory, &err) < 0)
         log_error("kernel %s: its directory could not be removed: %s", provision->id, err.text);
 }
@@ -249,7 +250,8 @@ static int local_start(struct provisioner *self, const struct provision_order *o
                          "An earlier kernel %s is still being removed; try again in a moment.",
                          kernel_id);
     bool has_home;
-    if (provisioner_local_add_home(&local->home, order->spec, order->record, order->launch,
+    if (local_account_add(local, order, err) < 0 ||
+        provisioner_local_add_home(&local->home, order->spec, order->record, order->launch,
                                    &has_home, err) < 0)
         return -1;
     struct provision *provision = new_provision(local, kernel_id, events, context);
@@ -451,7 +453,8 @@ static int local_signal(struct provision *provision, int signum, struct error *e
 static void kill_kernel(const struct provision *provision) {
     cleanup_json json_t *record = NULL;
     if (local_read_record(provision->directory, &record, NULL) == 0)
-        local_process_kill_group(local_record_pid(record, "kernel_pid"), provision->directory);
+        local_account_kill(provision->local, provision->id, local_record_pid(record, "kernel_pid"),
+                           provision->directory);
 }
 
 /* Without its record no other gateway takes it for one that was killed and is to go on. */
@@ -525,6 +528,7 @@ static void local_destroy(struct provisioner *self) {
         free_provision(list_entry(local->provisions.head.next, struct provision, node));
     local_watch_destroy(local->watch);
     free(local->directory);
+    free(local->users);
     free(local->launcher_path);
     free(local);
 }
@@ -547,13 +551,16 @@ static const struct provisioner_ops local_ops = {
 
 static int find_places(struct local *local, const struct provisioner_local_settings *settings,
                        struct error *err) {
-    if (file_make_private_directory(settings->runtime_directory, err) < 0)
+    bool is_passage = settings->accounts.is_on;
+    if ((is_passage ? file_make_passage_directory(settings->runtime_directory, err)
+                    : file_make_private_directory(settings->runtime_directory, err)) < 0)
         return -1;
     cleanup_free char *runtime = realpath(settings->runtime_directory, NULL);
     if (runtime == NULL)
         return error_system(err, errno, "%s", settings->runtime_directory);
     local->directory = memory_printf("%s/kernels", runtime);
-    if (file_make_private_directory(local->directory, err) < 0)
+    if (file_make_private_directory(local->directory, err) < 0 ||
+        local_account_prepare(local, runtime, err) < 0)
         return -1;
     /* A launcher starts in another directory. */
     local->launcher_path = realpath(settings->launcher_path, NULL);
@@ -573,6 +580,7 @@ int provisioner_local_create(struct event_base *loop,
     local->spawner = settings->spawner;
     local->open_files = settings->open_files;
     local->home = settings->home;
+    local->accounts = settings->accounts;
     list_init(&local->provisions);
     if (find_places(local, settings, err) < 0) {
         local_destroy(&local->base);
@@ -582,7 +590,9 @@ int provisioner_local_create(struct event_base *loop,
     return 0;
 }
 
-void provisioner_local_configure(struct provisioner *provisioner,
-                                 const struct home_settings *home) {
-    ((struct local *)provisioner)->home = *home;
+void provisioner_local_configure(struct provisioner *provisioner, const struct home_settings *home,
+                                 const struct local_accounts *accounts) {
+    struct local *local = (struct local *)provisioner;
+    local->home = *home;
+    local->accounts = *accounts;
 }

@@ -1,6 +1,7 @@
 /* What the files of the local provisioner share. provisioner_local.c: starting, resuming and ending
  * launchers. local_find.c: the kernels that are there, and those of other gateways.
- * provisioner_local_home.c: users' homes. provisioner_local_words.c: why a launcher ended. */
+ * provisioner_local_home.c: users' homes. provisioner_local_account.c: kernels that run as their
+ * owners. provisioner_local_words.c: why a launcher ended. */
 #pragma once
 
 #include "base/buffer.h"
@@ -17,10 +18,12 @@ struct local {
     struct provisioner base;
     struct event_base *loop;
     char *directory; /* <runtime>/kernels */
+    char *users;     /* <runtime>/users: of kernels that run as other users (user_place.h) */
     struct spawner *spawner;
     char *launcher_path;
     int64_t open_files;
     struct home_settings home;
+    struct local_accounts accounts;
     struct list provisions;
     struct local_watch *watch;
     struct provisioner_watch watcher; /* NULLs: nobody */
@@ -66,6 +69,20 @@ int local_find(struct provisioner *self, provisioner_found *found, void *context
 int local_watch(struct provisioner *self, const struct provisioner_watch *watch, void *context,
                 struct error *err);
 int local_look(struct provisioner *self, const char *kernel_id);
+
+/* provisioner_local_account.c */
+/* Makes runtime and what is below it so that kernels of other users find their places. */
+int local_account_prepare(struct local *local, const char *runtime, struct error *err);
+/* Whom the kernel runs as, in launch.json. ERROR_DENIED: nobody knows who its owner is. */
+int local_account_add(const struct local *local, const struct provision_order *order,
+                      struct error *err);
+/* The process group of a kernel, if it is the one of this directory. */
+void local_account_kill(const struct local *local, const char *id, pid_t pid,
+                        const char *directory);
+/* What a launcher that was killed has left there. */
+void local_account_remove(const struct local *local, const char *id);
+/* Of kernels that are no more. */
+void local_account_sweep(const struct local *local);
 
 /* provisioner_local_words.c */
 /* cause: what became of its process; gets what is told to the person who waits. */

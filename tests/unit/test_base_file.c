@@ -126,6 +126,22 @@ static void makes_private_directories(void **state) {
     assert_int_equal(err.code, ERROR_DENIED);
 }
 
+static void makes_directories_to_pass_through(void **state) {
+    cleanup_free char *path = in(state, "a/passage");
+    struct error err = {0};
+    assert_int_equal(file_make_passage_directory(path, &err), 0);
+    assert_int_equal(mode_of(path), 0711);
+    assert_int_equal(file_make_private_directory(path, &err), -1);
+    chmod(path, 0700);
+    assert_int_equal(file_make_passage_directory(path, &err), 0);
+    assert_int_equal(mode_of(path), 0711);
+    chmod(path, 0755); /* others see what is there, and may have seen it before */
+    assert_int_equal(file_make_passage_directory(path, &err), -1);
+    assert_int_equal(err.code, ERROR_DENIED);
+    chmod(path, 0731);
+    assert_int_equal(file_make_passage_directory(path, &err), -1);
+}
+
 static void removes_trees_but_not_what_links_name(void **state) {
     cleanup_free char *tree = in(state, "tree");
     cleanup_free char *deep = in(state, "tree/a/b");
@@ -153,6 +169,7 @@ int main(void) {
         TEST(says_what_is_missing_or_too_large),
         TEST(reads_json_with_line_and_column),
         TEST(makes_private_directories),
+        TEST(makes_directories_to_pass_through),
         TEST(removes_trees_but_not_what_links_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,13 @@ static void test_refusals(void **state) {
     refuse("home", json_pack("{s:s}", "directory", "/home"), "path");
     refuse("home", json_pack("{s:s, s:s}", "directory", "home", "path", "ann"), "home.directory");
     refuse("home", json_pack("{s:s, s:s}", "directory", "/home", "path", "../ann"), "home.path");
+    refuse("account", json_string("ann"), "account must be an object");
+    refuse("account", json_pack("{s:s}", "name", "ann"), "place");
+    refuse("account", json_pack("{s:s, s:s}", "name", "ann", "place", "users/1"), "account.place");
+    refuse("account", json_pack("{s:s, s:s, s:i}", "name", "ann", "place", "/u/1", "min_uid", 0),
+           "min_uid");
+    refuse("account", json_pack("{s:s, s:s, s:[i]}", "name", "ann", "place", "/u/1", "uid", 7),
+           "account.uid");
     refuse("kernel_id", json_null(), "kernel_id is missing");
     refuse("kernel_id", json_string(""), "kernel_id is empty");
     refuse("kernel_name", json_integer(3), "kernel_name must be a text");

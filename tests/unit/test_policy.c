@@ -1,6 +1,8 @@
 /* What a policy lets requests do, and its file. */
 #include "policy_fixture.h"
 
+#include "base/cleanup.h"
+
 #include "launcher/kube_trace.h"
 
 static void what_is_the_administrators_is_not_looked_at(void **state) {
@@ -386,6 +388,32 @@ static void prohibited_by_the_settings(void **state) {
     policy_destroy(policy);
 }
 
+/* For what is no pod: the bounds themselves. */
+static void ids_of(const struct policy *policy, const char *owner, const char *member,
+                   const char *expected) {
+    const struct policy_request request = policy_request_of("python", NULL, owner, NULL);
+    cleanup_json json_t *ids = policy_ids(policy, &request, member);
+    cleanup_free char *text = json_dumps(ids, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, expected);
+}
+
+static void bounds_of_ids(void **state) {
+    (void)state;
+    static const char yaml[] = "uid: {from: 1000, prohibited: [1234]}\n"
+                               "rules: [{when: {users: [ann]}, uid: {to: 5000}}]\n";
+    char seven[] = "7";
+    char *const sevens[] = {seven, NULL};
+    const struct policy_defaults defaults = {sevens, sevens};
+    struct error err = {0};
+    struct policy *policy = NULL;
+    assert_int_equal(policy_file_parse(yaml, strlen(yaml), "policy.yaml", &defaults, &policy, &err),
+                     0);
+    ids_of(policy, "bob", "uid", "{\"from\":1000,\"prohibited\":[1234]}");
+    ids_of(policy, "ann", "uid", "{\"prohibited\":[7],\"to\":5000}");
+    ids_of(policy, "bob", "gid", "{\"prohibited\":[7]}");
+    policy_destroy(policy);
+}
+
 static void prohibited_groups(void **state) {
     struct fixture *fixture = *state;
     char one[] = "0", other[] = "4711";
@@ -562,6 +590,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(prohibited_by_the_settings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prohibited_groups, set_up, tear_down),
         cmocka_unit_test_setup_teardown(variables_by_rule, set_up, tear_down),
+        cmocka_unit_test(bounds_of_ids),
         cmocka_unit_test(namespaces),
         cmocka_unit_test_setup_teardown(other_spellings_are_other_names, set_up, tear_down),
         cmocka_unit_test(mistakes_in_the_file),
