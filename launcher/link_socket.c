@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 enum {
     SEND_QUEUE = 256, /* batches; the windows bound their bytes */
@@ -49,6 +50,10 @@ int link_server_bind(struct link_server *server, const char *endpoint,
     /* One byte above what is refused politely, libzmq cuts the connection. */
     int64_t largest = (int64_t)server->payload_max * 2 + LINK_BATCH_MAX;
     zmq_setsockopt(server->router, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    if (text_starts_with(endpoint, "ipc://")) { /* the system says who connects (SO_PEERCRED) */
+        uid_t uid = geteuid();
+        zmq_setsockopt(server->router, ZMQ_IPC_FILTER_UID, &uid, sizeof uid);
+    }
     if (keys != NULL &&
         link_curve_create(server->loop, server->socket, keys, &server->curve, err) < 0)
         return -1;

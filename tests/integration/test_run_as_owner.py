@@ -402,6 +402,34 @@ def test_enterprise_gateways_setting_and_names_that_are_claimed(start_gateway, s
     assert client.run_cell("import getpass; print(getpass.getuser())").text() == accounts["bob"] + "\n"
 
 
+# Says what became of the connection: of a launcher's own user it goes on after the greeting (SO_PEERCRED).
+GREET = """
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+socket = zmq.Context().socket(zmq.DEALER)
+monitor = socket.get_monitor_socket()
+socket.connect({endpoint!r})
+events = []
+while not set(events) & {{"DISCONNECTED", "HANDSHAKE_SUCCEEDED"}} and monitor.poll(20000):
+    events.append(zmq.Event(recv_monitor_message(monitor)["event"]).name)
+print(events)
+"""
+
+
+def test_a_launcher_hears_nobody_but_its_own_user(start, connect):
+    """Though all directories and the socket itself were open by mistake."""
+    gateway = start()
+    kernel_id, attacker = gateway.start_kernel("stub")["id"], gateway.start_kernel("python3")["id"]
+    gateway.wait_for_state(kernel_id, "idle")
+    link = gateway.kernel_directory(kernel_id) / "link"
+    for path, mode in ((link.parent.parent, 0o755), (link.parent, 0o755), (link, 0o666)):
+        path.chmod(mode)
+    greet = GREET.format(endpoint=f"ipc://{link}")
+    assert "HANDSHAKE_SUCCEEDED" in subprocess.run([sys.executable, "-c", greet], capture_output=True, text=True, check=True).stdout
+    events = connect(gateway, attacker, timeout=60).run_cell(greet).text()
+    assert "CONNECTED" in events and "DISCONNECTED" in events and "HANDSHAKE_SUCCEEDED" not in events
+
+
 def refused(build, home, *flags, prefix=(), **environment):
     """What a gateway says that does not start."""
     ended = subprocess.run([*prefix, build / "elara-gateway", "--port", "0", "--runtime-dir", str(home / "run"), "--run-as-owner", "true",
