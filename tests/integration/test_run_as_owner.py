@@ -59,7 +59,7 @@ def accounts(public):
         run("usermod", "--append", "--groups", SHARED, NAMES["alice"])
         yield NAMES
     finally:
-        for command in [["userdel", account] for account in NAMES.values()] + [["groupdel", SHARED]]:
+        for command in [["userdel", "--force", account] for account in NAMES.values()] + [["groupdel", SHARED]]:
             subprocess.run(command, capture_output=True, check=False)
 
 
@@ -364,7 +364,7 @@ def account_of(name, uid):
     try:
         yield
     finally:
-        subprocess.run(["userdel", name], capture_output=True, check=False)
+        subprocess.run(["userdel", "--force", name], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
