@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/kernels_internal.h"
+#include "launcher/exit_reason.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -325,17 +326,6 @@ static void on_status(void *context, const json_t *status) {
     take_status(context, status);
 }
 
-/* A short output stands in the launcher's reason already. */
-static bool is_said(const char *reason, const char *output) {
-    if (output == NULL || *output == '\0')
-        return true;
-    size_t length = strlen(output);
-    while (length > 0 && output[length - 1] == '\n')
-        length--;
-    cleanup_free char *trimmed = memory_strndup(output, length);
-    return reason != NULL && strstr(reason, trimmed) != NULL;
-}
-
 /* A kernel that is started again by itself is no more than a phase; the launcher tells the
  * notebook. */
 static void on_exited(void *context, const json_t *report) {
@@ -346,7 +336,7 @@ static void on_exited(void *context, const json_t *report) {
     log_info("kernel %s: its process ended: %s%s", kernel->id, reason ? reason : "unknown",
              again ? " (starting it again)" : "");
     free(steal(&kernel->last_words));
-    if (!again && !is_said(reason, output))
+    if (!again && !exit_reason_has_output(reason != NULL ? reason : "", output))
         kernel->last_words = memory_printf("Last output of the kernel:\n%s",
                                            last_bytes(output, KERNEL_REASON_MAX / 2 - 64));
     if (again || kernel->status.phase == KERNEL_STOPPING || kernel->is_restarting)

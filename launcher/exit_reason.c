@@ -127,6 +127,13 @@ void exit_reason_write(const struct kernel_exit *exit, const char *output, const
     }
 }
 
+bool exit_reason_has_output(const char *reason, const char *output) {
+    size_t length = output != NULL ? strlen(output) : 0;
+    while (length > 0 && output[length - 1] == '\n')
+        length--;
+    return length == 0 || memmem(reason, strlen(reason), output, length) != NULL;
+}
+
 bool exit_reason_is_port_race(const char *output) {
     return strcasestr(output, "address already in use") != NULL ||
            strcasestr(output, "address in use") != NULL || strstr(output, "EADDRINUSE") != NULL;

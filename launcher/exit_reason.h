@@ -20,6 +20,8 @@ struct kernel_exit kernel_exit_from_status(int wait_status, int oom);
  * what is missing. */
 void exit_reason_write(const struct kernel_exit *exit, const char *output, const char *program,
                        char text[EXIT_REASON_SIZE]);
+/* Whether all of the output (or NULL) stands in the reason: then it need not be said again. */
+bool exit_reason_has_output(const char *reason, const char *output);
 /* Whether the output says that a port was taken by somebody else. */
 bool exit_reason_is_port_race(const char *output);
 /* The EXIT frame's payload (docs/link-protocol.md); a new reference. */

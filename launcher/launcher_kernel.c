@@ -370,8 +370,9 @@ static void write_reason(const struct launcher *launcher, const struct kernel_ex
 }
 
 static char *with_output(const char *reason, const char *output) {
-    return output[0] == '\0' ? memory_strdup(reason)
-                             : memory_printf("%s\nIts last output was:\n%s", reason, output);
+    return exit_reason_has_output(reason, output)
+               ? memory_strdup(reason)
+               : memory_printf("%s\nIts last output was:\n%s", reason, output);
 }
 
 static void report_exit(struct launcher *launcher, const struct kernel_exit *exit,

@@ -59,6 +59,15 @@ static void test_port_race(void **state) {
     assert_false(exit_reason_is_port_race("No module named 'address'"));
 }
 
+static void an_output_that_the_reason_has_is_not_said_twice(void **state) {
+    (void)state;
+    const char *reason = "The kernel exited with code 1: no licence. Ask for one.";
+    assert_true(exit_reason_has_output(reason, "no licence\n"));
+    assert_true(exit_reason_has_output(reason, "\n"));
+    assert_true(exit_reason_has_output(reason, NULL));
+    assert_false(exit_reason_has_output(reason, "loading\nno licence\n"));
+}
+
 static void test_long_texts(void **state) {
     (void)state;
     char output[5000], text[EXIT_REASON_SIZE];
@@ -90,9 +99,12 @@ static void test_report(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sentences), cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_port_race), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_port_race),
+        cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_report),
+        cmocka_unit_test(an_output_that_the_reason_has_is_not_said_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
