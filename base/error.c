@@ -1,6 +1,6 @@
 #include "base/error.h"
 
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@ int error_set(struct error *err, enum error_code code, const char *format, ...) 
     err->cause = NULL;
     va_list args;
     va_start(args, format);
-    text_vformat(err->text, sizeof err->text, format, args);
+    utf8_format(err->text, sizeof err->text, format, args);
     va_end(args);
     return -1;
 }
@@ -33,7 +33,7 @@ __attribute__((format(printf, 2, 3))) static void append(struct error *err, cons
     size_t used = strlen(err->text);
     va_list args;
     va_start(args, format);
-    text_vformat(err->text + used, sizeof err->text - used, format, args);
+    utf8_format(err->text + used, sizeof err->text - used, format, args);
     va_end(args);
 }
 
@@ -45,7 +45,7 @@ int error_system(struct error *err, int errnum, const char *format, ...) {
     err->cause = NULL;
     va_list args;
     va_start(args, format);
-    text_vformat(err->text, sizeof err->text, format, args);
+    utf8_format(err->text, sizeof err->text, format, args);
     va_end(args);
     char reason[128];
     append(err, ": %s", strerror_r(errnum, reason, sizeof reason));
@@ -59,7 +59,7 @@ int error_wrap(struct error *err, const char *format, ...) {
     memcpy(inner, err->text, sizeof inner);
     va_list args;
     va_start(args, format);
-    text_vformat(err->text, sizeof err->text, format, args);
+    utf8_format(err->text, sizeof err->text, format, args);
     va_end(args);
     append(err, ": %s", inner);
     return -1;

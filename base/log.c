@@ -1,7 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -84,7 +84,7 @@ static void write_text(const char *when, enum log_level level, const char *area,
 static size_t utf8_length(const char *at, size_t left) {
     unsigned char lead = (unsigned char)*at;
     size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    return length <= left && text_is_utf8(at, length) ? length : 0;
+    return length <= left && utf8_is_valid(at, length) ? length : 0;
 }
 
 /* At most ESCAPE_MAX bytes for each byte of the text. */

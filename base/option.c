@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/option_value.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -62,8 +63,8 @@ static void note_override(const struct load *load, const struct option_row *row,
         note(load, "%s: %s counts, and not %s, which says otherwise", key, source, old);
     else
         note(load, "%s: %s counts, which says %.*s, and not %s, which says %.*s", key, source,
-             (int)text_utf8_floor(after, strlen(after), SHOWN_VALUE), after, old,
-             (int)text_utf8_floor(before, strlen(before), SHOWN_VALUE), before);
+             (int)utf8_floor(after, strlen(after), SHOWN_VALUE), after, old,
+             (int)utf8_floor(before, strlen(before), SHOWN_VALUE), before);
 }
 
 /* A variable's or flag's text into the row's field, to which later flags of a list add; says so

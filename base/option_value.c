@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "base/yaml.h"
 
 #include <ctype.h>
@@ -295,7 +296,7 @@ int option_value_parse(const struct option_row *row, const char *text, const cha
     void *field = field_of(row, settings);
     if (strlen(text) > TEXT_LIMIT)
         return error_set(err, ERROR_LIMIT, "%s: at most %d bytes", source, TEXT_LIMIT);
-    if (!text_is_utf8(text, strlen(text)))
+    if (!utf8_is_valid(text, strlen(text)))
         return error_set(err, ERROR_INVALID, "%s: the value is not UTF-8", source);
     switch (row->type) {
     case OPTION_BOOL:

@@ -1,10 +1,9 @@
-/* Text: checked comparison, parsing, UTF-8, ids. */
+/* Text: checked comparison, parsing, ids. */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/error.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,28 +20,6 @@ void text_replace(char **text, const char *value);
 /* The whole of `text` as a decimal number within [min, max]; else ERROR_INVALID naming `what`. */
 int text_parse_int(const char *text, int64_t min, int64_t max, const char *what, int64_t *ret,
                    struct error *err);
-
-/* RFC 3629: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
-bool text_is_utf8(const void *data, size_t length);
-/* The same of a text that is still coming: looks on from *checked (0 at first; then up to where all
- * sequences are whole). False: whatever follows, this becomes none. */
-bool text_may_be_utf8(const void *data, size_t length, size_t *checked);
-
-/* A copy in which every byte that is no valid UTF-8 is '?'; malloc'ed. For texts from processes and
- * cut-off messages. */
-char *text_repair(const char *text);
-
-/* Appends the text with U+FFFD for each bad sequence of bytes (the Unicode Standard, "U+FFFD
- * Substitution of Maximal Subparts"), as browsers and Python's "replace" read it. -1 at out's
- * limit, with a part of it appended. */
-int text_append_readable(struct buffer *out, const void *data, size_t length);
-
-/* vsnprintf that cuts no UTF-8 sequence where the text is too long; size > 0. */
-void text_vformat(char *text, size_t size, const char *format, va_list args)
-    __attribute__((format(printf, 3, 0)));
-
-/* The largest n <= max so that data[0..n) does not cut a UTF-8 sequence. */
-size_t text_utf8_floor(const char *data, size_t length, size_t max);
 
 void text_hex(const uint8_t *data, size_t length, char *hex); /* 2 * length + 1 bytes */
 

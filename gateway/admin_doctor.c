@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/option.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/admin.h"
 #include "gateway/admin_settings.h"
 #include "gateway/doctor.h"
@@ -19,7 +19,7 @@ static const char *const states[] = {
 
 void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state state, const char *fix,
                  char *text) {
-    cleanup_free char *readable = text_repair(text);
+    cleanup_free char *readable = utf8_repair(text);
     json_array_append_new(doctor->findings,
                           json_pack("{s:s, s:s, s:s, s:s}", "check", check, "state", states[state],
                                     "text", readable, "fix", fix));

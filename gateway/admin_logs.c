@@ -2,7 +2,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/option.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/admin.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ int admin_logs(int argc, char **argv, struct error *err) {
     size_t length;
     int failed = admin_gateway_read(gateway, path, &text, &length, err);
     if (failed == 0 && wants_json) {
-        cleanup_free char *readable = text_repair(text);
+        cleanup_free char *readable = utf8_repair(text);
         admin_print_json(json_pack("{s:s, s:s}", "id", id, "text", readable));
     } else if (failed == 0 && length > 0) {
         bool has_end = text[length - 1] == '\n';

@@ -3,7 +3,7 @@
  * last line's seq. */
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/api.h"
 #include "gateway/message_format.h"
 #include "launcher/base64.h"
@@ -81,7 +81,7 @@ static void write_line(const json_t *entry, struct buffer *out) {
         return;
     }
     out->length = start;
-    cleanup_free char *reason = text_repair(err.text);
+    cleanup_free char *reason = utf8_repair(err.text);
     cleanup_json json_t *line = json_pack("{s:I, s:s}", "seq", seq, "reason", reason);
     cleanup_free char *text = json_dumps(line, JSON_COMPACT);
     append_text(out, text);

@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/auth_method.h"
 
 #include <sodium.h>
@@ -60,7 +61,7 @@ bool auth_role_parse(const char *name, enum auth_role *ret) {
 bool auth_is_user_name(const char *name) {
     size_t length = strlen(name);
     if (length == 0 || length > AUTH_NAME_MAX || strcmp(name, AUTH_DEFAULT_NAME) == 0 ||
-        !text_is_utf8(name, length) || name[0] == ' ' || name[length - 1] == ' ')
+        !utf8_is_valid(name, length) || name[0] == ' ' || name[length - 1] == ' ')
         return false;
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)name[i] < ' ' || name[i] == 0x7f || name[i] == '/')

@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/client_dialect.h"
 #include "gateway/delivery.h"
 #include "gateway/http_login.h"
@@ -441,7 +441,7 @@ static void on_kernel_changed(void *context, struct kernel *kernel) {
 static int check_session_id(struct http_request *request, const char **ret) {
     const char *id = http_request_query(request, "session_id");
     *ret = id != NULL && *id != '\0' ? id : NULL;
-    if (id == NULL || (strlen(id) <= SESSION_ID_MAX && text_is_utf8(id, strlen(id))))
+    if (id == NULL || (strlen(id) <= SESSION_ID_MAX && utf8_is_valid(id, strlen(id))))
         return 0;
     http_reply_error(request, 400, NULL, "session_id: must be UTF-8 of at most %d bytes",
                      SESSION_ID_MAX);

@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/json_slice.h"
 #include "gateway/websocket.h"
 #include "launcher/message_make.h"
@@ -142,7 +142,7 @@ static int send_stream_slices(const struct writing *writing, const json_t *conte
     const char *rest = json_string_value(text);
     size_t left = json_string_length(text);
     while (left > 0) {
-        size_t size = text_utf8_floor(rest, left, slice_bytes(writing));
+        size_t size = utf8_floor(rest, left, slice_bytes(writing));
         if (send_content(writing, json_pack("{s:O, s:s%}", "name", json_object_get(content, "name"),
                                             "text", rest, size)) < 0)
             return -1;

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/admin.h"
 #include "gateway/admin_websocket.h"
 #include "gateway/doctor.h"
@@ -253,7 +254,7 @@ static char *last_words(const struct own *own) {
     for (size_t end = strlen(text); end > 0 && text[end - 1] == '\n';)
         text[--end] = '\0';
     const char *line = strrchr(text, '\n');
-    return text_repair(line != NULL ? line + 1 : text);
+    return utf8_repair(line != NULL ? line + 1 : text);
 }
 
 static void end_gateway(const struct own *own, const struct settings *settings) {

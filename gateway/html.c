@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "gateway/html_style.h"
 
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static const char *escape_of(char c) {
 
 static void add_value(struct buffer *out, const char *value) {
     cleanup_buffer struct buffer readable = {0};
-    text_append_readable(&readable, value, strlen(value));
+    utf8_append_readable(&readable, value, strlen(value));
     const char *text = buffer_text(&readable), *plain = text;
     for (const char *at = text; *at != '\0'; at++) {
         const char *escaped = escape_of(*at);

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/http_internal.h"
 #include "gateway/metrics.h"
 
@@ -149,7 +149,7 @@ static char *describe_target(const struct http_request *request) {
         buffer_printf(&text, "%c%s%s%s", i == 0 ? '?' : '&', pair->name, *pair->value ? "=" : "",
                       secret ? "***" : pair->value);
     }
-    char *copy = text_repair(buffer_text(&text));
+    char *copy = utf8_repair(buffer_text(&text));
     buffer_free(&text);
     return copy;
 }
@@ -318,8 +318,8 @@ void http_reply_error(struct http_request *request, int status, const char *reas
     if (vasprintf(&message, format, args) < 0)
         abort();
     va_end(args);
-    cleanup_free char *clean_message = text_repair(message);
-    cleanup_free char *clean_reason = text_repair(reason ? reason : http_status_phrase(status));
+    cleanup_free char *clean_message = utf8_repair(message);
+    cleanup_free char *clean_reason = utf8_repair(reason ? reason : http_status_phrase(status));
     free(message);
     if (http_is_page(request)) {
         http_page_reply_error(request, status, clean_reason, clean_message);

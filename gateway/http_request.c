@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/http_internal.h"
 
 #include <arpa/inet.h>
@@ -181,7 +182,7 @@ int http_request_json(struct http_request *request, json_t **ret, struct error *
     if (length == 0)
         return 0;
     static const char complaint[] = "Invalid JSON in body of request";
-    if (!text_is_utf8(text, length))
+    if (!utf8_is_valid(text, length))
         return error_set(err, ERROR_INVALID, "%s: it is not UTF-8", complaint);
     json_error_t why;
     cleanup_json json_t *json = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);

@@ -1,7 +1,7 @@
 #include "gateway/http_parse.h"
 
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +91,7 @@ int http_target_parse(const char *target, struct http_target *ret, struct error 
     ret->path = strcpy(ret->memory, cut);
     if (decode(ret->path, DECODE_PATH) < 0)
         return bad_path(err);
-    if (!text_is_utf8(ret->path, strlen(ret->path)))
+    if (!utf8_is_valid(ret->path, strlen(ret->path)))
         return error_set(err, ERROR_INVALID, "path: is not UTF-8");
     if (*cut == '/' && split_path(cut, ret, err) < 0) /* not for "*" */
         return -1;

@@ -1,6 +1,6 @@
 #include "gateway/json_slice.h"
 
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <endian.h>
 #include <string.h>
@@ -87,7 +87,7 @@ static int skip_beyond_ascii(struct cursor *cursor) {
     size_t left = (size_t)(cursor->end - cursor->at);
     uint8_t first = *cursor->at;
     size_t need = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || left < need || !text_is_utf8(cursor->at, need))
+    if (first < 0xC2 || left < need || !utf8_is_valid(cursor->at, need))
         return fail(cursor, "not UTF-8");
     cursor->at += need;
     return 0;

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/notes.h"
 
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static int64_t age_of(const json_t *note) {
 }
 
 static json_t *make_note(const char *text, const char *owner) {
-    size_t length = text_utf8_floor(text, strlen(text), REASON_MAX_BYTES);
+    size_t length = utf8_floor(text, strlen(text), REASON_MAX_BYTES);
     return json_pack("{s:s%, s:s?, s:I}", "text", text, length, "owner", owner, "at_ms",
                      (json_int_t)(clock_wall_us() / 1000));
 }

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/kernels_internal.h"
 #include "launcher/exit_reason.h"
 
@@ -111,7 +112,7 @@ static bool set_text(char **text, const char *value, size_t max) {
         return false;
     if (value == NULL && *text == NULL)
         return false;
-    char *copy = value ? memory_strndup(value, text_utf8_floor(value, strlen(value), max)) : NULL;
+    char *copy = value ? memory_strndup(value, utf8_floor(value, strlen(value), max)) : NULL;
     free(*text);
     *text = copy;
     return true;
@@ -147,7 +148,7 @@ static const char *last_bytes(const char *text, size_t max) {
 void kernel_set_reason(struct kernel *kernel, const char *reason, const char *details) {
     cleanup_free char *whole = NULL;
     if (reason != NULL && details != NULL && *details != '\0') {
-        size_t cut = text_utf8_floor(reason, strlen(reason), KERNEL_REASON_MAX / 2 - 1);
+        size_t cut = utf8_floor(reason, strlen(reason), KERNEL_REASON_MAX / 2 - 1);
         whole =
             memory_printf("%.*s\n%s", (int)cut, reason, last_bytes(details, KERNEL_REASON_MAX / 2));
     }

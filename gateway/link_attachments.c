@@ -1,7 +1,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/links_internal.h"
 
 #include <stdlib.h>
@@ -139,7 +139,7 @@ int attachment_open(struct link *link, const struct attachment_wish *wish,
                          ATTACHMENTS_MAX);
     if (session_id != NULL) {
         size_t length = strlen(session_id);
-        if (length == 0 || length > LINK_SESSION_ID_MAX || !text_is_utf8(session_id, length))
+        if (length == 0 || length > LINK_SESSION_ID_MAX || !utf8_is_valid(session_id, length))
             return error_set(err, ERROR_INVALID, "session_id must be 1 to %d bytes of UTF-8",
                              LINK_SESSION_ID_MAX);
     }

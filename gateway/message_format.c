@@ -1,6 +1,6 @@
 #include "gateway/message_format.h"
 
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/json_slice.h"
 
 #include <endian.h>
@@ -391,7 +391,7 @@ int message_repair(const struct kernel_message *message, struct buffer *out,
     size_t starts[PART_COUNT + 1];
     for (size_t i = 0; i < PART_COUNT; i++) {
         starts[i] = out->length;
-        if (text_append_readable(out, parts[i]->data, parts[i]->length) < 0)
+        if (utf8_append_readable(out, parts[i]->data, parts[i]->length) < 0)
             return -1;
     }
     starts[PART_COUNT] = out->length;

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,7 +12,7 @@
 static const char *const type_names[] = {"counter", "gauge", "histogram"};
 
 static void add_escaped(struct buffer *out, const char *text) {
-    cleanup_free char *clean = text_repair(text);
+    cleanup_free char *clean = utf8_repair(text);
     for (const char *at = clean; *at != '\0'; at++) {
         if (*at == '\\' || *at == '"')
             buffer_printf(out, "\\%c", *at);

@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/html.h"
 #include "gateway/page.h"
 
@@ -23,7 +24,7 @@ static int64_t number_of(const json_t *kernel, const char *field) {
 
 /* A name as data: cut, and in a direction of its own so that it cannot turn its neighbours. */
 static void add_name(struct buffer *out, const char *name) {
-    size_t length = strlen(name), cut = text_utf8_floor(name, length, PAGE_NAME_MAX);
+    size_t length = strlen(name), cut = utf8_floor(name, length, PAGE_NAME_MAX);
     cleanup_buffer struct buffer part = {0};
     buffer_append(&part, name, cut);
     html_add(out, "<bdi>{}</bdi>", buffer_text(&part));

@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/websocket_internal.h"
 
 #include <endian.h>
@@ -70,7 +70,7 @@ static void start_closing(struct websocket *ws, uint16_t code, const char *reaso
     if (code != WEBSOCKET_NO_CODE) {
         uint16_t big = htobe16(code);
         memcpy(payload, &big, sizeof big);
-        size_t text = reason ? text_utf8_floor(reason, strlen(reason), sizeof payload - 2) : 0;
+        size_t text = reason ? utf8_floor(reason, strlen(reason), sizeof payload - 2) : 0;
         memcpy(payload + 2, reason ? reason : "", text);
         length = 2 + text;
     }

@@ -1,7 +1,7 @@
 #include "gateway/websocket_reader.h"
 
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +121,7 @@ static bool is_good_so_far(struct websocket_reader *reader) {
     /* jupyter_server's gateway client sends binary messages as text; those begin with NUL */
     bool is_text = reader->message_opcode == WSLAY_TEXT_FRAME && message->length > 0 &&
                    message->data[0] != '\0';
-    return !is_text || text_may_be_utf8(message->data, message->length, &reader->checked);
+    return !is_text || utf8_may_become_valid(message->data, message->length, &reader->checked);
 }
 
 /* Codes that may stand in a close frame (RFC 6455, 7.4 and the IANA registry). */
@@ -137,7 +137,7 @@ static void finish_close(struct websocket_reader *reader, struct websocket_item 
         code = (unsigned)(reader->control[0] << 8 | reader->control[1]);
     if (length == 1 || (length >= 2 && !is_close_code(code)))
         broken(reader, ret, WEBSOCKET_PROTOCOL_ERROR, "a bad close code");
-    else if (length > 2 && !text_is_utf8(reader->control + 2, length - 2))
+    else if (length > 2 && !utf8_is_valid(reader->control + 2, length - 2))
         broken(reader, ret, WEBSOCKET_BAD_TEXT, "a close reason that is not UTF-8");
     else
         *ret = (struct websocket_item){.kind = WEBSOCKET_CLOSE, .code = (uint16_t)code};

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "kernelspecs/jinja_lex.h"
 
 #include <stdio.h>
@@ -354,7 +355,7 @@ static int render(const char *text, size_t length, const char *what, const json_
     cleanup_json json_t *loops = json_object();
     if (length > TEXT_MAX)
         return error_set(err, ERROR_LIMIT, "%s: larger than %d KiB", what, TEXT_MAX >> 10);
-    if (!text_is_utf8(text, length) || memchr(text, '\0', length) != NULL)
+    if (!utf8_is_valid(text, length) || memchr(text, '\0', length) != NULL)
         return error_set(err, ERROR_INVALID, "%s: it is not UTF-8 text", what);
     if (memmem(text, length, OPEN, strlen(OPEN)) != NULL ||
         memmem(text, length, CLOSE, strlen(CLOSE)) != NULL)

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "kernelspecs/spec_file.h"
 
 #include <stdarg.h>
@@ -28,7 +29,7 @@ void spec_problem_add(json_t *problems, const char *file, int line, const char *
     char problem[512];
     va_list args;
     va_start(args, format);
-    text_vformat(problem, sizeof problem, format, args);
+    utf8_format(problem, sizeof problem, format, args);
     va_end(args);
     json_array_append_new(problems, json_pack("{s:o, s:i, s:o, s:o}", "file", text_of_bytes(file),
                                               "line", line, "field", text_of_bytes(field),

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "kernelspecs/kernelspecs.h"
 #include "kernelspecs/spec_check.h"
 
@@ -188,7 +189,7 @@ json_t *spec_file_resources(const char *directory) {
                                                         : memory_strdup(name);
         /* Two logos of one key (.png and .svg): the first by name, whatever order the directory
          * has. */
-        if (json_object_size(resources) < SPEC_RESOURCES_MAX && text_is_utf8(name, strlen(name)) &&
+        if (json_object_size(resources) < SPEC_RESOURCES_MAX && utf8_is_valid(name, strlen(name)) &&
             json_object_get(resources, key) == NULL && is_file(directory, name))
             json_object_set_new(resources, key, json_string(name));
         free(entries[i]);

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +93,7 @@ static void answer_cell(const struct answer *answer, const char *reason, const c
 void absence_answer_lost(struct absence *answerer, const struct kernel_message *request,
                          const char *session, const char *reason, const char *kernel_name) {
     struct answer answer = {.answerer = answerer, .request = request, .session = session};
-    cleanup_free char *why = text_repair(reason);
+    cleanup_free char *why = utf8_repair(reason);
     end_cell(&answer, why, kernel_name);
 }
 
@@ -123,7 +124,7 @@ void absence_answer(struct absence *answerer, const struct kernel_message *reque
         !text_ends_with(type, "_request"))
         return; /* comm messages and input replies have no answer */
     struct answer answer = {.answerer = answerer, .request = request, .session = session};
-    cleanup_free char *why = text_repair(reason ? reason : "the kernel has ended");
+    cleanup_free char *why = utf8_repair(reason ? reason : "the kernel has ended");
     if (strcmp(type, "execute_request") == 0) {
         answer_cell(&answer, why, kernel_name);
         return;

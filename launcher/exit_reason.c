@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static void last_line(const char *output, char *line, size_t size) {
     size_t start = end;
     while (start > 0 && output[start - 1] != '\n')
         start--;
-    size_t length = text_utf8_floor(output + start, end - start, size - 1);
+    size_t length = utf8_floor(output + start, end - start, size - 1);
     size_t kept = 0;
     for (size_t i = 0; i < length; i++) {
         if (output[start + i] == 0x1B) { /* CSI: ESC [ ... letter */
@@ -141,7 +141,7 @@ bool exit_reason_is_port_race(const char *output) {
 
 json_t *exit_report_create(const struct kernel_exit *exit, const char *reason, const char *output,
                            bool is_restarting) {
-    cleanup_free char *clean = text_repair(reason); /* its parts may have been cut off */
+    cleanup_free char *clean = utf8_repair(reason); /* its parts may have been cut off */
     return json_pack("{s:o, s:o, s:o, s:s, s:s, s:b}", "code",
                      exit->code >= 0 ? json_integer(exit->code) : json_null(), "signal",
                      exit->signum != 0 ? json_integer(exit->signum) : json_null(), "oom",

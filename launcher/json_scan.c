@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/kernel_message.h"
 
 #include <stdbool.h>
@@ -146,7 +147,7 @@ static int decode_text(struct bytes text, char *ret, size_t size) {
         memcpy(ret + used, bytes, count);
         used += count;
     }
-    if (used >= size || !text_is_utf8(ret, used))
+    if (used >= size || !utf8_is_valid(ret, used))
         return -1;
     ret[used] = '\0';
     return (int)used;

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/kube_client.h"
 
 #include <openssl/x509_vfy.h>
@@ -292,8 +293,7 @@ int kube_error_of_object(const struct kube_target *target, int status, const jso
                          target->server, target->method, path_length(target->path), target->path,
                          status);
     size_t room = sizeof err->text - 1;
-    return error_set(err, code, "%.*s", (int)text_utf8_floor(message, strlen(message), room),
-                     message);
+    return error_set(err, code, "%.*s", (int)utf8_floor(message, strlen(message), room), message);
 }
 
 /* The start of a body that is no JSON, on one line. */
@@ -303,7 +303,7 @@ static char *excerpt(const struct buffer *body) {
     for (char *at = raw; *at; at++)
         if ((unsigned char)*at < 0x20)
             *at = ' ';
-    return text_repair(raw);
+    return utf8_repair(raw);
 }
 
 int kube_error_of_status(const struct kube_target *target, const struct kube_outcome *outcome,

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "kernelspecs/substitute.h"
 #include "launcher/kube_quantity.h"
 
@@ -201,7 +202,7 @@ int kube_place_error(const struct kube_check *check, const struct kube_place *pl
     char problem[512];
     va_list args;
     va_start(args, format);
-    text_vformat(problem, sizeof problem, format, args);
+    utf8_format(problem, sizeof problem, format, args);
     va_end(args);
     cleanup_free char *path = kube_place_text(place);
     return error_set(err, ERROR_INVALID, "%s%s%.300s: %s", check->what, *path != '\0' ? ": " : "",

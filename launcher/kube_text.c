@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -12,7 +13,7 @@ enum { MESSAGE_MAX = 4096 }; /* of Kubernetes are shorter */
 void kube_text_clean(const char *text, char *out, size_t size) {
     cleanup_free char *valid = NULL, *repaired = NULL;
     valid = memory_strndup(text, strnlen(text, MESSAGE_MAX));
-    repaired = text_repair(valid);
+    repaired = utf8_repair(valid);
     size_t length = 0;
     bool is_cut = false;
     for (const char *c = repaired; *c != '\0' && !is_cut; c++) {
@@ -25,7 +26,7 @@ void kube_text_clean(const char *text, char *out, size_t size) {
             out[length++] = is_space ? ' ' : *c;
     }
     if (is_cut && size > 4) {
-        length = text_utf8_floor(out, length, size - 4);
+        length = utf8_floor(out, length, size - 4);
         memcpy(out + length, "...", 3);
         length += 3;
     }

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/launcher_state.h"
 #include "launcher/local_home.h"
 
@@ -221,7 +222,7 @@ void launcher_phase(struct launcher *launcher, enum phase_event event, const cha
         launcher->phase = phase_rows[i].to;
         launcher->stage = stage;
         note_death(launcher);
-        char *clean = reason != NULL ? text_repair(reason) : NULL;
+        char *clean = reason != NULL ? utf8_repair(reason) : NULL;
         free(launcher->reason);
         launcher->reason = clean;
         launcher_activity_update(launcher);

@@ -1,7 +1,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/base64.h"
 #include "launcher/link_server_internal.h"
 
@@ -63,7 +63,7 @@ static void emit_result(struct link_peer *peer, uint64_t number, const char *res
 static char *make_result(json_t *json, const struct error *err) {
     cleanup_json json_t *result = json != NULL ? json : json_object();
     if (err != NULL) {
-        cleanup_free char *text = text_repair(err->text);
+        cleanup_free char *text = utf8_repair(err->text);
         json_object_set_new(result, "ok", json_false());
         json_object_set_new(result, "code", json_string(error_code_name(err->code)));
         json_object_set_new(result, "message", json_string(text));

@@ -3,11 +3,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/link_server_internal.h"
 #include "launcher/message_make.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,7 +167,8 @@ void link_sessions_restore(struct link_server *server) {
     journal_skip(server->journal, used);
     at = 0;
     while ((slot = session_file_next(server->session_file, &at)) != NULL) {
-        if (map_get(server->sessions, slot->id) == NULL && text_is_utf8(slot->id, strlen(slot->id)))
+        bool is_text = utf8_is_valid(slot->id, strlen(slot->id));
+        if (is_text && map_get(server->sessions, slot->id) == NULL)
             restore_session(server, slot);
         else
             session_file_drop(server->session_file, slot);
@@ -262,7 +263,7 @@ static int check_attach(const json_t *json, struct attach_wish *ret, struct erro
 }
 
 static void emit_detached(struct link_peer *peer, uint16_t number, const char *reason) {
-    cleanup_free char *clean = text_repair(reason);
+    cleanup_free char *clean = utf8_repair(reason);
     cleanup_json json_t *json = json_pack("{s:s}", "reason", clean);
     link_peer_emit_json(peer, LINK_DETACHED, number, 0, json);
 }
@@ -465,11 +466,10 @@ int link_session_write_line(struct link_server *server, struct bytes parent_head
 
 int link_session_write_lost(struct link_server *server, struct bytes parent_header, uint64_t seq,
                             struct journal_lost lost) {
-    char line[256];
-    snprintf(line, sizeof line,
-             "[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
-             " messages (%" PRIu64 " bytes) were left out here.",
-             lost.messages, lost.bytes);
+    cleanup_free char *line = memory_printf(
+        "[elara] The kernel sent more than is kept for a client that is away or slow: %" PRIu64
+        " messages (%" PRIu64 " bytes) were left out here.",
+        lost.messages, lost.bytes);
     return link_session_write_line(server, parent_header, seq, line);
 }
 

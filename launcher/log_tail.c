@@ -3,7 +3,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -34,7 +34,7 @@ char *log_tail_of(char *text, size_t length, int lines, int is_cut) {
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
         length--;
     text[length] = '\0';
-    char *repaired = text_repair(text + last_lines(text, length, lines, is_cut));
+    char *repaired = utf8_repair(text + last_lines(text, length, lines, is_cut));
     free(text);
     return repaired;
 }

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 int message_make(struct buffer *out, const struct message_recipe *recipe) {
     char id[37], now[CLOCK_TEXT_SIZE];
@@ -25,7 +26,7 @@ int message_make(struct buffer *out, const struct message_recipe *recipe) {
 
 int message_make_stderr(struct buffer *out, const char *session, struct bytes parent,
                         const char *text) {
-    cleanup_free char *clean = text_repair(text);
+    cleanup_free char *clean = utf8_repair(text);
     return message_make(
         out, &(struct message_recipe){CHANNEL_IOPUB, "stream", session, parent,
                                       json_pack("{s:s, s:s}", "name", "stderr", "text", clean)});
@@ -40,7 +41,7 @@ int message_make_status(struct buffer *out, const char *session, struct bytes pa
 
 int message_make_error_reply(struct buffer *out, const char *session, struct bytes parent,
                              const char *name, const char *text) {
-    cleanup_free char *clean = text_repair(text);
+    cleanup_free char *clean = utf8_repair(text);
     json_t *content = json_pack("{s:s, s:s, s:s, s:[s], s:i, s:{}, s:[]}", "status", "error",
                                 "ename", name, "evalue", clean, "traceback", clean,
                                 "execution_count", 0, "user_expressions", "payload");

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/kube_wishes.h"
 #include "launcher/policy_internal.h"
 #include "nfs/user_name.h"
@@ -161,7 +162,7 @@ int policy_refuse(const struct policy_case *self, const char *variable,
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     const json_t *line = find_line(self, rule, part, path);
-    cleanup_free char *clean = text_repair(what); /* cut off, perhaps in a character */
+    cleanup_free char *clean = utf8_repair(what); /* cut off, perhaps in a character */
     const char *name = self->policy->name;
     if (name == NULL)
         return refuse_without_file(self, variable, rule->path, clean);

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/policy_internal.h"
 
 #include <stdio.h>
@@ -49,7 +50,7 @@ static bool is_deceptive(unsigned code) {
 const char *policy_path_problem(const char *path, bool is_absolute) {
     if (strlen(path) > PATH_MAX_BYTES)
         return "is too long";
-    if (!text_is_utf8(path, strlen(path)))
+    if (!utf8_is_valid(path, strlen(path)))
         return "is not UTF-8";
     for (const char *at = path; *at != '\0';)
         if (is_deceptive(next_character(&at)))

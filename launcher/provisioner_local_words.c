@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/kube_reasons.h"
 #include "launcher/log_tail.h"
 
@@ -13,7 +14,7 @@
  * loader writes there). Of one that worked the log is for the admin; the person who waits learns
  * what happened and what to do. */
 void local_explain_end(struct provision *provision, struct error *cause) {
-    cleanup_free char *said = text_repair(buffer_text(&provision->ready_text));
+    cleanup_free char *said = utf8_repair(buffer_text(&provision->ready_text));
     cleanup_free char *what = memory_strdup(cause->text);
     error_set(&provision->end, cause->code, "%s, and the kernel ended with it.", what);
     said[strcspn(said, "\n")] = '\0';

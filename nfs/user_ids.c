@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -18,7 +19,7 @@ static int take_line(char *line, json_t *ids, struct error *err) {
         if (fields[i] == NULL)
             return error_set(err, ERROR_INVALID, "must be NAME:x:UID:GID");
     }
-    if (*fields[0] == '\0' || !text_is_utf8(fields[0], strlen(fields[0])))
+    if (*fields[0] == '\0' || !utf8_is_valid(fields[0], strlen(fields[0])))
         return error_set(err, ERROR_INVALID, "must begin with a user's name");
     if (text_parse_int(fields[2], 0, ID_MAX, "the uid", &uid, err) < 0 ||
         text_parse_int(fields[3], 0, ID_MAX, "the gid", &gid, err) < 0)

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <sodium.h>
 #include <string.h>
@@ -118,7 +119,7 @@ int user_name_escape(enum user_name_scheme scheme, const char *name, char **ret,
     cleanup_free char *text = NULL;
     if (*name == '\0')
         return error_set(err, ERROR_INVALID, "the user has no name");
-    if (!text_is_utf8(name, strlen(name)))
+    if (!utf8_is_valid(name, strlen(name)))
         return error_set(err, ERROR_INVALID, "the user's name is no UTF-8");
     if (scheme == USER_NAME_RAW && check_raw(name, err) < 0)
         return -1;

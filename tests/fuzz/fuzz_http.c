@@ -1,6 +1,6 @@
 /* Any bytes as an HTTP request: the head up to the first empty line, its target, and the rest as a
  * chunked body. */
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/http_parse.h"
 
 #include <assert.h>
@@ -23,7 +23,7 @@ static void check_head(const struct http_head *head) {
     if (http_target_parse(head->target, &target, &err) < 0) {
         assert(err.code == ERROR_INVALID && err.text[0] != '\0');
     } else {
-        assert(text_is_utf8(target.path, strlen(target.path)));
+        assert(utf8_is_valid(target.path, strlen(target.path)));
         assert(target.segment_count > 0 || strncmp(head->target, "*", 1) == 0);
         for (size_t i = 0; i < target.query_count; i++)
             assert(target.query[i].name != NULL && target.query[i].value != NULL);

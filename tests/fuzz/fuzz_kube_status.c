@@ -1,6 +1,6 @@
 /* Any JSON as a pod and its events, a record Secret and a refusal: a verdict with a stage or a
  * reason of the table, texts that end and are UTF-8, and no record without an id. */
-#include "base/text.h"
+#include "base/utf8.h"
 #include "launcher/kube_objects.h"
 #include "launcher/kube_reasons.h"
 #include "launcher/kube_status.h"
@@ -12,8 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_verdict(const struct kube_pod_verdict *verdict) {
-    assert(text_is_utf8(verdict->stage, strlen(verdict->stage)));
-    assert(text_is_utf8(verdict->message, strlen(verdict->message)));
+    assert(utf8_is_valid(verdict->stage, strlen(verdict->stage)));
+    assert(utf8_is_valid(verdict->message, strlen(verdict->message)));
     assert(verdict->judge_again_ms >= 0);
     if (verdict->state == KUBE_POD_PENDING || verdict->state == KUBE_POD_RUNNING)
         assert(verdict->stage[0] != '\0' && verdict->reason[0] == '\0');

@@ -1,6 +1,6 @@
 /* Client frames of any bytes; byte 0 chooses the format. What is taken is a message of the link,
  * and goes out again in every format as JSON that parses. */
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/message_format.h"
 
 #include <assert.h>
@@ -42,8 +42,8 @@ static void check_repair(struct bytes bytes) {
     struct kernel_message message = {.content = bytes}, repaired;
     assert(message_repair(&message, &out, &repaired) == 0);
     struct bytes content = repaired.content;
-    assert(text_is_utf8(content.data, content.length));
-    if (text_is_utf8(bytes.data, bytes.length))
+    assert(utf8_is_valid(content.data, content.length));
+    if (utf8_is_valid(bytes.data, bytes.length))
         assert(content.length == bytes.length &&
                memcmp(content.data, bytes.data, bytes.length) == 0);
     buffer_free(&out);

@@ -1,6 +1,6 @@
 /* Any bytes as what a WebSocket client sends. Byte 0: the size of the pieces they come in. Messages
  * obey the limit, texts are UTF-8, and after the first breach nothing more is read. */
-#include "base/text.h"
+#include "base/utf8.h"
 #include "gateway/websocket_reader.h"
 
 #include <assert.h>
@@ -15,7 +15,7 @@ static void check(const struct websocket_item *item) {
     case WEBSOCKET_MESSAGE:
         assert(item->length <= MESSAGE_MAX);
         assert(item->binary || (item->length > 0 && item->data[0] == '\0') ||
-               text_is_utf8(item->data, item->length));
+               utf8_is_valid(item->data, item->length));
         break;
     case WEBSOCKET_PING:
     case WEBSOCKET_PONG:

@@ -1,5 +1,5 @@
 #include "base/error.h"
-#include "base/text.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -60,10 +60,10 @@ static void cuts_no_character(void **state) {
     for (size_t shift = 0; shift < 3; shift++) {
         struct error err = {0};
         error_set(&err, ERROR_INVALID, "%s%s", "xx" + shift, huge);
-        assert_true(text_is_utf8(err.text, strlen(err.text)));
+        assert_true(utf8_is_valid(err.text, strlen(err.text)));
         assert_true(strlen(err.text) >= sizeof err.text - 3);
         error_wrap(&err, "%s", "context");
-        assert_true(text_is_utf8(err.text, strlen(err.text)));
+        assert_true(utf8_is_valid(err.text, strlen(err.text)));
         assert_true(strlen(err.text) >= sizeof err.text - 3);
     }
 }

@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -106,11 +107,11 @@ static void knows_utf8(void **state) {
             char text[64] = "aaaaaaaaaaaaaaaaa";
             strcpy(text + before, rows[i].text);
             strcat(text, before % 2 ? "" : "bbbbbbbbb");
-            if (text_is_utf8(text, strlen(text)) != rows[i].good)
+            if (utf8_is_valid(text, strlen(text)) != rows[i].good)
                 fail_msg("row %zu behind %zu bytes", i, before);
         }
     }
-    assert_true(text_is_utf8("a\0b", 3));
+    assert_true(utf8_is_valid("a\0b", 3));
 }
 
 /* Cut anywhere, a good text may go on; a bad one may not from the byte on that spoils it. */
@@ -121,8 +122,8 @@ static void knows_utf8_that_is_still_coming(void **state) {
     size_t checked = 0;
     for (size_t length = 0; length < sizeof whole / sizeof *whole; length++) {
         size_t afresh = 0;
-        assert_true(text_may_be_utf8(good, length, &checked));
-        assert_true(text_may_be_utf8(good, length, &afresh));
+        assert_true(utf8_may_become_valid(good, length, &checked));
+        assert_true(utf8_may_become_valid(good, length, &afresh));
         assert_int_equal(checked, whole[length]);
         assert_int_equal(afresh, whole[length]);
     }
@@ -135,7 +136,7 @@ static void knows_utf8_that_is_still_coming(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t length = 0; length <= strlen(rows[i].text); length++) {
             checked = 0;
-            assert_int_equal(text_may_be_utf8(rows[i].text, length, &checked),
+            assert_int_equal(utf8_may_become_valid(rows[i].text, length, &checked),
                              length <= rows[i].good);
         }
     }
@@ -151,7 +152,7 @@ static void repairs_what_is_not_utf8(void **state) {
         {"\xED\xA0\x80", "???"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char *got = text_repair(rows[i][0]);
+        char *got = utf8_repair(rows[i][0]);
         assert_string_equal(got, rows[i][1]);
         free(got);
     }
@@ -181,12 +182,12 @@ static void replaces_bad_sequences(void **state) {
 #undef R
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cleanup_buffer struct buffer out = {0};
-        assert_int_equal(text_append_readable(&out, rows[i][0], strlen(rows[i][0])), 0);
+        assert_int_equal(utf8_append_readable(&out, rows[i][0], strlen(rows[i][0])), 0);
         assert_string_equal(buffer_text(&out), rows[i][1]);
     }
     cleanup_buffer struct buffer small = {.limit = 4};
-    assert_int_equal(text_append_readable(&small, NULL, 0), 0);
-    assert_int_equal(text_append_readable(&small, "\xFF\xFF", 2), -1);
+    assert_int_equal(utf8_append_readable(&small, NULL, 0), 0);
+    assert_int_equal(utf8_append_readable(&small, "\xFF\xFF", 2), -1);
 }
 
 static void cuts_between_characters(void **state) {
@@ -194,7 +195,7 @@ static void cuts_between_characters(void **state) {
     const char *text = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x90\x9F"; /* 1, 2, 3 and 4 bytes */
     static const size_t want[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
     for (size_t max = 0; max < sizeof want / sizeof want[0]; max++)
-        assert_int_equal(text_utf8_floor(text, 10, max), want[max]);
+        assert_int_equal(utf8_floor(text, 10, max), want[max]);
 }
 
 static void writes_hex_and_ids(void **state) {
