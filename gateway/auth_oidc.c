@@ -48,12 +48,13 @@ static void forget(struct waiting *waiting) {
 static int read_user(const struct oidc *oidc, const json_t *claims,
                      const struct auth_identity **identity, struct error *err) {
     const char *name = json_string_value(json_object_get(claims, oidc->user_claim));
-    const json_t *is_verified = json_object_get(claims, "email_verified");
+    bool is_email = strcmp(oidc->user_claim, "email") == 0; /* which anybody may claim to have */
     if (name == NULL)
         return error_set(err, ERROR_DENIED, "the token has no claim %s (oidc-user-claim)",
                          oidc->user_claim);
-    if (strcmp(oidc->user_claim, "email") == 0 && is_verified != NULL && !json_is_true(is_verified))
-        return error_set(err, ERROR_DENIED, "the token's email is not verified");
+    if (is_email && !json_is_true(json_object_get(claims, "email_verified")))
+        return error_set(err, ERROR_DENIED,
+                         "the token's email is not verified: its email_verified is not true");
     *identity = auth_identity_of(oidc->auth, name);
     return *identity != NULL ? 0
                              : error_set(err, ERROR_DENIED, "the token's user cannot be an owner");

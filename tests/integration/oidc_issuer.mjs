@@ -11,11 +11,13 @@ function key(alg) {
   return { ...pair.privateKey.export({ format: 'jwk' }), kid: randomUUID(), alg, use: 'sig' };
 }
 
+const isVerified = { alice: true, bob: false, dora: 'true' }; // and of carla nothing is said
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: algorithm === 'RS256' ? [key('RS256')] : [key(algorithm), key('RS256')] },
-  clients: ['alice', 'bob'].map(name => ({ client_id: name, client_secret: `${name}-secret`, grant_types: ['client_credentials'],
+  clients: ['alice', 'bob', 'carla', 'dora'].map(name => ({ client_id: name, client_secret: `${name}-secret`, grant_types: ['client_credentials'],
     redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' })),
-  extraTokenClaims: (_, token) => ({ preferred_username: token.clientId }),
+  extraTokenClaims: (_, token) => ({ preferred_username: token.clientId, email: `${token.clientId}@example.org`,
+    ...(token.clientId in isVerified && { email_verified: isVerified[token.clientId] }) }),
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },

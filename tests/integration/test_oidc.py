@@ -92,3 +92,13 @@ def test_keys_are_changed_without_a_restart(gateway, issuer):
     new = issuer.token("alice")
     wait_until(lambda: ask(gateway, new).status_code == 200, 10, "the new keys")
     wait_until(lambda: ask(gateway, old).status_code == 401, 10, "the end of the old ones")
+
+
+def test_an_email_counts_when_the_issuer_has_verified_it(start_gateway, issuer):
+    issuer.start()
+    gateway = start_gateway("--oidc-issuer", issuer.url, "--oidc-audience", "elara", "--oidc-user-claim", "email")
+    alice = issuer.token("alice")
+    wait_until(lambda: ask(gateway, alice).status_code == 200, 10, "the keys")
+    assert ask(gateway, alice).json()["identity"]["username"] == "alice@example.org"
+    for user in ("bob", "carla", "dora"):  # false; not said; the text "true"
+        assert "the token's email is not verified" in told(gateway, issuer.token(user), 401)
