@@ -158,8 +158,9 @@ enum http_admission http_route_admit(struct http_request *request);
 /* http_tls.c: the client's, verified; NULL: none. Borrowed from the connection. */
 const struct x509_st *http_tls_certificate(struct bufferevent *io);
 
-/* Whether an Origin names the host that the request is for. */
-bool http_is_same_host(const char *origin, const char *host);
+/* http_routes.c: whether an Origin is of the host that the request is for, and not of http where
+ * the client came by TLS: whoever is in the network can make a page of http://our-host. */
+bool http_is_same_origin(const struct http_request *request, const char *origin);
 
 /* http_page.c: routes with HTTP_PAGE. */
 bool http_is_page(const struct http_request *request);

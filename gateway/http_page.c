@@ -6,7 +6,6 @@
 #include "gateway/http_internal.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define LOG_AREA "gateway/http"
 
@@ -31,17 +30,11 @@ static void set_headers(struct http_request *request) {
 
 /* allow-origin does not count here: who may use the API with a token of his own need not use it
  * with the one in the browser. */
-static bool is_ours(const struct http_request *request, const char *origin) {
-    if (request->http->tls != NULL && strncasecmp(origin, "https:", 6) != 0)
-        return false; /* whoever is in the network can make a page of http://our-host */
-    return http_is_same_host(origin, request->head.host);
-}
-
 bool http_page_admit(struct http_request *request) {
     const char *origin = http_head_field(&request->head, "Origin");
     bool changes = strcmp(request->route->method, "GET") != 0;
     set_headers(request);
-    if (origin == NULL ? !changes : is_ours(request, origin))
+    if (origin == NULL ? !changes : http_is_same_origin(request, origin))
         return true;
     log_warning("refused %s of a page with Origin %.200s for Host %.200s", request->head.method,
                 origin != NULL ? origin : "(none)", request->head.host);

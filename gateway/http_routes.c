@@ -138,10 +138,20 @@ static size_t without_port(const char *host, const char *port) {
     return strlen(host) - (text_ends_with(host, port) ? strlen(port) : 0);
 }
 
-bool http_is_same_host(const char *origin, const char *host) {
-    const char *port = strncasecmp(origin, "https:", 6) == 0 ? ":443" : ":80";
+/* Where a proxy in front ends TLS, it may say so; the header can only have more refused, so that
+ * it needs no trust. */
+static bool client_came_by_tls(const struct http_request *request) {
+    const char *scheme = http_head_field(&request->head, "X-Forwarded-Proto");
+    return request->http->tls != NULL || (scheme != NULL && (strncasecmp(scheme, "https", 5) == 0 ||
+                                                             strncasecmp(scheme, "wss", 3) == 0));
+}
+
+bool http_is_same_origin(const struct http_request *request, const char *origin) {
+    const char *host = request->head.host;
     const char *name = strstr(origin, "://");
-    if (name == NULL)
+    bool is_https = strncasecmp(origin, "https:", 6) == 0;
+    const char *port = is_https ? ":443" : ":80";
+    if (name == NULL || (!is_https && client_came_by_tls(request)))
         return false;
     name += 3;
     size_t length = without_port(name, port);
@@ -165,8 +175,8 @@ static bool check_host(struct http_request *request) {
 static bool check_origin(struct http_request *request) {
     const char *origin = http_head_field(&request->head, "Origin");
     const char *allowed = request->http->settings.allow_origin;
-    if (origin == NULL || http_is_same_host(origin, request->head.host) ||
-        strcmp(allowed, "*") == 0 || strcmp(allowed, origin) == 0)
+    if (origin == NULL || http_is_same_origin(request, origin) || strcmp(allowed, "*") == 0 ||
+        strcmp(allowed, origin) == 0)
         return true;
     if (http_may_log(request->http))
         log_warning("refused a request with Origin %.200s for Host %.200s; allow_origin is \"%s\"",

@@ -55,8 +55,7 @@ static const struct option_row table[] = {
                 "whatever port (Strict-Transport-Security). 0: they are not."),
     ROW("trust-xheaders", "ELARA_TRUST_XHEADERS,EG_TRUST_XHEADERS,KG_TRUST_XHEADERS", OPTION_BOOL,
         trust_xheaders, "false", .flags = OPTION_RELOAD, .group = NETWORK,
-        .help = "Believe X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy "
-                "that sets them."),
+        .help = "Believe X-Real-Ip and X-Forwarded-For. Only behind a proxy that sets them."),
     ROW("ws-ping-interval", "ELARA_WS_PING_INTERVAL,EG_WS_PING_INTERVAL_SECS", OPTION_DURATION,
         ws_ping_interval_ms, "30s", .min = 0, .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD,
         .group = NETWORK,

@@ -433,6 +433,12 @@ static void test_origin(void **state) {
     ask_from(server, "http://evil", "here", "", 404);
     ask_from(server, "http://here:81", "here", "", 404);
     ask_from(server, "null", "here", "", 404);
+    ask_from(server, "http://here", "here", "X-Forwarded-Proto: http\r\n", 200);
+    ask_from(server, "https://here", "here", "X-Forwarded-Proto: https\r\n", 200);
+    ask_from(server, "http://here", "here", "X-Forwarded-Proto: https\r\n", 404);
+    ask_from(server, "http://here", "here", "X-Forwarded-Proto: wss\r\nUpgrade: websocket\r\n",
+             403);
+    ask_from(server, "http://friend:1234", "here", "X-Forwarded-Proto: https\r\n", 200);
     ask_from(server, "http://evil", "here", "Upgrade: websocket\r\n", 403);
     expect(server,
            "GET /public HTTP/1.1\r\nHost: a\r\nOrigin: http://evil\r\nConnection: close\r\n\r\n",
