@@ -1,7 +1,6 @@
 """Mutual TLS: the certificate that a client shows says who it is."""
 import hashlib
 import ssl
-import subprocess
 
 import pytest
 import requests
@@ -9,49 +8,7 @@ import websocket
 
 from support.client import Client
 from support.notebook_server import Server
-from support.processes import Gateway
-
-
-class TlsGateway(Gateway):
-    """Over TLS. cert: the files of the client who asks."""
-
-    cert, ca = None, None
-
-    @property
-    def base(self):
-        return f"https://127.0.0.1:{self.port}"
-
-    def request(self, method, path, **options):
-        return requests.request(method, self.base + path, timeout=30, verify=self.ca, cert=options.pop("cert", self.cert), **options)
-
-    def is_ready(self):
-        assert self.process.poll() is None, self.log()
-        try:
-            return self.get("/readyz").status_code == 200
-        except requests.ConnectionError:
-            return False
-
-
-class Authority:
-    """A certificate authority of the lab; make() gives the files of a certificate and its key."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        self.file = str(folder / "ca.pem")
-        self.run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=lab",
-                 "-keyout", "ca.key", "-out", "ca.pem")
-
-    def run(self, *words):
-        subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30, cwd=self.folder)
-
-    def make(self, name, *extensions):
-        (self.folder / "ext").write_text("\n".join(extensions))
-        self.run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}", "-keyout",
-                 f"{name}.key", "-out", "request")
-        self.run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                 "-extfile", "ext", "-out", f"{name}.pem")
-        return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
+from support.tls import Authority, TlsGateway
 
 
 @pytest.fixture
