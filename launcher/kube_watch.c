@@ -221,7 +221,8 @@ static void take_page(struct kube_watch *watch, const json_t *answer) {
     const json_t *items = json_object_get(answer, "items"),
                  *metadata = json_object_get(answer, "metadata");
     const char *next = json_string_value(json_object_get(metadata, "continue"));
-    if (!json_is_object(metadata) ||
+    bool is_list = json_is_array(items) || json_is_null(items); /* Go's empty ones */
+    if (!is_list || !json_is_object(metadata) ||
         !json_string_length(json_object_get(metadata, "resourceVersion"))) {
         struct error err;
         error_set(&err, ERROR_UNAVAILABLE, "GET %s is answered with what is no list",

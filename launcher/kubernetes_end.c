@@ -19,14 +19,22 @@ struct errand {
     struct list_node node;
     struct kubernetes *cluster;
     char what[192];
+    char *path; /* of a pod that is deleted */
+    int64_t grace_s;
 };
 
 static struct errand *new_errand(struct kubernetes *cluster, const char *what, const char *name) {
     struct errand *errand = memory_alloc(sizeof *errand);
-    errand->cluster = cluster;
+    *errand = (struct errand){.cluster = cluster};
     snprintf(errand->what, sizeof errand->what, "%s %s", what, name);
     list_append(&cluster->errands, &errand->node);
     return errand;
+}
+
+static void free_errand(struct errand *errand) {
+    list_remove(&errand->node);
+    free(errand->path);
+    free(errand);
 }
 
 static void on_errand(void *context, int status, json_t *answer, const struct error *err) {
@@ -34,8 +42,7 @@ static void on_errand(void *context, int status, json_t *answer, const struct er
     (void)answer;
     if (err != NULL && status != 404 && status != 409)
         log_error("%s: %s", errand->what, err->text);
-    list_remove(&errand->node);
-    free(errand);
+    free_errand(errand);
 }
 
 /* version, uid: the one that is meant; NULL: whichever there is. */
@@ -62,11 +69,25 @@ bool kubernetes_is_of_kernel(const json_t *object, const char *kernel_id) {
     return label != NULL && strcmp(label, suffix) == 0;
 }
 
+/* However long the API server is away: the pod may hold a GPU, and has nobody to it any more. */
+static void on_pod_deleted(void *context, int status, json_t *answer, const struct error *err) {
+    struct errand *errand = context;
+    if (err == NULL || status == 409 ||
+        (err->code != ERROR_UNAVAILABLE && err->code != ERROR_TIMEOUT)) {
+        on_errand(errand, status, answer, err);
+        return;
+    }
+    log_warning("%s is tried again: %s", errand->what, err->text);
+    delete_object(errand->cluster, errand->path, errand->grace_s, NULL, NULL, on_pod_deleted,
+                  errand);
+}
+
 void kubernetes_delete_named(struct kubernetes *cluster, const char *namespace, const char *name,
                              int64_t grace_s) {
-    cleanup_free char *path = kubernetes_path(namespace, "pods", name);
-    delete_object(cluster, path, grace_s, NULL, NULL, on_errand,
-                  new_errand(cluster, "deleting the pod", name));
+    struct errand *errand = new_errand(cluster, "deleting the pod", name);
+    errand->path = kubernetes_path(namespace, "pods", name);
+    errand->grace_s = grace_s;
+    delete_object(cluster, errand->path, grace_s, NULL, NULL, on_pod_deleted, errand);
 }
 
 struct kube_request *kubernetes_delete_certain(struct provision *place, kube_done *done) {
@@ -267,8 +288,7 @@ static void on_kept(void *context, enum kube_merge outcome, int status, const js
     struct provision *place = find_of(errand->cluster, answer);
     if (place != NULL && place->is_ended && place->state == KUBE_RECORD_DEAD)
         kubernetes_delete_pod(place, -1);
-    list_remove(&errand->node);
-    free(errand);
+    free_errand(errand);
 }
 
 void kubernetes_restore_record(struct provision *place) {
@@ -376,8 +396,7 @@ void kubernetes_drop_strays(struct kubernetes *cluster) {
     list_each (&cluster->strays, struct stray, node, stray)
         free_stray(stray);
     list_each (&cluster->errands, struct errand, node, errand) {
-        list_remove(&errand->node);
-        free(errand);
+        free_errand(errand);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "launcher/kubernetes_internal.h"
 
 #include "base/cleanup.h"
+#include "launcher/kube_reasons.h"
 #include "launcher/kube_secrets.h"
 
 #include <sodium.h>
@@ -34,6 +35,7 @@ static void on_key_read(void *context, int status, json_t *answer, const struct 
                   "The key Secret of a kernel %s is there in namespace %s, and is not of this "
                   "installation: choose another kernel id",
                   place->id, place->namespace);
+        foreign.cause = kube_reason_word("AlreadyExists");
         kubernetes_end_start(place, &foreign);
     } else if (err != NULL)
         kubernetes_refuse_step(place, status, answer, "the kernel's key Secret", err);

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "launcher/kube_reasons.h"
 
 #include <string.h>
 
@@ -89,6 +90,7 @@ static void on_known_namespace(void *context, int status, json_t *answer, const 
               kubernetes_wish_of(place, KUBE_WISH_NAMESPACE) != NULL
                   ? "KERNEL_NAMESPACE"
                   : "kubernetes-namespace-prefix");
+    foreign.cause = kube_reason_word("AlreadyExists");
     bool is_ours = kubernetes_is_of_install(place->cluster, answer);
     if (place->namespace_created && is_ours)
         is_ours = kubernetes_is_of_kernel(answer, place->id);

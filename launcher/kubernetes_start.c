@@ -89,11 +89,19 @@ void kubernetes_end_start(struct provision *place, const struct error *cause) {
     kubernetes_call_ended(place, cause);
 }
 
-/* It has not said no. An accepted start has until its deadline, and its steps may be done twice. */
-static bool try_again(struct provision *place, int status, const char *what,
+/* It has not said no: it is silent, busy, not there behind its balancer, or between two leaders of
+ * etcd. What it says of itself is InternalError, as of a webhook that cannot be asked. */
+static bool may_pass(int status, const json_t *answer, const struct error *err) {
+    if (status == 0)
+        return err->code == ERROR_UNAVAILABLE || err->code == ERROR_TIMEOUT;
+    return status == 429 || (status > 500 && status <= 504) ||
+           (status == 500 && strcmp(kube_status_reason(answer), "InternalError") != 0);
+}
+
+/* An accepted start has until its deadline, and its steps may be done twice. */
+static bool try_again(struct provision *place, int status, const json_t *answer, const char *what,
                       const struct error *err) {
-    bool is_silent = status == 0 && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_TIMEOUT);
-    if (!is_silent && status != 429 && status != 503 && status != 504)
+    if (!may_pass(status, answer, err))
         return false;
     if (!place->is_asked_again)
         log_warning("kernel %s: %s is asked for again: %s", place->id, what, err->text);
@@ -108,7 +116,7 @@ static bool try_again(struct provision *place, int status, const char *what,
 void kubernetes_refuse_step(struct provision *place, int status, const json_t *answer,
                             const char *what, const struct error *err) {
     struct error cause;
-    if (try_again(place, status, what, err))
+    if (try_again(place, status, answer, what, err))
         return;
     kube_refusal_error(status, answer, err, what, &cause);
     kubernetes_end_start(place, &cause);
@@ -310,7 +318,7 @@ static void on_pod(void *context, int status, json_t *answer, const struct error
         return;
     }
     if (err != NULL && !is_there) {
-        if (try_again(place, status, "its pod", err))
+        if (try_again(place, status, answer, "its pod", err))
             return;
         if (status < 400 || status >= 500)
             kubernetes_delete_pod(place, 0); /* nobody knows whether it was made */

@@ -23,6 +23,7 @@ def status(code, reason, message):
 
 
 STORM = reply(429, status(429, "TooManyRequests", "too many requests"), {"Retry-After": "1"})
+EXPIRED = reply(410, status(410, "Expired", "too old resource version"))
 SHOWN = "Starting Python 3: waiting for Kubernetes, which has too much to do at the moment"
 REQUESTS_MAX = 1000000
 STARTS = 12
@@ -69,7 +70,7 @@ def check(gateway, client):
 
 @pytest.mark.parametrize("answer, request_", [
     (STORM, "."),
-    (reply(410, status(410, "Expired", "too old resource version")), "watch="),
+    (EXPIRED, "watch="),
     (reply(200, json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}).encode() + b"\n"), "watch="),
     (reply(503, b"upstream connect error", {"Content-Type": "text/plain"}), "."),
     (truncate, POD),
@@ -79,6 +80,37 @@ def test_it_passes(running, api, answer, request_):
     fault = api.add_fault(answer, request_, times=3 if request_ != POD else 1)
     api.cut()
     check(*running)
+    assert fault["left"] == 0
+
+
+def test_a_list_without_items_is_none(running, api):
+    api.add_fault(EXPIRED, "/pods.*watch=")
+    fault = api.add_fault(reply(200, b'{"kind": "PodList", "metadata": {"resourceVersion": "7"}}'), "GET .*/pods.*limit=")
+    api.cut()
+    check(*running)
+    assert fault["left"] == 0 and "with what is no list" in running[0].log()
+
+
+@pytest.mark.parametrize("answer", [
+    reply(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"}),
+    reply(500, status(500, "", "etcdserver: leader changed")),
+], ids=["502", "500"])
+def test_it_passes_however_long_it_lasts(running, api, answer):
+    """More often than a call is repeated: a start that was accepted has until its deadline."""
+    fault = api.add_fault(answer, POD, times=7)
+    check(*running)
+    assert fault["left"] == 0
+
+
+def test_a_pod_that_is_given_up_goes_however_long_the_api_server_is_away(build, stubs, kube, places, api):
+    """Nobody has it any more, and it may hold a GPU."""
+    selector = {"elara.test/nowhere": "is"}
+    stubs.add("stuck", "registry.test/stub:1", argv=["no-program"], nodeSelector=selector)
+    fault = api.add_fault(reply(502, PAGE, {"Content-Type": "text/html"}), "DELETE /api/v1/namespaces/[^/]+/pods/", times=7)
+    with make_gateway(build, stubs, places, "hollow.test/no-image-is-needed", api.kubeconfig, "--start-deadline", "2s") as gateway:
+        kernel_id = gateway.start_kernel("stuck")["id"]
+        assert gateway.wait_for_state(kernel_id, "dead", timeout=START_S)["reason"] == "StartDeadline"
+        wait_until(lambda: not kube.list("Pod", places[1]), START_S, "the end of the pod")
     assert fault["left"] == 0
 
 

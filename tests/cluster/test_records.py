@@ -364,7 +364,8 @@ def test_a_secret_of_another_installation_is_left_alone(start_gateway, begin, ku
     made = kube.create(theirs, places[1])
     begin(gateway, kernel_id)
     wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").status_code == 200, START_S, "the kernel")
-    assert "not of this installation" in gateway.wait_for_state(kernel_id, "dead", timeout=START_S)["message"]
+    model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
+    assert model["reason"] == "AlreadyExists" and "not of this installation" in model["message"]
     assert kube.get("Secret", made["metadata"]["name"], places[1])["data"] == made["data"]
 
 
