@@ -200,9 +200,9 @@ static json_t *settings_status(const struct settings *settings,
 static json_t *http_status(const struct http *http) {
     struct http_load load;
     http_measure(http, &load);
-    return json_pack("{s:I, s:I, s:I, s:b}", "connections", (json_int_t)load.connections,
+    return json_pack("{s:I, s:I, s:I, s:I, s:b}", "connections", (json_int_t)load.connections,
                      "requests", (json_int_t)load.requests, "refused", (json_int_t)load.refused,
-                     "lacks_files", load.lacks_files);
+                     "input_bytes", (json_int_t)load.input, "lacks_files", load.lacks_files);
 }
 
 static void get_status(struct http_request *request, void *context) {

@@ -21,6 +21,7 @@
 
 enum {
     SESSION_ID_MAX = 255,
+    KEEP_CAPACITY = 8 << 10, /* of a request, between two */
     CLOSE_NORMAL = 1000,
     CLOSE_COME_BACK = 1012,
     CLOSE_BAD_MESSAGE = 1007,
@@ -366,6 +367,8 @@ static void on_client_message(void *context, bool binary, const uint8_t *data, s
         standin_take(client->standin, client->request.data, client->request.length);
     else
         forward_request(client, client->request.data, client->request.length);
+    if (client->request.capacity > KEEP_CAPACITY)
+        buffer_free(&client->request); /* the next ones are small again */
     if (client->ws != NULL)
         client_throttle(client);
 }

@@ -99,6 +99,8 @@ static struct http_settings http_settings(const struct gateway *gateway) {
         .connections_per_user_max = settings->max_connections_per_user,
         .requests_max = settings->max_requests,
         .requests_per_user_max = settings->max_requests_per_user,
+        .input_max = settings->max_input_bytes,
+        .input_per_user_max = settings->max_input_bytes_per_user,
         .allow_origin = settings->allow_origin,
         .allow_headers = settings->allow_headers,
         .allow_methods = settings->allow_methods,

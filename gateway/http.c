@@ -64,7 +64,7 @@ int http_create(struct loop *loop, const struct http_settings *settings, struct 
     http->loop = loop;
     http->auth = auth;
     list_init(&http->connections);
-    http->limits = http_limits_create();
+    http->limits = http_limits_create(&http->settings);
     copy_settings(&http->settings, settings);
     if (split_base(http, err) < 0)
         goto fail;

@@ -59,6 +59,9 @@ struct http_settings {
      * one. */
     int64_t connections_max, connections_per_address_max, connections_per_user_max;
     int64_t requests_max, requests_per_user_max;
+    /* Bytes of what has not arrived whole, or is not answered yet: heads, bodies, WebSocket
+     * messages. 0: no limit. */
+    int64_t input_max, input_per_user_max;
     int64_t hsts_ms; /* with TLS browsers are told to come by it alone for so long; 0: not */
     bool trust_xheaders;
     /* Answer only to localhost, names below it, loopback addresses, the host of allow_origin and
@@ -80,6 +83,7 @@ int http_listen(struct http *http, struct error *err);
 
 struct http_load {
     size_t connections, requests; /* that count for the limits */
+    size_t input;                 /* bytes, see input_max */
     uint64_t refused;             /* since the start, because of one */
     bool lacks_files; /* no connection can be accepted: the limit of open files is reached */
 };
@@ -152,3 +156,6 @@ int http_status_of(enum error_code code);
 struct bufferevent *http_request_take(struct http_request *request, struct http_seat **seat);
 /* A place among the connections that may be there; may be NULL. */
 void http_seat_free(struct http_seat *seat);
+/* What came over it and is not done with takes so many bytes from now on. On failure the amount
+ * stays: ERROR_BUSY, ERROR_UNAVAILABLE and the setting's name as the cause. */
+int http_seat_hold(struct http_seat *seat, size_t bytes, struct error *err);

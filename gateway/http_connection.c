@@ -53,6 +53,7 @@ static void on_read(struct bufferevent *io, void *context) {
 static void start_waiting(struct http_connection *connection) {
     connection->state = HTTP_READING_HEAD;
     connection->head_started = connection->body_done = false;
+    http_seat_hold(connection->seat, 0, NULL);
     bufferevent_enable(connection->io, EV_READ);
     set_deadline(connection, connection->http->settings.idle_timeout_ms);
     loop_post(connection->http->loop, &connection->task); /* the next request may be there */
@@ -168,8 +169,7 @@ void http_connection_open(struct http *http, evutil_socket_t fd, const struct so
     struct error err;
     struct http_seat *seat;
     write_address(peer, address);
-    bool is_refused =
-        http_seat_connection(http->limits, &http->settings, address, fd, &seat, &err) < 0;
+    bool is_refused = http_seat_connection(http->limits, address, fd, &seat, &err) < 0;
     struct bufferevent *io =
         seat == NULL ? NULL
         : http->tls  ? http_tls_accept(http, fd)
@@ -268,6 +268,27 @@ static void parse_head(struct http_connection *connection, size_t length) {
         refuse(connection, 413, "body: larger than the limit");
 }
 
+/* What has come of the request and is not done with. False: it was too much, which was answered. */
+static bool hold_input(struct http_connection *connection) {
+    struct http_request *request = connection->request;
+    struct http_seat *seat = connection->seat;
+    struct error err;
+    size_t bytes = evbuffer_get_length(request != NULL ? request->body
+                                                       : bufferevent_get_input(connection->io));
+    if (request != NULL && request->seat != NULL) {
+        http_seat_hold(seat, 0, NULL);
+        seat = request->seat;
+    }
+    if (http_seat_hold(seat, bytes, &err) == 0)
+        return true;
+    if (request == NULL)
+        connection->request = request = http_request_create(connection);
+    connection->state = HTTP_HANDLING;
+    connection->closes = true;
+    reply_refusal(request, &err);
+    return false;
+}
+
 /* True when it went on. */
 static bool read_head(struct http_connection *connection) {
     struct evbuffer *input = bufferevent_get_input(connection->io);
@@ -289,7 +310,7 @@ static bool read_head(struct http_connection *connection) {
     else if ((unsigned char)*data <= ' ' || (unsigned char)*data >= 0x7f)
         refuse(connection, 400, "request line: this is a plain HTTP/1.1 port"); /* TLS, for one */
     else
-        return false;
+        return !hold_input(connection);
     return true;
 }
 
@@ -329,11 +350,9 @@ static void send_continue(struct http_connection *connection) {
 /* False: there is none, which was answered. */
 static bool find_room(struct http_connection *connection) {
     struct http_request *request = connection->request;
-    const struct http_settings *settings = &connection->http->settings;
     struct error err;
-    if (http_seat_use(connection->seat, settings, request->identity, &err) == 0 &&
-        http_seat_request(connection->http->limits, settings, request->identity, &request->seat,
-                          &err) == 0)
+    if (http_seat_use(connection->seat, request->identity, &err) == 0 &&
+        http_seat_request(connection->http->limits, request->identity, &request->seat, &err) == 0)
         return true;
     reply_refusal(request, &err);
     return false;
@@ -356,6 +375,8 @@ static bool admit(struct http_connection *connection) {
     if ((request->route->flags & HTTP_PUBLIC) == 0 && !find_room(connection))
         return false;
     request->is_admitted = true;
+    if (!hold_input(connection)) /* it is the request's from now on */
+        return false;
     connection->state = HTTP_READING_BODY;
     bufferevent_enable(connection->io, EV_READ); /* it may have been too much to wait with */
     set_deadline(connection, connection->http->settings.body_timeout_ms);
@@ -370,7 +391,7 @@ static void read_body(struct http_connection *connection) {
     if (done < 0)
         return;
     connection->body_done = done;
-    if (!request->is_admitted && !admit(connection))
+    if (!hold_input(connection) || (!request->is_admitted && !admit(connection)))
         return;
     if (!done) {
         if (request->head.expects_continue)

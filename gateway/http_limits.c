@@ -13,15 +13,19 @@ enum {
     RESERVE_SHARE = 8,
     RESERVE_MIN = 32,
     RESERVE_MAX = 1024,
+    STRANGERS_SHARE = 2, /* of the input: that of clients who have not said who they are */
 };
 
 enum kind { CONNECTION, REQUEST, SPARE, KINDS };
 
 struct http_limits {
+    const struct http_settings *settings;
     struct list seats;
     size_t counts[KINDS];
     struct map *users[KINDS]; /* name -> how many */
     struct map *addresses;    /* of connections */
+    struct map *inputs;       /* user -> bytes */
+    size_t input, strangers_input;
     uint64_t refused;
 };
 
@@ -31,12 +35,16 @@ struct http_seat {
     enum kind kind;
     const char *user; /* an identity's; NULL: nobody in particular */
     char *address;    /* NULL: a request's */
+    bool is_admitted; /* it is known who it is, be it the one that all are */
+    size_t held;      /* bytes of input */
 };
 
-struct http_limits *http_limits_create(void) {
+struct http_limits *http_limits_create(const struct http_settings *settings) {
     struct http_limits *limits = memory_alloc(sizeof *limits);
+    limits->settings = settings;
     list_init(&limits->seats);
     limits->addresses = map_create();
+    limits->inputs = map_create();
     for (int kind = 0; kind < KINDS; kind++)
         limits->users[kind] = map_create();
     return limits;
@@ -50,6 +58,7 @@ void http_limits_destroy(struct http_limits *limits) {
         seat->limits = NULL;
     }
     map_destroy(limits->addresses);
+    map_destroy(limits->inputs);
     for (int kind = 0; kind < KINDS; kind++)
         map_destroy(limits->users[kind]);
     free(limits);
@@ -58,6 +67,7 @@ void http_limits_destroy(struct http_limits *limits) {
 void http_limits_count(const struct http_limits *limits, struct http_load *ret) {
     ret->connections = limits->counts[CONNECTION];
     ret->requests = limits->counts[REQUEST];
+    ret->input = limits->input;
     ret->refused = limits->refused;
 }
 
@@ -87,8 +97,23 @@ static struct http_seat *sit(struct http_limits *limits, enum kind kind, const c
     return seat;
 }
 
+static void set_held(struct http_seat *seat, size_t bytes) {
+    struct http_limits *limits = seat->limits;
+    if (bytes == seat->held)
+        return;
+    limits->input = limits->input - seat->held + bytes;
+    if (!seat->is_admitted)
+        limits->strangers_input = limits->strangers_input - seat->held + bytes;
+    if (seat->user != NULL)
+        set_count(limits->inputs, seat->user,
+                  count_of(limits->inputs, seat->user) - seat->held + bytes);
+    seat->held = bytes;
+}
+
+/* It holds nothing afterwards. */
 static void leave_user(struct http_seat *seat) {
     struct map *users = seat->limits->users[seat->kind];
+    set_held(seat, 0);
     if (seat->user != NULL)
         set_count(users, seat->user, count_of(users, seat->user) - 1);
     seat->user = NULL;
@@ -127,8 +152,9 @@ static rlim_t reserve_of(rlim_t limit) {
     return share < RESERVE_MIN ? RESERVE_MIN : share > RESERVE_MAX ? RESERVE_MAX : share;
 }
 
-static int check_connection(struct http_limits *limits, const struct http_settings *settings,
-                            const char *address, bool has_file, struct error *err) {
+static int check_connection(struct http_limits *limits, const char *address, bool has_file,
+                            struct error *err) {
+    const struct http_settings *settings = limits->settings;
     size_t own = count_of(limits->addresses, address);
     if (!has_file) {
         error_set(err, ERROR_UNAVAILABLE,
@@ -153,12 +179,12 @@ static int check_connection(struct http_limits *limits, const struct http_settin
     return refuse(limits, "max-connections-per-address", err);
 }
 
-int http_seat_connection(struct http_limits *limits, const struct http_settings *settings,
-                         const char *address, int fd, struct http_seat **ret, struct error *err) {
+int http_seat_connection(struct http_limits *limits, const char *address, int fd,
+                         struct http_seat **ret, struct error *err) {
     struct rlimit files = {.rlim_cur = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &files);
     rlim_t reserve = reserve_of(files.rlim_cur), next = (rlim_t)fd + 1;
-    if (check_connection(limits, settings, address, next + reserve <= files.rlim_cur, err) == 0) {
+    if (check_connection(limits, address, next + reserve <= files.rlim_cur, err) == 0) {
         *ret = sit(limits, CONNECTION, NULL, address);
         return 0;
     }
@@ -172,17 +198,17 @@ static const char *name_of(const struct auth_identity *identity) {
     return identity != NULL && identity->verified ? identity->name : NULL;
 }
 
-int http_seat_use(struct http_seat *seat, const struct http_settings *settings,
-                  const struct auth_identity *identity, struct error *err) {
+int http_seat_use(struct http_seat *seat, const struct auth_identity *identity, struct error *err) {
     struct map *users = seat->limits->users[seat->kind];
     const char *user = name_of(identity);
-    if (user == seat->user) /* there is one identity of each name */
+    if (seat->is_admitted && user == seat->user) /* there is one identity of each name */
         return 0;
     leave_user(seat);
+    seat->is_admitted = true;
     if (user == NULL)
         return 0;
     size_t own = count_of(users, user);
-    if (is_reached(settings->connections_per_user_max, own)) {
+    if (is_reached(seat->limits->settings->connections_per_user_max, own)) {
         error_set(err, ERROR_BUSY,
                   "%s has %zu connections, which is all that one user may have "
                   "(max-connections-per-user); close some, or try again later",
@@ -194,9 +220,9 @@ int http_seat_use(struct http_seat *seat, const struct http_settings *settings,
     return 0;
 }
 
-int http_seat_request(struct http_limits *limits, const struct http_settings *settings,
-                      const struct auth_identity *identity, struct http_seat **ret,
-                      struct error *err) {
+int http_seat_request(struct http_limits *limits, const struct auth_identity *identity,
+                      struct http_seat **ret, struct error *err) {
+    const struct http_settings *settings = limits->settings;
     const char *user = name_of(identity);
     size_t own = user != NULL ? count_of(limits->users[REQUEST], user) : 0;
     if (is_reached(settings->requests_max, limits->counts[REQUEST])) {
@@ -214,5 +240,43 @@ int http_seat_request(struct http_limits *limits, const struct http_settings *se
         return refuse(limits, "max-requests-per-user", err);
     }
     *ret = sit(limits, REQUEST, user, NULL);
+    (*ret)->is_admitted = true;
+    return 0;
+}
+
+static bool is_too_much(int64_t limit, size_t held, size_t more) {
+    return limit > 0 && (held > (size_t)limit || more > (size_t)limit - held);
+}
+
+/* The texts fit into a WebSocket's close frame. */
+static int check_input(const struct http_seat *seat, size_t more, struct error *err) {
+    struct http_limits *limits = seat->limits;
+    const struct http_settings *settings = limits->settings;
+    size_t own = seat->user != NULL ? count_of(limits->inputs, seat->user) : 0;
+    if (seat->user != NULL && is_too_much(settings->input_per_user_max, own, more)) {
+        error_set(err, ERROR_BUSY,
+                  "one user's unfinished messages and requests may hold %" PRId64
+                  " bytes (max-input-bytes-per-user)",
+                  settings->input_per_user_max);
+        return refuse(limits, "max-input-bytes-per-user", err);
+    }
+    bool has_no_share =
+        !seat->is_admitted && settings->input_max > 0 &&
+        is_too_much(settings->input_max / STRANGERS_SHARE, limits->strangers_input, more);
+    if (!has_no_share && !is_too_much(settings->input_max, limits->input, more))
+        return 0;
+    error_set(err, ERROR_UNAVAILABLE,
+              "unfinished messages and requests hold all %" PRId64
+              " bytes they may (max-input-bytes): try again later",
+              settings->input_max);
+    return refuse(limits, "max-input-bytes", err);
+}
+
+int http_seat_hold(struct http_seat *seat, size_t bytes, struct error *err) {
+    if (seat->limits == NULL)
+        return 0;
+    if (bytes > seat->held && check_input(seat, bytes - seat->held, err) < 0)
+        return -1;
+    set_held(seat, bytes);
     return 0;
 }

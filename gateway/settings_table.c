@@ -503,6 +503,13 @@ static const struct option_row table[] = {
     ROW("max-requests-per-user", "ELARA_MAX_REQUESTS_PER_USER", OPTION_INT, max_requests_per_user,
         "512", .min = 0, .max = 10000000, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "The same of one user known by name; 0: no limit."),
+    ROW("max-input-bytes", "ELARA_MAX_INPUT_BYTES", OPTION_BYTES, max_input_bytes, "256M", .min = 0,
+        .max = MIB(65536), .flags = OPTION_RELOAD, .group = LIMITS,
+        .help = "What unfinished messages and requests of clients may hold of the memory; clients "
+                "that are not known yet have half of it. 0: no limit."),
+    ROW("max-input-bytes-per-user", "ELARA_MAX_INPUT_BYTES_PER_USER", OPTION_BYTES,
+        max_input_bytes_per_user, "128M", .min = 0, .max = MIB(65536), .flags = OPTION_RELOAD,
+        .group = LIMITS, .help = "The same of one user known by name; 0: no limit."),
     ROW("body-limit", "ELARA_BODY_LIMIT", OPTION_BYTES, body_limit, "4M", .min = KIB(16),
         .max = MIB(1024), .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Largest body of a request."),

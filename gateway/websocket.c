@@ -93,12 +93,12 @@ void websocket_close(struct websocket *ws, uint16_t code, const char *reason) {
 
 /* RFC 6455, 7.1.7: say why, then end; but read on for a moment, or a reset overtakes the close
  * frame. */
-static void fail(struct websocket *ws, const struct websocket_item *item) {
+static void fail(struct websocket *ws, uint16_t code, const char *what, const char *why) {
     ws->is_unreadable = true;
     if (ws->phase != WEBSOCKET_OPEN)
         return;
-    snprintf(ws->why, sizeof ws->why, "it broke the WebSocket protocol: %s", item->why);
-    start_closing(ws, item->code, item->why);
+    snprintf(ws->why, sizeof ws->why, "%s%s", what, why);
+    start_closing(ws, code, why);
     websocket_flush(ws);
     if (!ws->is_tls && ws->phase == WEBSOCKET_CLOSING)
         shutdown(bufferevent_getfd(ws->io), SHUT_WR);
@@ -155,11 +155,19 @@ static void take_item(struct websocket *ws, const struct websocket_item *item) {
         on_close(ws, item);
         break;
     case WEBSOCKET_BROKEN:
-        fail(ws, item);
+        fail(ws, item->code, "it broke the WebSocket protocol: ", item->why);
         break;
     case WEBSOCKET_NONE:
         break;
     }
+}
+
+/* What came of a message that is not whole takes its part of max-input-bytes. */
+static void hold_input(struct websocket *ws) {
+    struct error err;
+    if (ws->phase == WEBSOCKET_OPEN && !ws->is_unreadable &&
+        http_seat_hold(ws->seat, websocket_reader_held(ws->reader), &err) < 0)
+        fail(ws, WEBSOCKET_TRY_LATER, "", err.text);
 }
 
 /* A callback may pause, close or drop this websocket. */
@@ -178,6 +186,7 @@ static void run_read(void *context) {
         }
         take_item(ws, &item);
     }
+    hold_input(ws);
     if (ws->phase == WEBSOCKET_ENDED)
         return;
     if (ws->is_unreadable || ws->ends_when_sent) {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <wslay/wslay.h>
 
-enum { CONTROL_MAX = 125, KEEP_CAPACITY = 64 << 10 };
+enum { CONTROL_MAX = 125, KEEP_CAPACITY = 8 << 10 };
 
 struct websocket_reader {
     wslay_frame_context_ptr frames;
@@ -184,6 +184,10 @@ static void forget_message(struct websocket_reader *reader) {
         buffer_free(&reader->message); /* one large paste must not be paid for all day */
     else
         buffer_clear(&reader->message);
+}
+
+size_t websocket_reader_held(const struct websocket_reader *reader) {
+    return reader->is_delivered ? 0 : reader->message.length;
 }
 
 void websocket_reader_next(struct websocket_reader *reader, struct websocket_item *ret) {

@@ -16,6 +16,7 @@ enum websocket_code {
     WEBSOCKET_NO_CODE = 1005, /* never on the wire */
     WEBSOCKET_BAD_TEXT = 1007,
     WEBSOCKET_TOO_LARGE = 1009,
+    WEBSOCKET_TRY_LATER = 1013,
 };
 
 enum websocket_item_kind {
@@ -40,4 +41,5 @@ struct websocket_reader;
 /* message_max: bytes of one message. input is borrowed. */
 struct websocket_reader *websocket_reader_create(struct evbuffer *input, size_t message_max);
 void websocket_reader_destroy(struct websocket_reader *reader);
+size_t websocket_reader_held(const struct websocket_reader *reader); /* of an unfinished message */
 void websocket_reader_next(struct websocket_reader *reader, struct websocket_item *ret);
