@@ -541,7 +541,7 @@ static int shape(const struct kube_pod_plan *plan, const struct kube_wishes *wis
         return -1;
     kube_trace_step(plan->trace, pod, SPEC_ENV);
     if (kube_pod_set_user(spec, container, wishes, settings, err) < 0 ||
-        check_ports(spec, port_of(settings), err) < 0)
+        check_ports(spec, port_of(settings), err) < 0 || kube_pod_check_mounts(spec, flow, err) < 0)
         return -1;
     bool is_specs = wishes->value[KUBE_WISH_UID] != NULL || wishes->value[KUBE_WISH_GID] != NULL;
     kube_trace_step(plan->trace, pod, is_specs ? SPEC_ENV : "settings kubernetes-uid, -gid");

@@ -367,16 +367,41 @@ int kube_pod_add_lists(json_t *spec, size_t kernel, const struct kube_pod_lists 
     cleanup_free char *place = memory_printf("spec.containers[%zu].volumeMounts", kernel);
     note_list(lists->volume_flow, "spec.volumes", json_array_size(all), flow);
     note_list(lists->mount_flow, place, json_array_size(mounted), flow);
-    if (append(all, lists->volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
-        append(mounted, lists->mounts, "KERNEL_VOLUME_MOUNTS", "mountPath", err) < 0)
-        return -1;
-    for (size_t i = 0; i < json_array_size(lists->mounts); i++) {
-        const json_t *name = json_object_get(json_array_get(lists->mounts, i), "name");
-        if (!holds(all, "name", name))
+    return append(all, lists->volumes, "KERNEL_VOLUMES", "name", err) < 0 ||
+                   append(mounted, lists->mounts, "KERNEL_VOLUME_MOUNTS", "mountPath", err) < 0
+               ? -1
+               : 0;
+}
+
+static int check_uses(const json_t *volumes, const char *list, const json_t *uses,
+                      const struct kube_flow *flow, struct error *err) {
+    for (size_t i = 0; i < json_array_size(uses); i++) {
+        const json_t *name = json_object_get(json_array_get(uses, i), "name");
+        cleanup_free char *place = memory_printf("%s[%zu].name", list, i);
+        const char *variable = kube_flow_said(flow, place);
+        if (!holds(volumes, "name", name))
             return error_set(err, ERROR_INVALID,
-                             "KERNEL_VOLUME_MOUNTS: [%zu].name: \"%.100s\" is no volume of "
-                             "KERNEL_VOLUMES or of the kernelspec's pod",
-                             i, json_string_value(name));
+                             "%s: %s: \"%.100s\" is no volume of KERNEL_VOLUMES or of the "
+                             "kernelspec's pod",
+                             variable != NULL ? variable : "the pod", place,
+                             name != NULL ? json_string_value(name) : "");
+    }
+    return 0;
+}
+
+int kube_pod_check_mounts(const json_t *spec, const struct kube_flow *flow, struct error *err) {
+    static const char *const lists[] = {"containers", "initContainers"};
+    static const char *const members[] = {"volumeMounts", "volumeDevices"};
+    const json_t *volumes = json_object_get(spec, "volumes");
+    for (size_t n = 0; n < 4; n++) {
+        const char *list = lists[n / 2], *member = members[n % 2];
+        const json_t *containers = json_object_get(spec, list);
+        for (size_t i = 0; i < json_array_size(containers); i++) {
+            const json_t *uses = json_object_get(json_array_get(containers, i), member);
+            cleanup_free char *place = memory_printf("spec.%s[%zu].%s", list, i, member);
+            if (check_uses(volumes, place, uses, flow, err) < 0)
+                return -1;
+        }
     }
     return 0;
 }

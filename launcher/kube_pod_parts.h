@@ -36,3 +36,5 @@ void kube_pod_free_lists(struct kube_pod_lists *lists);
 /* Notes in the flow what it adds. */
 int kube_pod_add_lists(json_t *spec, size_t kernel, const struct kube_pod_lists *lists,
                        struct kube_flow *flow, struct error *err);
+/* Do all mounts name volumes that are there? What Elara adds later must not be meant. */
+int kube_pod_check_mounts(const json_t *spec, const struct kube_flow *flow, struct error *err);

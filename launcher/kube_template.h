@@ -13,10 +13,11 @@
 #include "launcher/kube_flow.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 enum { KUBE_TEMPLATE_MAX = 256 << 10, KUBE_TEMPLATE_CONTAINERS = 16 };
 
-#define KUBE_VOLUME       "elara"
+#define KUBE_VOLUME       "elara" /* what begins with "elara-" is ours, too */
 #define KUBE_KEY_VOLUME   "elara-key"
 #define KUBE_TMP_VOLUME   "elara-tmp"      /* at /tmp, where the root is read-only */
 #define KUBE_INIT         "elara-launcher" /* our init container */
@@ -36,6 +37,10 @@ int kube_template_parse(const char *text, size_t length, const char *what, json_
  * restart policy)? The error names the path: "pod.yaml: spec.containers[0].image: must be a
  * text". Members of the spec that are not known here are left to the API server. */
 int kube_template_check(const json_t *tree, const char *what, struct error *err);
+
+/* Is a volume or a claim of that name the gateway's? No other part of a pod may use it: the names
+ * are taken before ours are there. */
+bool kube_template_is_ours(const char *name);
 
 /* A copy with the values (object of texts) put in, checked again as what the API will see. flow
  * (may be NULL) notes the places of those that count for it. */

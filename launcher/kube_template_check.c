@@ -119,17 +119,25 @@ static bool is_our_mount(const char *path) {
     return strcmp(path, "/") == 0;
 }
 
-static bool is_our_volume(const char *name) {
-    return strcmp(name, KUBE_VOLUME) == 0 || strcmp(name, KUBE_KEY_VOLUME) == 0 ||
-           strcmp(name, KUBE_TMP_VOLUME) == 0;
+bool kube_template_is_ours(const char *name) {
+    return strcmp(name, KUBE_VOLUME) == 0 || text_starts_with(name, KUBE_VOLUME "-");
+}
+
+static int check_volume_name(const struct kube_check *check, const struct kube_place *place,
+                             const json_t *object, struct error *err) {
+    struct kube_place inner = {place, "name", 0};
+    const char *name = text_of(object, "name");
+    return kube_template_is_ours(name)
+               ? kube_place_error(check, &inner, err, "\"%.100s\" is Elara's own; choose another",
+                                  name)
+               : 0;
 }
 
 int kube_template_check_mount(const struct kube_check *check, const struct kube_place *place,
                               const json_t *mount, struct error *err) {
-    struct kube_place name = {place, "name", 0}, path = {place, "mountPath", 0};
-    const char *volume = text_of(mount, "name");
-    if (is_our_volume(volume))
-        return kube_place_error(check, &name, err, "\"%s\" is Elara's own; choose another", volume);
+    struct kube_place path = {place, "mountPath", 0};
+    if (check_volume_name(check, place, mount, err) < 0)
+        return -1;
     if (is_our_mount(text_of(mount, "mountPath")))
         return kube_place_error(check, &path, err,
                                 "\"%.100s\" must not hide " KUBE_MOUNT " or " KUBE_KEY_MOUNT
@@ -140,11 +148,7 @@ int kube_template_check_mount(const struct kube_check *check, const struct kube_
 
 int kube_template_check_volume(const struct kube_check *check, const struct kube_place *place,
                                const json_t *volume, struct error *err) {
-    struct kube_place inner = {place, "name", 0};
-    const char *name = text_of(volume, "name");
-    if (is_our_volume(name))
-        return kube_place_error(check, &inner, err, "\"%s\" is Elara's own; choose another", name);
-    return 0;
+    return check_volume_name(check, place, volume, err);
 }
 
 static int check_ports(const struct kube_check *check, const struct kube_place *place,
@@ -183,6 +187,13 @@ static int check_container(const struct kube_check *check, const struct kube_pla
     for (size_t i = 0; i < json_array_size(mounts); i++) {
         struct kube_place element = {&inner, NULL, i};
         if (kube_template_check_mount(check, &element, json_array_get(mounts, i), err) < 0)
+            return -1;
+    }
+    inner.key = "volumeDevices";
+    const json_t *devices = json_object_get(container, "volumeDevices");
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        struct kube_place element = {&inner, NULL, i};
+        if (check_volume_name(check, &element, json_array_get(devices, i), err) < 0)
             return -1;
     }
     return 0;

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "launcher/kube_template.h"
 #include "launcher/policy_internal.h"
 
 #include <stdio.h>
@@ -198,7 +199,8 @@ static int check_claim(const struct policy_case *self, const struct wanted *want
                        const struct policy_rule *rule, const json_t *source) {
     const char *claim = text_of(source, "claimName");
     const json_t *claims = json_object_get(rule->value, "claims");
-    for (size_t i = 0; claim != NULL && i < json_array_size(claims); i++)
+    bool is_ours = claim != NULL && kube_template_is_ours(claim); /* its root is all homes */
+    for (size_t i = 0; claim != NULL && !is_ours && i < json_array_size(claims); i++)
         if (claim_matches(self, json_string_value(json_array_get(claims, i)), claim, wanted)) {
             policy_allow(self, wanted->variable, wanted->place, rule, "claims");
             return 0;
@@ -277,11 +279,44 @@ static const char *chosen_by(const struct policy_case *self, const char *path) {
     return variable;
 }
 
-static int check_mount(const struct policy_case *self, const json_t *spec, const char *path,
+/* A container that is looked at. */
+struct room {
+    const json_t *spec, *container;
+    const char *place; /* "spec.containers[0]" */
+};
+
+/* The variable that had a say in what `text` is when the first `count` variables of the
+ * container's environment are put into it, which the node does for subPathExpr. */
+static const char *chosen_by_environment(const struct policy_case *self, const struct room *room,
+                                         const char *text, size_t count) {
+    const json_t *env = json_object_get(room->container, "env");
+    const char *variable = NULL;
+    for (size_t i = 0; text != NULL && variable == NULL && i < count; i++) {
+        const json_t *element = json_array_get(env, i);
+        const char *name = text_of(element, "name");
+        cleanup_free char *reference = memory_printf("$(%s)", name);
+        cleanup_free char *place = memory_printf("%s.env[%zu]", room->place, i);
+        if (strstr(text, reference) == NULL)
+            continue;
+        variable = kube_flow_at(self->flow, place);
+        if (variable == NULL && json_object_get(self->flow->names, name) != NULL)
+            variable = name; /* a Jinja template's pod has it without being asked */
+        if (variable == NULL && json_object_get(element, "valueFrom") != NULL)
+            variable = kube_flow_at(self->flow, "metadata");
+        if (variable == NULL) /* of those before it */
+            variable = chosen_by_environment(self, room, text_of(element, "value"), i);
+    }
+    return variable;
+}
+
+static int check_mount(const struct policy_case *self, const struct room *room, const char *path,
                        const json_t *mount) {
     size_t index;
-    const json_t *volume = volume_named(spec, text_of(mount, "name"), &index);
+    const json_t *volume = volume_named(room->spec, text_of(mount, "name"), &index);
     const char *chosen = chosen_by(self, path), *propagation = text_of(mount, "mountPropagation");
+    if (chosen == NULL)
+        chosen = chosen_by_environment(self, room, text_of(mount, "subPathExpr"),
+                                       json_array_size(json_object_get(room->container, "env")));
     cleanup_free char *place = memory_printf("spec.volumes[%zu]", index);
     const char *made = volume != NULL ? kube_flow_at(self->flow, place) : NULL;
     struct wanted wanted = {.variable = chosen != NULL ? chosen : made,
@@ -301,8 +336,8 @@ static int check_mount(const struct policy_case *self, const json_t *spec, const
         return policy_refuse(self, wanted.variable, &rule, NULL, "subPath \"%.200s\", which %s,",
                              wanted.sub_path, problem);
     const json_t *source;
-    if (volume == NULL) /* the API's to say */
-        return 0;
+    if (volume == NULL) /* one that comes later is not a client's to choose */
+        return policy_refuse(self, wanted.variable, &rule, NULL, "a volume that is not there");
     /* The volume itself was looked at, all but which part of a claim is meant. */
     if (chosen == NULL && strcmp(type_of(volume, &source), "persistentVolumeClaim") != 0)
         return 0;
@@ -312,10 +347,12 @@ static int check_mount(const struct policy_case *self, const json_t *spec, const
 static int check_mounts(const struct policy_case *self, const json_t *spec, const char *list) {
     const json_t *containers = json_object_get(spec, list);
     for (size_t i = 0; i < json_array_size(containers); i++) {
-        const json_t *mounts = json_object_get(json_array_get(containers, i), "volumeMounts");
+        cleanup_free char *place = memory_printf("spec.%s[%zu]", list, i);
+        const struct room room = {spec, json_array_get(containers, i), place};
+        const json_t *mounts = json_object_get(room.container, "volumeMounts");
         for (size_t j = 0; j < json_array_size(mounts); j++) {
-            cleanup_free char *path = memory_printf("spec.%s[%zu].volumeMounts[%zu]", list, i, j);
-            if (check_mount(self, spec, path, json_array_get(mounts, j)) < 0)
+            cleanup_free char *path = memory_printf("%s.volumeMounts[%zu]", place, j);
+            if (check_mount(self, &room, path, json_array_get(mounts, j)) < 0)
                 return -1;
         }
     }

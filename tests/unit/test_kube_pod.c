@@ -395,7 +395,7 @@ static void volumes(void **state) {
     wish(fixture, "KERNEL_VOLUME_MOUNTS", "[{\"name\": \"theirs\", \"mountPath\": \"/own\"}]");
     refused(fixture, "KERNEL_VOLUME_MOUNTS: [0].mountPath: \"/own\" is there twice");
     wish(fixture, "KERNEL_VOLUME_MOUNTS", "[{\"name\": \"nobodys\", \"mountPath\": \"/x\"}]");
-    refused(fixture, "KERNEL_VOLUME_MOUNTS: [0].name: \"nobodys\" is no volume");
+    refused(fixture, "volumeMounts[1].name: \"nobodys\" is no volume");
     fixture->settings.allowed = kube_wishes_free();
     json_object_del(fixture->spec_env, "KERNEL_VOLUMES");
     refused(fixture, "KERNEL_VOLUMES: this gateway does not let requests choose it");
