@@ -281,10 +281,8 @@ static int take_handover(struct gateway *gateway, struct error *err) {
     return settings_check_exposure(settings, err);
 }
 
-int gateway_create(struct settings *settings, struct gateway **ret, struct error *err) {
-    struct spawner *spawner;
-    if (spawner_create(&spawner, err) < 0) /* with limits and signals as we were given them */
-        return -1;
+int gateway_create(struct settings *settings, struct spawner *spawner, struct gateway **ret,
+                   struct error *err) {
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of a write, not our end */
     struct gateway *gateway = memory_alloc(sizeof *gateway);
     gateway->spawner = spawner;

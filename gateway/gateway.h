@@ -40,7 +40,9 @@ struct kube_config;
 struct home_settings;
 struct provisioner_kubernetes_settings;
 
-int gateway_create(struct settings *settings, struct gateway **ret, struct error *err);
+/* Takes the spawner over, also when it fails. */
+int gateway_create(struct settings *settings, struct spawner *spawner, struct gateway **ret,
+                   struct error *err);
 void gateway_run(
     struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
 void gateway_destroy(struct gateway *gateway);

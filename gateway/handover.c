@@ -145,21 +145,6 @@ struct successor {
     bool is_over;
 };
 
-/* Where our program lies: a package manager puts the new one into its place, and the system then
- * calls ours deleted. */
-static char *program_path(void) {
-    static const char deleted[] = " (deleted)";
-    char path[PATH_MAX + sizeof deleted];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length <= 0)
-        return NULL;
-    path[length] = '\0';
-    size_t rest = (size_t)length - (sizeof deleted - 1);
-    if ((size_t)length > sizeof deleted && strcmp(path + rest, deleted) == 0)
-        path[rest] = '\0';
-    return memory_strdup(path);
-}
-
 /* Our own arguments as we got them: NUL-terminated texts, end to end. */
 static char **own_arguments(struct buffer *text, struct error *err) {
     if (file_read("/proc/self/cmdline", COMMAND_LINE_MAX, text, err) < 0)
@@ -200,17 +185,15 @@ static int spawn(struct spawner *spawner, const int *sockets, size_t count, int 
         length += snprintf(variable + length, sizeof variable - (size_t)length, " %d",
                            SPAWNER_FIRST_FD + 1 + (int)i);
     }
-    cleanup_free char *program = program_path();
     cleanup_free char **environment = new_environment(variable);
-    const struct spawner_plan plan = {.program = program,
+    const struct spawner_plan plan = {.is_gateway = true,
                                       .argv = arguments,
                                       .environment = environment,
                                       .fds = fds,
-                                      .fd_count = count + 1};
-    int failed = program == NULL ? ENOENT : spawner_spawn(spawner, &plan, ret);
-    if (failed != 0)
-        return error_system(err, failed, "%s", program != NULL ? program : "/proc/self/exe");
-    return 0;
+                                      .fd_count = count + 1,
+                                      .output_fd = -1};
+    int failed = spawner_spawn(spawner, &plan, ret);
+    return failed == 0 ? 0 : error_system(err, failed, "the new gateway");
 }
 
 static void finish(struct successor *successor) {

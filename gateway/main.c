@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "gateway/gateway.h"
+#include "launcher/spawner.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -25,6 +26,38 @@ static void keep_some_memory(void) {
 #endif
 }
 
+static int show_config(int argc, char **argv) {
+    struct error err = {0};
+    struct settings *settings;
+    if (settings_create(argc, argv, environ, &settings, &err) < 0)
+        return fail(&err);
+    settings_print_config(settings, stdout);
+    settings_destroy(settings);
+    return 0;
+}
+
+static int serve(int argc, char **argv) {
+    struct error err = {0};
+    struct spawner *spawner;
+    struct settings *settings;
+    struct gateway *gateway;
+    /* First: with limits and signals as we were given them, and without any token of a file. */
+    if (spawner_create(&spawner, &err) < 0)
+        return fail(&err);
+    if (settings_create(argc, argv, environ, &settings, &err) < 0) {
+        spawner_destroy(spawner);
+        return fail(&err);
+    }
+    int failed = gateway_create(settings, spawner, &gateway, &err);
+    keep_some_memory();
+    if (failed == 0) {
+        gateway_run(gateway);
+        gateway_destroy(gateway);
+    }
+    settings_destroy(settings);
+    return failed < 0 ? fail(&err) : 0;
+}
+
 int main(int argc, char **argv) {
     if (option_take_flag(&argc, argv, "help", NULL)) {
         settings_print_help(stdout);
@@ -38,22 +71,7 @@ int main(int argc, char **argv) {
         settings_print_reference(stdout);
         return 0;
     }
-    bool show = option_take_flag(&argc, argv, "show-config", NULL);
-
-    struct error err = {0};
-    struct settings *settings;
-    if (settings_create(argc, argv, environ, &settings, &err) < 0)
-        return fail(&err);
-    struct gateway *gateway = NULL;
-    int failed = 0;
-    if (show)
-        settings_print_config(settings, stdout);
-    else
-        failed = gateway_create(settings, &gateway, &err);
-    keep_some_memory();
-    if (gateway != NULL)
-        gateway_run(gateway);
-    gateway_destroy(gateway);
-    settings_destroy(settings);
-    return failed < 0 ? fail(&err) : 0;
+    if (option_take_flag(&argc, argv, "show-config", NULL))
+        return show_config(argc, argv);
+    return serve(argc, argv);
 }

@@ -61,13 +61,15 @@ static int spawn(const struct local_process_plan *wanted, int ready_fd, pid_t *r
     if (wanted->resume_reason != NULL)
         argv[count++] = reason;
     const int fds[] = {ready_fd, wanted->lock_fd}; /* 3 and 4 */
+    cleanup_close int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log < 0)
+        return errno;
     pick_environment(environment);
-    const struct spawner_plan plan = {.program = wanted->launcher_path,
-                                      .argv = argv,
+    const struct spawner_plan plan = {.argv = argv,
                                       .environment = environment,
                                       .fds = fds,
                                       .fd_count = 2,
-                                      .log_path = log_path,
+                                      .output_fd = log,
                                       .is_apart = true};
     return spawner_spawn(wanted->spawner, &plan, ret);
 }

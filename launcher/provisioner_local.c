@@ -568,7 +568,8 @@ static int find_places(struct local *local, const struct provisioner_local_setti
         return error_system(err, errno,
                             "the launcher %s (it belongs beside elara-gateway; see --launcher)",
                             settings->launcher_path);
-    return 0;
+    int problem = spawner_name_launcher(local->spawner, local->launcher_path);
+    return problem == 0 ? 0 : error_system(err, problem, "the launcher %s", local->launcher_path);
 }
 
 int provisioner_local_create(struct event_base *loop,

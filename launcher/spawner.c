@@ -3,9 +3,11 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "launcher/spawner_request.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,17 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BODY_MAX = 8 << 20, ABOVE_FDS = 64, COMMAND_LINE_MAX = 64 << 10 };
+enum { ABOVE_FDS = 64, COMMAND_LINE_MAX = 64 << 10 };
 
 struct spawner {
     int socket;
     pid_t pid;
-};
-
-/* A request: the head with the descriptors, then its texts, each with its NUL: program, log path
- * ("": none), arguments, environment. The answer is struct answer. */
-struct head {
-    uint32_t body_size, argument_count, environment_count, is_apart;
 };
 
 struct answer {
@@ -43,14 +39,16 @@ union control {
 /* ---- in the helper ---- */
 
 struct order {
-    struct head head;
+    struct spawner_head head;
+    const char *program;
     char *body;
-    char **texts; /* program, log path, arguments, NULL, environment, NULL */
+    char **texts; /* arguments, NULL, environment, NULL */
     int fds[SPAWNER_FDS_MAX];
     size_t fd_count;
 };
 
 static struct sigaction dispositions[NSIG]; /* as the gateway was started with */
+static char *launcher, *gateway;            /* the only programs there are for us */
 
 static int read_all(int fd, void *into, size_t size) {
     char *at = into;
@@ -77,7 +75,8 @@ static int receive_head(int socket, struct order *order) {
     do
         got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
     while (got < 0 && errno == EINTR);
-    if (got != (ssize_t)sizeof order->head || order->head.body_size > BODY_MAX)
+    if (got != (ssize_t)sizeof order->head || (message.msg_flags & MSG_CTRUNC) != 0 ||
+        order->head.body_size > SPAWNER_BODY_MAX)
         return -1;
     const struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
     if (rights != NULL && rights->cmsg_type == SCM_RIGHTS) {
@@ -85,17 +84,6 @@ static int receive_head(int socket, struct order *order) {
         memcpy(order->fds, CMSG_DATA(rights), order->fd_count * sizeof(int));
     }
     return 0;
-}
-
-static void cut_texts(struct order *order) {
-    size_t arguments = order->head.argument_count, variables = order->head.environment_count;
-    char **text = order->texts = memory_alloc((arguments + variables + 4) * sizeof *text);
-    char *at = order->body;
-    for (size_t i = 0; i < 2 + arguments + variables; i++, at += strlen(at) + 1) {
-        if (i == 2 + arguments)
-            text++; /* the NULL behind the arguments */
-        *text++ = at;
-    }
 }
 
 static void set_signals(bool is_apart) {
@@ -108,40 +96,41 @@ static void set_signals(bool is_apart) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int place_output(const char *path) {
+static int place_output(int output) {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    return null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0 ? -1
-                                                                                            : 0;
+    return null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ? -1 : 0;
+}
+
+/* Out of the way of those that are to come. */
+static int lift(int *fd) {
+    *fd = fcntl(*fd, F_DUPFD_CLOEXEC, ABOVE_FDS);
+    return *fd < 0 ? -1 : 0;
 }
 
 /* report stays open until the exec, behind the program's own. */
-static int place_descriptors(const struct order *order, int *report) {
-    int high[SPAWNER_FDS_MAX], first_free = SPAWNER_FIRST_FD + (int)order->fd_count;
+static int place_descriptors(struct order *order, int *report) {
+    size_t outputs = order->head.has_output ? 1 : 0, count = order->fd_count - outputs;
+    int first_free = SPAWNER_FIRST_FD + (int)count;
     for (size_t i = 0; i < order->fd_count; i++)
-        if ((high[i] = fcntl(order->fds[i], F_DUPFD_CLOEXEC, ABOVE_FDS)) < 0)
+        if (lift(&order->fds[i]) < 0)
             return -1;
-    int high_report = fcntl(*report, F_DUPFD_CLOEXEC, ABOVE_FDS);
-    if (high_report < 0)
+    if (lift(report) < 0 || (outputs > 0 && place_output(order->fds[0]) < 0))
         return -1;
-    for (size_t i = 0; i < order->fd_count; i++)
-        if (dup2(high[i], SPAWNER_FIRST_FD + (int)i) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (dup2(order->fds[outputs + i], SPAWNER_FIRST_FD + (int)i) < 0)
             return -1;
-    if (dup3(high_report, first_free, O_CLOEXEC) < 0)
+    if (dup3(*report, first_free, O_CLOEXEC) < 0)
         return -1;
     *report = first_free;
     return (int)syscall(SYS_close_range, first_free + 1, ~0u, 0);
 }
 
-static void become(const struct order *order, int report) {
-    char *const *argv = order->texts + 2;
-    char *const *environment = argv + order->head.argument_count + 1;
-    const char *log_path = order->texts[1];
+static void become(struct order *order, int report) {
+    char *const *environment = order->texts + order->head.argument_count + 1;
     set_signals(order->head.is_apart);
     if ((!order->head.is_apart || (setsid() >= 0 && chdir("/") == 0)) &&
-        (*log_path == '\0' || place_output(log_path) == 0) &&
         place_descriptors(order, &report) == 0)
-        execve(order->texts[0], argv, environment);
+        execve(order->program, order->texts, environment);
     int problem = errno;
     (void)!write(report, &problem, sizeof problem);
     _exit(127);
@@ -152,7 +141,7 @@ static pid_t fork_for_parent(void) {
     return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-static struct answer carry_out(const struct order *order) {
+static struct answer start(struct order *order) {
     int report[2];
     struct answer answer = {0};
     if (pipe2(report, O_CLOEXEC) < 0)
@@ -169,6 +158,24 @@ static struct answer carry_out(const struct order *order) {
     return answer;
 }
 
+/* For good: who got the gateway into his hands later cannot name another one. */
+static int name_launcher(const char *path) {
+    if (launcher == NULL)
+        launcher = memory_strdup(path);
+    return strcmp(launcher, path) == 0 ? 0 : EPERM;
+}
+
+static struct answer carry_out(struct order *order) {
+    const struct spawner_head *head = &order->head;
+    order->texts = spawner_request_texts(head, order->body);
+    if (order->texts == NULL || order->fd_count < (head->has_output ? 1 : 0))
+        return (struct answer){.problem = EBADMSG};
+    if (head->wish == SPAWNER_NAME_LAUNCHER)
+        return (struct answer){.problem = name_launcher(order->texts[0])};
+    order->program = head->wish == SPAWNER_START_GATEWAY ? gateway : launcher;
+    return order->program != NULL ? start(order) : (struct answer){.problem = EPERM};
+}
+
 static bool serve(int socket) {
     struct order order = {0};
     if (receive_head(socket, &order) < 0)
@@ -176,15 +183,33 @@ static bool serve(int socket) {
     order.body = memory_alloc(order.head.body_size + 1u);
     bool is_there = read_all(socket, order.body, order.head.body_size) == 0;
     struct answer answer = {0};
-    if (is_there) {
-        cut_texts(&order);
+    if (is_there)
         answer = carry_out(&order);
-    }
     for (size_t i = 0; i < order.fd_count; i++)
         close(order.fds[i]); /* before the answer: one of them is a lock */
     free(order.texts);
+    explicit_bzero(order.body, order.head.body_size); /* the gateway's environment has its token */
     free(order.body);
     return is_there && write(socket, &answer, sizeof answer) == (ssize_t)sizeof answer;
+}
+
+/* Where our program lies: a package manager may put a new one into its place. */
+static char *program_path(void) {
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0)
+        return NULL;
+    path[length] = '\0';
+    return memory_strdup(path);
+}
+
+/* The tokens that the gateway was given are not for us; neither are they for those who look into
+ * /proc, root or not. */
+static void forget_secrets(void) {
+    prctl(PR_SET_DUMPABLE, 0);
+    for (char **variable = environ; *variable != NULL; variable++)
+        explicit_bzero(*variable, strlen(*variable));
+    *environ = NULL;
 }
 
 /* For whoever looks for gateways among the processes: its arguments begin there (glibc). */
@@ -204,6 +229,8 @@ static void take_name(void) {
 
 /* Signals to the gateway's group or session are not for us: we end with it. */
 static void run_helper(int socket) {
+    gateway = program_path();
+    forget_secrets();
     take_name();
     for (int number = 1; number < NSIG; number++) {
         const struct sigaction ignored = {.sa_handler = SIG_IGN};
@@ -256,18 +283,18 @@ static uint32_t add_texts(struct buffer *body, char *const *texts) {
     return count;
 }
 
-static int send_head(int socket, const struct head *head, const struct spawner_plan *plan) {
+static int send_head(int socket, const struct spawner_head *head, const int *fds, size_t count) {
     union control control = {0};
     struct iovec data = {(void *)(uintptr_t)head, sizeof *head};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-    if (plan->fd_count > 0) {
+    if (count > 0) {
+        struct cmsghdr *rights = &control.align;
         message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE(plan->fd_count * sizeof(int));
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(plan->fd_count * sizeof(int));
-        memcpy(CMSG_DATA(rights), plan->fds, plan->fd_count * sizeof(int));
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
     }
     ssize_t sent;
     do
@@ -290,22 +317,47 @@ static int send_all(int socket, const void *data, size_t size) {
     return 0;
 }
 
-int spawner_spawn(struct spawner *spawner, const struct spawner_plan *plan, pid_t *ret) {
-    cleanup_buffer struct buffer body = {.limit = BODY_MAX};
-    const char *log_path = plan->log_path != NULL ? plan->log_path : "";
-    struct head head = {.is_apart = plan->is_apart};
-    struct answer answer;
-    buffer_append(&body, plan->program, strlen(plan->program) + 1);
-    buffer_append(&body, log_path, strlen(log_path) + 1);
-    head.argument_count = add_texts(&body, plan->argv);
-    head.environment_count = add_texts(&body, plan->environment);
-    head.body_size = (uint32_t)body.length;
-    if (plan->fd_count > SPAWNER_FDS_MAX || body.length >= BODY_MAX)
-        return E2BIG;
-    if (send_head(spawner->socket, &head, plan) < 0 ||
+/* answer->problem is an errno, ESRCH: the helper was killed. */
+static void ask(struct spawner *spawner, struct spawner_head *head, const struct spawner_plan *plan,
+                struct answer *answer) {
+    cleanup_buffer struct buffer body = {.limit = SPAWNER_BODY_MAX};
+    int fds[SPAWNER_FDS_MAX];
+    size_t fd_count = 0;
+    *answer = (struct answer){.problem = E2BIG};
+    if (plan->fd_count > SPAWNER_FDS_MAX - 1)
+        return;
+    if ((head->has_output = plan->output_fd >= 0))
+        fds[fd_count++] = plan->output_fd;
+    for (size_t i = 0; i < plan->fd_count; i++)
+        fds[fd_count++] = plan->fds[i];
+    head->argument_count = add_texts(&body, plan->argv);
+    head->environment_count = add_texts(&body, plan->environment);
+    head->body_size = (uint32_t)body.length;
+    if (body.length >= SPAWNER_BODY_MAX)
+        return;
+    answer->problem = ESRCH;
+    if (send_head(spawner->socket, head, fds, fd_count) < 0 ||
         send_all(spawner->socket, body.data, body.length) < 0 ||
-        read_all(spawner->socket, &answer, sizeof answer) < 0)
-        return ESRCH; /* it was killed */
+        read_all(spawner->socket, answer, sizeof *answer) < 0)
+        answer->problem = ESRCH;
+}
+
+int spawner_name_launcher(struct spawner *spawner, const char *path) {
+    cleanup_free char *copy = memory_strdup(path);
+    char *const argv[] = {copy, NULL}, *const environment[] = {NULL};
+    const struct spawner_plan plan = {.argv = argv, .environment = environment, .output_fd = -1};
+    struct spawner_head head = {.wish = SPAWNER_NAME_LAUNCHER};
+    struct answer answer;
+    ask(spawner, &head, &plan, &answer);
+    return answer.problem;
+}
+
+int spawner_spawn(struct spawner *spawner, const struct spawner_plan *plan, pid_t *ret) {
+    struct spawner_head head = {.wish = plan->is_gateway ? SPAWNER_START_GATEWAY
+                                                         : SPAWNER_START_LAUNCHER,
+                                .is_apart = plan->is_apart};
+    struct answer answer;
+    ask(spawner, &head, plan, &answer);
     if (answer.problem != 0 && answer.pid > 0)
         waitpid(answer.pid, NULL, 0);
     *ret = answer.pid;

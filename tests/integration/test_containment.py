@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.handover import hand_over
-from support.processes import wait_until
+from support.processes import is_alive, wait_until
 
 PROGRAMS = ["elara-gateway", "elara", "elara-launcher"]
 FREE = ("import subprocess, tempfile; "
@@ -39,13 +39,14 @@ SOMEBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--in
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="machine limit: only root can start a gateway as somebody else")
-def test_nobody_of_the_same_user_looks_into_the_gateway_or_a_launcher(start_gateway):
+def test_nobody_of_the_same_user_looks_into_the_gateway_its_spawner_or_a_launcher(start_gateway):
     """A process whose memory its user may read has its files in /proc; one that is closed to him has root's."""
     gateway = start_gateway(prefix=SOMEBODY)
     kernel_id = gateway.start_kernel()["id"]
     wait_until(lambda: gateway.get(f"/api/kernels/{kernel_id}").json()["execution_state"] == "idle")
     kernel, launcher = gateway.kernel_pids(kernel_id)[0], gateway.launcher_pids(kernel_id)[0]
-    assert [Path(f"/proc/{pid}/mem").stat().st_uid for pid in (gateway.process.pid, launcher, kernel)] == [0, 0, 65534]
+    closed = (gateway.process.pid, gateway.spawner_pid(), launcher)
+    assert [Path(f"/proc/{pid}/mem").stat().st_uid for pid in (*closed, kernel)] == [0, 0, 0, 65534]
 
 
 def test_without_its_spawner_the_gateway_says_why_nothing_starts(start_gateway, connect):
@@ -53,7 +54,7 @@ def test_without_its_spawner_the_gateway_says_why_nothing_starts(start_gateway, 
     runs = gateway.start_kernel()["id"]
     spawner = gateway.spawner_pid()
     os.kill(spawner, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{spawner}/exe").exists())
+    wait_until(lambda: not is_alive(spawner))
     dead = gateway.post("/api/kernels", json={"name": "stub"})
     assert "elara-spawner" in dead.text and "start the gateway again" in dead.text
     assert gateway.get(f"/api/kernels/{runs}").json()["execution_state"] != "dead"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import processes_mentioning
+
 
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
@@ -66,21 +68,21 @@ def test_runtime_directory_open_to_others_is_refused(build, tmp_path):
     assert refused.returncode != 0 and str(folder) in refused.stderr
 
 
+def descendants(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [found for child in children for found in (int(child), *descendants(int(child)))]
+
+
 def texts_of(gateway):
-    """All log files, and the command lines and environments of all processes."""
+    """All log files, and the command lines and environments of all processes. The gateway itself was given its token so."""
     texts = {"gateway.log": gateway.log()}
     for path in gateway.runtime.rglob("*.log"):
         texts[str(path)] = path.read_text(errors="replace")
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-                if str(gateway.home) in command:
-                    texts[f"{entry.name} cmdline"] = command
-                    if int(entry.name) != gateway.process.pid:
-                        texts[f"{entry.name} environ"] = (entry / "environ").read_bytes().decode(errors="replace")
-            except OSError:
-                pass
+    for pid in {*processes_mentioning(str(gateway.home)), *descendants(gateway.process.pid)}:
+        with contextlib.suppress(OSError):
+            texts[f"{pid} cmdline"] = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            if pid != gateway.process.pid:
+                texts[f"{pid} environ"] = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
     return texts
 
 
@@ -94,9 +96,13 @@ def test_no_token_and_no_key_in_logs_command_lines_or_environments(start_gateway
         gateway.get(f"/api/kernels?token={token}-wrong", headers={"Authorization": ""})
         gateway.get(f"/api/kernels?a=1&%74oken={token}", headers={"Authorization": ""})
         key = json.loads(next(gateway.kernel_directory(kernel_id).glob("connection*.json")).read_text())["key"]
-        for where, text in texts_of(gateway).items():
+        texts = texts_of(gateway)
+        assert f"{gateway.spawner_pid()} cmdline" in texts
+        for where, text in texts.items():
             assert token not in text, where
             assert key not in text, where
+        with contextlib.suppress(PermissionError):  # where nobody may look there at all
+            assert places_in_memory(gateway.spawner_pid(), token.encode()) == []
 
 
 def test_show_config_masks_secrets_and_names_sources(build):

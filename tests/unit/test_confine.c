@@ -6,11 +6,14 @@
 #include "base/memory.h"
 #include "gateway/confine.h"
 #include "launcher/spawner.h"
+#include "launcher/spawner_request.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,9 +131,10 @@ static int spawn_from_inside(const struct place *place) {
     static char script[] = "grep NoNewPrivs /proc/self/status >&3; echo $WHO >&3; : >new; exit 7";
     char *const argv[] = {shell, flag, script, NULL}, *const environment[] = {limit, NULL};
     CHECK(chdir(place->outside) == 0 && pipe(ends) == 0);
-    CHECK(spawner_create(&spawner, NULL) == 0 && confine(place->inside, NULL, NULL) == 0);
+    CHECK(spawner_create(&spawner, NULL) == 0 && spawner_name_launcher(spawner, shell) == 0);
+    CHECK(confine(place->inside, NULL, NULL) == 0);
     const struct spawner_plan plan = {
-        .program = shell, .argv = argv, .environment = environment, .fds = &ends[1], .fd_count = 1};
+        .argv = argv, .environment = environment, .fds = &ends[1], .fd_count = 1, .output_fd = -1};
     CHECK(spawner_spawn(spawner, &plan, &pid) == 0);
     close(ends[1]);
     CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
@@ -146,16 +150,13 @@ static void test_what_is_spawned_is_free_and_ours_to_wait_for(void **state) {
 }
 
 static int spawn_what_is_not_there(const struct place *place) {
+    (void)place;
     struct spawner *spawner;
     pid_t pid;
     static char none[] = "/no/such/program";
     char *const argv[] = {none, NULL}, *const environment[] = {NULL};
-    cleanup_free char *log = memory_printf("%s/no/such/log", place->outside);
-    struct spawner_plan plan = {.program = none, .argv = argv, .environment = environment};
-    CHECK(spawner_create(&spawner, NULL) == 0);
-    CHECK(spawner_spawn(spawner, &plan, &pid) == ENOENT);
-    plan.program = "/bin/true";
-    plan.log_path = log;
+    const struct spawner_plan plan = {.argv = argv, .environment = environment, .output_fd = -1};
+    CHECK(spawner_create(&spawner, NULL) == 0 && spawner_name_launcher(spawner, none) == 0);
     CHECK(spawner_spawn(spawner, &plan, &pid) == ENOENT);
     CHECK(waitpid(-1, NULL, WNOHANG) == 0); /* the spawner alone */
     spawner_destroy(spawner);
@@ -167,6 +168,54 @@ static void test_what_cannot_be_spawned_is_told(void **state) {
     assert_int_equal(in_child(spawn_what_is_not_there, *state), 0);
 }
 
+/* As who has taken the gateway over might. */
+static int spawn_what_nobody_named(const struct place *place) {
+    (void)place;
+    struct spawner *spawner;
+    pid_t pid;
+    static char program[] = "/bin/true";
+    char *const argv[] = {program, NULL}, *const environment[] = {NULL}, *const empty[] = {NULL};
+    struct spawner_plan plan = {.argv = argv, .environment = environment, .output_fd = -1};
+    CHECK(spawner_create(&spawner, NULL) == 0);
+    CHECK(spawner_spawn(spawner, &plan, &pid) == EPERM);
+    CHECK(spawner_name_launcher(spawner, "/bin/false") == 0);
+    CHECK(spawner_name_launcher(spawner, program) == EPERM);
+    int status = -1;
+    CHECK(spawner_spawn(spawner, &plan, &pid) == 0);
+    CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 1); /* /bin/false */
+    plan.argv = empty;
+    CHECK(spawner_spawn(spawner, &plan, &pid) == EBADMSG);
+    CHECK(spawner_name_launcher(spawner, "/bin/false") == 0); /* it goes on */
+    spawner_destroy(spawner);
+    return 0;
+}
+
+static void test_no_program_but_the_launcher_is_spawned(void **state) {
+    assert_int_equal(in_child(spawn_what_nobody_named, *state), 0);
+}
+
+static bool are_texts(const char *body, size_t size, uint32_t arguments, uint32_t variables) {
+    cleanup_free char *copy = memory_alloc(size + 1);
+    memcpy(copy, body, size);
+    const struct spawner_head head = {
+        .body_size = (uint32_t)size, .argument_count = arguments, .environment_count = variables};
+    cleanup_free char **texts = spawner_request_texts(&head, copy);
+    return texts != NULL && texts[arguments] == NULL && texts[arguments + variables + 1] == NULL;
+}
+
+static void test_counts_beyond_a_request_are_refused(void **state) {
+    (void)state;
+    static const char body[] = "a\0b\0c"; /* and its NUL */
+    assert_true(are_texts(body, sizeof body, 2, 1));
+    assert_true(are_texts(body, sizeof body, 3, 0));
+    assert_false(are_texts(body, sizeof body, 3, 1));
+    assert_false(are_texts(body, sizeof body, 2, 0));
+    assert_false(are_texts(body, sizeof body, UINT32_MAX, 4));
+    assert_false(are_texts(body, sizeof body, 0, 3));
+    assert_false(are_texts(body, sizeof body - 1, 2, 1)); /* the last one does not end */
+    assert_false(are_texts(body, 0, 1, 0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_it_writes_in_its_places_only, setup, teardown),
@@ -176,6 +225,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_what_is_spawned_is_free_and_ours_to_wait_for, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_spawned_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_program_but_the_launcher_is_spawned, setup,
+                                        teardown),
+        cmocka_unit_test(test_counts_beyond_a_request_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
