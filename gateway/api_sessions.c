@@ -8,6 +8,7 @@
 #include "gateway/session_adoption.h"
 #include "gateway/sessions.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,11 +180,28 @@ static int take_kernel(struct gateway *gateway, struct http_request *request,
     return failed;
 }
 
+/* Before a kernel is started for one. */
+static int check_room(struct gateway *gateway, const struct auth_identity *identity,
+                      struct error *err) {
+    int64_t max = gateway->settings->max_sessions_per_user;
+    if (sessions_count(gateway->sessions) >= SESSIONS_MAX)
+        return error_set(err, ERROR_UNAVAILABLE, "there are %d sessions already: delete some",
+                         SESSIONS_MAX);
+    if (max == 0 || !identity->verified ||
+        sessions_count_of(gateway->sessions, identity->name) < (size_t)max)
+        return 0;
+    error_set(err, ERROR_BUSY,
+              "%s has %" PRId64 " sessions, which is all that one user may have "
+              "(max-sessions-per-user); delete some",
+              identity->name, max);
+    err->cause = "max-sessions-per-user";
+    return -1;
+}
+
 static int create_session(struct gateway *gateway, struct http_request *request,
                           const struct wish *wish, const struct session **ret, struct error *err) {
-    if (sessions_count(gateway->sessions) >= SESSIONS_MAX)
-        return error_set(err, ERROR_LIMIT, "there are %d sessions already: delete some",
-                         SESSIONS_MAX);
+    if (check_room(gateway, http_request_identity(request), err) < 0)
+        return -1;
     char id[37];
     text_uuid4(id);
     const char *slash = strrchr(wish->path, '/');

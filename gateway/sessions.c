@@ -74,6 +74,14 @@ size_t sessions_count(struct sessions *sessions) {
     return sessions->count;
 }
 
+size_t sessions_count_of(struct sessions *sessions, const char *owner) {
+    size_t count = 0;
+    forget_lost(sessions);
+    list_each (&sessions->list, struct stored, node, stored)
+        count += strcmp(stored->session.owner, owner) == 0;
+    return count;
+}
+
 static struct stored *find(struct sessions *sessions, const char *id) {
     forget_lost(sessions);
     list_each (&sessions->list, struct stored, node, stored) {
@@ -138,7 +146,7 @@ int sessions_add(struct sessions *sessions, const struct session *session,
     if (check_path(sessions, session->owner, session->path, NULL, err) < 0)
         return -1;
     if (sessions->count >= SESSIONS_MAX)
-        return error_set(err, ERROR_LIMIT, "there are %d sessions already: delete some",
+        return error_set(err, ERROR_UNAVAILABLE, "there are %d sessions already: delete some",
                          SESSIONS_MAX);
     struct stored *stored = memory_alloc(sizeof *stored);
     set_text(&stored->session.id, id);

@@ -31,9 +31,10 @@ struct sessions *sessions_create(bool (*is_alive)(void *context, const char *ker
                                  void *context);
 void sessions_destroy(struct sessions *sessions);
 size_t sessions_count(struct sessions *sessions);
+size_t sessions_count_of(struct sessions *sessions, const char *owner);
 
 /* id NULL: a new one. A path belongs to one session of an owner (ERROR_EXISTS); SESSIONS_MAX in all
- * (ERROR_LIMIT). What is returned lives until the session is changed or removed. */
+ * (ERROR_UNAVAILABLE). What is returned lives until the session is changed or removed. */
 int sessions_add(struct sessions *sessions, const struct session *session,
                  const struct session **ret, struct error *err);
 int sessions_change(struct sessions *sessions, const char *id, const struct session *change,

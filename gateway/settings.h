@@ -97,7 +97,7 @@ struct settings {
     char *refusal_style; /* auto | http | notebook */
     /* 0: none */
     int64_t max_connections, max_connections_per_address, max_connections_per_user;
-    int64_t max_requests, max_requests_per_user, max_starts_per_user;
+    int64_t max_requests, max_requests_per_user, max_starts_per_user, max_sessions_per_user;
     int64_t max_input_bytes, max_input_bytes_per_user;
     int64_t body_limit, header_limit, message_limit;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;

@@ -484,6 +484,11 @@ static const struct option_row table[] = {
     ROW("max-starts-per-user", "ELARA_MAX_STARTS_PER_USER", OPTION_INT, max_starts_per_user, "64",
         .min = 0, .max = 1000000, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Kernels of one user (known by name) that may be starting at once; 0: no limit."),
+    ROW("max-sessions-per-user", "ELARA_MAX_SESSIONS_PER_USER", OPTION_INT, max_sessions_per_user,
+        "1000", .min = 0, .max = 20000, .flags = OPTION_RELOAD, .group = LIMITS,
+        .help =
+            "Sessions (/api/sessions) of one user known by name; 0: no limit but that of 20,000 "
+            "in all."),
     ROW("max-connections", "ELARA_MAX_CONNECTIONS", OPTION_INT, max_connections, "32768", .min = 0,
         .max = 10000000, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "Connections of clients, WebSockets included; 0: as many as the limit of open "

@@ -163,6 +163,23 @@ def test_starts_of_one_user(start_with, specs):
     assert gateway.start_kernel()["id"]
 
 
+def test_sessions_of_one_user(start_with):
+    gateway = start_with("max-sessions-per-user", 2)
+
+    def post(path, name="anna"):
+        body = {"path": path, "type": "notebook", "name": path, "kernel": {"id": kernels[name]}}
+        return gateway.post("/api/sessions", json=body, headers=as_user(name))
+
+    kernels = {name: gateway.post("/api/kernels", json={"name": "stub"}, headers=as_user(name)).json()["id"] for name in ("anna", "bert")}
+    first = [post(path) for path in ("a.ipynb", "b.ipynb")]
+    refused = post("c.ipynb")
+    check_error(refused, 429, "max-sessions-per-user")
+    assert refused.json()["reason"] == "max-sessions-per-user" and refused.headers["Retry-After"] == "1"
+    assert len(gateway.get("/api/kernels").json()) == 1, "no kernel was started for it"
+    assert post("b.ipynb").json()["id"] == first[1].json()["id"], "one that is there is none"
+    assert post("c.ipynb", "bert").status_code == 201
+
+
 def set_limit(gateway, limit):
     """No descriptor from this one on is to be had any more; those that are open stay. Returns what the limit was."""
     before, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
