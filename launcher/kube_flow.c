@@ -128,7 +128,7 @@ void kube_flow_note_text(struct kube_flow *flow, const struct kube_place *place,
     const char *name = marked != NULL ? marked_variable(flow, text, marked) : used;
     if (name == NULL)
         return;
-    cleanup_free char *path = kube_place_text(place);
+    cleanup_free char *path = kube_place_exact(place);
     kube_flow_note(flow, path, name);
 }
 

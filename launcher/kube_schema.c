@@ -186,15 +186,23 @@ static bool is_plain(const char *key) {
                                            "0123456789_")] == '\0';
 }
 
-char *kube_place_text(const struct kube_place *place) {
+static char *write_place(const struct kube_place *place, bool is_quoted) {
     if (place->up == NULL)
         return memory_strdup("");
-    cleanup_free char *before = kube_place_text(place->up);
+    cleanup_free char *before = write_place(place->up, is_quoted);
     if (place->key == NULL)
         return memory_printf("%s[%zu]", before, place->index);
-    if (!is_plain(place->key))
+    if (is_quoted && !is_plain(place->key))
         return memory_printf("%s[\"%.100s\"]", before, place->key);
     return memory_printf("%s%s%s", before, *before != '\0' ? "." : "", place->key);
+}
+
+char *kube_place_text(const struct kube_place *place) {
+    return write_place(place, true);
+}
+
+char *kube_place_exact(const struct kube_place *place) {
+    return write_place(place, false);
 }
 
 int kube_place_error(const struct kube_check *check, const struct kube_place *place,

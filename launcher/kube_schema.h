@@ -24,6 +24,8 @@ struct kube_check {
 
 /* "spec.containers[0].image", malloc'ed; "" for the root. */
 char *kube_place_text(const struct kube_place *place);
+/* The same with each key as it is, "limits.nvidia.com/gpu": as kube_flow.h has places. */
+char *kube_place_exact(const struct kube_place *place);
 /* ERROR_INVALID "pod.yaml: spec.volumes[1].name: ..." */
 int kube_place_error(const struct kube_check *check, const struct kube_place *place,
                      struct error *err, const char *format, ...)

@@ -66,12 +66,13 @@ static double amount_of(const json_t *value) {
     return amount;
 }
 
+/* Devices have a / in their names: each is held to what GPUs are. NULL: the policy has no rule. */
 static const char *kind_of_amount(const char *resource, const char *gpu_resource) {
     if (strcmp(resource, "cpu") == 0)
         return "cpus";
-    return strcmp(resource, "memory") == 0       ? "memory"
-           : strcmp(resource, gpu_resource) == 0 ? "gpus"
-                                                 : NULL;
+    if (strcmp(resource, "memory") == 0 || text_starts_with(resource, "hugepages-"))
+        return "memory";
+    return strcmp(resource, gpu_resource) == 0 || strchr(resource, '/') != NULL ? "gpus" : NULL;
 }
 
 static int check_amount(const struct policy_case *self, const char *variable, const char *place,
@@ -97,7 +98,7 @@ static int check_resources(const struct policy_case *self, const char *path,
         json_object_foreach(json_object_get(json_object_get(container, "resources"), sides[i]),
                             resource, value) {
             cleanup_free char *place =
-                memory_printf("%s.resources.%s.%.100s", path, sides[i], resource);
+                memory_printf("%s.resources.%s.%s", path, sides[i], resource);
             const char *variable = kube_flow_at(self->flow, place),
                        *kind = kind_of_amount(resource, gpu_resource);
             if (variable != NULL && kind != NULL &&
@@ -200,9 +201,12 @@ static bool is_open(const char *place) {
                                                     "args",
                                                     "command",
                                                     "workingDir",
-                                                    "ports",
+                                                    "ports.containerPort",
+                                                    "ports.name",
+                                                    "ports.protocol",
                                                     "image",
-                                                    "resources",
+                                                    "resources.requests",
+                                                    "resources.limits",
                                                     "volumeMounts",
                                                     "securityContext.runAsUser",
                                                     "securityContext.runAsGroup"};

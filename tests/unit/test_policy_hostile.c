@@ -342,6 +342,39 @@ static void templates_smuggle_nothing(void **state) {
     }
 }
 
+/* Other names of what a policy counts, and ports of the node. */
+static void amounts_and_ports_smuggle_nothing(void **state) {
+    static const struct {
+        const char *container, *value, *expected; /* NULL: allowed */
+    } rows[] = {
+        {"resources: {limits: {amd.com/gpu: '${KERNEL_N}'}}", "2", "(resources.gpus.max)"},
+        {"resources: {limits: {amd.com/gpu: '${KERNEL_N}'}}", "1", NULL},
+        {"resources: {limits: {nvidia.com/gpu: '${KERNEL_N}'}}", "2", "(resources.gpus.max)"},
+        {"resources: {requests: {nvidia.com/mig-1g.5gb: '${KERNEL_N}'}}", "8",
+         "(resources.gpus.max)"},
+        {"resources: {limits: {hugepages-2Mi: '${KERNEL_N}'}}", "9Gi", "(resources.memory.max)"},
+        {"resources: {limits: {cpu: '${KERNEL_N}'}}", "5", "(resources.cpus.max)"},
+        {"resources: {claims: [{name: '${KERNEL_N}'}]}", "all", "resources.claims[0].name"},
+        {"ports: [{containerPort: '${KERNEL_N}'}]", "8080", NULL},
+        {"ports: [{containerPort: 80, hostPort: '${KERNEL_N}'}]", "22", "ports[0].hostPort"},
+        {"ports: [{containerPort: 80, hostIP: '${KERNEL_N}'}]", "10.0.0.1", "ports[0].hostIP"},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        char template[256];
+        bool is_beside = i % 2 == 1; /* in another container */
+        snprintf(template, sizeof template, "spec: {containers: [{name: kernel%s%s}]}",
+                 is_beside ? "}, {name: s, image: s, " : ", ", rows[i / 2].container);
+        forget(fixture);
+        use_template(fixture, template);
+        wish(fixture, "KERNEL_N", rows[i / 2].value);
+        if (rows[i / 2].expected != NULL)
+            denied(fixture, "KERNEL_N", rows[i / 2].expected);
+        else
+            json_decref(make(fixture));
+    }
+}
+
 /* Nor by the environment, which the node puts into subPathExpr. */
 static void environments_smuggle_nothing(void **state) {
     static const struct {
@@ -408,6 +441,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hostile_variables, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(hostile_mounts, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(templates_smuggle_nothing, set_up_lab, tear_down_lab),
+        cmocka_unit_test_setup_teardown(amounts_and_ports_smuggle_nothing, set_up_lab,
+                                        tear_down_lab),
         cmocka_unit_test_setup_teardown(environments_smuggle_nothing, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(kernelspecs_smuggle_nothing, set_up_lab, tear_down_lab),
     };
