@@ -386,11 +386,17 @@ static void on_deadline(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
     double seconds = (double)home->deadline_ms / 1000;
+    bool is_resolving = nfs_connection_is_resolving(home->connection);
     if (home->call != NULL) {
         nfs_call_cancel(steal(&home->call));
         nfs_connection_reset(home->connection, "it does not answer");
     }
-    if (home->trouble.code == ERROR_NONE)
+    if (is_resolving)
+        fail(home, ERROR_TIMEOUT,
+             "the name of the NFS server %s (home-server) was not resolved within %g s "
+             "(home-deadline): the gateway's name servers do not answer",
+             home->server, seconds);
+    else if (home->trouble.code == ERROR_NONE)
         fail(home, ERROR_TIMEOUT,
              "the NFS server %s did not answer within %g s (home-deadline): see whether it runs "
              "and can be reached from the gateway",

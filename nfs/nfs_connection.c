@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { IDLE_S = 30 };
+enum { IDLE_S = 30, NEXT_ADDRESS_MS = 500 };
 
 enum state { IDLE, RESOLVING, CONNECTING, READY };
 
@@ -28,6 +28,8 @@ struct nfs_connection {
     enum state state;
     struct evdns_base *names;
     struct resolution *resolution;
+    struct evutil_addrinfo *addresses, *address; /* of the name; the one that is tried next */
+    struct event *slow;                          /* the one that is tried keeps us waiting */
     struct rpc_context *rpc;
     struct event *io;
     int io_fd;
@@ -82,18 +84,30 @@ static void close_rpc(struct nfs_connection *connection) {
         event_free(steal(&connection->io));
     if (connection->rpc != NULL)
         rpc_destroy_context(steal(&connection->rpc));
-    if (connection->resolution != NULL) {
-        connection->resolution->connection = NULL;
-        struct evdns_getaddrinfo_request *request = steal(&connection->resolution)->request;
-        if (request != NULL)
-            evdns_getaddrinfo_cancel(request);
-    }
+    event_del(connection->slow);
     connection->is_closing = connection->is_broken = false;
     connection->state = IDLE;
 }
 
-void nfs_connection_reset(struct nfs_connection *connection, const char *why) {
+static void forget_addresses(struct nfs_connection *connection) {
+    connection->address = NULL;
+    if (connection->addresses != NULL)
+        evutil_freeaddrinfo(steal(&connection->addresses));
+}
+
+static void disconnect(struct nfs_connection *connection) {
     close_rpc(connection);
+    forget_addresses(connection);
+    if (connection->resolution == NULL)
+        return;
+    connection->resolution->connection = NULL;
+    struct evdns_getaddrinfo_request *request = steal(&connection->resolution)->request;
+    if (request != NULL)
+        evdns_getaddrinfo_cancel(request);
+}
+
+void nfs_connection_reset(struct nfs_connection *connection, const char *why) {
+    disconnect(connection);
     list_each (&connection->done, struct nfs_call, node, call) {
         if (!call->is_answered) /* its connection broke: no refusal */
             call->err.code = ERROR_UNAVAILABLE;
@@ -166,6 +180,8 @@ static void on_connected(struct rpc_context *rpc, int status, void *data, void *
         return;
     if (status == RPC_STATUS_SUCCESS && connection->state == CONNECTING) {
         connection->state = READY;
+        event_del(connection->slow);
+        forget_addresses(connection);
         note_port(connection);
         send_waiting(connection);
         return;
@@ -177,6 +193,7 @@ static void on_connected(struct rpc_context *rpc, int status, void *data, void *
 
 static void arm(struct nfs_connection *connection);
 
+/* A name may have another address that is alive. */
 static void break_off(struct nfs_connection *connection) {
     char why[sizeof connection->trouble];
     const char *error = connection->rpc != NULL ? rpc_get_error(connection->rpc) : NULL;
@@ -184,7 +201,11 @@ static void break_off(struct nfs_connection *connection) {
         snprintf(connection->trouble, sizeof connection->trouble, "%s", error);
     memcpy(why, connection->trouble, sizeof why);
     *connection->trouble = '\0';
-    nfs_connection_reset(connection, *why != '\0' ? why : "the connection broke");
+    if (connection->state == CONNECTING && connection->address != NULL) {
+        close_rpc(connection);
+        tell_later(connection); /* connects */
+    } else
+        nfs_connection_reset(connection, *why != '\0' ? why : "the connection broke");
 }
 
 static void on_io(evutil_socket_t fd, short what, void *context) {
@@ -214,7 +235,16 @@ static void arm(struct nfs_connection *connection) {
     event_add(connection->io, NULL);
 }
 
+static void on_slow(evutil_socket_t fd, short what, void *context) {
+    (void)fd;
+    (void)what;
+    break_off(context);
+}
+
 static void connect_to(struct nfs_connection *connection, const char *address) {
+    const struct timeval slow = {.tv_usec = NEXT_ADDRESS_MS * 1000};
+    if (connection->address != NULL)
+        event_add(connection->slow, &slow);
     connection->state = CONNECTING;
     connection->rpc = rpc_init_context();
     if (connection->rpc == NULL) {
@@ -229,26 +259,33 @@ static void connect_to(struct nfs_connection *connection, const char *address) {
         arm(connection);
 }
 
+static void connect_to_next(struct nfs_connection *connection) {
+    char text[INET6_ADDRSTRLEN] = "";
+    const struct evutil_addrinfo *at = connection->address;
+    connection->address = at->ai_next;
+    getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+    connect_to(connection, text);
+}
+
 static void on_resolved(int failure, struct evutil_addrinfo *found, void *context) {
     struct resolution *resolution = context;
     struct nfs_connection *connection = resolution->connection;
-    char text[INET6_ADDRSTRLEN] = "";
     free(resolution);
-    if (connection != NULL)
-        connection->resolution = NULL;
-    for (const struct evutil_addrinfo *at = found; at != NULL && *text == '\0'; at = at->ai_next)
-        getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
-    if (found != NULL)
-        evutil_freeaddrinfo(found);
-    if (connection == NULL)
+    if (connection == NULL) {
+        if (found != NULL)
+            evutil_freeaddrinfo(found);
         return;
-    if (failure != 0 || *text == '\0') {
-        char why[128];
-        snprintf(why, sizeof why, "its name cannot be resolved: %s",
-                 failure != 0 ? evutil_gai_strerror(failure) : "no address");
-        nfs_connection_reset(connection, why);
-    } else
-        connect_to(connection, text);
+    }
+    connection->resolution = NULL;
+    connection->addresses = connection->address = found;
+    if (found != NULL) {
+        connect_to_next(connection);
+        return;
+    }
+    char why[128];
+    snprintf(why, sizeof why, "its name (home-server) cannot be resolved: %s",
+             failure != 0 ? evutil_gai_strerror(failure) : "no address");
+    nfs_connection_reset(connection, why);
 }
 
 static bool is_address(const char *server) {
@@ -264,7 +301,8 @@ static void resolve(struct nfs_connection *connection) {
         connection->names = evdns_base_new(connection->loop, EVDNS_BASE_INITIALIZE_NAMESERVERS |
                                                                  EVDNS_BASE_DISABLE_WHEN_INACTIVE);
     if (connection->names == NULL) {
-        nfs_connection_reset(connection, "its name cannot be resolved: no name server is known");
+        nfs_connection_reset(connection,
+                             "its name (home-server) cannot be resolved: no name server is known");
         return;
     }
     struct resolution *resolution = memory_alloc(sizeof *resolution);
@@ -290,7 +328,9 @@ static void on_later(evutil_socket_t fd, short what, void *context) {
         free(call);
     }
     if (connection->state == IDLE && !list_is_empty(&connection->waiting)) {
-        if (is_address(connection->server))
+        if (connection->address != NULL)
+            connect_to_next(connection);
+        else if (is_address(connection->server))
             connect_to(connection, connection->server);
         else
             resolve(connection);
@@ -301,7 +341,7 @@ static void on_later(evutil_socket_t fd, short what, void *context) {
 static void on_idle(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
-    close_rpc(context);
+    disconnect(context);
 }
 
 struct nfs_connection *nfs_connection_create(struct event_base *loop, const char *server,
@@ -312,6 +352,7 @@ struct nfs_connection *nfs_connection_create(struct event_base *loop, const char
     connection->port = port;
     connection->later = evtimer_new(loop, on_later, connection);
     connection->idle = evtimer_new(loop, on_idle, connection);
+    connection->slow = evtimer_new(loop, on_slow, connection);
     list_init(&connection->waiting);
     list_init(&connection->sent);
     list_init(&connection->done);
@@ -327,9 +368,10 @@ static void free_calls(struct list *list) {
 void nfs_connection_destroy(struct nfs_connection *connection) {
     if (connection == NULL)
         return;
-    close_rpc(connection);
+    disconnect(connection);
     event_free(connection->later);
     event_free(connection->idle);
+    event_free(connection->slow);
     if (connection->names != NULL)
         evdns_base_free(connection->names, 1);
     free_calls(&connection->waiting);
@@ -368,6 +410,10 @@ void nfs_call_cancel(struct nfs_call *call) {
         list_remove(&call->node);
         free(call);
     }
+}
+
+bool nfs_connection_is_resolving(const struct nfs_connection *connection) {
+    return connection->state == RESOLVING;
 }
 
 bool nfs_connection_is_unprivileged(const struct nfs_connection *connection) {

@@ -25,7 +25,7 @@ struct nfs_credential {
  * it said makes no sense. */
 typedef void nfs_done(void *context, const struct compound_reply *reply, const struct error *err);
 
-/* server: a name or an address, copied. */
+/* server: a name or an address, copied. A name's addresses are tried in turn. */
 struct nfs_connection *nfs_connection_create(struct event_base *loop, const char *server, int port);
 void nfs_connection_destroy(struct nfs_connection *connection); /* with its calls; NULL is fine */
 
@@ -39,5 +39,7 @@ void nfs_call_cancel(struct nfs_call *call);
 /* It hangs: whoever waits is told so, and the next call makes a new one. */
 void nfs_connection_reset(struct nfs_connection *connection, const char *why);
 
+/* No name server has answered yet. */
+bool nfs_connection_is_resolving(const struct nfs_connection *connection);
 /* It comes from a port that not only root may use, which servers may refuse. */
 bool nfs_connection_is_unprivileged(const struct nfs_connection *connection);

@@ -55,6 +55,7 @@ int main(int argc, char **argv) {
     }
     event_base_dispatch(loop);
     homes_destroy(homes);
+    event_base_loop(loop, EVLOOP_NONBLOCK); /* libevent lets go of names that were asked for */
     for (size_t i = 0; i < count; i++) {
         printf("%s\n", results[i].text);
         free(results[i].text);
