@@ -76,6 +76,29 @@ class Server:
         assert left == "0" and len(lines) == len(homes)
         return lines
 
+    @contextlib.contextmanager
+    def full(self):
+        """/small has no room left."""
+        made = []
+        with contextlib.suppress(OSError):
+            for number in range(SMALL_FILES):
+                made.append(self.folder / "small" / f"file{number}")
+                made[-1].touch()
+        try:
+            yield
+        finally:
+            for file in made:
+                file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def fixed(self):
+        """Nobody can write to /small."""
+        subprocess.run(["mount", "-o", "remount,ro", self.folder / "small"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["mount", "-o", "remount,rw", self.folder / "small"], check=True)
+
     def owner_of(self, path):
         status = (self.folder / path).stat()
         return status.st_uid, status.st_gid, status.st_mode & 0o7777
@@ -93,6 +116,15 @@ class Relay:
         self.delay_s, self.status, self.calls, self.mkdirs = delay_s, status, 0, 0
         self.is_over = threading.Event()
         self.lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def slow(self, delay_s):
+        before, self.delay_s, self.is_over = self.delay_s, delay_s, threading.Event()
+        try:
+            yield
+        finally:
+            self.delay_s = before
+            self.is_over.set()
 
     def __enter__(self):
         self.listener = socket.create_server((RELAY, PORT))

@@ -10,7 +10,7 @@ import pytest
 from kernels import *  # noqa: F403
 from kernels import START_S
 from homes import *  # noqa: F403 - its namespaces, not those of kernels
-from homes import ADDRESS, RELAY, SMALL_FILES, Relay
+from homes import ADDRESS, RELAY, Relay
 from support.kernelspecs import write_spec
 from support.processes import Gateway, wait_until
 from testcluster import parts
@@ -19,14 +19,9 @@ from testcluster.layout import API_PORT
 
 def test_a_full_disk_stops_only_what_is_missing(server):
     assert server.prepare("/small", "bob=1002") == ["ready"]
-    for number in range(SMALL_FILES):
-        try:
-            (server.folder / "small" / f"file{number}").touch()
-        except OSError:
-            break
-    bob, alice = server.prepare("/small", "bob=1002", "alice=1001")
-    assert bob == "ready" and "has no space left to make /small/alice" in alice
-    (server.folder / "small" / "file0").unlink()
+    with server.full():
+        bob, alice = server.prepare("/small", "bob=1002", "alice=1001")
+        assert bob == "ready" and "has no space left to make /small/alice" in alice
     assert server.prepare("/small", "alice=1001") == ["ready"]
 
 
@@ -150,6 +145,52 @@ def test_a_kernel_whose_server_is_gone_is_told_nothing_false(start_gateway, serv
         server.start()
     assert client.run_cell("print(kept + 1)").text() == "42\n"  # the mount helper, unlike a kernel's client, does not connect again
     assert "reason" not in gateway.model(kernel_id)
+
+
+def test_a_server_that_is_slow_full_or_read_only_under_a_kernel(start_gateway, server, connect, kube, places):
+    """Starts end with the sentence and leave nothing; the kernel that runs there goes on."""
+    uids = {name: f"{uid}:{uid}" for uid, name in enumerate(("anna", *(f"late{number}" for number in range(STARTS))), 1001)}
+    gateway = start_gateway("--home-server", RELAY, "--home-export", "/small", "--home-deadline", "2s", "--home-trust-claimed-names",
+                            "--home-uids", json.dumps(uids), "--client-envs", "IPYTHONDIR")
+
+    def begin(user):
+        return gateway.start_kernel("python3", env={"KERNEL_USERNAME": user, "IPYTHONDIR": "/tmp/ipython"})["id"]
+
+    def objects(kind, kernel_id):
+        return [one for one in kube.list(kind, places[1]) if kernel_id in one["metadata"]["name"]]
+
+    def fail(told):
+        kernel_ids = [begin(f"late{number}") for number in range(STARTS)]
+        error = connect(gateway, kernel_ids[0]).run_cell("1").error
+        assert told in error["evalue"]
+        for kernel_id in kernel_ids:
+            model = gateway.wait_for_state(kernel_id, "dead", timeout=START_S)
+            assert model["reason"] == "HomeFailed" and f"{RELAY} " in model["message"]
+            assert not objects("Pod", kernel_id)
+            assert gateway.delete(f"/api/kernels/{kernel_id}").status_code == 204
+            wait_until(lambda kernel_id=kernel_id: not objects("Secret", kernel_id), START_S, "the end of the kernel's keys")
+
+    with Relay() as relay:
+        running = begin("anna")
+        client = connect(gateway, running)
+        assert client.run_cell("kept = 41").error is None
+        assert objects("Pod", running) and objects("Secret", running)
+        before = None
+        write = "try: open('more.txt', 'w').write('x')\nexcept OSError as error: print(error.errno)\nelse: print('written')"
+        for fault, told, cells in (
+                (relay.slow(60), "did not answer within 2 s (home-deadline)", {"print(kept + 1)": "42\n"}),
+                (server.full(), "has no space left to make /small/late0", {write: "28\n", "print(kept + 2)": "43\n"}),
+                (server.fixed(), "is read-only: export it for writing (rw)", {write: "30\n", "print(kept + 3)": "44\n"})):
+            with fault:
+                fail(told)
+                before = before or descriptors(gateway)
+                assert descriptors(gateway) <= before + 1  # to the NFS server
+                for code, text in cells.items():
+                    cell = client.run_cell(code)
+                    assert cell.text() == text and cell.error is None, cell.everything()
+                assert "reason" not in gateway.model(running)
+        assert client.run_cell(write).text() == "written\n"
+        assert gateway.delete(f"/api/kernels/{running}").status_code == 204
 
 
 @pytest.fixture
