@@ -9,9 +9,7 @@
 
 enum {
     BODY_STEP = 64 << 10,
-    /* Refusals that cost nobody else anything: 10,000 a second. */
-    REFUSALS_MAX = 10,
-    REFUSALS_SLICE_MS = 1,
+    PAUSE_MAX_MS = 100,
 };
 
 static void advance(void *context);
@@ -59,22 +57,21 @@ static void start_waiting(struct http_connection *connection) {
     loop_post(connection->http->loop, &connection->task); /* the next request may be there */
 }
 
-/* How long whoever was refused just now has to wait: as many slices as it takes to answer all of
- * them at the rate that is theirs. */
-static int64_t note_refusal(struct http *http) {
-    int64_t slice = clock_monotonic_ms() / REFUSALS_SLICE_MS;
-    if (slice != http->refusals.slice)
-        http->refusals.count = 0;
-    http->refusals.slice = slice;
-    return http->refusals.count++ / REFUSALS_MAX * REFUSALS_SLICE_MS;
+/* One that was refused ends, and may come back as another: then all new ones wait. */
+static void hold_new(struct http *http, int64_t wait_ms) {
+    if (wait_ms > 0 && !http->stopping)
+        http_pause_accepting(http, wait_ms < PAUSE_MAX_MS ? wait_ms : PAUSE_MAX_MS);
 }
 
-/* True: it goes on at its deadline. One that ends comes back as another: then all new ones wait. */
+/* True: it goes on at its deadline. */
 static bool hold_refused(struct http_connection *connection) {
+    struct http *http = connection->http;
     connection->is_refused = false;
-    int64_t wait_ms = note_refusal(connection->http);
-    if (wait_ms > 0 && connection->closes)
-        http_pause_accepting(connection->http, wait_ms);
+    int64_t wait_ms =
+        http_refusals_note(&http->refusals, clock_monotonic_us(), connection->spent_us);
+    connection->spent_us = 0;
+    if (connection->closes)
+        hold_new(http, wait_ms);
     if (wait_ms == 0 || connection->closes)
         return false;
     connection->state = HTTP_HELD;
@@ -105,6 +102,9 @@ static void on_event(struct bufferevent *io, short what, void *context) {
     struct http_connection *connection = context;
     if (what & BEV_EVENT_CONNECTED) /* the TLS handshake is done */
         return;
+    if (connection->state == HTTP_HELD)
+        hold_new(connection->http,
+                 http_refusals_wait(&connection->http->refusals, clock_monotonic_us()));
     bool has_output = evbuffer_get_length(bufferevent_get_output(io)) > 0;
     if ((what & BEV_EVENT_EOF) && connection->state == HTTP_SENDING && has_output)
         connection->closes = true; /* it may have closed its sending side only */
@@ -361,8 +361,11 @@ static bool find_room(struct http_connection *connection) {
 /* False: not yet, or not at all. */
 static bool admit(struct http_connection *connection) {
     struct http_request *request = connection->request;
+    int64_t began_us = clock_monotonic_us();
     connection->state = HTTP_HANDLING; /* it may be answered in there */
-    switch (http_route_admit(request)) {
+    enum http_admission admission = http_route_admit(request);
+    connection->spent_us = clock_monotonic_us() - began_us;
+    switch (admission) {
     case HTTP_ADMITTED:
         break;
     case HTTP_WAITS:

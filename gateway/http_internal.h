@@ -8,6 +8,7 @@
 #include "gateway/http.h"
 #include "gateway/http_limits.h"
 #include "gateway/http_parse.h"
+#include "gateway/http_refusals.h"
 
 #include <event2/event.h>
 #include <event2/listener.h>
@@ -53,9 +54,7 @@ struct http {
     bool lacks_files;                  /* since then nobody was accepted */
     struct http_limits *limits;
     struct http_log_budget log_budget;
-    struct { /* how many were refused in this slice of time */
-        int64_t slice, count;
-    } refusals;
+    struct http_refusals refusals;
     bool pauses;  /* accepting, until accept_again */
     int accepted; /* in this turn, at whose end: */
     struct loop_task accept_task;
@@ -86,7 +85,8 @@ struct http_connection {
     bool body_done;    /* nothing of the request is left unread */
     bool closes;       /* after this answer */
     bool has_served;   /* a request before */
-    bool is_refused;   /* its request got no further than admission */
+    bool is_refused;   /* its request got no further than admission, */
+    int64_t spent_us;  /* which took so long */
     size_t progress;   /* bytes at the last deadline */
     char address[HTTP_ADDRESS_SIZE];
 };
