@@ -52,3 +52,36 @@ def test_what_is_added_to_the_lab_s_pod_is_listed():
     page = (DOCS / "migrating-from-jeg.md").read_text().split("## The pod, field by field")[1].split("\n## ")[0]
     listed = [field for line in page.splitlines() if line.startswith("| `") for field in re.findall(r"`(.+?)`", line.split("|")[1])]
     assert len(added) > 15 and sorted(listed) == sorted(path.replace("/0/", "[0]/").replace("/", ".") for path in added)
+
+
+def texts_of_the_programs():
+    """All string literals of the C sources that tell why a kernel does not run, one a line."""
+    sources = [path for folder in ("launcher", "nfs", "gateway") for path in sorted((DOCS.parent / folder).glob("*.c"))]
+    sources = [path for path in sources if path.name != "kube_reasons.c"]  # it has the page's other columns
+    code = "\n".join(re.sub(r"^\s*#.*$", "", path.read_text(), flags=re.MULTILINE) for path in sources)
+    literals = re.findall(r'"(?:[^"\\\n]|\\.)*"(?:\s*"(?:[^"\\\n]|\\.)*")*', code)
+    return "\n".join(re.sub(r'"\s*"', "", literal)[1:-1].replace('\\"', '"') for literal in literals)
+
+
+def sentences_of_reasons():
+    """(heading, sentence) of each cell of docs/reasons.md that shows what a user reads."""
+    for part in (DOCS / "reasons.md").read_text().split("\n## ")[1:]:
+        rows = [[cell.strip() for cell in line.strip("| ").split(" |")] for line in part.splitlines() if line.startswith("|")]
+        names = rows[0] if rows else []
+        column = next((at for at, name in enumerate(names) if name in ("what the user reads", "stage")), None)
+        for row in rows[2:] if column is not None else []:
+            for sentence in row[column].split("<br>"):
+                yield part.splitlines()[0], sentence
+
+
+def test_what_the_page_lets_a_user_read_is_what_is_written():
+    """Each part between the words in italics, and between what a sentence is put together of."""
+    shown, written = list(sentences_of_reasons()), texts_of_the_programs()
+    assert {heading for heading, _ in shown} == {
+        "A start that fails", "A pod that ends", "What the API server refuses", "What has no word", "What a person sees meanwhile"}
+    assert len(shown) > 80 and all(sentence for _, sentence in shown)
+    lacking = []
+    for _, sentence in shown:
+        parts = [part.strip(" .:;") for part in re.split(r"\*[^*]+\*|[:;] |\. (?=[A-Z])", sentence)]
+        lacking += [f"{part!r} of: {sentence}" for part in parts if part and not re.search(f"(?i:{re.escape(part[0])}){re.escape(part[1:])}", written)]
+    assert lacking == []
