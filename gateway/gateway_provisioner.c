@@ -52,6 +52,7 @@ int gateway_home_settings(const struct gateway *gateway, struct home_settings *r
                                   .makes_namespaces = namespaces != KUBERNETES_FIXED,
                                   .options = home->options,
                                   .uids = gateway->home_uids,
+                                  .named = home->uids,
                                   .parent_gid = home->parent_gid,
                                   .extra = home->extra,
                                   .trusts_claimed = policy != NULL ? policy_trusts_names(policy)

@@ -251,6 +251,35 @@ int kube_home_add(const struct home_settings *settings, const json_t *spec, cons
     return 0;
 }
 
+static bool is_of_mount(const char *place, const char *mount) {
+    cleanup_free char *part = memory_printf(".volumeMounts[%s].", mount);
+    return strstr(place, part) != NULL;
+}
+
+const char *kube_home_decider(const struct home_settings *settings, const char *user,
+                              const char *place) {
+    bool is_mount = strstr(place, ".volumeMounts[") != NULL;
+    bool is_own = is_mount ? is_of_mount(place, settings->mount)
+                           : strstr(place, "[" KUBE_HOME_VOLUME "]") != NULL;
+    if (text_ends_with(place, ".name"))
+        return NULL;
+    if (strstr(place, ".securityContext.") != NULL)
+        return json_object_get(settings->named, user) != NULL  ? "setting home-uids"
+               : json_object_get(settings->uids, user) != NULL ? "setting home-passwd"
+                                                               : NULL;
+    if (text_ends_with(place, ".nfs.server"))
+        return "setting home-server";
+    if (text_ends_with(place, ".nfs.path"))
+        return is_own ? "settings home-export, home-path" : "settings home-export, home-extra";
+    if (text_ends_with(place, ".claimName"))
+        return settings->makes_claims ? "setting home-volume" : "setting home-pvc";
+    if (!is_own)
+        return "setting home-extra";
+    return text_ends_with(place, ".mountPath") ? "setting home-mount"
+           : text_ends_with(place, ".subPath") ? "setting home-path"
+                                               : NULL;
+}
+
 void kube_home_set_launch(const struct home_settings *settings, const json_t *spec,
                           json_t *launch) {
     json_t *directories = json_object_get(launch, "cwd");

@@ -25,6 +25,11 @@ struct kube_home {
 int kube_home_add(const struct home_settings *settings, const json_t *spec, const json_t *record,
                   json_t *pod, struct kube_home *ret, struct error *err);
 
+/* Which setting decided what kube_home_add has put to a place of the pod, as kube_trace.h writes it
+ * ("spec.volumes[elara-home].nfs.path"), of the user's home: "setting home-path". NULL: none. */
+const char *kube_home_decider(const struct home_settings *settings, const char *user,
+                              const char *place);
+
 /* Where the gateway makes claims: one in each namespace, and a PersistentVolume that belongs to the
  * namespace and goes with it. */
 struct kube_home_claim {

@@ -93,6 +93,19 @@ static void say_namespace(const struct kube_order *order) {
                                                           : "settings kubernetes-namespace...");
 }
 
+/* Of the home. */
+static const char *who_decided(void *context, const char *place) {
+    const struct kube_order *order = context;
+    const struct home_settings *home = &order->settings->home;
+    const char *member = strrchr(place, '.');
+    const char *decider = kube_home_decider(home, home_user(home, order->record), place);
+    if (decider != NULL || strstr(place, ".securityContext.") == NULL)
+        return decider != NULL ? decider : "Elara";
+    cleanup_free char *of_pod = memory_printf("spec.securityContext%s", member);
+    const char *said = text_of(order->trace->said, of_pod); /* the container's is the pod's */
+    return said != NULL ? said : "Elara";
+}
+
 int kube_order_pod(const struct kube_order *order, const struct kube_attempt *attempt, json_t **ret,
                    struct kube_home *home, struct error *err) {
     cleanup_json json_t *owner = json_pack("{s:s, s:s, s:O}", "apiVersion", "v1", "kind", "Secret",
@@ -116,7 +129,7 @@ int kube_order_pod(const struct kube_order *order, const struct kube_attempt *at
     if (kube_pod_create(&plan, ret, err) < 0 ||
         kube_home_add(&order->settings->home, order->spec, order->record, *ret, home, err) < 0)
         return -1;
-    kube_trace_step(order->trace, *ret, "settings home-...");
+    kube_trace_step_by(order->trace, *ret, who_decided, (void *)(uintptr_t)order);
     say_namespace(order);
     return 0;
 }

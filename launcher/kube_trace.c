@@ -64,6 +64,8 @@ void kube_trace_walk(const json_t *pod, kube_trace_leaf *tell, void *context) {
 struct step {
     struct kube_trace *trace;
     const char *who;
+    kube_trace_who *who_by; /* if not NULL it is asked instead */
+    void *context;
     bool is_policys;
     const struct kube_flow *flow;
     json_t *values;
@@ -87,7 +89,8 @@ static void note_leaf(void *context, const char *place, const char *exact, const
     json_object_set_new(step->values, place, json_deep_copy(value));
     if (before != NULL && json_equal(before, value))
         return;
-    kube_trace_say(step->trace, place, step->who);
+    kube_trace_say(step->trace, place,
+                   step->who_by != NULL ? step->who_by(step->context, place) : step->who);
     if (step->is_policys)
         note_rule(step->trace, place, exact);
 }
@@ -104,6 +107,11 @@ static void run_step(struct kube_trace *trace, const json_t *pod, struct step st
 
 void kube_trace_step(struct kube_trace *trace, const json_t *pod, const char *who) {
     run_step(trace, pod, (struct step){.who = who});
+}
+
+void kube_trace_step_by(struct kube_trace *trace, const json_t *pod, kube_trace_who *who,
+                        void *context) {
+    run_step(trace, pod, (struct step){.who_by = who, .context = context});
 }
 
 void kube_trace_policy(struct kube_trace *trace, const json_t *pod) {

@@ -19,6 +19,10 @@ void kube_trace_destroy(struct kube_trace *trace);
 /* For both: trace may be NULL, which is nobody who asks. Places are written for people:
  * "spec.volumes[home].nfs.path" for the element of that name. */
 void kube_trace_step(struct kube_trace *trace, const json_t *pod, const char *who);
+/* The same where who says it depends on the place. */
+typedef const char *kube_trace_who(void *context, const char *place);
+void kube_trace_step_by(struct kube_trace *trace, const json_t *pod, kube_trace_who *who,
+                        void *context);
 /* After the policy has looked at the pod: what is a client's, and the rule that allows it. */
 void kube_trace_judged(struct kube_trace *trace, const json_t *pod, const struct kube_flow *flow);
 /* A step of the policy's own. */

@@ -22,6 +22,7 @@ struct home_settings {
     char *const *options;    /* of that one's mounts; NULL */
     enum user_name_scheme names;
     const json_t *uids;  /* user's name: "uid:gid"; NULL */
+    const json_t *named; /* those of them that home-uids has, not home-passwd; NULL */
     int64_t parent_gid;  /* home.h */
     char *const *extra;  /* home_extra_parse; NULL */
     bool trusts_claimed; /* KERNEL_USERNAME says whose home it is where nobody is verified */

@@ -51,7 +51,7 @@ def test_shared_directories_and_another_mount(start, share, connect, kube, place
     assert (share[0] / "projects" / "x" / "note.txt").stat().st_uid == 1001
     assert (share[0] / "projects" / "x" / "answer").stat().st_uid == 1002 and not (share[0] / "data" / "new").exists()
     assert_foretold(told["pod"], pod_of(kube, places, first))
-    assert field(told, "spec.volumes[elara-home].nfs.path") == (f"{share[1]}/all/alice", "settings home-...", "")
+    assert field(told, "spec.volumes[elara-home].nfs.path") == (f"{share[1]}/all/alice", "settings home-export, home-path", "")
 
 
 @pytest.mark.parametrize("scheme, directory, refused", [

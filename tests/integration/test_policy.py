@@ -145,7 +145,7 @@ def explain_alone(build, specs, tmp_path):
 
 def test_dry_run_prints_the_pod_without_secrets(explain_alone):
     told, pod = explain_alone("--provisioner", "kubernetes", "--kubernetes-launcher-image", "elara:1", "--home-server", "nfs.example.org",
-                              "--home-export", "/export", "--home-uids", '{"anna": "1001:100"}')
+                              "--home-export", "/export", "--home-uids", '{"anna": "1001:100"}', "--home-extra", "data:/data")
     kernel, proxy = pod["spec"]["containers"]
     assert kernel["env"] == [{"name": "DATABASE_PASSWORD", "value": "(masked)"},
                              {"name": "OTHER_TOKEN", "valueFrom": {"secretKeyRef": {"name": "database", "key": "token"}}},
@@ -154,7 +154,12 @@ def test_dry_run_prints_the_pod_without_secrets(explain_alone):
     assert {"server": "nfs.example.org", "path": "/export/anna", "readOnly": False} in [one.get("nfs") for one in pod["spec"]["volumes"]]
     assert (kernel["securityContext"]["runAsUser"], kernel["securityContext"]["runAsGroup"]) == (1001, 100)
     lines = [line.split() for line in told.splitlines()]
-    assert ["spec.volumes[elara-home].nfs.path", "/export/anna", "settings", "home-..."] in lines
+    said = {line[0]: " ".join(line[2:]) for line in lines if line}
+    assert said["spec.volumes[elara-home].nfs.server"] == "setting home-server"
+    assert said["spec.volumes[elara-home].nfs.path"] == "settings home-export, home-path"
+    assert said["spec.volumes[elara-home-1].nfs.path"] == "settings home-export, home-extra"
+    assert said["spec.containers[kernel].volumeMounts[/home/jovyan].mountPath"] == "setting home-mount"
+    assert said["spec.containers[kernel].securityContext.runAsUser"] == "setting home-uids"
     assert ["env.MY_TOKEN", "(masked)", "client", "policy.yaml", "line", "2", "(env.names)"] in lines
 
 
