@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ ROUNDS = 200
 STARTS = 15
 POSTS = 50
 USERS = 200
+HOME_RUNS = 3
 PACE_S = 0.1
 IDLE_S = 60
 LIMIT_S = 300
@@ -291,8 +293,26 @@ def check_cluster():
         raise SystemExit("the test cluster is not up: make cluster-up")
 
 
+def time_homes(place, share):
+    """Starts with a home to be made and without one, in turn, through a gateway of their own: ms each, in order."""
+    folder = Path(share) / f"run-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    found = {"stub": [], "homeless": []}
+    with place.gateway("--home-server", layout.ADDRESS, "--home-export", f"{nfs.SHARE}/{folder.parent.name}/{folder.name}",
+                       "--home-trust-claimed-names") as gateway, requests.Session() as session:
+        time_start(gateway, session, "homeless", "first")
+        for number in range(USERS):
+            for name in sorted(found, reverse=number % 2 == 1):
+                found[name].append(time_start(gateway, session, name, f"user{number}"))
+        for kernel in session.get(f"{gateway.base}/api/kernels").json():
+            gateway.delete(f"/api/kernels/{kernel['id']}")
+    if len(list(folder.iterdir())) != USERS:
+        raise SystemExit("not each user has a home")
+    return sorted(found["stub"]), sorted(found["homeless"])
+
+
 def bench_homes(options, elara, jeg, table):
-    """A start with a home to be made and one without, in turn."""
+    """What homes add to starts: the gateway's own work, as a hollow node mounts no NFS."""
     check_cluster()
     with (tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder, tempfile.TemporaryDirectory(dir=nfs.EXPORT) as share,
           Installation(options, folder, is_swarm=True) as place):
@@ -301,20 +321,14 @@ def bench_homes(options, elara, jeg, table):
                         nodeSelector=place.node.selector, tolerations=TOLERATIONS)
         kernel = place.specs.directory / "homeless" / "kernel.json"
         kernel.write_text(json.dumps(json.loads(kernel.read_text()) | {"metadata": {"elara": {"home": False}}}))
-        with place.gateway("--home-server", layout.ADDRESS, "--home-export", f"{nfs.SHARE}/{Path(share).name}",
-                           "--home-trust-claimed-names") as gateway, requests.Session() as session:
-            time_start(gateway, session, "homeless", "first")
-            found = {"stub": [], "homeless": []}
-            for number in range(USERS):
-                for name in sorted(found, reverse=number % 2 == 1):
-                    found[name].append(time_start(gateway, session, name, f"user{number}"))
-        if len(list(Path(share).iterdir())) != USERS:
-            raise SystemExit("not each user has a home")
-        ours, bare = sorted(found["stub"]), sorted(found["homeless"])
-        for percent, goal in ((50, ""), (95, "<= +30 ms")):
-            with_home, without = percentile(ours, percent), percentile(bare, percent)
-            table.add(f"{USERS} starts of {USERS} users whose homes are made, p{percent}", f"{with_home:.0f} ms",
-                      f"without a home: {without:.0f} ms", f"{with_home - without:+.0f} ms, {with_home / without:.2f} x", goal)
+        runs = [time_homes(place, share) for _ in range(HOME_RUNS)]
+    for percent, goal in ((50, ""), (95, "<= +30 ms")):
+        pairs = [(percentile(ours, percent), percentile(bare, percent)) for ours, bare in runs]
+        added = sorted(with_home - without for with_home, without in pairs)
+        with_home, without = (statistics.median(column) for column in zip(*pairs))
+        table.add(f"{USERS} starts of {USERS} users whose homes are made, p{percent}", f"{with_home:.0f} ms",
+                  f"without a home: {without:.0f} ms",
+                  f"{statistics.median(added):+.0f} ms ({added[0]:+.0f} to {added[-1]:+.0f} in {HOME_RUNS} runs)", goal)
 
 
 def bench_kubernetes(options, elara, jeg, table):

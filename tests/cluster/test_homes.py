@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,7 @@ from kernels import START_S, pods_of
 from homes import *  # noqa: F403 - its namespaces, not those of kernels
 from homes import ADDRESS, RELAY, WRITERS_GID, Relay
 from support.processes import wait_until
+from testcluster.hollow import TOLERATIONS
 
 def test_homes_are_made_as_root_or_as_their_users(server):
     assert server.prepare("/open", "alice=1001", "bob=1002", "alice=1001") == ["ready"] * 3
@@ -160,6 +162,26 @@ def test_claims_are_made_in_namespaces_of_the_gateway(start, share, cluster, con
     for namespace in namespaces:
         kube.delete("Namespace", namespace["metadata"]["name"])
     wait_until(lambda: not kube.list("PersistentVolume", **labels), START_S, "the volumes' end")
+
+
+def test_two_hundred_starts_at_once_make_each_home_once(start_gateway, server, hollow, specs, build, kube, places):
+    """Each of 200 users starts a kernel, and each tenth one more. The pods, which a hollow node has, wait for their images."""
+    argv = [str(build / "tests" / "stub_kernel"), "-f", "{connection_file}"]
+    specs.add("stub", argv=argv, nodeSelector=hollow.selector, tolerations=TOLERATIONS)
+    hollow.add_fault("SlowPull")
+    users = [f"many{number}" for number in range(200)]
+    starts = [*users, *users[::10]]
+    uids = {name: f"{uid}:{uid}" for uid, name in enumerate(users, 3000)}
+    gateway = start_gateway("--home-server", RELAY, "--home-export", "/open", "--home-trust-claimed-names", "--home-uids", json.dumps(uids),
+                            "--home-deadline", "60s")
+    with Relay() as relay:
+        with ThreadPoolExecutor(len(starts)) as threads:
+            kernel_ids = list(threads.map(lambda user: gateway.start_kernel("stub", env={"KERNEL_USERNAME": user})["id"], starts))
+        wait_until(lambda: len(hollow.pods()) == len(starts), START_S, "the pods")
+    assert relay.mkdirs == len(users)
+    assert [server.owner_of(f"open/{name}") for name in users] == [(uid, uid, 0o700) for uid in range(3000, 3200)]
+    with ThreadPoolExecutor(16) as threads:
+        assert set(threads.map(lambda one: gateway.delete(f"/api/kernels/{one}").status_code, kernel_ids)) == {204}
 
 
 def test_a_home_that_cannot_be_made_ends_the_start_in_the_cell(start, share, connect, kube, places):
