@@ -1,6 +1,7 @@
 """An API server that goes bad: kernels go on, starts succeed once it is well again, and what cannot be is told in one sentence."""
 import concurrent.futures
 import json
+import re
 import threading
 
 import pytest
@@ -25,6 +26,7 @@ def status(code, reason, message):
 STORM = reply(429, status(429, "TooManyRequests", "too many requests"), {"Retry-After": "1"})
 EXPIRED = reply(410, status(410, "Expired", "too old resource version"))
 SHOWN = "Starting Python 3: waiting for Kubernetes, which has too much to do at the moment"
+UNANSWERED = re.compile(r"Starting Python 3: waiting for Kubernetes, which does not answer \.\.\. \d+ s")
 REQUESTS_MAX = 1000000
 STARTS = 12
 STEP_S = 30  # the gateway asks for so long before it calls a step failed
@@ -195,6 +197,10 @@ def test_in_a_storm_of_refusals_notebooks_wait(desk, api, rooms):
     is_well(desk)
 
 
+def display_of(message):
+    return message["content"].get("data", {}).get("text/plain", "")
+
+
 def refused(fault):
     return REQUESTS_MAX - fault["left"]
 
@@ -242,6 +248,9 @@ def test_an_api_server_that_is_restarted_ends_nothing(desk, api, cluster, rooms)
             rule.release()
         asked = {f"POST /api/v1/namespaces/{namespace}/{kind}" for kind, _, namespace in steps}
         wait_until(lambda: asked <= {line.partition("?")[0] for line in api.unmet}, START_S, "starts that find no server")
+        wait_until(lambda: sum(one.done() for one in notebooks) == 2, START_S, "the two starts that are on record")
+        for _, waiting, _ in (one.result() for one in notebooks if one.done()):
+            waiting.receive_until(lambda message: UNANSWERED.fullmatch(display_of(message)), timeout=START_S)
         assert client.run_cell("print meanwhile").text() == "meanwhile\n"
         for _, other, request in (one.result() for one in notebooks):
             assert other.collect(request).text() == "here\n"
