@@ -1,12 +1,14 @@
 """Where each kernel has a namespace of its own: what is left when a gateway is killed at any point of a start or an end, and when it is killed as
 it makes the gateways' own keys."""
 import hashlib
+import json
 import secrets
 import uuid
 
 import pytest
 
 from deployments import pod_of
+from homes import share  # noqa: F401
 from kernels import *  # noqa: F403
 from kernels import START_S, record_of, records_of
 from starts import *  # noqa: F403
@@ -15,11 +17,17 @@ from support.processes import wait_until
 
 START = {
     "namespace": ("POST", "namespaces", '"kind":"Namespace"'),
+    "policy": ("POST", "networkpolicies", '"kind":"NetworkPolicy"'),
     "binding": ("POST", "rolebindings", '"kind":"RoleBinding"'),
     "key": ("POST", "secrets", '"elara.kind":"key"'),
+    "home": ("GET", "persistentvolumeclaims", ""),
+    "claim": ("POST", "persistentvolumeclaims", '"kind":"PersistentVolumeClaim"'),
+    "volume": ("POST", "persistentvolumes", '"kind":"PersistentVolume"'),
     "pod": ("POST", "pods", '"kind":"Pod"'),
     "heard": ("PATCH", "secrets", ""),
 }
+RBAC = "rbac.authorization.k8s.io/v1"
+OPEN = {"podSelector": {}, "ingress": [{}]}
 END = {"bury": ("PATCH", "secrets", ""), "namespace": ("DELETE", "namespaces", '"preconditions"')}
 
 
@@ -28,8 +36,9 @@ def hold(proxy, mode, point, text):
     return proxy.add(mode, method, kind, text, lambda body: part in body.replace(" ", ""))
 
 
-def record_name(install, kernel_id):
-    return "elara-record-" + hashlib.sha256(f"{install}/{kernel_id}".encode()).hexdigest()[:40]
+def mark_of(install, kernel_id):
+    """In the names of the kernel's record, of its namespace and so of all that is in it."""
+    return hashlib.sha256(f"{install}/{kernel_id}".encode()).hexdigest()[:40]
 
 
 def both(points):
@@ -43,7 +52,12 @@ def install():
 
 @pytest.fixture
 def flags(install):
-    return *GRACE, "--kubernetes-namespaces", "kernel", "--kubernetes-install", install, "--kubernetes-cluster-role", "view"
+    return *GRACE, "--kubernetes-install", install, "--kubernetes-cluster-role", "view"
+
+
+@pytest.fixture
+def homes(cluster, share):  # noqa: F811
+    return "--home-server", cluster.nfs_server, "--home-export", share[1], "--home-path", "all/{user}", "--home-volume", "claim"
 
 
 @pytest.fixture
@@ -58,11 +72,14 @@ def namespaces(kube, install):
         kube.delete("Namespace", name)
 
 
-def test_a_gateway_is_killed_at_every_point_of_a_namespace(start_gateway, proxy, begin, end, kube, places, flags, install, namespaces):
+def test_a_gateway_is_killed_at_every_point_of_a_namespace(start_gateway, proxy, begin, end, kube, places, flags, homes, install, namespaces):
+    def volumes():
+        return kube.list("PersistentVolume", labelSelector=f"elara.install={install}")
+
+    flags = *flags, *homes, "--kubernetes-namespaces", "kernel", "--kubernetes-network-policy", json.dumps(OPEN)
     first = start_gateway(*flags, kubeconfig=proxy.kubeconfig)
     ids = {point: str(uuid.uuid4()) for point in both(START)}
-    held = [hold(proxy, mode, START[point], record_name(install, kernel_id) if point == "heard" else kernel_id)
-            for (point, mode), kernel_id in ids.items()]
+    held = [hold(proxy, mode, START[point], mark_of(install, kernel_id)) for (point, mode), kernel_id in ids.items()]
     for kernel_id in ids.values():
         begin(first, kernel_id)
     for rule in held:
@@ -77,11 +94,17 @@ def test_a_gateway_is_killed_at_every_point_of_a_namespace(start_gateway, proxy,
     for kernel_id in (ids["pod", "after"], ids["heard", "before"], ids["heard", "after"]):
         assert pods[kernel_id]["labels"]["elara.attempt"] == "1"  # what was there has gone on
     for pod in pods.values():
-        (binding,) = kube.list("RoleBinding", pod["namespace"], api="rbac.authorization.k8s.io/v1")
+        (binding,) = kube.list("RoleBinding", pod["namespace"], api=RBAC)
         assert binding["roleRef"]["name"] == "view"
+        (policy,) = kube.list("NetworkPolicy", pod["namespace"], api="networking.k8s.io/v1")
+        assert policy["spec"]["ingress"] == OPEN["ingress"]
+        (claim,) = kube.list("PersistentVolumeClaim", pod["namespace"])
+        (volume,) = (one for one in volumes() if one["spec"]["claimRef"]["namespace"] == pod["namespace"])
+        assert claim["status"]["phase"] == "Bound" and claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    assert len(volumes()) == len(ids)
 
     points = dict(zip(both(END), (ids[point] for point in both(("namespace", "binding")))))
-    held = [hold(proxy, mode, END[point], record_name(install, kernel_id) if point == "bury" else pods[kernel_id]["namespace"])
+    held = [hold(proxy, mode, END[point], mark_of(install, kernel_id) if point == "bury" else pods[kernel_id]["namespace"])
             for (point, mode), kernel_id in points.items()]
     for kernel_id in points.values():
         end(second, kernel_id)
@@ -98,8 +121,34 @@ def test_a_gateway_is_killed_at_every_point_of_a_namespace(start_gateway, proxy,
         assert third.delete(f"/api/kernels/{kernel_id}").status_code == 204
     wait_until(lambda: not namespaces(), START_S, "the end of all namespaces")
     wait_until(lambda: not kube.list("Pod", labelSelector=f"elara.install={install}"), START_S, "the end of all pods")
+    wait_until(lambda: not volumes(), START_S, "the end of all volumes")
     wait_until(lambda: all(item["metadata"]["labels"]["elara.state"] == "ended" and "unfinished" not in record_of(item)
                            for item in records_of(kube, places[0])), START_S, "records that are tombstones, of which nothing is left")
+
+
+def test_a_gateway_is_killed_as_it_furnishes_a_namespace_that_is_there(start_gateway, proxy, begin, kube, flags, namespaces):
+    """A user's, with another kernel in it. One start was told that its RoleBinding is there; then somebody takes that away."""
+    flags = *flags, "--kubernetes-namespaces", "user"
+    first = start_gateway(*flags, kubeconfig=proxy.kubeconfig)
+    begun = [begin(first)]
+    wait_running(first, begun)
+    (place,) = namespaces()
+    for mode in ("after", "before"):
+        held = proxy.add(mode, "POST", "rolebindings", place)
+        begun.append(begin(first))
+        held.wait()
+        if mode == "after":
+            (binding,) = kube.list("RoleBinding", place, api=RBAC)
+            kube.delete("RoleBinding", binding["metadata"]["name"], place, api=RBAC)
+    first.kill()
+    assert kube.list("RoleBinding", place, api=RBAC) == []
+
+    second = start_gateway(*flags)
+    wait_running(second, begun)
+    assert [pod_of(kube, kernel_id)["namespace"] for kernel_id in begun] == [place] * 3
+    (binding,) = kube.list("RoleBinding", place, api=RBAC)
+    assert binding["roleRef"]["name"] == "view"
+    assert namespaces() == [place]
 
 
 @pytest.mark.parametrize("mode", ["before", "after"])
