@@ -14,14 +14,14 @@ enum {
     /* Of AUTH_ASKING_MAX: guesses of strangers must become neither a flood over there, nor keep
      * tokens that are known from being asked about again. */
     STRANGERS_MAX = 48,
-    QUEUE_MAX = 1000,  /* all users come at once to a gateway that was started again */
+    QUEUE_MAX = 1000,  /* of each: all users come at once to a gateway that was started again */
     NO_KEPT_MS = 5000, /* a token that nobody knows */
     FAILED_KEPT_MS = 1000,
     KEPT_MIN_MS = 1000, /* who waited asks again within this */
 };
 
 struct auth_answer {
-    struct list_node node;   /* of those that are kept, the longest unused first */
+    struct list_node node;   /* of known or strangers, the longest unused first */
     struct list_node queued; /* linked: it waits for its turn to be asked about, and has: */
     char *token;
     struct auth_answers *answers;
@@ -36,8 +36,11 @@ struct auth_answer {
 
 struct auth_answers {
     struct map *by_token;
-    struct list kept, queue;
-    size_t queue_length;
+    struct list known, strangers;
+    struct queue {
+        struct list list;
+        size_t length;
+    } known_queue, queue; /* whom we knew until now do not wait behind strangers */
     int64_t keep_ms;
     size_t asking;
     bool is_going_on; /* with the queue */
@@ -48,8 +51,10 @@ struct auth_answers {
 struct auth_answers *auth_answers_create(int64_t keep_ms, auth_answers_ask *ask, void *context) {
     struct auth_answers *answers = memory_alloc(sizeof *answers);
     answers->by_token = map_create();
-    list_init(&answers->kept);
-    list_init(&answers->queue);
+    list_init(&answers->known);
+    list_init(&answers->strangers);
+    list_init(&answers->known_queue.list);
+    list_init(&answers->queue.list);
     answers->keep_ms = keep_ms;
     answers->ask = ask;
     answers->context = context;
@@ -70,9 +75,14 @@ static void forget_token(struct auth_answer *answer) {
     answer->token = NULL;
 }
 
+/* identity does not change while it waits. */
+static struct queue *queue_of(struct auth_answer *answer) {
+    return answer->identity != NULL ? &answer->answers->known_queue : &answer->answers->queue;
+}
+
 static void leave_queue(struct auth_answer *answer) {
     if (list_node_is_linked(&answer->queued))
-        answer->answers->queue_length--;
+        queue_of(answer)->length--;
     list_remove(&answer->queued);
 }
 
@@ -85,13 +95,18 @@ static void drop(struct auth_answer *answer) {
     free(answer);
 }
 
-void auth_answers_destroy(struct auth_answers *answers) {
-    if (answers == NULL)
-        return;
-    list_each (&answers->kept, struct auth_answer, node, answer) {
+static void end_all(struct list *list) {
+    list_each (list, struct auth_answer, node, answer) {
         wake(answer);
         drop(answer);
     }
+}
+
+void auth_answers_destroy(struct auth_answers *answers) {
+    if (answers == NULL)
+        return;
+    end_all(&answers->known);
+    end_all(&answers->strangers);
     map_destroy(answers->by_token);
     free(answers);
 }
@@ -100,14 +115,26 @@ size_t auth_answers_count(const struct auth_answers *answers) {
     return map_count(answers->by_token);
 }
 
-/* What has to be forgotten is what was not used for the longest time; questions stay. */
-static void make_room(struct auth_answers *answers) {
-    list_each (&answers->kept, struct auth_answer, node, oldest) {
+static void forget_oldest(struct auth_answers *answers, struct list *list) {
+    list_each (list, struct auth_answer, node, oldest) {
         if (map_count(answers->by_token) < ANSWERS_MAX)
             return;
         if (!oldest->is_asked && !list_node_is_linked(&oldest->queued))
             drop(oldest);
     }
+}
+
+/* What has to be forgotten is what was not used for the longest time, and of strangers first;
+ * questions stay. */
+static void make_room(struct auth_answers *answers) {
+    forget_oldest(answers, &answers->strangers);
+    forget_oldest(answers, &answers->known);
+}
+
+static void note_use(struct auth_answer *answer) {
+    struct auth_answers *answers = answer->answers;
+    list_remove(&answer->node);
+    list_append(answer->identity != NULL ? &answers->known : &answers->strangers, &answer->node);
 }
 
 static struct auth_answer *get(struct auth_answers *answers,
@@ -123,8 +150,7 @@ static struct auth_answer *get(struct auth_answers *answers,
         list_init(&answer->waiters);
         map_put(answers->by_token, key, answer);
     }
-    list_remove(&answer->node);
-    list_append(&answers->kept, &answer->node);
+    note_use(answer);
     return answer;
 }
 
@@ -145,27 +171,22 @@ static bool may_ask(const struct auth_answer *answer) {
 
 /* Asked about at once, or in its turn. */
 static void want(struct auth_answer *answer, const char *token, bool is_urgent) {
-    struct auth_answers *answers = answer->answers;
     if (answer->is_asked || list_node_is_linked(&answer->queued))
         return;
     if (may_ask(answer)) {
         ask(answer, token);
-    } else if (is_urgent && answers->queue_length < QUEUE_MAX) {
+    } else if (is_urgent && queue_of(answer)->length < QUEUE_MAX) {
         answer->token = memory_strdup(token);
-        list_append(&answers->queue, &answer->queued);
-        answers->queue_length++;
+        list_append(&queue_of(answer)->list, &answer->queued);
+        queue_of(answer)->length++;
     }
 }
 
-/* An answer may come from inside, and with it this again. */
-static void go_on_with_queue(struct auth_answers *answers) {
-    if (answers->is_going_on)
-        return;
-    answers->is_going_on = true;
-    while (!list_is_empty(&answers->queue)) {
-        struct auth_answer *next = list_entry(answers->queue.head.next, struct auth_answer, queued);
+static void ask_queued(const struct queue *queue) {
+    while (!list_is_empty(&queue->list)) {
+        struct auth_answer *next = list_entry(queue->list.head.next, struct auth_answer, queued);
         if (!may_ask(next))
-            break;
+            return;
         leave_queue(next);
         if (list_is_empty(&next->waiters)) { /* they have gone */
             drop(next);
@@ -176,6 +197,15 @@ static void go_on_with_queue(struct auth_answers *answers) {
         explicit_bzero(token, strlen(token));
         free(token);
     }
+}
+
+/* An answer may come from inside, and with it this again. */
+static void go_on_with_queues(struct auth_answers *answers) {
+    if (answers->is_going_on)
+        return;
+    answers->is_going_on = true;
+    ask_queued(&answers->known_queue);
+    ask_queued(&answers->queue);
     answers->is_going_on = false;
 }
 
@@ -257,6 +287,7 @@ void auth_answer_give(struct auth_answer *answer, const struct auth_identity *id
         take_yes_or_no(answer, identity, until_ms, err, now);
     else
         take_failure(answer, err, now);
+    note_use(answer);
     wake(answer);
-    go_on_with_queue(answers);
+    go_on_with_queues(answers);
 }

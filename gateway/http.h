@@ -45,7 +45,8 @@ struct http_settings {
     bool accept_later;            /* not before http_start_accepting */
     const char *base_url;         /* "/" or "/prefix/" */
     int64_t body_max, header_max; /* bytes; above: 413, 431 */
-    /* for the whole head, from its first byte (TLS handshake included) */
+    /* for the whole head, from its first byte (TLS handshake included), and again for whoever is
+     * asked who sent it: 503 */
     int64_t header_timeout_ms;
     /* for each 64 KiB of a body, and for a client that does not read its answer */
     int64_t body_timeout_ms;

@@ -135,12 +135,28 @@ static void check_sending(struct http_connection *connection) {
     set_deadline(connection, connection->http->settings.body_timeout_ms);
 }
 
+/* The other server hangs, or too many are asked about before this one. */
+static void end_admission(struct http_connection *connection) {
+    struct http_request *request = connection->request;
+    struct error err;
+    if (!list_node_is_linked(&request->waiter.node))
+        return; /* it is known just now */
+    list_remove(&request->waiter.node);
+    connection->state = HTTP_HANDLING;
+    error_set(&err, ERROR_UNAVAILABLE,
+              "who you are is asked of another server, which did not say so in time "
+              "(header-timeout): try again");
+    reply_refusal(request, &err);
+}
+
 static void on_deadline(void *context) {
     struct http_connection *connection = context;
     if (connection->state == HTTP_READING_HEAD && connection->head_started)
         refuse(connection, 408, "header: did not arrive in time");
     else if (connection->state == HTTP_READING_BODY)
         refuse(connection, 408, "body: did not arrive in time");
+    else if (connection->state == HTTP_ADMITTING)
+        end_admission(connection);
     else if (connection->state == HTTP_SENDING)
         check_sending(connection);
     else if (connection->state == HTTP_HELD)
@@ -370,7 +386,7 @@ static bool admit(struct http_connection *connection) {
         break;
     case HTTP_WAITS:
         connection->state = HTTP_ADMITTING;
-        loop_deadline_clear(connection->http->loop, &connection->deadline);
+        set_deadline(connection, connection->http->settings.header_timeout_ms);
         return false;
     case HTTP_ANSWERED:
         return false;

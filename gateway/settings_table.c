@@ -527,7 +527,9 @@ static const struct option_row table[] = {
             "Largest message from a WebSocket client; a larger one closes its socket with 1009."),
     ROW("header-timeout", "ELARA_HEADER_TIMEOUT", OPTION_DURATION, header_timeout_ms, "10s",
         .min = 100, .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = LIMITS,
-        .help = "How long a client may take to send its request's headers."),
+        .help =
+            "How long a client may take to send its request's headers, and another server to say "
+            "who it is."),
     ROW("body-timeout", "ELARA_BODY_TIMEOUT", OPTION_DURATION, body_timeout_ms, "60s", .min = 100,
         .max = 60 * MINUTE_MS, .flags = OPTION_RELOAD, .group = LIMITS,
         .help = "How long a client may take to send its request's body."),

@@ -310,6 +310,48 @@ static void test_strangers_do_not_keep_known_tokens_from_being_asked_about(void 
     end(other);
 }
 
+static void test_who_was_known_does_not_wait_behind_strangers(void **state) {
+    (void)state;
+    struct other *other = begin(KEEP_MS);
+    enum { KNOWN = AUTH_ASKING_MAX - STRANGERS, QUEUED = 5 };
+    struct client clients[QUEUED + 1];
+    for (size_t i = 0; i <= KNOWN; i++) {
+        look(other, number(i));
+        give(other, i, &alice);
+    }
+    let_pass(KEEP_MS);
+    for (size_t i = 0; i < STRANGERS; i++)
+        look(other, number(100 + i));
+    for (size_t i = 0; i < QUEUED; i++) {
+        clients[i] = fresh();
+        assert_int_equal(find(other, number(200 + i), &clients[i], NULL, NULL), AUTH_ASKING);
+    }
+    for (size_t i = 0; i < KNOWN; i++)
+        look(other, number(i));
+    clients[QUEUED] = fresh();
+    assert_int_equal(find(other, number(KNOWN), &clients[QUEUED], NULL, NULL), AUTH_ASKING);
+    size_t count = other->count;
+    give(other, KNOWN + 1, NULL); /* a stranger's place is free */
+    assert_int_equal(other->count, count + 1);
+    assert_string_equal(other->tokens[count], number(KNOWN));
+    end(other);
+}
+
+static void test_strangers_do_not_push_out_who_is_known(void **state) {
+    (void)state;
+    struct other *other = begin(KEEP_MS);
+    look(other, "t");
+    give(other, 0, &alice);
+    for (size_t i = 0; i < KEPT + 10; i++) {
+        other->count = 0;
+        look(other, number(i));
+        give(other, 0, NULL);
+    }
+    assert_int_equal(auth_answers_count(other->answers), KEPT);
+    assert_int_equal(look(other, "t"), AUTH_FOUND);
+    end(other);
+}
+
 static void test_the_longest_unused_is_forgotten(void **state) {
     (void)state;
     struct other *other = begin(KEEP_MS);
@@ -356,6 +398,8 @@ int main(void) {
         cmocka_unit_test(test_a_crowd_waits_for_its_turn),
         cmocka_unit_test(test_a_queue_of_answers_from_inside),
         cmocka_unit_test(test_strangers_do_not_keep_known_tokens_from_being_asked_about),
+        cmocka_unit_test(test_who_was_known_does_not_wait_behind_strangers),
+        cmocka_unit_test(test_strangers_do_not_push_out_who_is_known),
         cmocka_unit_test(test_the_longest_unused_is_forgotten),
         cmocka_unit_test(test_the_end_wakes_who_waits),
     };

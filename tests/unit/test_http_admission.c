@@ -7,6 +7,8 @@
 
 #define AS(token) "Host: here\r\nAuthorization: token " token "\r\n"
 
+enum { PATIENCE_MS = 30000 };
+
 struct place {
     struct server server;
     int hub; /* listens */
@@ -68,7 +70,7 @@ static const struct http_route routes[] = {
     {0},
 };
 
-static int setup_with(const struct auth_settings *wanted) {
+static int setup_with(const struct auth_settings *wanted, int64_t patience_ms) {
     struct auth_settings settings = *wanted;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
@@ -83,6 +85,7 @@ static int setup_with(const struct auth_settings *wanted) {
     snprintf(place.url, sizeof place.url, "http://127.0.0.1:%d/hub/api", place.port);
     place.server.settings.body_max = 64 << 20;
     place.server.settings.header_max = 4096;
+    place.server.settings.header_timeout_ms = patience_ms;
     place.server.loop = loop_create();
     settings.hub_api_url = place.url;
     settings.keep_ms = 60000;
@@ -94,14 +97,19 @@ static int setup_with(const struct auth_settings *wanted) {
 
 static int setup(void **state) {
     (void)state;
-    return setup_with(&(struct auth_settings){0});
+    return setup_with(&(struct auth_settings){0}, PATIENCE_MS);
 }
 
 static int setup_scopes(void **state) {
     (void)state;
     static char access[] = "access:servers", own[] = "custom:x!user=alice",
                 *scopes[] = {access, own, NULL};
-    return setup_with(&(struct auth_settings){.hub_scopes = scopes});
+    return setup_with(&(struct auth_settings){.hub_scopes = scopes}, PATIENCE_MS);
+}
+
+static int setup_impatient(void **state) {
+    (void)state;
+    return setup_with(&(struct auth_settings){0}, 1000);
 }
 
 static int teardown(void **state) {
@@ -423,6 +431,20 @@ static void test_an_upgrade_waits(void **state) {
     close(client);
 }
 
+static void test_a_hub_that_hangs(void **state) {
+    (void)state;
+    int client = dial(&place.server);
+    say(client, "GET /hello HTTP/1.1\r\n" AS("t") "\r\n");
+    int hub = hub_asked("t");
+    const char *answer = hear_one(client);
+    assert_answer(answer, 503, "(header-timeout)");
+    assert_answer(answer, 503, "Retry-After: ");
+    hub_knows_alice(hub); /* at last */
+    say(client, "GET /hello HTTP/1.1\r\n" AS("t") "\r\n");
+    assert_answer(hear_one(client), 200, "{\"who\":\"alice\"}");
+    close(client);
+}
+
 static void test_the_server_ends_while_a_request_waits(void **state) {
     (void)state;
     int client = dial(&place.server);
@@ -453,6 +475,7 @@ int main(void) {
         TEST(test_a_client_that_leaves_while_it_waits),
         TEST(test_new_settings_while_it_waits),
         TEST(test_an_upgrade_waits),
+        cmocka_unit_test_setup_teardown(test_a_hub_that_hangs, setup_impatient, teardown),
         TEST(test_the_server_ends_while_a_request_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
