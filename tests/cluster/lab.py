@@ -17,7 +17,7 @@ from deployments import QUICK, deployed
 from kernels import START_S
 from support.kernelspecs import write_spec
 from support.notebook_server import Server
-from testcluster import manifests
+from testcluster import manifests, nfs
 from testcluster.images import BUSYBOX, KERNEL_PY
 
 NAMESPACE = "enterprise-gateway"
@@ -119,7 +119,8 @@ def volume_of_kernelspecs(server, path):
 
 
 class Lab:
-    """service: the gateways behind their Service. server: the notebook server of alice. home: hers, on the server's side of NFS."""
+    """service: the gateways behind their Service. server: the notebook server of alice. home: hers, on the NFS server's side; mounted:
+    the same as the notebook server has it, over NFS where this machine can."""
 
     def __init__(self, kube, cluster, folder, launcher_image):
         self.kube, self.cluster, self.folder, self.launcher_image = kube, cluster, folder, launcher_image
@@ -128,6 +129,7 @@ class Lab:
         self.share = f"{cluster.nfs_share}/{self.name}"
         self.home = self.directory / "claim" / USER
         self.kernel_path = f"{self.share}/claim/{USER}"
+        self.mounted = folder / "home"
 
     def make_files(self):
         self.home.mkdir(parents=True)
@@ -143,7 +145,9 @@ class Lab:
     def start_server(self):
         place = self.folder / "server"
         place.mkdir()
-        return Server(self, place, self.home, self.shell(), JUPYTERHUB_USER=USER, KERNEL_WORKING_DIR="/home/jovyan")
+        self.mounted.mkdir()
+        nfs.mount(f"{self.cluster.nfs_server}:{self.kernel_path}", self.mounted)
+        return Server(self, place, self.mounted, self.shell(), JUPYTERHUB_USER=USER, KERNEL_WORKING_DIR="/home/jovyan")
 
     def shell(self):
         """Words before a command: as the lab's values have it, the shell that starts it puts the user's name into KERNEL_PATH."""
@@ -167,4 +171,6 @@ class Lab:
         return URL
 
     def clean(self):
+        if os.path.ismount(self.mounted):
+            subprocess.run(["umount", "-l", self.mounted], check=True)
         shutil.rmtree(self.directory, ignore_errors=True)

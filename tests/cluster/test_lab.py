@@ -249,7 +249,11 @@ def test_l13_idle_kernels_go_and_those_with_a_client_stay(start_gateway, stub, c
 
 
 def test_l14_server_and_kernel_have_the_same_files(lab, kernel, kube):
-    """nbclient writes in its pod, the contents API of jupyter_server reads; and the other way round. Files outlive kernels."""
+    """nbclient writes in its pod, the contents API of jupyter_server reads; and the other way round. Files outlive kernels.
+
+    Both have the home over NFS, as far as the machine can mount it."""
+    if lab.cluster.nfs_client.startswith("FUSE"):
+        assert any(line.split()[1] == str(lab.mounted) and "fuse" in line.split()[2] for line in open("/proc/mounts"))
     code = "import os\nopen('/home/jovyan/from-kernel.txt', 'w').write('written in the pod')\nprint(os.getuid(), os.environ['KERNEL_ID'])"
     (told,) = lab.run_notebook(code)
     assert told.startswith("1000 ") and kernel.id not in told

@@ -6,10 +6,11 @@ from testcluster import parts
 from testcluster.control_plane import is_listening
 from testcluster.layout import ADDRESS, HOME
 from testcluster.machine import run, works
-from testcluster.processes import ClusterError, pid_of, remember, start, wait_for_daemon
+from testcluster.processes import ClusterError, load_state, pid_of, remember, start, wait_for_daemon
 
 EXPORT = HOME / "nfs"  # what SHARE is on the server's side
 SHARE = "/share"
+KERNEL_CLIENT = "the operating system's kernel"
 PORT = 2049  # a pod's nfs volume has no place for another one; the address is the cluster's own
 HELPER = Path("/sbin/mount.nfs")
 GANESHA = f"""
@@ -60,7 +61,7 @@ def start_ganesha():
 def install_helper():
     """Says who mounts NFS in the cluster's mount namespace: the kernel, or a program bound over mount.nfs there."""
     if "\tnfs4\n" in Path("/proc/filesystems").read_text() or works("modprobe", "nfs"):
-        client = "the operating system's kernel"
+        client = KERNEL_CLIENT
     elif os.path.exists("/dev/fuse"):
         client = "FUSE with libnfs"
         bind_helper(parts.mount_helper())
@@ -77,3 +78,13 @@ def bind_helper(program):
     if not HELPER.exists():
         raise ClusterError(f"no {HELPER} to bind a helper over; tools/packages cluster installs it")
     run("nsenter", f"--mount=/proc/{pid_of('namespace')}/ns/mnt", "mount", "--bind", program, HELPER)
+
+
+def mount(source, place):
+    """Mounts SERVER:/PATH of the test cluster for processes of this machine, by the means that the node has."""
+    if load_state()["nfs_client"] == KERNEL_CLIENT:
+        run("mount", "-t", "nfs4", source, place)
+    elif os.path.exists("/dev/fuse"):
+        run(parts.mount_helper(), source, place)
+    else:
+        run("mount", "--bind", f"{EXPORT}{source.split(f':{SHARE}', 1)[1]}", place)
