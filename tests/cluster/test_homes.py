@@ -13,6 +13,7 @@ from homes import *  # noqa: F403 - its namespaces, not those of kernels
 from homes import ADDRESS, RELAY, WRITERS_GID, Relay
 from support.processes import wait_until
 from testcluster.hollow import TOLERATIONS
+from testcluster.pods import has_ended, pod
 
 def test_homes_are_made_as_root_or_as_their_users(server):
     assert server.prepare("/open", "alice=1001", "bob=1002", "alice=1001") == ["ready"] * 3
@@ -38,6 +39,37 @@ def test_what_a_kubelet_made_is_given_to_the_user(server):
     (server.folder / "open" / "trap").mkdir(mode=0o755)
     assert server.prepare("/open", "trap=1001") == ["ready"]
     assert server.owner_of("open/trap")[:2] == (1001, 1001)
+
+
+@pytest.fixture
+def claimed(share, cluster, kube):
+    """The directory that the server's claim of the lab is (nfs-pv, jhub-claim: bound by size, mode and the empty class), and its namespace."""
+    name, labels = f"nfs-pv-{share[0].name}", {"app": "mission-control", "type": "nfs-volume"}
+    namespace = kube.make_namespace()
+    (share[0] / "claim").mkdir()
+    common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    kube.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, "labels": labels}, "spec": common | {
+        "capacity": {"storage": "15Gi"}, "nfs": {"server": cluster.nfs_server, "path": f"{share[1]}/claim"}}})
+    kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {
+        "name": "jhub-claim", "namespace": namespace, "labels": labels}, "spec": common | {"resources": {"requests": {"storage": "15Gi"}}}})
+    yield share[0] / "claim", namespace
+    kube.delete("Namespace", namespace)
+    kube.delete("PersistentVolume", name)
+
+
+def test_a_home_that_the_kubelet_has_made_for_a_subpath_is_given_to_its_user(start, share, claimed, kube, connect):
+    """As a notebook server's pod comes to its home: with the user's name as subPath of the claim."""
+    directory, namespace = claimed
+    mount = {"name": "home", "mountPath": "/home/jovyan", "subPath": "alice"}
+    kube.create(pod("jupyter-alice", "touch", "/home/jovyan/trapped", container={"volumeMounts": [mount]}, volumes=[
+        {"name": "home", "persistentVolumeClaim": {"claimName": "jhub-claim"}}]), namespace)
+    ended = kube.wait_for("Pod", "jupyter-alice", namespace, has_ended, START_S)
+    assert ended["status"]["phase"] == "Failed" and list((directory / "alice").iterdir()) == []  # its user cannot write there
+    assert (directory / "alice").stat().st_uid == 0
+    gateway = start("--home-export", f"{share[1]}/claim", "--home-path", "{user}")
+    cell = connect(gateway, gateway.start_kernel("python3")["id"]).run_cell("import os\nopen('mine.txt', 'w').write('x')\nprint(os.getuid())")
+    assert cell.text() == "1001\n", cell.everything()
+    assert (directory / "alice").stat().st_uid == (directory / "alice" / "mine.txt").stat().st_uid == 1001
 
 
 def test_what_is_in_the_way_is_named(server):
