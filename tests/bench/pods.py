@@ -17,9 +17,10 @@ sys.path.insert(0, str(ROOT / "tests" / "cluster"))
 
 import requests  # noqa: E402
 from ends import ALL_GPUS, bench_ends  # noqa: E402
-from kernels import PodSpecs  # noqa: E402
+from kernels import PodSpecs, make_gateway  # noqa: E402
 from scale import Crowd  # noqa: E402
 from servers import cpu_us, rss_kib  # noqa: E402
+from support.container import copy_with_libraries  # noqa: E402
 from support.processes import Gateway, wait_until  # noqa: E402
 from testcluster import layout, nfs  # noqa: E402
 from testcluster.audit import Account  # noqa: E402
@@ -148,15 +149,42 @@ def bench_pod(options, elara, folder, table):
         kernel, local = gateway.start_kernel("stub")["id"], elara.start_kernel()
         gateway.wait_for_state(kernel, "idle", timeout=LIMIT_S)
         elara.wait_for_state(local, "idle")
-        crowd = Crowd(options.build, gateway.port, [kernel], (elara.port, local))
-        latency = crowd.latency(ROUNDS)
-        crowd.close()
-        table.add("kernel_info round trip of a pod, p50", f"{latency['p50_us']:.0f} us",
-                  f"a local kernel: {latency['lone_p50_us']:.0f} us",
-                  f"{latency['p50_ratio']:.2f} x ({latency['p50_ratio_min']:.2f} to {latency['p50_ratio_max']:.2f})", "<= 1.3 x")
+        add_latency(options, gateway, kernel, elara, local, table, "kernel_info round trip of a pod, p50")
         elara.end_kernel(local)
         gateway.delete(f"/api/kernels/{kernel}")
         bench_ends(place, gateway, table)
+
+
+def bench_container(options, elara, folder, table):
+    """The latency again, of a container on the test cluster's own node: its network lies between."""
+    folder, kube = Path(folder), Kube(layout.KUBECONFIG)
+    image = "localhost/elara-test/elara:bench"
+    subprocess.run([ROOT / "tools" / "make-image", options.build, folder / "elara.tar", "--tag", image], check=True)
+    subprocess.run([CLUSTER, "import", folder / "elara.tar"], check=True)
+    folder.chmod(0o755)
+    words = copy_with_libraries(Path(options.build) / "tests" / "stub_kernel", folder / "stub")
+    specs = PodSpecs(folder / "kernels")
+    places = kube.make_namespace(), kube.make_namespace({"pod-security.kubernetes.io/enforce": "privileged"})  # for the stub
+    specs.add("stub", argv=[f"/stub/{words[0]}", "--library-path", "/stub", f"/stub/{words[-1]}", "-f", "{connection_file}"],
+              container={"volumeMounts": [{"name": "stub", "mountPath": "/stub"}]},
+              volumes=[{"name": "stub", "hostPath": {"path": str(folder / "stub")}}])
+    with make_gateway(options.build, specs, places, image, layout.KUBECONFIG, "--log-level", "WARNING") as gateway:
+        kernel, local = gateway.start_kernel("stub")["id"], elara.start_kernel()
+        gateway.wait_for_state(kernel, "idle", timeout=LIMIT_S)
+        elara.wait_for_state(local, "idle")
+        add_latency(options, gateway, kernel, elara, local, table, "  of a container behind the pod network, p50")
+        elara.end_kernel(local)
+        gateway.delete(f"/api/kernels/{kernel}")
+    for namespace in places:
+        kube.delete("Namespace", namespace)
+
+
+def add_latency(options, gateway, kernel, elara, local, table, what):
+    crowd = Crowd(options.build, gateway.port, [kernel], (elara.port, local))
+    latency = crowd.latency(ROUNDS)
+    crowd.close()
+    table.add(what, f"{latency['p50_us']:.0f} us", f"a local kernel: {latency['lone_p50_us']:.0f} us",
+              f"{latency['p50_ratio']:.2f} x ({latency['p50_ratio_min']:.2f} to {latency['p50_ratio_max']:.2f})", "<= 1.3 x")
 
 
 def post_secret(place):
@@ -335,5 +363,7 @@ def bench_kubernetes(options, elara, jeg, table):
     check_cluster()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
         bench_pod(options, elara, folder, table)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
+        bench_container(options, elara, folder, table)
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
         bench_many(options, folder, table)
