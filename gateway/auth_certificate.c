@@ -55,10 +55,15 @@ static enum auth_found certificate_find(struct auth_method *self,
                                         const struct auth_presented *presented,
                                         struct auth_waiter *waiter,
                                         const struct auth_identity **ret, struct error *err) {
-    (void)presented, (void)waiter, (void)err;
+    (void)presented, (void)waiter;
     const struct certificate *method = (const struct certificate *)self;
     if (evidence->certificate == NULL)
         return AUTH_UNKNOWN;
+    if (X509_cmp_current_time(X509_get0_notAfter(evidence->certificate)) <= 0) {
+        /* since its connection began */
+        error_set(err, ERROR_DENIED, "the client certificate has expired");
+        return AUTH_UNKNOWN;
+    }
     char *name = method->subject_nid != NID_undef
                      ? read_subject(evidence->certificate, method->subject_nid)
                      : read_alternative(evidence->certificate, method->alternative);

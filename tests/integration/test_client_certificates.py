@@ -90,3 +90,18 @@ def test_a_notebook_server_with_a_certificate(start, lab, tmp_path):
         assert [model["id"] for model in gateway.get("/api/kernels", cert=(certificate, key)).json()] == [kernel_id]
     finally:
         server.stop()
+
+
+def test_a_websocket_ends_with_its_certificate(start, lab):
+    gateway = start("--auth-cache", "1s")
+    with gateway.kernel() as kernel_id, requests.Session() as kept:
+        short = lab.make_short("alice", 3)
+        socket = connect(gateway, kernel_id, short)
+        assert kept.get(gateway.base + "/api/me", verify=gateway.ca, cert=short, timeout=10).json()["identity"]["username"] == "alice"
+        opcode = None
+        while opcode != websocket.ABNF.OPCODE_CLOSE:
+            opcode, data = socket.recv_data(control_frame=True)
+        assert int.from_bytes(data[:2], "big") == 1008
+        answer = kept.get(gateway.base + "/api/me", verify=gateway.ca, cert=short, timeout=10)
+        assert answer.status_code == 401 and answer.json()["message"] == "the client certificate has expired"
+        assert gateway.get(f"/api/kernels/{kernel_id}").status_code == 200

@@ -282,6 +282,13 @@ static void add_name(X509 *certificate, const char *field, const void *value, in
                      1);
 }
 
+/* That ends in so many seconds. */
+static X509 *new_certificate(long seconds) {
+    X509 *certificate = X509_new();
+    X509_gmtime_adj(X509_getm_notAfter(certificate), seconds);
+    return certificate;
+}
+
 static void add_alternatives(X509 *certificate, const char *text) {
     X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, text);
     assert_non_null(extension);
@@ -305,7 +312,7 @@ static void assert_certificate(const char *kind, X509 *certificate, const char *
 
 static void test_a_certificates_subject(void **state) {
     (void)state;
-    X509 *certificate = X509_new();
+    X509 *certificate = new_certificate(3600);
     assert_certificate("cn", certificate, NULL);
     assert_certificate("cn", NULL, NULL);
     add_name(certificate, "O", "lab", -1);
@@ -317,14 +324,29 @@ static void test_a_certificates_subject(void **state) {
     X509_free(certificate);
 }
 
+static void test_a_certificate_that_has_ended_meanwhile(void **state) {
+    (void)state;
+    X509 *certificate = new_certificate(-1);
+    struct auth *auth = create(&(struct auth_settings){.certificate_user = "cn"});
+    const struct auth_identity *identity;
+    struct error err = {0};
+    add_name(certificate, "CN", "alice", -1);
+    assert_int_equal(auth_check(auth, &(struct auth_evidence){.certificate = certificate}, NULL,
+                                &identity, &err),
+                     AUTH_REFUSED);
+    assert_string_equal(err.text, "the client certificate has expired");
+    auth_destroy(auth);
+    X509_free(certificate);
+}
+
 static void test_a_certificates_name_with_a_nul(void **state) {
     (void)state;
-    X509 *certificate = X509_new();
+    X509 *certificate = new_certificate(3600);
     add_name(certificate, "CN", "alice\0.evil.org", 15);
     assert_certificate("cn", certificate, NULL);
     X509_free(certificate);
 
-    certificate = X509_new();
+    certificate = new_certificate(3600);
     GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
     GENERAL_NAME *name = GENERAL_NAME_new();
     ASN1_IA5STRING *text = ASN1_IA5STRING_new();
@@ -339,7 +361,7 @@ static void test_a_certificates_name_with_a_nul(void **state) {
 
 static void test_a_certificates_alternative_names(void **state) {
     (void)state;
-    X509 *certificate = X509_new();
+    X509 *certificate = new_certificate(3600);
     add_name(certificate, "CN", "carla", -1);
     add_alternatives(certificate, "email:alice@example.org,DNS:alice.example.org,URI:urn:alice");
     assert_certificate("email", certificate, "alice@example.org");
@@ -349,20 +371,20 @@ static void test_a_certificates_alternative_names(void **state) {
     assert_certificate("none", certificate, "default"); /* nothing is asked for */
     X509_free(certificate);
 
-    certificate = X509_new();
+    certificate = new_certificate(3600);
     add_alternatives(certificate, "email:alice@example.org,email:bob@example.org,DNS:one");
     assert_certificate("email", certificate, NULL);
     assert_certificate("dns", certificate, "one");
     X509_free(certificate);
 
-    certificate = X509_new(); /* an extension may come once (RFC 5280, 4.2) */
+    certificate = new_certificate(3600); /* an extension may come once (RFC 5280, 4.2) */
     add_alternatives(certificate, "email:alice@example.org");
     add_alternatives(certificate, "DNS:bob");
     assert_certificate("email", certificate, NULL);
     assert_certificate("dns", certificate, NULL);
     X509_free(certificate);
 
-    certificate = X509_new(); /* a path is no name: it cannot own */
+    certificate = new_certificate(3600); /* a path is no name: it cannot own */
     add_alternatives(certificate, "URI:spiffe://lab/alice");
     assert_certificate("uri", certificate, NULL);
     X509_free(certificate);
@@ -386,7 +408,7 @@ static void test_the_first_that_knows_the_client_says_who_it_is(void **state) {
                                                        .proxy_header = "X-Forwarded-User",
                                                        .proxy_addresses = proxies});
     struct header header = {"X-Forwarded-User", "paula"};
-    X509 *certificate = X509_new();
+    X509 *certificate = new_certificate(3600);
     add_name(certificate, "CN", "carla", -1);
     struct auth_evidence evidence = {.authorization = "token s3cret",
                                      .address = "::1",
@@ -441,6 +463,7 @@ int main(void) {
         cmocka_unit_test(test_roles),
         cmocka_unit_test(test_who_may_use_what),
         cmocka_unit_test(test_a_certificates_subject),
+        cmocka_unit_test(test_a_certificate_that_has_ended_meanwhile),
         cmocka_unit_test(test_a_certificates_name_with_a_nul),
         cmocka_unit_test(test_a_certificates_alternative_names),
         cmocka_unit_test(test_the_first_that_knows_the_client_says_who_it_is),

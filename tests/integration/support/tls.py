@@ -1,9 +1,24 @@
 """A gateway that speaks TLS, and the authority of its certificates."""
 import subprocess
+from datetime import datetime, timedelta, timezone
 
 import requests
 
 from support.processes import Gateway
+
+SHORT = """[ca]
+default_ca = lab
+[lab]
+database = index
+new_certs_dir = .
+certificate = ca.pem
+private_key = ca.key
+default_md = sha256
+rand_serial = yes
+policy = names
+[names]
+commonName = supplied
+"""
 
 
 class TlsGateway(Gateway):
@@ -45,3 +60,12 @@ class Authority:
         self.run("x509", "-req", "-in", "request", "-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial", "-days", "2",
                  "-extfile", "ext", "-out", f"{name}.pem")
         return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
+
+    def make_short(self, name, seconds):
+        """One that ends so soon, with the key of an earlier one of that name."""
+        self.run("req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", "request")
+        (self.folder / "index").write_text("")
+        (self.folder / "config").write_text(SHORT)
+        end = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        self.run("ca", "-batch", "-notext", "-config", "config", "-in", "request", "-out", f"{name}-short.pem", "-enddate", f"{end:%Y%m%d%H%M%SZ}")
+        return str(self.folder / f"{name}-short.pem"), str(self.folder / f"{name}.key")
