@@ -1,6 +1,7 @@
 /* Kubernetes service accounts: the token of a notebook server's pod is shown to the API server
  * (TokenReview, authentication.k8s.io/v1), which says whose it is. The account's name is the
- * owner's. */
+ * owner's; where accounts of several namespaces may come in, with its namespace and a dot, which no
+ * namespace has, before it. */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -36,7 +37,10 @@ static int read_account(const struct review *review, const char *username,
                          "the service account is of namespace %.63s, which is none of "
                          "token-review-namespaces",
                          copy);
-    *ret = auth_identity_of(review->auth, name + 1);
+    bool has_several = review->namespaces[1] != NULL;
+    cleanup_free char *owner =
+        has_several ? memory_printf("%s.%s", copy, name + 1) : memory_strdup(name + 1);
+    *ret = auth_is_user_name(name + 1) ? auth_identity_of(review->auth, owner) : NULL;
     return *ret != NULL ? 0
                         : error_set(err, ERROR_DENIED,
                                     "the service account's name, \"%.63s\", cannot be an owner's: "

@@ -118,9 +118,8 @@ static const struct option_row table[] = {
                 "the right to create tokenreviews."),
     ROW("token-review-namespaces", "ELARA_TOKEN_REVIEW_NAMESPACES", OPTION_LIST, review_namespaces,
         NULL, .flags = OPTION_RELOAD, .group = ACCESS,
-        .help =
-            "Namespaces whose service accounts may come in; needed. Accounts of one name in two "
-            "of them are one user."),
+        .help = "Namespaces whose service accounts may come in; needed. With more than one a "
+                "user's name is NAMESPACE.ACCOUNT: alice of two of them are two users."),
     ROW("token-review-audiences", "ELARA_TOKEN_REVIEW_AUDIENCES", OPTION_LIST, review_audiences,
         NULL, .flags = OPTION_RELOAD, .group = ACCESS,
         .help =

@@ -75,6 +75,13 @@ def test_which_accounts_count(start, kube, places):
     wait_until(lambda: gateway.get("/api/me", headers=by(token)).status_code == 401, 30, "the end of the account's token")
 
 
+def test_accounts_of_one_name_are_two_users(start, kube, places):
+    gateway = start("--token-review-namespaces", ",".join(places[:2]), "--admin-users", f"{places[0]}.anna")
+    here, there = (token_of(kube, place, make_account(kube, place, "anna")) for place in places[:2])
+    assert [name_of(gateway, token) for token in (here, there)] == [f"{place}.anna" for place in places[:2]]
+    assert '"default", cannot be an owner\'s' in refusal(gateway, token_of(kube, places[0], "default"))
+
+
 def test_a_missing_right_is_named(build, cluster, kube, specs, places, launcher_image, tmp_path):
     """The gateway's own account may do nothing here, not even look after kernels."""
     account = make_account(kube, places[0], "gateway")
