@@ -71,7 +71,8 @@ static void print_culling(const json_t *culling) {
     append_counts(&culled, json_object_get(culling, "culled"), "none");
     printf("culling   %s; next look in %s\n",
            rules.length > 0 ? buffer_text(&rules) : "no rule is on", next);
-    printf("culled    %s\n", buffer_text(&culled));
+    if (json_object_get(culling, "culled") != NULL) /* not told to a user */
+        printf("culled    %s\n", buffer_text(&culled));
     if (number_at(culling, "quiet_ms") > 0) {
         cleanup_free char *quiet = admin_duration_at(culling, "quiet_ms", "");
         printf("          not yet: clients of an earlier gateway have %s to come back\n", quiet);

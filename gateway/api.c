@@ -78,7 +78,7 @@ struct kernel *api_known_kernel(struct gateway *gateway, struct http_request *re
         return NULL;
     }
     bool can_exist = text_is_kernel_id(id);
-    if (kernel == NULL && can_exist && api_reply_adopting(gateway, request))
+    if (can_exist && api_reply_adopting(gateway, request))
         return NULL;
     const char *why = kernel == NULL && can_exist
                           ? kernels_tombstone(gateway->kernels, id, http_request_identity(request))

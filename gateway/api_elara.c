@@ -36,7 +36,8 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     culling_look(gateway->culling, NULL, kernel, &view);
     json_t *model = kernel_model(kernel, identity);
     cleanup_json json_t *entry = culling_entry(kernel, &view);
-    const json_t *session = kernel_session(kernel);
+    enum kernel_right right = kernel_right(kernel, identity);
+    const json_t *session = right == KERNEL_RIGHT_OWN ? kernel_session(kernel) : NULL;
     for (size_t i = 0; i < sizeof of_entry / sizeof *of_entry; i++)
         json_object_set(model, of_entry[i], json_object_get(entry, of_entry[i]));
     json_object_set(model, "cull_in_ms", json_object_get(entry, "in_ms"));
@@ -47,7 +48,6 @@ static json_t *details(struct gateway *gateway, struct kernel *kernel,
     json_object_set_new(model, "idle_ms",
                         culling_number(view.is_known ? culler_idle_for(&view.inputs) : -1));
     json_object_set_new(model, "keep_ms", culling_number(view.is_known ? view.inputs.keep_ms : -1));
-    enum kernel_right right = kernel_right(kernel, identity);
     int64_t keep_max_ms =
         right == KERNEL_RIGHT_OWN ? culling_keep_max_ms(gateway->culling, kernel, identity) : -1;
     json_object_set_new(model, "right", json_string(kernel_right_name(right)));
@@ -165,9 +165,16 @@ static json_t *count_kernels(struct gateway *gateway, const struct auth_identity
     return json_pack("{s:i, s:o}", "live", live, "states", states);
 }
 
-/* Overrides name users: they are for admins. */
-static json_t *culling_status(const struct gateway *gateway, bool is_admin) {
+/* Overrides name users: they are for admins. Counts are of all users' kernels: not for one of
+ * them. */
+static json_t *culling_status(const struct gateway *gateway, enum auth_role role) {
     const struct culling_counters *counters = culling_counters(gateway->culling);
+    json_t *policy = culling_settings_model(&gateway->settings->cull, role == AUTH_ADMIN);
+    json_int_t next_ms = culling_next_pass_ms(gateway->culling);
+    json_int_t quiet_ms = culling_quiet_ms(gateway->culling);
+    if (role == AUTH_USER)
+        return json_pack("{s:I, s:I, s:o}", "next_pass_ms", next_ms, "quiet_ms", quiet_ms, "policy",
+                         policy);
     json_t *culled = json_object();
     for (enum culler_rule rule = CULLER_NO_RULE + 1; rule < CULLER_RULES; rule++)
         json_object_set_new(culled, culler_rule_name(rule),
@@ -176,10 +183,8 @@ static json_t *culling_status(const struct gateway *gateway, bool is_admin) {
                      (json_int_t)counters->warned, "unanswered", (json_int_t)counters->unanswered,
                      "passes", (json_int_t)counters->passes, "last_pass_us",
                      (json_int_t)counters->last_pass_us, "longest_pass_us",
-                     (json_int_t)counters->longest_pass_us, "next_pass_ms",
-                     (json_int_t)culling_next_pass_ms(gateway->culling), "quiet_ms",
-                     (json_int_t)culling_quiet_ms(gateway->culling), "policy",
-                     culling_settings_model(&gateway->settings->cull, is_admin));
+                     (json_int_t)counters->longest_pass_us, "next_pass_ms", next_ms, "quiet_ms",
+                     quiet_ms, "policy", policy);
 }
 
 /* For admins: the texts name files and values. */
@@ -197,8 +202,10 @@ static json_t *settings_status(const struct settings *settings,
                      settings_pending(settings));
 }
 
-static json_t *http_status(const struct http *http) {
+static json_t *http_status(const struct http *http, enum auth_role role) {
     struct http_load load;
+    if (role == AUTH_USER)
+        return json_null();
     http_measure(http, &load);
     return json_pack("{s:I, s:I, s:I, s:I, s:b}", "connections", (json_int_t)load.connections,
                      "requests", (json_int_t)load.requests, "refused", (json_int_t)load.refused,
@@ -208,22 +215,23 @@ static json_t *http_status(const struct http *http) {
 static void get_status(struct http_request *request, void *context) {
     struct gateway *gateway = context;
     const struct settings *settings = gateway->settings;
+    const struct auth_identity *identity = http_request_identity(request);
     char started[CLOCK_TEXT_SIZE];
     int connections = 0;
     clock_format(gateway->started_us, started);
-    json_t *kernels = count_kernels(gateway, http_request_identity(request), &connections);
-    http_reply_json(
-        request, 200,
-        json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:o}", "version",
-                  ELARA_VERSION, "started", started, "uptime_ms",
-                  (json_int_t)((clock_wall_us() - gateway->started_us) / 1000), "adopting",
-                  kernels_is_adopting(gateway->kernels), "connections", connections, "kernels",
-                  kernels, "limits", "max_kernels", (json_int_t)settings->max_kernels,
-                  "max_kernels_per_user", (json_int_t)settings->max_kernels_per_user,
-                  "max_kernels_per_spec", (json_int_t)settings->max_kernels_per_spec, "http",
-                  http_status(gateway->http), "culling",
-                  culling_status(gateway, http_request_identity(request)->role == AUTH_ADMIN),
-                  "settings", settings_status(settings, http_request_identity(request))));
+    json_t *kernels = count_kernels(gateway, identity, &connections);
+    http_reply_json(request, 200,
+                    json_pack("{s:s, s:s, s:I, s:b, s:i, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:o}",
+                              "version", ELARA_VERSION, "started", started, "uptime_ms",
+                              (json_int_t)((clock_wall_us() - gateway->started_us) / 1000),
+                              "adopting", kernels_is_adopting(gateway->kernels), "connections",
+                              connections, "kernels", kernels, "limits", "max_kernels",
+                              (json_int_t)settings->max_kernels, "max_kernels_per_user",
+                              (json_int_t)settings->max_kernels_per_user, "max_kernels_per_spec",
+                              (json_int_t)settings->max_kernels_per_spec, "http",
+                              http_status(gateway->http, identity->role), "culling",
+                              culling_status(gateway, identity->role), "settings",
+                              settings_status(settings, identity)));
 }
 
 /* A kernel's own log. */

@@ -10,6 +10,7 @@ import requests
 from support.client import unpack_v1
 from support.link import ATTACH, ATTACHED, DETACH, Link
 from support.processes import Gateway, is_alive, wait_until
+from test_auth import as_user, token_file
 
 
 def test_kernel_survives_kill_9_and_the_next_gateway_serves_it(start_gateway, connect):
@@ -126,7 +127,6 @@ def test_kernel_that_died_between_two_gateways_is_no_ghost(start_gateway):
 
 
 def test_owner_is_kept_over_the_gateways_death(start_gateway, tmp_path):
-    from test_auth import as_user, token_file
     path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"))
     first = start_gateway("--auth-token-file", str(path))
     first.token = "anna-token"
@@ -164,6 +164,33 @@ def test_reads_answer_503_until_all_kernels_are_found(start_gateway):
         os.kill(pid, signal.SIGCONT)
     found = wait_until(lambda: (got := second.get("/api/kernels")).status_code == 200 and got.json(), 20, "the list")
     assert {model["id"] for model in found} == kernels | {made}
+
+
+def test_anothers_kernel_is_as_an_unknown_one_until_all_are_found(start_gateway, tmp_path):
+    path = token_file(tmp_path / "tokens", ("anna", "user", "anna-token"), ("bert", "user", "bert-token"))
+    first = start_gateway("--auth-token-file", str(path))
+    first.token = "anna-token"
+    found, missing = (first.start_kernel()["id"] for _ in range(2))
+    for kernel_id in (found, missing):
+        first.wait_for_state(kernel_id, "idle")
+    launchers = first.launcher_pids(missing)
+    first.kill()
+    for pid in launchers:
+        os.kill(pid, signal.SIGSTOP)
+    second = start_gateway("--auth-token-file", str(path), home=first.home, ready=False)
+    second.token = "anna-token"
+
+    def status(kernel_id, **options):
+        with contextlib.suppress(requests.ConnectionError):
+            return second.get(f"/api/kernels/{kernel_id}", **options).status_code
+
+    wait_until(lambda: status(found) == 200, 20, "the kernel that is there")
+    unknown = "11111111-2222-4333-8444-555555555555"
+    asked = [status(kernel_id, headers=as_user("bert")) for kernel_id in (found, missing, unknown)]
+    for pid in launchers:
+        os.kill(pid, signal.SIGCONT)
+    assert asked == [503] * 3
+    wait_until(lambda: status(found, headers=as_user("bert")) == 404, 20, "the end of looking")
 
 
 def test_cells_that_wait_for_a_starting_kernel_outlive_the_gateway(start_gateway, connect, specs, tmp_path):
