@@ -55,7 +55,7 @@ const struct admin_verb admin_verbs[] = {
     {"completion", "bash|zsh|fish",
      "what makes a shell complete the words of elara and elara-gateway", admin_completion},
     {"man", "elara|elara-gateway", "a manual page, for man -l -", admin_man},
-    {"token new", "NAME [--role user|admin|viewer] [--json]",
+    {"token new", "NAME [--role user|admin|viewer|metrics] [--json]",
      "make a token, and its line for --auth-token-file", admin_token_new},
     {0},
 };

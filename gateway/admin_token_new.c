@@ -1,4 +1,4 @@
-/* elara token new NAME [--role user|admin|viewer] */
+/* elara token new NAME [--role user|admin|viewer|metrics] */
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/option.h"
@@ -18,7 +18,7 @@ static int check_name(const char *name, struct error *err) {
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@+-";
     if (name == NULL)
         return error_set(err, ERROR_INVALID,
-                         "whose? elara token new NAME [--role user|admin|viewer]");
+                         "whose? elara token new NAME [--role user|admin|viewer|metrics]");
     if (*name == '\0' || strlen(name) > AUTH_NAME_MAX || name[strspn(name, valid)] != '\0')
         return error_set(err, ERROR_INVALID, "NAME: must be 1 to %d letters, digits or . _ @ + -",
                          AUTH_NAME_MAX);
@@ -37,7 +37,7 @@ int admin_token_new(int argc, char **argv, struct error *err) {
         return -1;
     enum auth_role known;
     if (has_role && (role == NULL || !auth_role_parse(role, &known)))
-        return error_set(err, ERROR_INVALID, "--role: must be user, admin or viewer");
+        return error_set(err, ERROR_INVALID, "--role: must be user, admin, viewer or metrics");
     if (argc > 1)
         return error_set(err, ERROR_INVALID, "%.64s: what is that? NAME and --role only", argv[1]);
     if (sodium_init() < 0)

@@ -1,4 +1,5 @@
-/* GET /metrics, for Prometheus: with an admin's token, or for everybody (metrics-public). */
+/* GET /metrics, for Prometheus: with a token of the role metrics, viewer or admin, or for everybody
+ * (metrics-public). */
 #include "base/cleanup.h"
 #include "gateway/api.h"
 #include "gateway/metrics_families.h"
@@ -14,8 +15,9 @@ static void reply(struct http_request *request, const struct gateway *gateway) {
 
 static void get_metrics(struct http_request *request, void *context) {
     if (http_request_identity(request)->role == AUTH_USER)
-        http_reply_error(request, 403, NULL,
-                         "/metrics tells of all users: it needs the token of an admin or a viewer");
+        http_reply_error(
+            request, 403, NULL,
+            "/metrics tells of all users: it needs a token of the role metrics, viewer or admin");
     else
         reply(request, context);
 }
@@ -25,7 +27,7 @@ static void get_public_metrics(struct http_request *request, void *context) {
 }
 
 const struct http_route api_metrics_routes[] = {
-    {"GET", "/metrics", get_metrics, 0},
+    {"GET", "/metrics", get_metrics, HTTP_METRICS},
     {NULL, NULL, NULL, 0},
 };
 

@@ -47,8 +47,10 @@ const struct auth_identity *auth_identity_get(struct auth *auth, const char *nam
 }
 
 bool auth_role_parse(const char *name, enum auth_role *ret) {
-    static const char *const names[] = {
-        [AUTH_USER] = "user", [AUTH_ADMIN] = "admin", [AUTH_VIEWER] = "viewer"};
+    static const char *const names[] = {[AUTH_USER] = "user",
+                                        [AUTH_ADMIN] = "admin",
+                                        [AUTH_VIEWER] = "viewer",
+                                        [AUTH_METRICS] = "metrics"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], name) != 0)
             continue;
@@ -293,7 +295,7 @@ enum auth_verdict auth_check(struct auth *auth, const struct auth_evidence *evid
 }
 
 bool auth_may_use(const struct auth_identity *identity, const char *owner) {
-    if (identity == NULL)
+    if (identity == NULL || identity->role == AUTH_METRICS)
         return false;
     return identity->role != AUTH_USER || (owner != NULL && strcmp(identity->name, owner) == 0);
 }

@@ -15,9 +15,10 @@ struct event_base;
 struct x509_st;
 
 enum auth_role {
-    AUTH_USER,   /* his own kernels */
-    AUTH_ADMIN,  /* all kernels */
-    AUTH_VIEWER, /* sees who has which kernels, and changes nothing */
+    AUTH_USER,    /* his own kernels */
+    AUTH_ADMIN,   /* all kernels */
+    AUTH_VIEWER,  /* sees who has which kernels, and changes nothing */
+    AUTH_METRICS, /* sees /metrics, and nothing else */
 };
 
 struct auth_identity {
@@ -90,5 +91,5 @@ enum auth_verdict auth_check(struct auth *auth, const struct auth_evidence *evid
 bool auth_is_user_name(const char *name);
 
 /* May this identity see what `owner` owns, and use it? Admins may all; what viewers may not do is
- * refused before (http_routes.c). */
+ * refused before (http_routes.c); the role metrics may nothing. */
 bool auth_may_use(const struct auth_identity *identity, const char *owner);

@@ -4,6 +4,7 @@
  *     anna:user:blake2b:<64 hex digits>
  *     ops:admin:sha256:<64 hex digits>
  *     wall:viewer:sha256:<64 hex digits>
+ *     prometheus:metrics:sha256:<64 hex digits>
  *
  * The hash is BLAKE2b with 32 bytes (`printf %s TOKEN | b2sum -l 256`) or SHA-256 of the token.
  * Unsalted and fast on purpose: tokens are made by machines, not remembered by people
@@ -123,7 +124,8 @@ static int parse_name(char *name, struct error *err) {
 
 static int parse_role(const char *role, enum auth_role *ret, struct error *err) {
     if (!auth_role_parse(role, ret))
-        return error_set(err, ERROR_INVALID, "the role must be 'user', 'admin' or 'viewer'");
+        return error_set(err, ERROR_INVALID,
+                         "the role must be 'user', 'admin', 'viewer' or 'metrics'");
     return 0;
 }
 

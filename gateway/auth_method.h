@@ -46,7 +46,7 @@ struct auth_method {
     const struct auth_method_ops *ops;
 };
 
-/* "user", "admin", "viewer"; false: it is none of them. */
+/* "user", "admin", "viewer", "metrics"; false: it is none of them. */
 bool auth_role_parse(const char *name, enum auth_role *ret);
 
 /* The one identity of that name and role; lives as long as `auth`, so that a request that is under

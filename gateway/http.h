@@ -25,6 +25,7 @@ enum http_route_flags {
      * may POST, refusals are HTML, nobody may embed or keep it. */
     HTTP_PAGE = 2,
     HTTP_CONTENT = 4, /* what kernels said: not for the role viewer */
+    HTTP_METRICS = 8, /* numbers: for the role metrics, too */
 };
 
 struct http_route {

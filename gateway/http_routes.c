@@ -246,9 +246,23 @@ static void refuse_stranger(struct http_request *request, struct error *err) {
 static bool may_do(const struct http_request *request) {
     const struct auth_identity *identity = request->identity;
     bool is_upgrade = http_head_field(&request->head, "Upgrade") != NULL;
+    if (identity->role == AUTH_METRICS)
+        return (request->route->flags & HTTP_METRICS) != 0;
     return identity->role != AUTH_VIEWER ||
            (strcmp(request->route->method, "GET") == 0 && !is_upgrade &&
             (request->route->flags & HTTP_CONTENT) == 0);
+}
+
+static void refuse_role(struct http_request *request) {
+    bool is_viewer = request->identity->role == AUTH_VIEWER;
+    request->refusal =
+        is_viewer ? "a viewer may only look" : "the role metrics sees /metrics alone";
+    http_reply_error(request, 403, NULL,
+                     is_viewer
+                         ? "%s has the role viewer: it sees who has which kernels, but neither "
+                           "what is in them, nor may it change anything"
+                         : "%s has the role metrics: it sees /metrics and nothing else",
+                     request->identity->name);
 }
 
 static enum http_admission check_identity(struct http_request *request) {
@@ -266,11 +280,7 @@ static enum http_admission check_identity(struct http_request *request) {
     }
     if (may_do(request))
         return HTTP_ADMITTED;
-    request->refusal = "a viewer may only look";
-    http_reply_error(request, 403, NULL,
-                     "%s has the role viewer: it sees who has which kernels, but neither what is "
-                     "in them, nor may it change anything",
-                     request->identity->name);
+    refuse_role(request);
     return HTTP_ANSWERED;
 }
 

@@ -34,7 +34,7 @@ enum kernel_right kernel_right(const struct kernel *kernel, const struct auth_id
     enum kernel_right right = KERNEL_RIGHT_NONE;
     if (auth_may_use(identity, kernel->owner))
         return KERNEL_RIGHT_OWN;
-    if (identity == NULL || !identity->verified)
+    if (identity == NULL || !identity->verified || identity->role == AUTH_METRICS)
         return KERNEL_RIGHT_NONE;
     const char *granted = json_string_value(json_object_get(kernel->shares, identity->name));
     return granted != NULL && kernel_right_parse(granted, &right) ? right : KERNEL_RIGHT_NONE;

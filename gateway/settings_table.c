@@ -569,8 +569,8 @@ static const struct option_row table[] = {
                 "(docs/monitoring.md). SIGHUP opens it again, for logrotate. Default: none."),
     ROW("metrics-public", "ELARA_METRICS_PUBLIC", OPTION_BOOL, metrics_public, "false",
         .group = PROCESS,
-        .help = "Answer GET /metrics without a token. Without it an administrator's token is "
-                "needed."),
+        .help = "Answer GET /metrics without a token. Else it needs one of the role metrics, "
+                "viewer or admin."),
     {0},
 };
 

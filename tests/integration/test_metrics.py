@@ -245,7 +245,7 @@ def test_who_may_read_it(start_gateway, tmp_path, build):
     gateway = start_gateway("--auth-token-file", str(tokens), token="the-admin")
     assert requests.get(gateway.base + "/metrics", timeout=10).status_code == 401
     refused = requests.get(gateway.base + "/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=10)
-    assert refused.status_code == 403 and "admin or a viewer" in refused.json()["message"]
+    assert refused.status_code == 403 and "the role metrics, viewer or admin" in refused.json()["message"]
     assert Metrics(gateway).get("elara_adopting") == 0
     public = start_gateway("--metrics-public", "true", token="the-admin")
     assert requests.get(public.base + "/metrics", timeout=10).status_code == 200

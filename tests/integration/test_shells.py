@@ -94,7 +94,7 @@ def test_zsh(build, tmp_path):
     assert "kernelspecs" in found("elara", "")
     assert {"list", "check"} < set(found("elara", "kernelspecs", ""))
     assert "--token-file" in found("elara", "journal", "x", "")
-    assert set(found("elara", "token", "new", "--role", "")) == {"--", "user", "admin", "viewer"}
+    assert set(found("elara", "token", "new", "--role", "")) == {"--", "user", "admin", "viewer", "metrics"}
     assert found("elara-gateway", "--config", "") == ["FILES"]
     assert "--max-kernels" in found("/usr/bin/elara-gateway", "")
     assert "--url" in found("elara", "cull", "--dry-run", "")

@@ -267,9 +267,11 @@ static void test_roles(void **state) {
 static void test_who_may_use_what(void **state) {
     (void)state;
     const struct auth_identity user = {"alice", AUTH_USER, true},
-                               viewer = {"wall", AUTH_VIEWER, true};
+                               viewer = {"wall", AUTH_VIEWER, true},
+                               metrics = {"alice", AUTH_METRICS, true};
     assert_true(auth_may_use(&user, "alice"));
     assert_false(auth_may_use(&user, "bob"));
+    assert_false(auth_may_use(&metrics, "alice"));
     assert_true(
         auth_may_use(&viewer, "bob")); /* to look at: http_routes.c keeps it from the rest */
 }
