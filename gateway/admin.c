@@ -48,6 +48,10 @@ const struct admin_verb admin_verbs[] = {
     {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
      "what keeps kernels from running here, or at URL's gateway, and what helps (exit status 1)",
      admin_doctor},
+    {"purge", "[the gateway's flags]",
+     "end the kernels in Kubernetes whose gateways are gone for good, and delete all that is left "
+     "of the installation but homes",
+     admin_purge},
     {"migrate", "[--policy NEW_FILE] [FILE...]",
      "settings for a set-up of Jupyter Enterprise Gateway (docs/migrating-from-jeg.md), and a "
      "policy for what its kernelspecs mount",
@@ -66,11 +70,11 @@ static void print_help(FILE *out) {
         fprintf(out, "  elara %s %s\n      %s\n", verb->words, verb->arguments, verb->help);
     fputs(
         "  elara help\n  elara --version\n\n"
-        "Settings of the gateway (elara-gateway --help) count for kernelspecs, policy and doctor: "
-        "flags, ELARA_ and EG_\n"
-        "variables, --config. An ID is a kernel's id, or as much of its beginning as fits one "
-        "only. The verbs that\n"
-        "ask a running gateway take these flags:\n\n",
+        "Settings of the gateway (elara-gateway --help) count for kernelspecs, policy, doctor and "
+        "purge: flags, ELARA_\n"
+        "and EG_ variables, --config. An ID is a kernel's id, or as much of its beginning as fits "
+        "one only. The\n"
+        "verbs that ask a running gateway take these flags:\n\n",
         out);
     option_print_help(admin_settings_table(), out);
 }

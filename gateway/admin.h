@@ -44,6 +44,7 @@ int admin_logs(int argc, char **argv, struct error *err);
 int admin_interrupt(int argc, char **argv, struct error *err);
 int admin_restart(int argc, char **argv, struct error *err);
 int admin_delete(int argc, char **argv, struct error *err);
+int admin_purge(int argc, char **argv, struct error *err);
 int admin_journal(int argc, char **argv, struct error *err);
 
 /* Takes the argument that comes before the flags out of argv; NULL when there is none. */
