@@ -51,9 +51,10 @@ format: ## clang-format all C files
 	@tools/packages test
 	@find */ -path 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
-docs: build ## write docs/configuration.md and its schema from the option table
+docs: build ## write docs/configuration.md and the schemas from the option table
 	@build/elara-gateway --print-configuration-reference >docs/configuration.md
 	@build/elara config schema >docs/configuration.schema.json
+	@tools/chart-schema
 
 bench: ## measure, with JEG beside us
 	@tools/packages build test

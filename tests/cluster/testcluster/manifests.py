@@ -25,9 +25,9 @@ ROLLOUT_S = 120
 RBAC = "rbac.authorization.k8s.io/v1"
 
 
-def user(namespace=GATEWAY):
+def user(namespace=GATEWAY, account="elara-gateway"):
     """The gateways, as the API server knows them."""
-    return f"system:serviceaccount:{namespace}:elara-gateway"
+    return f"system:serviceaccount:{namespace}:{account}"
 
 
 USER = user()
@@ -71,10 +71,17 @@ def write_overlay(directory, image, kernel_image, overlay=None, settings="", com
 
 
 @contextlib.contextmanager
-def applied(kube, directory, namespace=GATEWAY):
-    """Applies the overlay and waits for the gateways; deletes all of it afterwards. Gives the end_of_audit_log() before it."""
+def locked():
+    """The names in the manifests are one test's."""
     with open(HOME / "manifests.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def applied(kube, directory, namespace=GATEWAY):
+    """Applies the overlay and waits for the gateways; deletes all of it afterwards. Gives the end_of_audit_log() before it."""
+    with locked():
         remove(kube, directory)  # of a run that was killed
         began = end_of_audit_log()
         try:
@@ -114,12 +121,13 @@ def end_of_audit_log():
     return AUDIT_LOG.stat().st_size
 
 
-def requests_since(position, namespace=GATEWAY):
+def requests_since(position, namespace=GATEWAY, account="elara-gateway"):
     """The API server's audit events of the gateways, from the end_of_audit_log() of an earlier moment."""
+    name = user(namespace, account)
     with open(AUDIT_LOG, "rb") as log:
         log.seek(position)
-        lines = [line for line in log if user(namespace).encode() in line and line.endswith(b"\n")]
-    return [event for event in map(json.loads, lines) if event["user"]["username"] == user(namespace)]
+        lines = [line for line in log if name.encode() in line and line.endswith(b"\n")]
+    return [event for event in map(json.loads, lines) if event["user"]["username"] == name]
 
 
 def describe(event):

@@ -1,6 +1,7 @@
 """The programs that are built for the test cluster, with Go and with C."""
 import functools
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from testcluster.cache import cached
 HERE = Path(__file__).resolve().parents[1]
 KUBERNETES = "v1.34.4"
 VERSION = "k8s.io/component-base/version"
+HELM = HERE / "helm"  # a module of its own: what Kubernetes is built from stays as it is
 
 
 @functools.cache
@@ -18,16 +20,16 @@ def go():
     return made.stdout.strip()
 
 
-def build_go(name, output, flags=()):
+def build_go(package, output, flags=(), module=HERE):
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
-    subprocess.run([go(), "build", *flags, "-o", output, f"./{name}"], cwd=HERE, env=environment, check=True)
+    subprocess.run([go(), "build", *flags, "-o", output, package], cwd=module, env=environment, check=True)
 
 
 def go_program(name, flags=()):
     """The path of the program whose sources are in the folder of that name."""
     sources = sorted((HERE / name).glob("*.go"))
     inputs = [HERE / "go.mod", HERE / "go.sum", *sources, *flags]
-    return cached(name, inputs, lambda place: build_go(name, place / name, flags)) / name
+    return cached(name, inputs, lambda place: build_go(f"./{name}", place / name, flags)) / name
 
 
 def kubernetes():
@@ -40,6 +42,16 @@ def kubernetes():
 
 def hollow_node():
     return go_program("hollow", ("-ldflags", "-s -w"))
+
+
+def helm():
+    """Knows charts for the Kubernetes that is built here."""
+    (version,) = re.findall(r"helm\.sh/helm/v3 (v\S+)", (HELM / "go.mod").read_text())
+    major, minor = KUBERNETES.removeprefix("v").split(".")[:2]
+    linked = {"internal/version.version": version, "pkg/chartutil.k8sVersionMajor": major, "pkg/chartutil.k8sVersionMinor": minor}
+    flags = ("-ldflags", " ".join(["-s -w", *(f"-X helm.sh/helm/v3/{name}={value}" for name, value in linked.items())]))
+    inputs = [HELM / "go.mod", HELM / "go.sum", *flags]
+    return cached("helm", inputs, lambda place: build_go("helm.sh/helm/v3/cmd/helm", place / "helm", flags, HELM)) / "helm"
 
 
 def compile_c(source, output, flags, packages):
