@@ -30,9 +30,9 @@ def crowd():
 
 @pytest.fixture
 def start_with(start_gateway, tmp_path):
-    """A gateway of anna and bert with one limit."""
+    """A gateway of anna, bert and a viewer with one limit."""
     def start(limit, count, *more):
-        path = token_file(tmp_path / "tokens", *((name, "user", f"{name}-token") for name in ("anna", "bert")))
+        path = token_file(tmp_path / "tokens", *((name, role, f"{name}-token") for name, role in (("anna", "user"), ("bert", "user"), ("wall", "viewer"))))
         gateway = start_gateway("--auth-token-file", str(path), f"--{limit}", str(count), *more)
         gateway.token = "anna-token"
         return gateway
@@ -58,13 +58,14 @@ def check_told(answer, code, setting):
     assert status == code and headers["retry-after"] == "1" and f'"reason":"{setting}"' in body and f"({setting})" in body, answer
 
 
-def overload(gateway, **options):
-    return gateway.get("/api/elara/status", **options).json()["http"]
+def overload(gateway):
+    """As a viewer: a user hears nothing of others' connections."""
+    return gateway.get("/api/elara/status", headers=as_user("wall")).json()["http"]
 
 
-def connections_are(gateway, count, **options):
+def connections_are(gateway, count):
     """One of them is the one that asks."""
-    wait_until(lambda: overload(gateway, **options)["connections"] == count + 1, what=f"{count} connections")
+    wait_until(lambda: overload(gateway)["connections"] == count + 1, what=f"{count} connections")
 
 
 def test_connections_in_all(start_gateway, crowd, connect):
