@@ -170,6 +170,9 @@ def test_l8_the_pod_is_the_template_s(lab, kernel, kube):
         "KERNEL_POD_NAME": pod["metadata"]["name"], "KERNEL_IMAGE": KERNEL_PY, "KERNEL_UID": "1000", "KERNEL_GID": "100",
         "KERNEL_SERVICE_ACCOUNT_NAME": "default", "KERNEL_SPARK_CONTEXT_INIT_MODE": "none", "PORT_RANGE": "0..0", "RESPONSE_ADDRESS": "",
         "PUBLIC_KEY": ""}
+    found = set(json.loads(kernel.run("import json, os; print(json.dumps(list(os.environ)))")))
+    assert found >= {*variables_of(pod), "KERNEL_USERNAME", "KERNEL_GATEWAY", "KERNEL_LANGUAGE", "KERNEL_PATH", "KERNEL_LAUNCH_TIMEOUT"}
+    assert not {name for name in found if name.startswith("EG_")}
 
 
 def test_l8_a_template_that_was_edited_keeps_working(edited):
