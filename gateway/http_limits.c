@@ -4,8 +4,11 @@
 #include "base/map.h"
 #include "base/memory.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 enum {
@@ -110,6 +113,14 @@ static void set_held(struct http_seat *seat, size_t bytes) {
     seat->held = bytes;
 }
 
+static void leave_address(struct http_seat *seat) {
+    struct map *addresses = seat->limits->addresses;
+    if (seat->address != NULL)
+        set_count(addresses, seat->address, count_of(addresses, seat->address) - 1);
+    free(seat->address);
+    seat->address = NULL;
+}
+
 /* It holds nothing afterwards. */
 static void leave_user(struct http_seat *seat) {
     struct map *users = seat->limits->users[seat->kind];
@@ -126,10 +137,8 @@ void http_seat_free(struct http_seat *seat) {
     if (limits != NULL) {
         list_remove(&seat->node);
         leave_user(seat);
+        leave_address(seat);
         limits->counts[seat->kind]--;
-        if (seat->address != NULL)
-            set_count(limits->addresses, seat->address,
-                      count_of(limits->addresses, seat->address) - 1);
     }
     free(seat->address);
     free(seat);
@@ -179,13 +188,25 @@ static int check_connection(struct http_limits *limits, const char *address, boo
     return refuse(limits, "max-connections-per-address", err);
 }
 
+/* One host may choose any address of its network of 64 bits. */
+static void write_network(const char *address, char network[INET6_ADDRSTRLEN]) {
+    struct in6_addr six;
+    snprintf(network, INET6_ADDRSTRLEN, "%s", address);
+    if (inet_pton(AF_INET6, address, &six) != 1)
+        return;
+    memset(six.s6_addr + 8, 0, 8);
+    inet_ntop(AF_INET6, &six, network, INET6_ADDRSTRLEN);
+}
+
 int http_seat_connection(struct http_limits *limits, const char *address, int fd,
                          struct http_seat **ret, struct error *err) {
     struct rlimit files = {.rlim_cur = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &files);
     rlim_t reserve = reserve_of(files.rlim_cur), next = (rlim_t)fd + 1;
-    if (check_connection(limits, address, next + reserve <= files.rlim_cur, err) == 0) {
-        *ret = sit(limits, CONNECTION, NULL, address);
+    char network[INET6_ADDRSTRLEN];
+    write_network(address, network);
+    if (check_connection(limits, network, next + reserve <= files.rlim_cur, err) == 0) {
+        *ret = sit(limits, CONNECTION, NULL, network);
         return 0;
     }
     bool is_room =
@@ -215,6 +236,7 @@ int http_seat_use(struct http_seat *seat, const struct auth_identity *identity, 
                   user, own);
         return refuse(seat->limits, "max-connections-per-user", err);
     }
+    leave_address(seat); /* many users may come over one proxy */
     seat->user = user;
     set_count(users, user, own + 1);
     return 0;

@@ -493,10 +493,11 @@ static const struct option_row table[] = {
         .help = "Connections of clients, WebSockets included; 0: as many as the limit of open "
                 "files allows, which never gives them the last eighth (32 to 1,024)."),
     ROW("max-connections-per-address", "ELARA_MAX_CONNECTIONS_PER_ADDRESS", OPTION_INT,
-        max_connections_per_address, "16384", .min = 0, .max = 10000000, .flags = OPTION_RELOAD,
+        max_connections_per_address, "4096", .min = 0, .max = 10000000, .flags = OPTION_RELOAD,
         .group = LIMITS,
-        .help = "Connections from one address, which may be that of a proxy or of a notebook "
-                "server with many users; 0: no limit."),
+        .help =
+            "Connections from one address (of IPv6: from one network of 64 bits), but for those "
+            "of users known by name; 0: no limit."),
     ROW("max-connections-per-user", "ELARA_MAX_CONNECTIONS_PER_USER", OPTION_INT,
         max_connections_per_user, "2048", .min = 0, .max = 10000000, .flags = OPTION_RELOAD,
         .group = LIMITS,

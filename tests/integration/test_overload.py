@@ -95,6 +95,18 @@ def test_connections_of_one_address(start_gateway, crowd):
     assert hear(other)[0] == 200
 
 
+def test_known_users_do_not_count_for_their_address(start_with, crowd):
+    """They may all come over one proxy."""
+    gateway = start_with("max-connections-per-address", 2)
+    known = GET.replace(b"\r\n\r\n", b"\r\nAuthorization: token bert-token\r\n\r\n")
+    for _ in range(5):
+        one = crowd(gateway, 1, "127.0.0.2")[0]
+        one.sendall(known)
+        assert hear(one)[0] == 200
+    crowd(gateway, 2, "127.0.0.2")
+    check_told(hear(crowd(gateway, 1, "127.0.0.2")[0]), 429, "max-connections-per-address")
+
+
 def test_refused_connections_are_not_kept(start_gateway, crowd):
     """They are told why, as far as there is room to; the others are just closed."""
     gateway = start_gateway("--max-connections-per-address", "2")

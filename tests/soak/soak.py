@@ -336,7 +336,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as folder:
         specs = Specs(Path(folder) / "kernels", options.build)
         specs.stub()
-        with Gateway(options.build, specs, "--log-level", "WARNING") as gateway:
+        with Gateway(options.build, specs, "--log-level", "WARNING", "--max-connections-per-address", "0") as gateway:
             found, problems = soak(gateway, options.seconds, options.seed, options.slow, options.idle)
     print(json.dumps({"seconds": options.seconds, "seed": options.seed, "slow": options.slow, "idle": options.idle} | found, indent=1))
     for problem in problems:
