@@ -1,7 +1,7 @@
 /* The gateway locks itself in before it listens: it writes below its runtime directory and beside
- * its event log only, runs no program, gains no privileges, leaves no core dump and lets nobody of
- * its user look into its memory (Linux: landlock(7), PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE). What
- * it starts, launchers and its successor, comes from a process that is not (launcher/spawner.h). */
+ * its event log only, runs no program, and gains no privileges (Linux: landlock(7),
+ * PR_SET_NO_NEW_PRIVS). What it starts, launchers and its successor, comes from a process that is
+ * not (launcher/spawner.h). */
 #pragma once
 
 #include "base/error.h"

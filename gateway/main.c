@@ -6,6 +6,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int fail(const struct error *err) {
@@ -59,6 +60,7 @@ static int serve(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    prctl(PR_SET_DUMPABLE, 0); /* nobody of our user looks into our memory, and no core has it */
     if (option_take_flag(&argc, argv, "help", NULL)) {
         settings_print_help(stdout);
         return 0;

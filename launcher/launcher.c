@@ -517,8 +517,8 @@ int launcher_create(const struct launcher_settings *settings, struct launcher **
     launcher->resume.wanted = settings->succession;
     launcher->is_container = settings->is_container;
     launcher->directory_fd = launcher->signal_fd = launcher->oom_score.fd = -1;
-    if (launcher->is_container)
-        oom_score_open(&launcher->oom_score);
+    if (settings->oom_score != NULL)
+        launcher->oom_score = *settings->oom_score;
     launcher->stage = "starting the process";
     launcher->last_activity_us = clock_wall_us();
     launcher->idle_since_ms = clock_monotonic_ms();

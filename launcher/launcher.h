@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "launcher/link_curve.h"
+#include "launcher/oom_score.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,6 +35,7 @@ struct launcher_settings {
     /* It is the first process of a container: what ends it ends the container, and whoever comes
      * after it in this directory is the same container, started again. */
     bool is_container;
+    const struct oom_score *oom_score; /* opened; the launcher closes it. NULL: let it be */
 };
 
 /* Reads the kernel directory and binds the link; the kernel is started by launcher_run. A record

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "launcher/install.h"
 #include "launcher/launcher.h"
+#include "launcher/oom_score.h"
 #include "launcher/pod_place.h"
 
 #include <czmq.h>
@@ -25,6 +26,7 @@ static const char usage[] =
 
 struct options {
     struct launcher_settings launcher;
+    struct oom_score oom_score;
     const char *place; /* NULL: a local kernel's */
     const char *install, *from;
     int64_t ready_fd, lock_fd, open_files;
@@ -79,11 +81,20 @@ static bool take_options(int argc, char **argv, struct options *ret) {
            (launcher->endpoint != NULL) == launcher->is_container;
 }
 
+/* The kernel may have the same user: neither a debugger nor /proc shows it what we are to hold, and
+ * no core does. What of /proc we need open comes before, since afterwards it is root's. */
+static void close_memory(struct options *options) {
+    if (options->launcher.is_container) {
+        oom_score_open(&options->oom_score);
+        options->launcher.oom_score = &options->oom_score;
+    }
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int run(const struct options *options, struct error *err) {
     struct launcher *launcher;
     if (launcher_create(&options->launcher, &launcher, err) < 0)
         return -1;
-    prctl(PR_SET_DUMPABLE, 0); /* as in a pod */
     report(options->ready_fd, "ready", "");
     launcher_run(launcher);
     launcher_destroy(launcher);
@@ -107,8 +118,6 @@ static int run_in_pod(struct options *options, struct error *err) {
     options->launcher.keys = &keys;
     int created = launcher_create(&options->launcher, &launcher, err);
     explicit_bzero(&keys, sizeof keys);
-    /* The kernel has the same user: neither a debugger nor /proc shows it what we hold. */
-    prctl(PR_SET_DUMPABLE, 0);
     if (created < 0)
         return -1;
     launcher_run(launcher);
@@ -123,6 +132,7 @@ int main(int argc, char **argv) {
     struct error err;
     if (!take_options(argc, argv, &options))
         return fputs(usage, stderr) < 0 ? 1 : 2;
+    close_memory(&options);
     if (options.install != NULL) {
         if (install_launcher(options.from, options.install, &err) == 0)
             return 0;

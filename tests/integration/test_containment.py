@@ -49,6 +49,32 @@ def test_nobody_of_the_same_user_looks_into_the_gateway_its_spawner_or_a_launche
     assert [Path(f"/proc/{pid}/mem").stat().st_uid for pid in (*closed, kernel)] == [0, 0, 0, 65534]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="machine limit: only root can start a gateway as somebody else")
+@pytest.mark.parametrize("program, flag, file", [("elara-gateway", "--config", None), ("elara-launcher", "--directory", "launch.json")])
+def test_they_are_closed_before_they_read_anything(build, tmp_path, program, flag, file):
+    """The first file that they read says nothing."""
+    fifo = tmp_path / (file or "settings.yaml")
+    os.mkfifo(fifo)
+    tmp_path.chmod(0o700)
+    os.chown(tmp_path, 65534, 65534)
+    started = subprocess.Popen([*SOMEBODY, build / program, flag, tmp_path if file else fifo])
+    try:
+        writer = wait_until(lambda: open_for_writing(fifo))
+        assert Path(f"/proc/{started.pid}/mem").stat().st_uid == 0
+        os.close(writer)
+    finally:
+        started.kill()
+        started.wait()
+
+
+def open_for_writing(fifo):
+    """None: nobody reads it yet."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
 def test_without_its_spawner_the_gateway_says_why_nothing_starts(start_gateway, connect):
     gateway = start_gateway()
     runs = gateway.start_kernel()["id"]
