@@ -37,9 +37,9 @@ static int write_connection(struct launcher *launcher, struct error *err) {
     struct launch *launch = launcher->launch;
     const struct launch_user *user = &launch->user;
     if (user_account_apply(launch, err) < 0 ||
-        (user->is_known && user_place_make(launch->account_place, user->uid, user->gid, err) < 0))
+        (user->is_known && user_place_make(launch->account_place, user->uid, user->gid, err) < 0) ||
+        user_account_enter(user, err) < 0)
         return -1;
-    user_account_enter(user);
     int written = connection_write(&launcher->connection, launcher->connection_path, err);
     user_account_leave(user);
     return written;
@@ -47,11 +47,13 @@ static int write_connection(struct launcher *launcher, struct error *err) {
 
 /* libzmq's threads connect to the kernel's sockets: to no others than its user may. They are made
  * with the first socket. */
-static void start_threads(const struct launch_user *user) {
-    user_account_enter(user);
+static int start_threads(const struct launch_user *user, struct error *err) {
+    if (user_account_enter(user, err) < 0)
+        return -1;
     zsock_t *first = zsock_new(ZMQ_PAIR);
     user_account_leave(user);
     zsock_destroy(&first);
+    return 0;
 }
 
 int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
@@ -64,8 +66,8 @@ int launcher_kernel_prepare(struct launcher *launcher, struct error *err) {
                           err) < 0)
         return -1;
     launcher->is_connection_unwritten = write_connection(launcher, err) < 0;
-    if (launch->user.is_known)
-        start_threads(&launch->user);
+    if (launch->user.is_known && start_threads(&launch->user, err) < 0)
+        return -1;
     if (launcher->is_connection_unwritten && !launcher->resume.is_due)
         return -1; /* else there is an output to be kept, whatever becomes of the kernel */
     launcher->wire = kernel_wire_create(launcher->connection.key);

@@ -183,13 +183,26 @@ int user_account_apply(struct launch *launch, struct error *err) {
     return 0;
 }
 
-/* These are a thread's own in Linux, whatever the C library makes of them. */
-void user_account_enter(const struct launch_user *user) {
-    if (!user->is_known)
-        return;
-    syscall(SYS_setgroups, user->group_count, user->groups);
+/* These are a thread's own in Linux, whatever the C library makes of them. setfsuid and setfsgid
+ * tell no failure, but what was before: asked again for one that nobody has, what is. */
+static bool become_user(const struct launch_user *user) {
+    if (syscall(SYS_setgroups, user->group_count, user->groups) < 0)
+        return false;
     setfsgid(user->gid);
     setfsuid(user->uid);
+    return (gid_t)setfsgid((gid_t)-1) == user->gid && (uid_t)setfsuid((uid_t)-1) == user->uid;
+}
+
+int user_account_enter(const struct launch_user *user, struct error *err) {
+    if (!user->is_known || become_user(user))
+        return 0;
+    user_account_leave(user);
+    return error_set(
+        err, ERROR_SYSTEM,
+        "The kernel's launcher cannot have the rights of uid %u, gid %u (run-as-owner): "
+        "the gateway has to be root with SETUID and SETGID, in a user namespace that "
+        "has these ids",
+        (unsigned)user->uid, (unsigned)user->gid);
 }
 
 void user_account_leave(const struct launch_user *user) {

@@ -16,6 +16,7 @@ enum { USER_ACCOUNT_WAIT_MS = 10000 };
 int user_account_apply(struct launch *launch, struct error *err);
 
 /* From enter to leave the calling thread, and threads that it starts for good, may open and connect
- * to what the user may, and makes files as he would. Nothing without an account. */
-void user_account_enter(const struct launch_user *user);
+ * to what the user may, and makes files as he would. Nothing without an account. When enter fails,
+ * as where a user namespace lacks the ids, all is as before. */
+int user_account_enter(const struct launch_user *user, struct error *err);
 void user_account_leave(const struct launch_user *user);
