@@ -95,6 +95,7 @@ static void remove_files(const struct provision *provision) {
     local_account_remove(provision->local, provision->id);
     if (file_remove_tree(provision->directory, &err) < 0)
         log_error("kernel %s: its directory could not be removed: %s", provision->id, err.text);
+    local_account_sweep(provision->local);
 }
 
 /* What it said before it ended stands in the pipe, read or not. */

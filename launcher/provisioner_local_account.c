@@ -57,18 +57,19 @@ void local_account_kill(const struct local *local, const char *id, pid_t pid,
     local_process_kill_group(pid, place); /* there its connection file is */
 }
 
-void local_account_remove(const struct local *local, const char *id) {
+bool local_account_remove(const struct local *local, const char *id) {
     cleanup_free char *place = place_of(local, id);
-    user_place_remove(place);
+    return user_place_remove(place);
 }
 
 void local_account_sweep(const struct local *local) {
     DIR *places = opendir(local->users);
     const struct dirent *item;
-    while (places != NULL && (item = readdir(places)) != NULL) {
+    bool is_done = true;
+    while (is_done && places != NULL && (item = readdir(places)) != NULL) {
         cleanup_free char *directory = memory_printf("%s/%s", local->directory, item->d_name);
         if (text_is_kernel_id(item->d_name) && access(directory, F_OK) < 0 && errno == ENOENT)
-            local_account_remove(local, item->d_name);
+            is_done = local_account_remove(local, item->d_name);
     }
     if (places != NULL)
         closedir(places);

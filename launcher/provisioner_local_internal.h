@@ -79,9 +79,9 @@ int local_account_add(const struct local *local, const struct provision_order *o
 /* The process group of a kernel, if it is the one of this directory. */
 void local_account_kill(const struct local *local, const char *id, pid_t pid,
                         const char *directory);
-/* What a launcher that was killed has left there. */
-void local_account_remove(const struct local *local, const char *id);
-/* Of kernels that are no more. */
+/* What a launcher that was killed has left there: false if it is too much for once. */
+bool local_account_remove(const struct local *local, const char *id);
+/* Of kernels that are no more: all, or what can be done at once. */
 void local_account_sweep(const struct local *local);
 
 /* provisioner_local_words.c */

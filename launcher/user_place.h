@@ -5,10 +5,11 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Makes it, or gives it to the user if it is there. Its parent is ours. */
 int user_place_make(const char *path, uid_t uid, gid_t gid, struct error *err);
-/* With what is in it. Others wait, so no more than 1,000 files and empty directories are removed:
- * what its user put there beyond that stays, and the log says so. A missing one is fine. */
-void user_place_remove(const char *path);
+/* With what is in it. Others wait, so no more than 1,000 entries are looked at: false if something
+ * is left, which the log says. Called again it goes on. A missing one is fine. */
+bool user_place_remove(const char *path);
