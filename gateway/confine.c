@@ -25,10 +25,15 @@
      LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
 
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE /* headers before Linux 6.2 */
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+
 /* Moving between directories is always refused by version 1, and has to be asked for in later
- * ones: kernel directories are moved into place. */
+ * ones: kernel directories are moved into place. Earlier versions than 3 let any file be cut. */
 static uint64_t changes_of(int version) {
-    return version >= 2 ? CHANGES | LANDLOCK_ACCESS_FS_REFER : CHANGES;
+    return CHANGES | (version >= 2 ? LANDLOCK_ACCESS_FS_REFER : 0) |
+           (version >= 3 ? LANDLOCK_ACCESS_FS_TRUNCATE : 0);
 }
 
 static int allow(int rules, const char *path, uint64_t access, struct error *err) {

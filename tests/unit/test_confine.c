@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +93,22 @@ static int write_around(const struct place *place) {
     CHECK(access("/etc/passwd", R_OK) == 0 && open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0);
     CHECK(execv(program, argv) < 0 && errno == EACCES);
     return 0;
+}
+
+static int cut_files(const struct place *place) {
+    cleanup_free char *outside = memory_printf("%s/outside", place->outside);
+    cleanup_free char *inside = memory_printf("%s/inside", place->inside);
+    CHECK(make_file(place->outside, "outside") == 0);
+    CHECK(confine(place->inside, NULL, NULL) == 0);
+    CHECK(truncate(outside, 0) < 0 && errno == EACCES);
+    CHECK(make_file(place->inside, "inside") == 0 && truncate(inside, 0) == 0);
+    return 0;
+}
+
+static void test_it_cuts_no_file_elsewhere(void **state) {
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 3)
+        skip(); /* this machine's Linux is older than 6.2 */
+    assert_int_equal(in_child(cut_files, *state), 0);
 }
 
 static void test_it_writes_in_its_places_only(void **state) {
@@ -218,6 +236,7 @@ static void test_counts_beyond_a_request_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_it_writes_in_its_places_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_it_cuts_no_file_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_directory_that_is_open_to_others_is_a_place_too,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_privileges, setup, teardown),
