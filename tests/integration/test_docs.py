@@ -49,7 +49,7 @@ def test_what_is_added_to_the_lab_s_pod_is_listed():
     """By the list that l8_the_pod_of_the_lab takes out of the pod before it compares all of it."""
     source = (DOCS.parent / "tests" / "unit" / "test_kube_jinja.c").read_text()
     added = re.findall(r'"(.+?)"', source.split("added[] = {")[1].split("};")[0])
-    page = (DOCS / "migrating-from-jeg.md").read_text().split("## The pod, field by field")[1].split("\n## ")[0]
+    page = (DOCS / "migrating-from-jeg.md").read_text().split("## The pod, field by field")[1].split("\n##")[0]
     listed = [field for line in page.splitlines() if line.startswith("| `") for field in re.findall(r"`(.+?)`", line.split("|")[1])]
     assert len(added) > 15 and sorted(listed) == sorted(path.replace("/0/", "[0]/").replace("/", ".") for path in added)
 
