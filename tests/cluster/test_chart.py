@@ -185,6 +185,20 @@ def test_what_does_nothing_here_is_named():
     assert Rendered({"kip": {"enabled": False, "interval": 1}}).warnings == []
 
 
+def test_the_kernels_one_namespace_has_the_labels_of_those_that_gateways_make():
+    """Homes are nfs volumes, which "restricted" forbids."""
+    namespace = Rendered({"kernel": {"shareGatewayNamespace": True}}).one("Namespace")["metadata"]
+    assert namespace == {"name": "elara-kernels", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}
+
+
+def test_a_namespace_that_is_there_already_is_not_the_release_s(namespace):
+    """It is used, and outlives the release."""
+    values = {"settings": {"kubernetes_namespaces": "fixed", "kubernetes_namespace": namespace}}
+    assert Rendered(values).one("Namespace")["metadata"]["name"] == namespace
+    there = Rendered(values, looks=True)
+    assert not there.has("Namespace", namespace) and there.one("Role", "elara-kernels")["metadata"]["namespace"] == namespace
+
+
 def test_where_kernelspecs_are():
     """nfs goes before the claim, the claim before the image, as there."""
     def volume(**values):

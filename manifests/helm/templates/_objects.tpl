@@ -25,11 +25,11 @@
 {{- $directories := list $overlay -}}
 {{- if and (ne $overlay "base") $settings.kubernetes_cluster_role }}{{- $directories = append $directories "components/kernel-role" }}{{- end -}}
 {{- if and (ne $overlay "base") (eq (toString $settings.home_volume) "claim") }}{{- $directories = append $directories "components/home-claims" }}{{- end -}}
-{{- if has (lower (toString $settings.token_review)) (list "true" "yes" "on" "1") }}{{- $directories = append $directories "components/token-review" }}{{- end -}}
+{{- if include "elara.isOn" $settings.token_review }}{{- $directories = append $directories "components/token-review" }}{{- end -}}
 {{- range $directories }}{{- include "elara.kustomize" (dict "root" $.root "directory" . "out" $.out) }}{{- end -}}
 {{- include "elara.patch" (dict "root" .root "directory" "overlays/enterprise-gateway" "out" .out) -}}
 {{- $files := list "uninstall" -}}
-{{- if or .values.authToken (not (has (lower (toString $settings.insecure)) (list "true" "yes" "on" "1"))) }}{{- $files = append $files "token" }}{{- end -}}
+{{- if include "elara.hasToken" (dict "values" .values "settings" $settings) }}{{- $files = append $files "token" }}{{- end -}}
 {{- if .values.ingress.enabled }}{{- $files = append $files "ingress" }}{{- end -}}
 {{- if .values.serviceMonitor.enabled }}{{- $files = append $files "service-monitor" }}{{- end -}}
 {{- range $files }}{{- include "elara.read" (dict "root" $.root "file" (printf "objects/%s.yaml" .) "out" $.out) }}{{- end -}}
@@ -97,7 +97,10 @@ yes
 {{- $_ := set . "namespace" (get $places .namespace) -}}
 {{- if eq .name "elara-gateway" }}{{- $_ := set . "name" $.account }}{{- end -}}
 {{- end -}}
-{{- if eq $object.kind "Namespace" }}{{- $_ := set $metadata "name" (get $places $metadata.name) }}{{- end -}}
+{{- if eq $object.kind "Namespace" -}}
+{{- $_ := set $metadata "name" (get $places $metadata.name) -}}
+{{- if kindIs "map" .settings.kubernetes_namespace_labels }}{{- $_ := set $metadata "labels" .settings.kubernetes_namespace_labels }}{{- end -}}
+{{- end -}}
 {{- if eq $metadata.name "elara-uninstall" }}{{- include "elara.hook" . }}{{- end -}}
 {{- if and (eq $object.kind "ServiceAccount") (eq $metadata.name "elara-gateway") -}}
 {{- $_ := set $metadata "name" .account -}}

@@ -26,6 +26,15 @@
 {{- get (dict "true" "fixed" "True" "fixed" "false" "kernel" "False" "kernel") $said | default $said -}}
 {{- end -}}
 
+{{- /* As the gateway reads a setting that is true or false. */ -}}
+{{- define "elara.isOn" -}}
+{{- if has (lower (toString .)) (list "true" "yes" "on" "1") }}yes{{ end -}}
+{{- end -}}
+
+{{- define "elara.hasToken" -}}
+{{- if or .values.authToken (not (include "elara.isOn" .settings.insecure)) }}yes{{ end -}}
+{{- end -}}
+
 {{- /* elara.yaml as a tree: that of the overlay, then what JEG's values say, then settings. */ -}}
 {{- define "elara.settings" -}}
 {{- $values := include "elara.values" . | fromYaml -}}

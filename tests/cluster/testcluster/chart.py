@@ -34,12 +34,12 @@ def name_of(item):
 
 
 class Rendered:
-    """What an install would bring. objects: {(kind, namespace, name): object}, those of hooks too."""
+    """What an install would bring. objects: {(kind, namespace, name): object}, those of hooks too. looks: at what is in the cluster."""
 
-    def __init__(self, values, namespace="enterprise-gateway", chart=CHART):
+    def __init__(self, values, namespace="enterprise-gateway", chart=CHART, looks=False):
         self.words = RELEASE, chart, "--namespace", namespace, "--values", "-"
         self.values = values
-        texts = helm("template", *self.words, values=values)
+        texts = helm("template", *self.words, *(["--dry-run=server"] if looks else []), values=values)
         self.objects = {name_of(item): item for item in yaml.safe_load_all(texts) if item}
 
     @property
