@@ -1,4 +1,5 @@
 /* Where kernels run, as the settings have it. */
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gateway.h"
@@ -121,10 +122,14 @@ static int load_policy(const struct settings *settings, struct policy **ret, str
 }
 
 int gateway_load_policy(struct gateway *gateway, struct error *err) {
-    return load_policy(gateway->settings, &gateway->policy, err) < 0 ||
-                   load_home_uids(gateway->settings, &gateway->home_uids, err) < 0
-               ? -1
-               : 0;
+    if (load_policy(gateway->settings, &gateway->policy, err) < 0 ||
+        load_home_uids(gateway->settings, &gateway->home_uids, err) < 0)
+        return -1;
+    cleanup_json json_t *doubts =
+        gateway->policy != NULL ? policy_file_doubts(gateway->policy) : NULL;
+    for (size_t i = 0; i < json_array_size(doubts); i++)
+        log_warning("%s", json_string_value(json_array_get(doubts, i)));
+    return 0;
 }
 
 int gateway_kube_config(const struct settings *settings, struct kube_config **ret,

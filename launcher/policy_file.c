@@ -374,6 +374,39 @@ int policy_file_load(const char *path, const struct policy_defaults *defaults, s
                              defaults, ret, err);
 }
 
+static void doubt_rule(const struct policy *policy, const char *place, const json_t *members,
+                       json_t *doubts) {
+    const json_t *nfs = json_object_get(json_object_get(members, "volumes"), "nfs");
+    for (size_t i = 0; i < json_array_size(nfs); i++) {
+        const json_t *entry = json_array_get(nfs, i), *paths = json_object_get(entry, "paths");
+        if (json_is_true(json_object_get(entry, "read_only")))
+            continue;
+        for (size_t j = 0; j < json_array_size(paths); j++) {
+            const char *path = json_string_value(json_array_get(paths, j));
+            if (!text_ends_with(path, "/**"))
+                continue;
+            cleanup_free char *item = memory_printf("%svolumes.nfs[%zu].paths[%zu]", place, i, j);
+            cleanup_free char *doubt = memory_printf(
+                "%s:%d: %s: who mounts what is below \"%s\" for writing can put a link there that "
+                "leads to all of the export; end the path with {user}, or say read_only: true",
+                policy->name, (int)json_integer_value(json_object_get(policy->lines, item)), item,
+                path);
+            json_array_append_new(doubts, json_string(doubt));
+        }
+    }
+}
+
+json_t *policy_file_doubts(const struct policy *policy) {
+    json_t *doubts = json_array();
+    const json_t *rules = json_object_get(policy->tree, "rules");
+    doubt_rule(policy, "", policy->tree, doubts);
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        cleanup_free char *place = memory_printf("rules[%zu].", i);
+        doubt_rule(policy, place, json_array_get(rules, i), doubts);
+    }
+    return doubts;
+}
+
 void policy_destroy(struct policy *policy) {
     if (policy == NULL)
         return;

@@ -17,6 +17,10 @@ struct policy_defaults {
 /* The error begins with file and line: "policy.yaml:12: volumes.types[0]: ...". */
 int policy_file_load(const char *path, const struct policy_defaults *defaults, struct policy **ret,
                      struct error *err);
+/* Paths by which a link that a user may make leads on to another's data: whoever mounts what is
+ * below a path (/ and two stars at its end) for writing can put one there, and NFS clients follow
+ * it. An array of "policy.yaml:12: volumes.nfs[0].paths[1]: ..."; a new reference. */
+json_t *policy_file_doubts(const struct policy *policy);
 /* The same of a text; name: for errors and refusals, without directories. */
 int policy_file_parse(const char *text, size_t length, const char *name,
                       const struct policy_defaults *defaults, struct policy **ret,

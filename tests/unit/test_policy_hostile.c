@@ -434,6 +434,28 @@ static void kernelspecs_smuggle_nothing(void **state) {
     denied(fixture, "KERNEL_", nfs_line);
 }
 
+static void ways_in_by_a_link(void **state) {
+    (void)state;
+    static const char text[] = "volumes:\n"
+                               "  nfs:\n"
+                               "    - {server: s, paths: ['/a/{user}', /a/**]}\n"
+                               "    - {server: s, paths: [/b/**], read_only: true}\n"
+                               "rules:\n"
+                               "- when: {users: [ann]}\n"
+                               "  volumes: {nfs: [{server: s, paths: [/c/**]}]}\n";
+    struct error err = {0};
+    struct policy *policy = NULL;
+    assert_int_equal(policy_file_parse(text, strlen(text), "policy.yaml", NULL, &policy, &err), 0);
+    json_t *doubts = policy_file_doubts(policy);
+    assert_int_equal(json_array_size(doubts), 2);
+    assert_has(json_string_value(json_array_get(doubts, 0)),
+               "policy.yaml:3: volumes.nfs[0].paths[1]: who mounts what is below \"/a/**\"");
+    assert_has(json_string_value(json_array_get(doubts, 1)),
+               "policy.yaml:7: rules[0].volumes.nfs[0].paths[0]: ");
+    json_decref(doubts);
+    policy_destroy(policy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(hostile_paths, set_up_lab, tear_down_lab),
@@ -445,6 +467,7 @@ int main(void) {
                                         tear_down_lab),
         cmocka_unit_test_setup_teardown(environments_smuggle_nothing, set_up_lab, tear_down_lab),
         cmocka_unit_test_setup_teardown(kernelspecs_smuggle_nothing, set_up_lab, tear_down_lab),
+        cmocka_unit_test(ways_in_by_a_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
