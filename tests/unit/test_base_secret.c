@@ -14,6 +14,12 @@
 
 enum { MANY = 40 };
 
+#ifdef __SANITIZE_ADDRESS__ /* it makes mlock do nothing */
+enum { IS_LOCKED = 0 };
+#else
+enum { IS_LOCKED = 1 };
+#endif
+
 /* kB that the process has locked. */
 static long locked(void) {
     char line[256];
@@ -35,7 +41,7 @@ static void secrets_are_locked_apart_and_wiped(void **state) {
         assert_int_equal(secrets[i][0], 0);
         memset(secrets[i], 'a' + i % 26, SECRET_MAX);
     }
-    assert_int_equal(locked() - before, 4 * ((MANY + 15) / 16));
+    assert_int_equal(locked() - before, IS_LOCKED * 4 * ((MANY + 15) / 16));
     for (int i = 0; i < MANY; i++)
         assert_int_equal(secrets[i][SECRET_MAX - 1], 'a' + i % 26);
     secret_free(secrets[3]);
