@@ -10,6 +10,8 @@
 
 #define LOG_AREA "gateway/kernel_orders"
 
+enum { REACHED_LATE_MS = 500 };
+
 /* A command under way. The kernel may be freed before it is answered. */
 struct order {
     struct list_node node;
@@ -217,10 +219,11 @@ static void on_restarted(struct kernel *kernel, kernel_done *done, void *context
     finish_restart(kernel, err);
 }
 
-/* One that was there before us has had its time to say so, too. */
+/* One that was there before us has had its time to say so, too: when that is over, kernels can be
+ * reached a little shorter. */
 static bool is_silent(const struct kernel *kernel) {
     return kernel->status.phase == KERNEL_LAUNCHING && kernel_is_unheard(kernel) &&
-           clock_monotonic_ms() - kernel->reachable_ms > KERNELS_ADOPTION_MS;
+           clock_monotonic_ms() - kernel->reachable_ms > KERNELS_ADOPTION_MS - REACHED_LATE_MS;
 }
 
 void kernel_restart(struct kernel *kernel, kernel_done *done, void *context) {
