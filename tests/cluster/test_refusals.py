@@ -123,7 +123,7 @@ def kernelspecs(tmp_path_factory, places):
     add("account", serviceAccountName="no-such")
     add("priority", priorityClassName="no-such")
     add("runtime", runtimeClassName="no-such")
-    add("field", container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]})
+    add("field", container={"livenessProbe": {"periodSeconds": -5, "tcpSocket": {"port": 8877}}})
     add("webhook", labels={TEAM: "one"})
     add("webhook-gone", labels={FORGOTTEN: "one"})
     return specs
@@ -159,8 +159,8 @@ REFUSED = {
                 "pod.yaml or KERNEL_SERVICE_ACCOUNT_NAME."),
     "priority": ("ClassMissing", f"Kubernetes refuses the kernel's pod: no PriorityClass with name no-such was found. {CLASS}"),
     "runtime": ("ClassMissing", f"Kubernetes refuses the kernel's pod: pod rejected: RuntimeClass \"no-such\" not found. {CLASS}"),
-    "field": ("InvalidObject", "Kubernetes refuses the kernel's pod: spec.containers[0].volumeMounts[0].name: Not found: \"data\". Correct the "
-              "field in the kernelspec's pod.yaml or in the request."),
+    "field": ("InvalidObject", "Kubernetes refuses the kernel's pod: spec.containers[0].livenessProbe.periodSeconds: Invalid value: -5: must be "
+              "greater than or equal to 0. Correct the field in the kernelspec's pod.yaml or in the request."),
     "webhook": ("AdmissionDenied", "Kubernetes refuses the kernel's pod: admission webhook \"cost.elara.test\" denied the request: each pod says "
                 "its cost centre. Its sentence says what it wants; the administrator of the cluster knows the policy."),
     "webhook-gone": ("ApiUnavailable", "Kubernetes could not be asked for the kernel's pod: Internal error occurred: failed calling webhook "
