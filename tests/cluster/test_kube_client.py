@@ -292,7 +292,7 @@ def test_a_watch_lists_again_after_compaction_and_restart(build, kube, cluster, 
 def is_there():
     try:
         socket.create_connection((ADDRESS, API_PORT), timeout=10).close()
-    except ConnectionRefusedError:
+    except ConnectionError:
         return False
     return True
 

@@ -49,7 +49,7 @@ def read_line(address, port):
         try:
             with socket.create_connection((address, port), timeout=10) as connection:
                 return connection.makefile().readline()
-        except ConnectionRefusedError:
+        except ConnectionError:
             continue
 
 
