@@ -32,14 +32,15 @@ int file_read(const char *path, size_t limit, struct buffer *ret, struct error *
     }
 }
 
-static int write_all(int fd, const char *data, size_t length) {
+int file_write_all(int fd, const void *data, size_t length) {
+    const char *rest = data;
     while (length > 0) {
-        ssize_t put = write(fd, data, length);
+        ssize_t put = write(fd, rest, length);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
             return -1;
-        data += put;
+        rest += put;
         length -= (size_t)put;
     }
     return 0;
@@ -50,7 +51,8 @@ int file_write(const char *path, const void *data, size_t length, mode_t mode, s
     cleanup_close int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return error_system(err, errno, "%s", temporary);
-    if (fchmod(fd, mode) < 0 || write_all(fd, data, length) < 0 || rename(temporary, path) < 0) {
+    if (fchmod(fd, mode) < 0 || file_write_all(fd, data, length) < 0 ||
+        rename(temporary, path) < 0) {
         error_system(err, errno, "%s", path);
         unlink(temporary);
         return -1;

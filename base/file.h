@@ -13,6 +13,9 @@ int file_read(const char *path, size_t limit, struct buffer *ret, struct error *
 /* Replaces a file atomically: a temporary file beside it, then rename. */
 int file_write(const char *path, const void *data, size_t length, mode_t mode, struct error *err);
 
+/* To where the descriptor stands; -1 with errno. */
+int file_write_all(int fd, const void *data, size_t length);
+
 /* JSON of at most `limit` bytes; the error names line and column. *ret is a new reference. */
 int file_read_json(const char *path, size_t limit, json_t **ret, struct error *err);
 int file_write_json(const char *path, json_t *json, mode_t mode, struct error *err);

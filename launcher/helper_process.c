@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void write_all(int fd, const char *text) {
-    size_t left = strlen(text);
-    while (left > 0) {
-        ssize_t put = write(fd, text, left);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return;
-        text += put;
-        left -= (size_t)put;
-    }
-}
-
 /* Our descriptors hold the kernel directory's lock, and somebody waits for their end: a process
  * that hangs must not have them. */
 __attribute__((noreturn)) static void run_helper(helper_work *work, const void *context,
@@ -36,7 +24,8 @@ __attribute__((noreturn)) static void run_helper(helper_work *work, const void *
         close_range(3, (unsigned)report - 1, 0);
     close_range((unsigned)report + 1, ~0U, 0);
     bool is_done = work(context, reply, &err) == 0;
-    write_all(report, is_done ? reply : err.text);
+    const char *said = is_done ? reply : err.text;
+    (void)file_write_all(report, said, strlen(said)); /* nobody else to tell */
     _exit(is_done ? 0 : 1);
 }
 
