@@ -133,6 +133,22 @@ static int check_volume_name(const struct kube_check *check, const struct kube_p
                : 0;
 }
 
+typedef int check_element(const struct kube_check *check, const struct kube_place *place,
+                          const json_t *element, struct error *err);
+
+static int check_each(const struct kube_check *check, const struct kube_place *place,
+                      const json_t *object, const char *member, check_element *check_one,
+                      struct error *err) {
+    const struct kube_place list = {place, member, 0};
+    const json_t *elements = json_object_get(object, member);
+    for (size_t i = 0; i < json_array_size(elements); i++) {
+        const struct kube_place element = {&list, NULL, i};
+        if (check_one(check, &element, json_array_get(elements, i), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int kube_template_check_mount(const struct kube_check *check, const struct kube_place *place,
                               const json_t *mount, struct error *err) {
     struct kube_place path = {place, "mountPath", 0};
@@ -182,21 +198,11 @@ static int check_container(const struct kube_check *check, const struct kube_pla
     inner.key = "ports";
     if (check_ports(check, &inner, json_object_get(container, "ports"), err) < 0)
         return -1;
-    inner.key = "volumeMounts";
-    const json_t *mounts = json_object_get(container, "volumeMounts");
-    for (size_t i = 0; i < json_array_size(mounts); i++) {
-        struct kube_place element = {&inner, NULL, i};
-        if (kube_template_check_mount(check, &element, json_array_get(mounts, i), err) < 0)
-            return -1;
-    }
-    inner.key = "volumeDevices";
-    const json_t *devices = json_object_get(container, "volumeDevices");
-    for (size_t i = 0; i < json_array_size(devices); i++) {
-        struct kube_place element = {&inner, NULL, i};
-        if (check_volume_name(check, &element, json_array_get(devices, i), err) < 0)
-            return -1;
-    }
-    return 0;
+    return check_each(check, place, container, "volumeMounts", kube_template_check_mount, err) <
+                       0 ||
+                   check_each(check, place, container, "volumeDevices", check_volume_name, err) < 0
+               ? -1
+               : 0;
 }
 
 static int check_containers(const struct kube_check *check, const struct kube_place *spec,
