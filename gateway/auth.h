@@ -65,8 +65,8 @@ struct auth_evidence {
                    * pages too, so whoever sets this looks at Origin before anything is changed. */
     const char *address; /* of the connection's other end, whatever a header says */
     /* A header's only value; NULL when it is not there, or more than once. */
-    const char *(*header)(const void *context, const char *name);
-    const void *header_context;
+    const char *(*header)(void *context, const char *name);
+    void *header_context;
     const struct x509_st *certificate; /* verified */
 };
 

@@ -8,7 +8,7 @@
 
 #include <event2/event.h>
 
-static const char *no_header(const void *context, const char *name) {
+static const char *no_header(void *context, const char *name) {
     (void)context, (void)name;
     return NULL;
 }

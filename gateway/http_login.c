@@ -35,7 +35,7 @@ static void wipe(char *text) {
     free(text);
 }
 
-static const char *same_header(const void *context, const char *name) {
+static const char *same_header(void *context, const char *name) {
     const struct http_login *login = context;
     bool is_same = login->header_name != NULL && strcasecmp(login->header_name, name) == 0;
     return is_same ? login->header_value : NULL;

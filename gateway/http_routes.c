@@ -196,8 +196,8 @@ static bool can_send_no_token(const struct http_request *request) {
            http_request_query(request, "token") == NULL;
 }
 
-static const char *only_header(const void *context, const char *name) {
-    struct http_request *request = (struct http_request *)(uintptr_t)context;
+static const char *only_header(void *context, const char *name) {
+    struct http_request *request = context;
     const struct http_head *head = &request->head;
     const struct http_field *found = NULL;
     for (size_t i = 0; i < head->field_count; i++) {

@@ -67,7 +67,7 @@ struct header {
     const char *name, *value;
 };
 
-static const char *read_header(const void *context, const char *name) {
+static const char *read_header(void *context, const char *name) {
     const struct header *header = context;
     return header != NULL && strcasecmp(header->name, name) == 0 ? header->value : NULL;
 }
