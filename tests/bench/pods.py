@@ -146,12 +146,7 @@ def bench_pod(options, elara, folder, table):
         found = sorted(time_ready(place, gateway) for _ in range(STARTS))
         table.add("a stub kernel is ready after its pod runs", f"{statistics.median(found):.0f} ms",
                   f"{found[0]:.0f} to {found[-1]:.0f} ms", "", "<= 50 ms")
-        kernel, local = gateway.start_kernel("stub")["id"], elara.start_kernel()
-        gateway.wait_for_state(kernel, "idle", timeout=LIMIT_S)
-        elara.wait_for_state(local, "idle")
-        add_latency(options, gateway, kernel, elara, local, table, "kernel_info round trip of a pod, p50")
-        elara.end_kernel(local)
-        gateway.delete(f"/api/kernels/{kernel}")
+        add_latency(options, gateway, elara, table, "kernel_info round trip of a pod, p50")
         bench_ends(place, gateway, table)
 
 
@@ -169,22 +164,23 @@ def bench_container(options, elara, folder, table):
               container={"volumeMounts": [{"name": "stub", "mountPath": "/stub"}]},
               volumes=[{"name": "stub", "hostPath": {"path": str(folder / "stub")}}])
     with make_gateway(options.build, specs, places, image, layout.KUBECONFIG, "--log-level", "WARNING") as gateway:
-        kernel, local = gateway.start_kernel("stub")["id"], elara.start_kernel()
-        gateway.wait_for_state(kernel, "idle", timeout=LIMIT_S)
-        elara.wait_for_state(local, "idle")
-        add_latency(options, gateway, kernel, elara, local, table, "  of a container behind the pod network, p50")
-        elara.end_kernel(local)
-        gateway.delete(f"/api/kernels/{kernel}")
+        add_latency(options, gateway, elara, table, "  of a container behind the pod network, p50")
     for namespace in places:
         kube.delete("Namespace", namespace)
 
 
-def add_latency(options, gateway, kernel, elara, local, table, what):
+def add_latency(options, gateway, elara, table, what):
+    """Of a pod beside a local kernel, both started for it."""
+    kernel, local = gateway.start_kernel("stub")["id"], elara.start_kernel()
+    gateway.wait_for_state(kernel, "idle", timeout=LIMIT_S)
+    elara.wait_for_state(local, "idle")
     crowd = Crowd(options.build, gateway.port, [kernel], (elara.port, local))
     latency = crowd.latency(ROUNDS)
     crowd.close()
     table.add(what, f"{latency['p50_us']:.0f} us", f"a local kernel: {latency['lone_p50_us']:.0f} us",
               f"{latency['p50_ratio']:.2f} x ({latency['p50_ratio_min']:.2f} to {latency['p50_ratio_max']:.2f})", "<= 1.3 x")
+    elara.end_kernel(local)
+    gateway.delete(f"/api/kernels/{kernel}")
 
 
 def post_secret(place):

@@ -273,6 +273,13 @@ static void hostile_mounts(void **state) {
     }
 }
 
+static void use_form(struct fixture *fixture, const char *template, bool is_jinja) {
+    if (is_jinja)
+        fixture->plan.template = fixture->template = json_string(template);
+    else
+        use_template(fixture, template);
+}
+
 /* A template carries a value to where no variable of its own is for. */
 static void templates_smuggle_nothing(void **state) {
     static const struct {
@@ -325,10 +332,7 @@ static void templates_smuggle_nothing(void **state) {
     struct fixture *fixture = *state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         forget(fixture);
-        if (rows[i].is_jinja)
-            fixture->plan.template = fixture->template = json_string(rows[i].template);
-        else
-            use_template(fixture, rows[i].template);
+        use_form(fixture, rows[i].template, rows[i].is_jinja);
         spec_says(fixture, "KERNEL_VOLUMES",
                   rows[i].expected == nfs_line && rows[i].is_jinja
                       ? "[{name: o, emptyDir: {}}, {name: h, nfs: "
@@ -399,10 +403,7 @@ static void environments_smuggle_nothing(void **state) {
     struct fixture *fixture = *state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         forget(fixture);
-        if (rows[i].is_jinja)
-            fixture->plan.template = fixture->template = json_string(rows[i].template);
-        else
-            use_template(fixture, rows[i].template);
+        use_form(fixture, rows[i].template, rows[i].is_jinja);
         wish(fixture, "KERNEL_Y", "theirs");
         wish(fixture, "KERNEL_UID", "1001");
         denied(fixture, "KERNEL_", "subPathExpr is not allowed");
