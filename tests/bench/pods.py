@@ -164,7 +164,7 @@ def bench_container(options, elara, folder, table):
               container={"volumeMounts": [{"name": "stub", "mountPath": "/stub"}]},
               volumes=[{"name": "stub", "hostPath": {"path": str(folder / "stub")}}])
     with make_gateway(options.build, specs, places, image, layout.KUBECONFIG, "--log-level", "WARNING") as gateway:
-        add_latency(options, gateway, elara, table, "  of a container behind the pod network, p50")
+        add_latency(options, gateway, elara, table, "kernel_info of a container behind the pod network, p50")
     for namespace in places:
         kube.delete("Namespace", namespace)
 
