@@ -46,6 +46,13 @@ def processes_mentioning(text):
     return found
 
 
+def entries(directory):
+    """Paths in it: none when it is gone, which Path.glob() takes for an error if it goes at the wrong moment."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return list(directory.iterdir())
+    return []
+
+
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -158,17 +165,25 @@ class Gateway:
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def kernel_logs(self):
+        """{path: text}. A kernel that has just ended takes its own away, file by file."""
+        found = {}
+        for directory in entries(self.runtime / "kernels"):
+            for path in entries(directory):
+                if path.suffix == ".log":
+                    with contextlib.suppress(FileNotFoundError):
+                        found[path] = path.read_text(errors="replace")
+        return found
+
     def print_logs(self):
         """For pytest to show when the test fails."""
-        for path in [self.log_path, *self.runtime.glob("kernels/*/*.log")]:
-            if path.exists():
-                print(f"--- {path}\n{path.read_text(errors='replace')[-8000:]}")
+        for path, text in {self.log_path: self.log(), **self.kernel_logs()}.items():
+            print(f"--- {path}\n{text[-8000:]}")
 
     def check(self):
         """No sanitizer report anywhere, and the process is there unless it was stopped."""
         texts = [path.read_text(errors="replace") for path in self.home.glob("sanitizer.*")]
-        texts += [path.read_text(errors="replace") for path in self.runtime.glob("kernels/*/*.log")]
-        for text in [*texts, self.log()]:
+        for text in [*texts, *self.kernel_logs().values(), self.log()]:
             report = SANITIZER_REPORT.search(text)
             assert report is None, text[report.start():report.start() + 6000]
 
