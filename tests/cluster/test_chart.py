@@ -1,5 +1,6 @@
 """manifests/helm, rendered: what the chart makes of its values, and of those of Jupyter Enterprise Gateway's."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -123,7 +124,7 @@ HONOURED = [
 # Those that leave something out, choose, or are told of have a test each.
 ELSEWHERE = {"global.rbac", "deployment.enabled", "nfs.enabled", "nfs.internalServerIPAddress", "kernelspecs.image",
              "kernelspecs.imagePullPolicy", "kernel.infoTimeout", "kip"}
-OURS = {"settings", "serviceMonitor"}
+OURS = {"settings", "serviceMonitor", "prometheusRule", "dashboard"}
 
 
 def values_of(rows):
@@ -250,6 +251,21 @@ def test_a_service_monitor_reads_the_gateways_metrics():
     assert (endpoint["port"], endpoint["interval"]) == (service["spec"]["ports"][0]["name"], "5s")
     assert endpoint["authorization"]["credentials"]["name"] == rendered.one("Secret", "elara-token")["metadata"]["name"]
     assert monitor["metadata"]["labels"] == {"release": "prometheus"}
+
+
+def test_what_watches_over_it_is_that_of_the_kustomize_component(tmp_path):
+    base, monitoring = (os.path.relpath(ROOT / "manifests" / name, tmp_path) for name in ("base", "monitoring"))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [monitoring]}))
+    kinds = ("ServiceMonitor", "PrometheusRule")
+    theirs = {name: item for name, item in kustomized(tmp_path).items() if name[0] in kinds or name[2] == "elara-dashboard"}
+    values = {name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboard")}
+    rendered = Rendered(values, "elara")
+    theirs["ServiceMonitor", "elara", "elara-gateway"]["spec"]["endpoints"][0]["interval"] = "30s"
+    assert len(theirs) == 3 and theirs.items() <= rendered.objects.items()
+    labelled = Rendered(values | {name: {"enabled": True, "labels": {"team": "lab"}} for name in ("prometheusRule", "dashboard")})
+    for kind, name in (("PrometheusRule", "elara"), ("ConfigMap", "elara-dashboard")):
+        assert labelled.one(kind, name)["metadata"] == {"name": name, "namespace": "enterprise-gateway", "labels": {"team": "lab"}}
+        assert not Rendered({}).has(kind, name)
 
 
 def test_the_token_is_another_one_for_each_install():

@@ -28,14 +28,20 @@
 {{- if include "elara.isOn" $settings.token_review }}{{- $directories = append $directories "components/token-review" }}{{- end -}}
 {{- range $directories }}{{- include "elara.kustomize" (dict "root" $.root "directory" . "out" $.out) }}{{- end -}}
 {{- include "elara.patch" (dict "root" .root "directory" "overlays/enterprise-gateway" "out" .out) -}}
-{{- $files := list "uninstall" -}}
-{{- if include "elara.hasToken" (dict "values" .values "settings" $settings) }}{{- $files = append $files "token" }}{{- end -}}
-{{- if .values.ingress.enabled }}{{- $files = append $files "ingress" }}{{- end -}}
-{{- if .values.serviceMonitor.enabled }}{{- $files = append $files "service-monitor" }}{{- end -}}
-{{- range $files }}{{- include "elara.read" (dict "root" $.root "file" (printf "objects/%s.yaml" .) "out" $.out) }}{{- end -}}
+{{- $files := list "objects/uninstall" -}}
+{{- if include "elara.hasToken" (dict "values" .values "settings" $settings) }}{{- $files = append $files "objects/token" }}{{- end -}}
+{{- if .values.ingress.enabled }}{{- $files = append $files "objects/ingress" }}{{- end -}}
+{{- if .values.serviceMonitor.enabled }}{{- $files = append $files "monitoring/service-monitor" }}{{- end -}}
+{{- if .values.prometheusRule.enabled }}{{- $files = append $files "monitoring/alerts" }}{{- end -}}
+{{- range $files }}{{- include "elara.read" (dict "root" $.root "file" (printf "%s.yaml" .) "out" $.out) }}{{- end -}}
 {{- $metadata := dict "name" "elara-settings" "namespace" "elara" -}}
 {{- $file := dict "apiVersion" "v1" "kind" "ConfigMap" "metadata" $metadata "data" (dict "elara.yaml" (toYaml $settings)) -}}
 {{- $_ := set .out "objects" (append .out.objects $file) -}}
+{{- if .values.dashboard.enabled -}}
+{{- $metadata := dict "name" "elara-dashboard" "namespace" "elara" "labels" (dict "grafana_dashboard" "1") -}}
+{{- $board := dict "apiVersion" "v1" "kind" "ConfigMap" "metadata" $metadata "data" (dict "elara.json" (.root.Files.Get "monitoring/dashboard.json")) -}}
+{{- $_ := set .out "objects" (append .out.objects $board) -}}
+{{- end -}}
 {{- if .values.imagePullSecretsCreate.enabled -}}
 {{- range .values.imagePullSecretsCreate.secrets -}}
 {{- $metadata := dict "name" .name "namespace" "elara" "annotations" ($.values.imagePullSecretsCreate.annotations | default dict) -}}
@@ -121,6 +127,8 @@ yes
 {{- with .values.serviceMonitor.interval }}{{- $_ := set (index $object.spec.endpoints 0) "interval" . }}{{- end -}}
 {{- with .values.serviceMonitor.labels }}{{- $_ := set $metadata "labels" . }}{{- end -}}
 {{- end -}}
+{{- if eq $object.kind "PrometheusRule" }}{{- with .values.prometheusRule.labels }}{{- $_ := set $metadata "labels" . }}{{- end }}{{- end -}}
+{{- if eq $metadata.name "elara-dashboard" }}{{- with .values.dashboard.labels }}{{- $_ := set $metadata "labels" . }}{{- end }}{{- end -}}
 {{- with .values.global.commonLabels -}}
 {{- $_ := set $metadata "labels" (merge ($metadata.labels | default dict) .) -}}
 {{- if eq $object.kind "Deployment" }}{{- $_ := set $object.spec.template.metadata "labels" (merge $object.spec.template.metadata.labels .) }}{{- end -}}

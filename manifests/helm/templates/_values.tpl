@@ -1,7 +1,7 @@
 {{- /* The values as a tree that is the caller's to change, with all groups, also where one was set to null. */ -}}
 {{- define "elara.values" -}}
 {{- $values := fromYaml (toYaml .Values) -}}
-{{- range list "settings" "global" "imagePullSecretsCreate" "deployment" "service" "ingress" "serviceMonitor" "nfs" "kernelspecsPvc" "kernelspecs" "kernel" "kip" -}}
+{{- range list "settings" "global" "imagePullSecretsCreate" "deployment" "service" "ingress" "serviceMonitor" "prometheusRule" "dashboard" "nfs" "kernelspecsPvc" "kernelspecs" "kernel" "kip" -}}
 {{- if not (index $values .) }}{{- $_ := set $values . dict }}{{- end -}}
 {{- end -}}
 {{- toYaml $values -}}
