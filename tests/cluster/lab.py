@@ -2,7 +2,7 @@
 
 A notebook server in the namespace of JupyterHub and each kernel have the same home on NFS: the server says in KERNEL_PATH where it
 is, and the kernelspec mounts that. Here the server is a process of this machine. It reaches the Service by its name, for which
-/etc/hosts has the cluster's address of it, since the test cluster has no DNS.
+/etc/hosts has the cluster's address of it, since the machine does not ask the cluster's DNS.
 """
 import json
 import os

@@ -2,7 +2,6 @@
 import contextlib
 import json
 import re
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,6 +9,7 @@ from deployments import PORT, QUICK, Client, check_rights, delete_kernel, deploy
 from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
 from testcluster import manifests
+from testcluster.images import IPYKERNEL
 from testcluster.manifests import GATEWAY, KERNELS
 from testcluster.pods import has_ended, pod
 
@@ -58,11 +58,11 @@ def test_a_kernel_starts_through_the_service_and_outlives_a_gateway(base, kube):
 
 
 def test_a_pod_reaches_the_gateways_by_the_address_that_notebook_servers_are_given(base, kube, namespace):
-    """docs/kubernetes.md names it. The cluster has no DNS: the Service's name is in the pod's /etc/hosts."""
+    """docs/kubernetes.md names it."""
     (url,) = re.findall(r"JUPYTER_GATEWAY_URL=(\S+)", manifests.PAGE.read_text())
-    names = [{"ip": base.address, "hostnames": [urlsplit(url).hostname]}]
-    asks = "wget", "-q", "-O", "-", "--header", f"Authorization: token {manifests.TOKEN}", f"{url}/api/kernelspecs"
-    kube.create(pod("notebooks", *asks, hostAliases=names), namespace)
+    asks = ("import sys, urllib.request as web; "
+            "print(web.urlopen(web.Request(sys.argv[1], headers={'Authorization': 'token ' + sys.argv[2]})).read().decode())")
+    kube.create(pod("notebooks", "python3", "-c", asks, f"{url}/api/kernelspecs", manifests.TOKEN, image=IPYKERNEL), namespace)
     kube.wait_for("Pod", "notebooks", namespace, has_ended)
     assert json.loads(kube.logs("notebooks", namespace))["default"] == "python3"
 

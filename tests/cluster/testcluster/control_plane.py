@@ -16,7 +16,7 @@ AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "None", "users": ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler",
-                                    "system:kube-proxy", "hollow", "admin"]},
+                                    "system:kube-proxy", "coredns", "hollow", "admin"]},
         {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts:kube-system", "system:unauthenticated"]},
         {"level": "Metadata"},
     ],

@@ -9,6 +9,7 @@ from testcluster.machine import run
 USERS = {
     "admin": ["system:masters"],
     "hollow": ["system:masters"],
+    "coredns": ["system:masters"],
     "system:kube-controller-manager": [],
     "system:kube-scheduler": [],
     "system:kube-proxy": [],

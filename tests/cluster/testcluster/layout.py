@@ -16,5 +16,6 @@ ADDRESS = "10.244.0.1"  # the bridge's: the API server, the node and the gateway
 POD_NETWORK = "10.244.0.0/24"
 SERVICE_NETWORK = "10.245.0.0/16"
 API_SERVICE = "10.245.0.1"
+DOMAIN = "cluster.local"  # in which the Services have names
 API_PORT = 6443
 SERVER = f"https://{ADDRESS}:{API_PORT}"

@@ -15,7 +15,7 @@ from testcluster.processes import (ClusterError, end, in_mount_namespace, is_run
                                    wait_for_daemon)
 
 DAEMONS = ("namespace", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet",
-           "kube-proxy", "ganesha")
+           "kube-proxy", "coredns", "ganesha")
 WATCHERS = ("kube-controller-manager", "kube-scheduler", "kubelet")
 # What the daemons write at places of their own choosing is, in their mount namespace, below HOME.
 COVERED = {"/run": "run", "/var/log": "var-log"}
@@ -32,6 +32,7 @@ def make_parts():
     parts.kubernetes()
     parts.mount_helper()
     parts.hollow_node()
+    parts.coredns()
     return images.archives()
 
 
@@ -123,6 +124,7 @@ def bring_up(archives):
         control_plane.start_controllers()
         node.start_kubelet()
         node.start_proxy()
+        node.start_dns()
         node.wait_for_node()
         imported.result()
     remember(is_complete=True)

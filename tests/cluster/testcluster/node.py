@@ -1,11 +1,12 @@
-"""The one real node: containerd, the pods' network, the kubelet and kube-proxy."""
+"""The one real node: containerd, the pods' network, the kubelet, kube-proxy and the DNS."""
 import json
 import subprocess
+import urllib.request
 
 from testcluster import images, parts
 from testcluster.control_plane import ask
 from testcluster.credentials import kubeconfig_of
-from testcluster.layout import ADDRESS, BRIDGE, CGROUP, CONTAINERD_SOCKET, HOME, NODE, POD_NETWORK, SECRETS
+from testcluster.layout import ADDRESS, BRIDGE, CGROUP, CONTAINERD_SOCKET, DOMAIN, HOME, NODE, POD_NETWORK, SECRETS
 from testcluster.machine import run, works
 from testcluster.processes import start, wait_for_daemon
 
@@ -41,7 +42,8 @@ KUBELET = {
     "authorization": {"mode": "AlwaysAllow"},
     "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
     "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{CGROUP}", "failCgroupV1": False, "failSwapOn": False,
-    "enforceNodeAllocatable": [], "makeIPTablesUtilChains": False, "resolvConf": "/dev/null", "registerWithTaints": [], "maxPods": 200,
+    "enforceNodeAllocatable": [], "makeIPTablesUtilChains": False, "registerWithTaints": [], "maxPods": 200,
+    "clusterDNS": [ADDRESS], "clusterDomain": DOMAIN, "resolvConf": "/dev/null",
     "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%"},
     "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99, "imageMinimumGCAge": "24h",
     "volumePluginDir": f"{HOME}/volume-plugins", "podLogsDir": f"{HOME}/pod-logs",
@@ -57,6 +59,22 @@ PROXY = {
     "nftables": {"masqueradeAll": True},
     "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
 }
+
+DNS_READY = f"{ADDRESS}:8181"
+# Of the world outside the cluster, no name is known.
+DNS = f"""
+. {{
+    bind {ADDRESS}
+    errors
+    ready {DNS_READY}
+    kubernetes {DOMAIN} {{
+        kubeconfig {kubeconfig_of("coredns")} test
+    }}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
+"""
 
 
 def write_json(name, value):
@@ -100,6 +118,20 @@ def start_proxy():
     start("kube-proxy", parts.kubernetes(), "kube-proxy", f"--config={config}")
 
 
+def start_dns():
+    config = HOME / "Corefile"
+    config.write_text(DNS)
+    start("coredns", parts.coredns(), "-conf", config)
+
+
+def dns_is_ready():
+    try:
+        with urllib.request.urlopen(f"http://{DNS_READY}/ready", timeout=5):
+            return True
+    except OSError:  # also when it says that it is not
+        return False
+
+
 def node_is_ready():
     status, body = ask(f"/api/v1/nodes/{NODE}")
     conditions = json.loads(body).get("status", {}).get("conditions", []) if status == 200 else []
@@ -110,6 +142,7 @@ def wait_for_node():
     wait_for_daemon("kubelet", node_is_ready, 120, "the node's condition Ready")
     wait_for_daemon("kube-controller-manager", lambda: ask("/api/v1/namespaces/default/serviceaccounts/default")[0] == 200, 60,
                     "the service account of the namespace default")
+    wait_for_daemon("coredns", dns_is_ready, 60, "the DNS")
 
 
 def clean_proxy():

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parents[1]
 KUBERNETES = "v1.34.4"
 VERSION = "k8s.io/component-base/version"
 HELM = HERE / "helm"  # a module of its own: what Kubernetes is built from stays as it is
+COREDNS = HERE / "coredns"  # likewise
 
 
 @functools.cache
@@ -52,6 +53,11 @@ def helm():
     flags = ("-ldflags", " ".join(["-s -w", *(f"-X helm.sh/helm/v3/{name}={value}" for name, value in linked.items())]))
     inputs = [HELM / "go.mod", HELM / "go.sum", *flags]
     return cached("helm", inputs, lambda place: build_go("helm.sh/helm/v3/cmd/helm", place / "helm", flags, HELM)) / "helm"
+
+
+def coredns():
+    inputs = [COREDNS / name for name in ("go.mod", "go.sum", "main.go")]
+    return cached("coredns", inputs, lambda place: build_go(".", place / "coredns", ("-ldflags", "-s -w"), COREDNS)) / "coredns"
 
 
 def compile_c(source, output, flags, packages):
