@@ -10,7 +10,7 @@ import requests
 from support.environments import node_modules, python_environment
 from support.processes import free_port, wait_until
 
-# The part that docs/jupyterhub.md has an administrator write, and what a test's hub needs.
+# The part that docs/security.md has an administrator write, and what a test's hub needs.
 CONFIGURATION = """
 c.Spawner.environment = {{
     "JUPYTER_GATEWAY_URL": {gateway!r},
