@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from testcluster import control_plane, images, machine, nfs, node, parts
+from testcluster import control_plane, images, lab_image, machine, nfs, node, parts
 from testcluster.cache import cache_directory, locked, say
 from testcluster.credentials import make_credentials
 from testcluster.layout import HOME, KUBECONFIG, NODE, STATE
@@ -33,7 +33,7 @@ def make_parts():
     parts.mount_helper()
     parts.hollow_node()
     parts.coredns()
-    return images.archives()
+    return images.archives() | {lab_image.LAB: lab_image.archive()}
 
 
 def start_namespace():

@@ -62,9 +62,9 @@ class UsersServer:
         self.wait(lambda user: not user["servers"])
 
     def own_token(self):
-        """JUPYTERHUB_API_TOKEN of its process, the only place where it is."""
-        (environment,) = [environment for _, environment in self.hub.servers() if environment["JUPYTERHUB_USER"] == self.user]
-        return environment["JUPYTERHUB_API_TOKEN"]
+        """JUPYTERHUB_API_TOKEN of its process (and of those that it starts), the only place where it is."""
+        (token,) = {environment["JUPYTERHUB_API_TOKEN"] for _, environment in self.hub.servers() if environment["JUPYTERHUB_USER"] == self.user}
+        return token
 
     def request(self, method, path, **options):
         headers = {"Authorization": f"token {self.token}", **options.pop("headers", {})}
