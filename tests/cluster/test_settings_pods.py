@@ -4,8 +4,10 @@ import secrets
 
 import pytest
 
+from deployments import pod_of
 from kernels import *  # noqa: F403
 from kernels import ARGV, START_S, pods_of
+from starts import stub  # noqa: F401
 from support.kernelspecs import write_spec
 from support.processes import wait_until
 from testcluster import images
@@ -69,6 +71,25 @@ def test_a_pod_has_what_the_settings_say_and_the_request_wishes(start_gateway, c
     assert container["resources"] == RESOURCES
     assert key in container["env"]
     assert spec["securityContext"].items() >= {"runAsUser": 1234, "runAsGroup": 100, "runAsNonRoot": True}.items()
+
+
+def test_a_template_that_changes_counts_for_the_next_kernel(start_gateway, stub, specs, hollow, kube):  # noqa: F811
+    """Without a restart of the gateway; the kernel that is there keeps its pod."""
+    gateway = start_gateway()
+    first = gateway.start_kernel(stub)["id"]
+    gateway.wait_for_state(first, "idle", timeout=START_S)
+    before = pod_of(kube, first)
+    path = specs.directory / stub / "pod.json"
+    template = json.loads(path.read_text())
+    template["metadata"]["labels"]["team"] = "research"
+    template["spec"]["containers"][0] |= {"image": "registry.test/team/py:4", "resources": {"requests": {"cpu": "50m"}}}
+    path.write_text(json.dumps(template))
+    place = pod_of(kube, gateway.start_kernel(stub)["id"])
+    spec = kube.get("Pod", place["name"], place["namespace"])["spec"]["containers"][0]
+    assert (place["labels"]["team"], spec["image"], spec["resources"]) == ("research", "registry.test/team/py:4", {"requests": {"cpu": "50m"}})
+    assert gateway.model(first)["execution_state"] == "idle"
+    now = pod_of(kube, first)
+    assert (now["uid"], "team" in now["labels"]) == (before["uid"], False)
 
 
 def test_ipykernel_runs_on_a_read_only_root_from_a_registry_with_a_password(start_gateway, configure, specs, registry, connect, kube, places):

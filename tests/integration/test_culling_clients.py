@@ -74,6 +74,27 @@ def test_a_notebook_server_keeps_its_kernel_until_it_sleeps(start_gateway, start
     assert "nobody was connected" in wait_for_end(gateway, kernel_id, 60)["reason"]
 
 
+def test_a_culled_kernel_is_dropped_and_the_next_one_is_new(start_gateway, start_server, connect):
+    """As JupyterLab has it: the notebook server polls, the session goes, the next run asks for a kernel. Nothing is restored."""
+    gateway = start_gateway(environment=IDLE)
+    server = start_server(gateway)
+    wanted = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": {"name": "python3"}}
+    earlier = server.request("POST", "/api/sessions", json=wanted).json()
+    kernel_id = earlier["kernel"]["id"]
+    client = connect(server, kernel_id)
+    client.run_cell("kept = 42", timeout=60)
+    client.close()
+    wait_for_end(gateway, kernel_id, 60)
+    wait_until(lambda: server.request("GET", "/api/kernels").json() == [], 60, "the notebook server's poll")
+    assert server.request("GET", "/api/sessions").json() == []
+    assert server.request("GET", f"/api/kernels/{kernel_id}").status_code == 404
+    later = server.request("POST", "/api/sessions", json=wanted).json()
+    assert later["id"] != earlier["id"] and later["kernel"]["id"] != kernel_id
+    cell = connect(server, later["kernel"]["id"]).run_cell("print('kept' in globals())", timeout=60)
+    assert cell.text() == "False\n"
+    assert cell.text("stderr").startswith("[elara] The kernel that was here before was ended on 20")
+
+
 def test_a_killed_notebook_server_leaves_what_runs(start_gateway, start_server, connect, tmp_path):
     """What is idle goes, and what asks a user who is not there any more; what runs goes on to its end, and has its time then."""
     gateway = start_gateway(environment=DETACHED)
