@@ -17,25 +17,31 @@ def test_page_names_each_verb_of_elara(build):
 
 
 def named_tests(page):
-    """What is in backticks in a table's last column, if that is called test or shown by, and tests and their files anywhere."""
+    """What is in backticks in a table's last column, if that is called test or shown by (`file::test` too), and tests and their files anywhere."""
     text, named, is_list = page.read_text(), set(), False
     for line in text.splitlines():
         last = line.rstrip("|").rsplit("|", 1)[-1] if line.startswith("|") else ""
         is_list = line.startswith("|") and (is_list or last.strip() in ("test", "shown by"))
         if is_list:
-            named |= set(re.findall(r"`([\w.]+)`", last))
+            named |= set(re.findall(r"`([\w.:]+)`", last))
     named |= set(re.findall(r"`((?:test|fuzz)_\w+(?:\.\w+)?)`", text)) | set(re.findall(r"`test_\w+\.c`:\s+`(\w+)`", text))
     return named
 
 
-@pytest.mark.parametrize("page, count", [("threat-model.md", 30), ("policy.md", 15), ("migrating-from-jeg.md", 20), ("homes.md", 0)])
+@pytest.mark.parametrize("page, count", [("threat-model.md", 30), ("policy.md", 15), ("migrating-from-jeg.md", 20), ("homes.md", 0), ("parity.md", 100)])
 def test_tests_that_a_page_names_are_there(page, count):
     tests = pathlib.Path(__file__).parents[1]
     files = [path for folder in ("unit", "integration", "cluster") for path in (tests / folder).glob("test_*.*")]
-    there = set(re.findall(r"(?:def|static void) (\w+)\(", "".join(path.read_text() for path in files))) | {path.name for path in files}
+    of_file = {path: re.findall(r"^(?:def|static void) (\w+)\(", path.read_text(), re.MULTILINE) for path in files}
+    there = {path.name for path in files} | {name for path in files for test in of_file[path] for name in (test, f"{path.name}::{test}")}
     there |= {path.stem for path in (tests / "fuzz").glob("fuzz_*.c")}
     named = named_tests(DOCS / page)
     assert len(named) >= count and sorted(named - there) == []
+
+
+def test_each_row_of_parity_names_a_test():
+    rows = [line for line in (DOCS / "parity.md").read_text().splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| what |", "| the end "))]
+    assert len(rows) > 90 and [row for row in rows if not re.search(r"`test_\w+\.(?:py|c)::\w+` \|$", row)] == []
 
 
 @pytest.mark.parametrize("page", ["homes.md", "policy.md"])
