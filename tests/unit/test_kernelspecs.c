@@ -529,10 +529,7 @@ static void who_may_use_it(void **state) {
 /* The examples that come with Elara. */
 static void shipped_ones_are_sound(void **state) {
     struct place *place = *state;
-    char path[512];
-    const char *slash = strrchr(__FILE__, '/');
-    assert_non_null(slash);
-    snprintf(path, sizeof path, "%.*s/../../kernelspecs/specs", (int)(slash - __FILE__), __FILE__);
+    char path[] = ELARA_SOURCE_DIR "/kernelspecs/specs";
     char *directories[] = {path, NULL};
     struct kernelspecs_settings settings = {.directories = directories};
     assert_int_equal(kernelspecs_create(&settings, &place->specs, NULL), 0);

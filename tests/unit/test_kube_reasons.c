@@ -180,8 +180,7 @@ static void pulls_that_may_pass(void **state) {
 static void read_page(const char *name, struct buffer *page) {
     char path[512];
     struct error err = {0};
-    const char *slash = strrchr(__FILE__, '/');
-    snprintf(path, sizeof path, "%.*s/../../docs/%s", (int)(slash - __FILE__), __FILE__, name);
+    snprintf(path, sizeof path, ELARA_SOURCE_DIR "/docs/%s", name);
     if (file_read(path, 1 << 20, page, &err) < 0)
         fail_msg("%s", err.text);
 }
