@@ -26,8 +26,8 @@ demo: ## JupyterLab from PyPI in build/demo, pointed at a gateway
 build: ## build/elara-gateway, build/elara-launcher, build/elara
 	@tools/build build elara-gateway elara-launcher elara
 
-image: ## build/elara-image.tar: the container image, made without a container engine
-	@tools/packages build
+image: ## build/elara-image.tar, and what is in it: the container image, made without a container engine
+	@tools/packages build image
 	@tools/build build elara-gateway elara-launcher elara pod-runtime pages
 	@tools/make-image build build/elara-image.tar $(ARGS)
 
