@@ -17,6 +17,7 @@ from refused import bench_refused  # noqa: E402
 from reload import bench_reload  # noqa: E402
 from scale import Crowd, bench_culling, bench_scale  # noqa: E402
 from servers import Elara, Jeg, bare_kernel, cpu_us, kernel_start_ms, pss_kib, rss_kib, session_path, wire_client  # noqa: E402
+from story import bench_story  # noqa: E402
 
 FLOOD = 200_000
 JEG_FLOOD = 10_000
@@ -155,7 +156,7 @@ def bench_start(options, elara, jeg, table):
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
            "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale,
            "culling": bench_culling, "reload": bench_reload, "refused": bench_refused, "identity": bench_identity,
-           "kubernetes": bench_kubernetes, "homes": bench_homes, "before": bench_before}
+           "kubernetes": bench_kubernetes, "homes": bench_homes, "before": bench_before, "story": bench_story}
 
 
 def main():
@@ -163,13 +164,13 @@ def main():
     parser.add_argument("--build", default=ROOT / "build", type=Path, metavar="DIR")
     parser.add_argument("--skip-jeg", action="store_true", help="without the comparison with Jupyter Enterprise Gateway")
     parser.add_argument("--before", metavar="REVISION", help="of which the part 'before' shows what has changed since")
-    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but kubernetes and homes")
+    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but kubernetes, homes and story")
     options = parser.parse_args()
     options.build = options.build.resolve()
     if "before" in options.benches and options.before is None:
         parser.error("before: name a revision to compare with: --before REVISION before")
-    # The test cluster is not on every machine.
-    unasked = {"kubernetes", "homes"} | ({"before"} if options.before is None else set())
+    # The test cluster is not on every machine, and the story measures nothing.
+    unasked = {"kubernetes", "homes", "story"} | ({"before"} if options.before is None else set())
     options.benches = options.benches or [name for name in BENCHES if name not in unasked]
     for name in options.benches:
         if name not in BENCHES:

@@ -112,6 +112,12 @@ class Server:
         answer.raise_for_status()
         return answer.json()["id"]
 
+    def ask(self, path):
+        return requests.get(self.base + path, timeout=60)
+
+    def list_kernels(self):
+        return self.ask("/api/kernels").json()
+
     def end_kernel(self, kernel):
         requests.delete(f"{self.base}/api/kernels/{kernel}", timeout=60)
 
@@ -148,7 +154,9 @@ class Elara(Gateway, Server):
 
 
 class Jeg(Server):
-    def __init__(self, build, folder):
+    token = None
+
+    def __init__(self, build, folder, *arguments):
         venv = subprocess.run([BENCH.parent / "venv", BENCH / "requirements-jeg.txt"], check=True,
                               capture_output=True, text=True).stdout.split()[-1]
         data = folder / "jeg" / "kernels"
@@ -161,7 +169,7 @@ class Jeg(Server):
         self.log = open(folder / "jeg.log", "wb")
         self.process = subprocess.Popen(
             [f"{venv}/bin/jupyter-enterprisegateway", f"--port={self.port}", "--EnterpriseGatewayApp.list_kernels=True",
-             "--log-level=ERROR"], env=environment, cwd=folder, stdout=self.log, stderr=self.log)
+             "--log-level=ERROR", *arguments], env=environment, cwd=folder, stdout=self.log, stderr=self.log)
         wait_until(self.answers, 60, "Jupyter Enterprise Gateway")
 
     def answers(self):
