@@ -1,4 +1,5 @@
 """The pages list what the programs have (docs/configuration.md is compared by tools/lint)."""
+import importlib.util
 import math
 import pathlib
 import re
@@ -60,34 +61,67 @@ def test_what_is_added_to_the_lab_s_pod_is_listed():
     assert len(added) > 15 and sorted(listed) == sorted(path.replace("/0/", "[0]/").replace("/", ".") for path in added)
 
 
-def texts_of_the_programs():
+def texts_of_the_programs(*more):
     """All string literals of the C sources that tell why a kernel does not run, one a line."""
-    sources = [path for folder in ("launcher", "nfs", "gateway") for path in sorted((DOCS.parent / folder).glob("*.c"))]
+    sources = [path for folder in ("launcher", "nfs", "gateway", *more) for path in sorted((DOCS.parent / folder).glob("*.c"))]
     sources = [path for path in sources if path.name != "kube_reasons.c"]  # it has the page's other columns
     code = "\n".join(re.sub(r"^\s*#.*$", "", path.read_text(), flags=re.MULTILINE) for path in sources)
     literals = re.findall(r'"(?:[^"\\\n]|\\.)*"(?:\s*"(?:[^"\\\n]|\\.)*")*', code)
     return "\n".join(re.sub(r'"\s*"', "", literal)[1:-1].replace('\\"', '"') for literal in literals)
 
 
-def sentences_of_reasons():
-    """(heading, sentence) of each cell of docs/reasons.md that shows what a user reads."""
-    for part in (DOCS / "reasons.md").read_text().split("\n## ")[1:]:
-        rows = [[cell.strip() for cell in line.strip("| ").split(" |")] for line in part.splitlines() if line.startswith("|")]
-        names = rows[0] if rows else []
-        column = next((at for at, name in enumerate(names) if name in ("what the user reads", "stage")), None)
-        for row in rows[2:] if column is not None else []:
-            for sentence in row[column].split("<br>"):
-                yield part.splitlines()[0], sentence
+def shown_by(page, columns):
+    """(heading, column, sentence) of each cell of a page's columns with such a name."""
+    for part in (DOCS / page).read_text().split("\n## ")[1:]:
+        names = None  # of the table's columns
+        for line in part.splitlines():
+            cells = [cell.strip() for cell in line.strip("| ").split(" |")] if line.startswith("| ") else []
+            if names is None or not line.startswith("|"):
+                names = cells or None
+            for name, cell in zip(names or [], cells):
+                if name in columns and cell != name:
+                    yield from ((part.splitlines()[0], name, sentence) for sentence in cell.split("<br>"))
+
+
+def not_written(sentences, written):
+    """Each part between the words in italics, and between what a sentence is put together of, is to be there."""
+    for sentence in sentences:
+        parts = [part.strip(" .:;") for part in re.split(r"\*[^*]+\*|[:;] |\. (?=[A-Z])", sentence)]
+        for part in parts:
+            if part and not re.search(f"(?i:{re.escape(part[0])}){re.escape(part[1:])}", written):
+                yield f"{part!r} of: {sentence}"
 
 
 def test_what_the_page_lets_a_user_read_is_what_is_written():
-    """Each part between the words in italics, and between what a sentence is put together of."""
-    shown, written = list(sentences_of_reasons()), texts_of_the_programs()
-    assert {heading for heading, _ in shown} == {
+    shown, written = list(shown_by("reasons.md", ("what the user reads", "stage"))), texts_of_the_programs()
+    assert {heading for heading, _, _ in shown} == {
         "A start that fails", "A pod that ends", "What the API server refuses", "What has no word", "What a person sees meanwhile"}
-    assert len(shown) > 80 and all(sentence for _, sentence in shown)
-    lacking = []
-    for _, sentence in shown:
-        parts = [part.strip(" .:;") for part in re.split(r"\*[^*]+\*|[:;] |\. (?=[A-Z])", sentence)]
-        lacking += [f"{part!r} of: {sentence}" for part in parts if part and not re.search(f"(?i:{re.escape(part[0])}){re.escape(part[1:])}", written)]
-    assert lacking == []
+    assert len(shown) > 80 and all(sentence for _, _, sentence in shown)
+    assert list(not_written([sentence for _, _, sentence in shown], written)) == []
+
+
+OURS = ("the log says", "the log or the cell says", "the cell says", "the cell or the answer says", "the gateway says", "elara doctor says")
+THEIRS = {"jupyter_server says": ("jupyter_server/gateway", "*.py"), "clients say": ("jupyter_client", "*.py"), "JupyterLab says": ("jupyterlab/static", "*.js")}
+
+
+def texts_of_a_package(folder, pattern):
+    """Of the release that the tests run; literals that stand beside one another are one."""
+    place = pathlib.Path(importlib.util.find_spec(folder.split("/")[0]).origin).parents[1] / folder
+    return "\n".join(re.sub(r'"\s+f?"', "", path.read_text()) for path in sorted(place.rglob(pattern)))
+
+
+def test_what_troubles_are_known_by_is_what_is_written():
+    shown = list(shown_by("troubleshooting.md", (*OURS, *THEIRS)))
+    assert {column for _, column, _ in shown} == {*OURS, *THEIRS} and len(shown) > 50
+    assert list(not_written([sentence for _, column, sentence in shown if column in OURS], texts_of_the_programs("base"))) == []
+    for column, (folder, pattern) in THEIRS.items():
+        theirs = [sentence for _, name, sentence in shown if name == column]
+        assert list(not_written(theirs, texts_of_a_package(folder, pattern))) == []
+
+
+def test_operations_takes_its_figures_from_what_was_measured():
+    part = (DOCS / "operations.md").read_text().split("\n## Size\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" |")] for line in part.splitlines() if line.startswith("| ")][1:]
+    performance = (DOCS / "performance.md").read_text()
+    figures = [figure for row in rows for figure in row[1].split("; ")] + re.findall(r"`make bench [^`]+`", part)
+    assert len(figures) > 12 and [figure for figure in figures if figure not in performance] == []
