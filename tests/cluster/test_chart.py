@@ -124,7 +124,7 @@ HONOURED = [
 # Those that leave something out, choose, or are told of have a test each.
 ELSEWHERE = {"global.rbac", "deployment.enabled", "nfs.enabled", "nfs.internalServerIPAddress", "kernelspecs.image",
              "kernelspecs.imagePullPolicy", "kernel.infoTimeout", "kip"}
-OURS = {"settings", "serviceMonitor", "prometheusRule", "dashboard"}
+OURS = {"settings", "policy", "serviceMonitor", "prometheusRule", "dashboard"}
 
 
 def values_of(rows):
@@ -242,6 +242,15 @@ def test_settings_become_the_file_and_go_before_the_other_values():
     assert rendered.one("Job")["spec"]["template"]["spec"]["containers"][0]["command"] == ["elara", "purge", "--kubernetes-install=second"]
 
 
+def test_a_policy_lies_beside_the_settings_which_name_it():
+    policy = {"variables": {"allow": ["KERNEL_PATH"]}, "images": ["registry.example.org/lab/*"]}
+    rendered = Rendered({"policy": policy})
+    assert yaml.safe_load(rendered.one("ConfigMap", "elara-settings")["data"]["policy.yaml"]) == policy
+    assert rendered.settings["policy"] == "/etc/elara/policy.yaml" and "policy" not in Rendered({}).settings
+    places = [mount["mountPath"] for mount in rendered.pod["containers"][0]["volumeMounts"] if mount["name"] == "settings"]
+    assert places == ["/etc/elara"]
+
+
 def test_a_service_monitor_reads_the_gateways_metrics():
     assert not Rendered({}).has("ServiceMonitor", "elara-gateway")
     rendered = Rendered({"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "5s"}})
@@ -280,6 +289,7 @@ def test_the_token_is_another_one_for_each_install():
     ({"service": {"ports": [{"name": "http", "prot": 1}]}}, "at '/service/ports/0': additional properties 'prot' not allowed"),
     ({"settings": {"cull_idle_timout": "1h"}}, "at '/settings': additional properties 'cull_idle_timout' not allowed"),
     ({"settings": {"cull_idle_timeout": "soon"}}, "at '/settings/cull_idle_timeout'"),
+    ({"policy": {"volume": {}}}, "at '/policy': additional properties 'volume' not allowed"),
     ({"kip": {"enabled": "maybe"}}, "at '/kip/enabled': got string, want null or boolean"),
     ({"deployment": {"extraEnv": {"EG_SHARED_NAMESPACE": "True"}}}, "deployment.extraEnv.EG_SHARED_NAMESPACE: say kernel.shareGatewayNamespace"),
     ({"settings": {"kubernetes_gateway_namespace": "x"}}, "settings.kubernetes_gateway_namespace: "),

@@ -36,6 +36,7 @@
 {{- range $files }}{{- include "elara.read" (dict "root" $.root "file" (printf "%s.yaml" .) "out" $.out) }}{{- end -}}
 {{- $metadata := dict "name" "elara-settings" "namespace" "elara" -}}
 {{- $file := dict "apiVersion" "v1" "kind" "ConfigMap" "metadata" $metadata "data" (dict "elara.yaml" (toYaml $settings)) -}}
+{{- with .values.policy }}{{- $_ := set $file.data "policy.yaml" (toYaml .) }}{{- end -}}
 {{- $_ := set .out "objects" (append .out.objects $file) -}}
 {{- if .values.dashboard.enabled -}}
 {{- $metadata := dict "name" "elara-dashboard" "namespace" "elara" "labels" (dict "grafana_dashboard" "1") -}}

@@ -1,7 +1,7 @@
 {{- /* The values as a tree that is the caller's to change, with all groups, also where one was set to null. */ -}}
 {{- define "elara.values" -}}
 {{- $values := fromYaml (toYaml .Values) -}}
-{{- range list "settings" "global" "imagePullSecretsCreate" "deployment" "service" "ingress" "serviceMonitor" "prometheusRule" "dashboard" "nfs" "kernelspecsPvc" "kernelspecs" "kernel" "kip" -}}
+{{- range list "settings" "policy" "global" "imagePullSecretsCreate" "deployment" "service" "ingress" "serviceMonitor" "prometheusRule" "dashboard" "nfs" "kernelspecsPvc" "kernelspecs" "kernel" "kip" -}}
 {{- if not (index $values .) }}{{- $_ := set $values . dict }}{{- end -}}
 {{- end -}}
 {{- toYaml $values -}}
@@ -47,6 +47,7 @@
 {{- range splitList "." $path }}{{- $value = index $value . }}{{- end -}}
 {{- if not (kindIs "invalid" $value) }}{{- $_ := set $settings $name $value }}{{- end -}}
 {{- end -}}
+{{- if $values.policy }}{{- $_ := set $settings "policy" "/etc/elara/policy.yaml" }}{{- end -}}
 {{- range $name, $value := $values.settings }}{{- $_ := set $settings $name $value }}{{- end -}}
 {{- $_ := set $settings "kubernetes_namespaces" (include "elara.places" $settings.kubernetes_namespaces) -}}
 {{- if and (eq $settings.kubernetes_namespaces "fixed") (not $settings.kubernetes_namespace) -}}
