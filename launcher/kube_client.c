@@ -18,6 +18,7 @@ enum {
     DEADLINE_MS = 30000,
     HOLD_MAX_MS = 30000,
     BODY_MAX = 4 << 20, /* an API server takes 3 MiB */
+    CLOCK_TOLERANCE_S = 5,
 };
 
 struct kube_client {
@@ -31,6 +32,7 @@ struct kube_client {
     struct event *start;
     int64_t held_until_ms; /* the server asked all of us to wait (429 with Retry-After) */
     unsigned generation;   /* of the credentials */
+    int64_t clock_ahead_s; /* the server's */
 };
 
 struct kube_request {
@@ -179,6 +181,13 @@ static void hold_back(struct kube_client *client, const struct kube_outcome *out
         client->held_until_ms = until_ms;
 }
 
+static void note_date(struct kube_client *client, const struct kube_outcome *outcome) {
+    int64_t ahead_s = outcome->date_s - clock_wall_us() / 1000000;
+    if (outcome->date_s >= 0)
+        client->clock_ahead_s =
+            ahead_s > CLOCK_TOLERANCE_S || ahead_s < -CLOCK_TOLERANCE_S ? ahead_s : 0;
+}
+
 /* Milliseconds until the next attempt; -1: there is none. */
 static int64_t next_attempt(struct kube_request *request, const struct kube_outcome *outcome,
                             const json_t *answer) {
@@ -208,6 +217,7 @@ static void on_done(void *context, const struct kube_outcome *outcome) {
     struct error err = {0};
     bool succeeded = explain(request, outcome, answer, &err);
     hold_back(client, outcome);
+    note_date(client, outcome);
     int64_t pause_ms = succeeded ? -1 : next_attempt(request, outcome, answer);
     if (pause_ms >= 0) {
         request->last = err;
@@ -361,6 +371,14 @@ void kube_client_destroy(struct kube_client *client) {
     kube_transport_destroy(client->transport);
     event_free(client->start);
     free(client);
+}
+
+int64_t kube_client_clock_ahead_s(const struct kube_client *client) {
+    return client->clock_ahead_s;
+}
+
+int64_t kube_client_wall_ms(const struct kube_client *client) {
+    return clock_wall_us() / 1000 + client->clock_ahead_s * 1000;
 }
 
 void kube_client_count(const struct kube_client *client, struct kube_counts *ret) {

@@ -72,6 +72,12 @@ void kube_request_cancel(struct kube_request *request);
 /* Of HTTP, of its last attempt that failed; 0: none has, or there was no answer. */
 int kube_request_status(const struct kube_request *request);
 
+/* So many seconds is the API server's wall clock ahead of ours, by the Date of its last answer; 0
+ * where that is less than some seconds, which an answer may take, or nothing has been answered. */
+int64_t kube_client_clock_ahead_s(const struct kube_client *client);
+/* What lies in objects is compared with this: the server's clock in ms since 1970. */
+int64_t kube_client_wall_ms(const struct kube_client *client);
+
 void kube_client_count(const struct kube_client *client, struct kube_counts *ret);
 
 /* Appends "?name=value" or "&name=value", the value percent-encoded. -1 at the buffer's limit. */

@@ -52,6 +52,14 @@ static void make_ready(struct kube_exchange *exchange) {
         list_append(&transport->ready, &exchange->node);
 }
 
+/* curl_getdate takes what HTTP (RFC 9110, 5.6.7) allows. */
+static int64_t date_of(CURL *easy) {
+    struct curl_header *header = NULL;
+    return curl_easy_header(easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+               ? (int64_t)curl_getdate(header->value, NULL)
+               : -1;
+}
+
 static void note_outcome(struct kube_exchange *exchange, CURLcode code) {
     struct kube_outcome *outcome = &exchange->outcome;
     long status = 0, system_error = 0, request_size = 0;
@@ -61,6 +69,7 @@ static void note_outcome(struct kube_exchange *exchange, CURLcode code) {
     curl_easy_getinfo(exchange->easy, CURLINFO_REQUEST_SIZE, &request_size);
     curl_easy_getinfo(exchange->easy, CURLINFO_SSL_VERIFYRESULT, &outcome->verify_result);
     curl_easy_getinfo(exchange->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    outcome->date_s = date_of(exchange->easy);
     outcome->code = code;
     outcome->status = (int)status;
     outcome->system_error = (int)system_error;

@@ -17,6 +17,7 @@ struct kube_outcome {
     CURLcode code;
     int status;             /* of HTTP; 0: no answer */
     int64_t retry_after_ms; /* -1: the answer does not say */
+    int64_t date_s;         /* of the answer, by the server's clock, since 1970; -1: not said */
     bool was_sent;          /* the server may have carried it out */
     bool is_too_large;
     long verify_result; /* of the server's certificate, X509_V_ERR_... */

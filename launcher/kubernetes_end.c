@@ -263,7 +263,8 @@ int kubernetes_remove(struct provision *place, const char *why) {
     place->is_end_awaited = place->cluster->watcher.removed != NULL;
     place->state = KUBE_RECORD_ENDED;
     place->ending = json_pack("{s:s, s:I, s:b}", "reason", why, "died_ms",
-                              (json_int_t)(clock_wall_us() / 1000), KUBE_RECORD_UNFINISHED, 1);
+                              (json_int_t)(kube_client_wall_ms(place->cluster->client)),
+                              KUBE_RECORD_UNFINISHED, 1);
     json_object_update(place->ending, place->testament);
     bool is_awaited = place->is_end_awaited;
     kubernetes_remove_again(place);
@@ -457,7 +458,7 @@ static void sweep_tombstone(struct provision *place) {
 }
 
 static void sweep_tombstones(struct kubernetes *cluster, int64_t now_ms) {
-    int64_t wall_ms = clock_wall_us() / 1000;
+    int64_t wall_ms = kube_client_wall_ms(cluster->client);
     list_each (&cluster->all, struct provision, node, place) {
         int64_t died_ms = json_integer_value(json_object_get(place->record, "died_ms"));
         bool is_tombstone = place->state == KUBE_RECORD_ENDED && place->has_record &&

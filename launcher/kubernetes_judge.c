@@ -207,7 +207,8 @@ static void take_end(struct provision *place, const struct kube_pod_verdict *ver
 
 void kubernetes_judge_pod(struct provision *place, const json_t *pod) {
     struct kube_pod_verdict verdict;
-    kube_pod_judge(pod, place->pod_events, clock_wall_us() / 1000, NULL, &verdict);
+    kube_pod_judge(pod, place->pod_events, kube_client_wall_ms(place->cluster->client), NULL,
+                   &verdict);
     switch (verdict.state) {
     case KUBE_POD_RUNNING:
         take_running(place, &verdict);
@@ -240,8 +241,8 @@ static void take_death(const struct provision *place, struct error *cause) {
 /* Nothing of it is on its way, and we know all pods there are. */
 static void judge_missing(struct provision *place) {
     struct error cause;
-    int64_t age_ms =
-        clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
+    int64_t age_ms = kube_client_wall_ms(place->cluster->client) -
+                     json_integer_value(json_object_get(place->record, "start_ms"));
     int64_t grace_ms = place->cluster->settings.sweep_grace_ms;
     if (age_ms < 0 && age_ms > -grace_ms)
         age_ms = 0; /* the other one's clock is ahead of ours */

@@ -459,8 +459,8 @@ static void replace_tree(json_t **tree, const json_t *other) {
 
 void kubernetes_set_deadline(struct provision *place) {
     int64_t limit_ms = place->cluster->settings.start_deadline_ms;
-    int64_t age_ms =
-        clock_wall_us() / 1000 - json_integer_value(json_object_get(place->record, "start_ms"));
+    int64_t age_ms = kube_client_wall_ms(place->cluster->client) -
+                     json_integer_value(json_object_get(place->record, "start_ms"));
     if (age_ms < 0)
         age_ms = 0;
     place->start_by_ms =
@@ -478,7 +478,8 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     replace_tree(&place->spec, order->spec);
     kube_home_set_launch(&cluster->settings.home, place->spec, place->launch);
     json_object_set_new(place->record, "start", json_string(nonce));
-    json_object_set_new(place->record, "start_ms", json_integer(clock_wall_us() / 1000));
+    json_object_set_new(place->record, "start_ms",
+                        json_integer(kube_client_wall_ms(cluster->client)));
     free(place->nonce);
     place->nonce = memory_strdup(nonce);
     place->events = *events;
