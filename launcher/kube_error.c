@@ -2,9 +2,9 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "base/text.h"
 #include "base/utf8.h"
 #include "launcher/kube_client.h"
+#include "launcher/kube_rights.h"
 
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
@@ -162,59 +162,6 @@ static bool quoted_after(const char *message, const char *before, char ret[WORD_
     return true;
 }
 
-/* What grants each right of the gateway's in manifests/. In a namespace of its own making kernels
- * have no Role: there the ClusterRole of that name grants it. */
-static const struct {
-    const char *resource, *role;
-    bool is_cluster_role; /* and never a Role */
-} roles[] = {
-    {"pods", "elara-kernels", false},
-    {"events", "elara-kernels", false},
-    {"namespaces", "elara-kernels", true},
-    {"networkpolicies", "elara-kernels", true},
-    {"persistentvolumeclaims", "elara-home-claims", true},
-    {"persistentvolumes", "elara-home-claims", true},
-    {"rolebindings", "elara-kernel-role", true},
-    {"tokenreviews", "elara-token-review", true},
-};
-
-/* Of Secrets the gateway reads only those in its own namespace, which is its service account's. */
-static bool is_of_records(const char *user, const char *verb, const char *place) {
-    static const char prefix[] = "system:serviceaccount:";
-    size_t length = strlen(place);
-    bool is_read =
-        strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0 || strcmp(verb, "watch") == 0;
-    bool is_own = text_starts_with(user, prefix) &&
-                  strncmp(user + strlen(prefix), place, length) == 0 &&
-                  user[strlen(prefix) + length] == ':';
-    return is_read || is_own;
-}
-
-/* "the Role x in that namespace": has to grant it, by the binding that ret_binding says. */
-static void name_role(const char *user, const char *verb, const char *resource, const char *place,
-                      char ret[WORD_MAX], const char **ret_binding) {
-    const char *role = NULL;
-    bool is_local = place != NULL, may_be_either = is_local;
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (strcmp(roles[i].resource, resource) == 0) {
-            role = roles[i].role;
-            is_local = is_local && !roles[i].is_cluster_role;
-        }
-    if (strcmp(resource, "secrets") == 0) {
-        may_be_either = is_local && !is_of_records(user, verb, place);
-        role = is_local && !may_be_either ? "elara-records" : "elara-kernels";
-    }
-    *ret_binding = is_local ? "RoleBinding" : "ClusterRoleBinding";
-    if (role == NULL)
-        snprintf(ret, WORD_MAX, "%s", is_local ? "a Role in that namespace" : "a ClusterRole");
-    else if (!is_local)
-        snprintf(ret, WORD_MAX, "the ClusterRole %s", role);
-    else
-        snprintf(ret, WORD_MAX, "the Role %s in that namespace%s%s%s", role,
-                 may_be_either ? " (the ClusterRole " : "", may_be_either ? role : "",
-                 may_be_either ? " where the gateway makes the namespaces)" : "");
-}
-
 /* What RBAC says: pods is forbidden: User "U" cannot create resource "pods" in API group "" in the
  * namespace "n" (or: at the cluster scope). False: another refusal. */
 static bool explain_rights(const struct kube_target *target, const char *message,
@@ -229,16 +176,13 @@ static bool explain_rights(const struct kube_target *target, const char *message
     size_t length = strcspn(cannot, " ");
     snprintf(verb, sizeof verb, "%.*s", (int)(length < WORD_MAX ? length : WORD_MAX - 1), cannot);
     bool is_local = quoted_after(cannot, " in the namespace \"", place);
-    char role[WORD_MAX];
-    const char *binding;
-    name_role(user, verb, resource, is_local ? place : NULL, role, &binding);
-    error_set(err, ERROR_DENIED,
-              "%.200s may not %.32s %.100s %s%.64s%s at the Kubernetes API server %.200s: %s has "
-              "to grant it (apiGroups: [\"%.100s\"], resources: [\"%.100s\"], verbs: [\"%.32s\"]), "
-              "bound to it by a %s",
-              user, verb, resource, is_local ? "in namespace \"" : "in the whole cluster",
-              is_local ? place : "", is_local ? "\"" : "", target->server, role, group, resource,
-              verb, binding);
+    const struct kube_missing_right missing = {.user = user,
+                                               .verb = verb,
+                                               .group = group,
+                                               .resource = resource,
+                                               .namespace = is_local ? place : NULL,
+                                               .server = target->server};
+    kube_right_explain(&missing, err);
     return true;
 }
 
@@ -252,12 +196,13 @@ static bool explain_binding(const struct kube_target *target, const char *messag
         !quoted_after(message, "rolebindings.rbac.authorization.k8s.io \"", role) ||
         !quoted_after(message, ": user \"", user))
         return false;
-    error_set(err, ERROR_DENIED,
-              "%.200s may not bind clusterroles \"%.100s\" in a RoleBinding at the Kubernetes API "
-              "server %.200s: the ClusterRole elara-kernel-role has to grant it (apiGroups: "
-              "[\"rbac.authorization.k8s.io\"], resources: [\"clusterroles\"], resourceNames: "
-              "[\"%.100s\"], verbs: [\"bind\"]), bound to it by a ClusterRoleBinding",
-              user, role, target->server, role);
+    const struct kube_missing_right missing = {.user = user,
+                                               .verb = "bind",
+                                               .group = "rbac.authorization.k8s.io",
+                                               .resource = "clusterroles",
+                                               .name = role,
+                                               .server = target->server};
+    kube_right_explain(&missing, err);
     return true;
 }
 
