@@ -279,6 +279,8 @@ int kube_config_in_cluster(const char *directory, const char *host, const char *
     if (take_account(config, directory != NULL ? directory : account_directory, host, port, err) <
         0) {
         kube_config_destroy(config);
+        if (err->code == ERROR_NOT_FOUND) /* it is a pod, without a token */
+            err->code = ERROR_INVALID;
         return -1;
     }
     *ret = config;

@@ -322,7 +322,7 @@ static void says_what_a_service_account_lacks(void **state) {
         unlink(path);
         assert_int_equal(
             kube_config_in_cluster(kube_directory(), "10.96.0.1", "443", &config, &err), -1);
-        assert_int_equal(err.code, ERROR_NOT_FOUND);
+        assert_int_equal(err.code, ERROR_INVALID); /* it is a pod */
         assert_non_null(strstr(err.text, "the pod's service account"));
         assert_non_null(strstr(err.text, path));
         free(path);
