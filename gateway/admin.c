@@ -45,7 +45,9 @@ const struct admin_verb admin_verbs[] = {
      admin_config_check},
     {"config schema", "", "the JSON Schema of the configuration file, for editors",
      admin_config_schema},
-    {"doctor", "[--kernel NAME] [--url URL] [--json] [the gateway's flags]",
+    {"doctor",
+     "[--kernel NAME] [--url URL] [--service-account NAME] [--user NAME] [--json] [the gateway's "
+     "flags]",
      "what keeps kernels from running here, or at URL's gateway, and what helps (exit status 1)",
      admin_doctor},
     {"purge", "[the gateway's flags]",

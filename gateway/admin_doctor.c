@@ -66,15 +66,37 @@ static bool take_flags(int *argc, char **argv, int *their_count, char **theirs) 
     return has_url;
 }
 
-static void examine(struct doctor *doctor, const struct settings *settings, const char *kernel,
+/* Our own flags. */
+struct wishes {
+    const char *kernel;
+    struct doctor_cluster_wish cluster;
+};
+
+static int take_wishes(int *argc, char **argv, struct wishes *ret, struct error *err) {
+    const struct {
+        const char *flag, *what, **value;
+    } own[] = {{"kernel", "a kernelspec", &ret->kernel},
+               {"service-account", "a service account", &ret->cluster.account},
+               {"user", "a user", &ret->cluster.user}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (option_take_flag(argc, argv, own[i].flag, own[i].value) && *own[i].value == NULL)
+            return error_set(err, ERROR_INVALID, "--%s: needs the name of %s", own[i].flag,
+                             own[i].what);
+    return 0;
+}
+
+static void examine(struct doctor *doctor, struct settings *settings, const struct wishes *wishes,
                     int argc, char **argv, bool has_url, int their_count, char **theirs) {
-    struct doctor_start start = {.settings = settings, .kernel = kernel};
-    doctor_check_runtime_dir(doctor, settings);
+    struct doctor_start start = {.settings = settings, .kernel = wishes->kernel};
+    if (!admin_has_pods(settings)) /* nothing lies there */
+        doctor_check_runtime_dir(doctor, settings);
     doctor_check_limits(doctor, settings);
     doctor_check_clock(doctor, settings);
     doctor_check_launcher(doctor, settings);
     doctor_check_kernelspecs(doctor, settings);
     doctor_check_identity(doctor, settings);
+    if (admin_has_pods(settings))
+        doctor_check_cluster(doctor, settings, &wishes->cluster);
     if (has_url) {
         start.argc = their_count;
         start.argv = theirs;
@@ -94,10 +116,10 @@ static void examine(struct doctor *doctor, const struct settings *settings, cons
 }
 
 int admin_doctor(int argc, char **argv, struct error *err) {
-    const char *kernel = NULL;
+    struct wishes wishes = {0};
     bool wants_json = option_take_flag(&argc, argv, "json", NULL);
-    if (option_take_flag(&argc, argv, "kernel", &kernel) && kernel == NULL)
-        return error_set(err, ERROR_INVALID, "--kernel: needs the name of a kernelspec");
+    if (take_wishes(&argc, argv, &wishes, err) < 0)
+        return -1;
     cleanup_free char **theirs = memory_alloc(((size_t)argc + 1) * sizeof *theirs);
     int their_count = 0;
     bool has_url = take_flags(&argc, argv, &their_count, theirs);
@@ -110,7 +132,7 @@ int admin_doctor(int argc, char **argv, struct error *err) {
                     memory_strdup(wrong.text));
     } else {
         doctor_tell(&doctor, "settings", DOCTOR_OK, "", memory_strdup("can be read"));
-        examine(&doctor, settings, kernel, argc, argv, has_url, their_count, theirs);
+        examine(&doctor, settings, &wishes, argc, argv, has_url, their_count, theirs);
     }
     settings_destroy(settings);
     for (int i = 1; i < their_count; i++)

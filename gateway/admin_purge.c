@@ -1,16 +1,12 @@
 /* elara purge: what gateways that are gone have left in Kubernetes. Records tell what there is of a
  * kernel, and go last: whatever breaks, calling it again goes on. */
-#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/text.h"
 #include "gateway/admin.h"
-#include "gateway/gateway.h"
+#include "gateway/admin_kube.h"
 #include "gateway/settings.h"
-#include "launcher/kube_client.h"
-#include "launcher/kube_config.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_objects.h"
 
@@ -24,43 +20,19 @@ enum { PATIENCE_MS = 240000, PAUSE_US = 500000 };
 #define GATEWAYS "app.kubernetes.io/name=elara,app.kubernetes.io/component=gateway"
 
 struct purge {
-    struct event_base *loop;
-    struct kube_config *config;
-    struct kube_client *client;
-    const char *install, *namespace;
+    struct admin_kube kube;
+    const char *install;
     int64_t until_ms;
 };
-
-struct answer {
-    bool is_there;
-    int status;
-    json_t *body;
-    struct error *err;
-};
-
-static void on_answer(void *context, int status, json_t *body, const struct error *err) {
-    struct answer *answer = context;
-    answer->is_there = true;
-    answer->status = status;
-    answer->body = json_incref(body);
-    if (err != NULL)
-        *answer->err = *err;
-}
 
 /* *ret: a new reference; NULL when there is no such object, or, of a DELETE, when it is on its way
  * out. */
 static int call(struct purge *purge, const char *method, const char *path, json_t **ret,
                 struct error *err) {
-    struct answer answer = {.err = err};
-    const struct kube_call call = {.method = method, .path = path};
-    *err = (struct error){0};
-    kube_client_call(purge->client, &call, on_answer, &answer);
-    while (!answer.is_there)
-        event_base_loop(purge->loop, EVLOOP_ONCE);
-    bool is_gone = answer.status == 404 || (answer.status == 409 && strcmp(method, "DELETE") == 0);
-    *ret = err->code == ERROR_NONE ? json_incref(answer.body) : NULL;
-    json_decref(answer.body);
-    return err->code == ERROR_NONE || is_gone ? 0 : -1;
+    int status;
+    int failed = admin_kube_call(&purge->kube, method, path, NULL, &status, ret, err);
+    bool is_gone = status == 404 || (status == 409 && strcmp(method, "DELETE") == 0);
+    return is_gone ? 0 : failed;
 }
 
 static int delete_object(struct purge *purge, const char *path, struct error *err) {
@@ -77,11 +49,7 @@ static char *path_of(const char *namespace, const char *kind, const char *name) 
 static int list(struct purge *purge, const char *namespace, const char *kind, const char *selector,
                 json_t **ret, struct error *err) {
     cleanup_free char *path = path_of(namespace, kind, NULL);
-    cleanup_buffer struct buffer query = {.limit = 4096};
-    buffer_append_text(&query, path);
-    if (kube_path_add_query(&query, "labelSelector", selector) < 0)
-        return error_set(err, ERROR_INVALID, "%s: too long", selector);
-    return call(purge, "GET", buffer_text(&query), ret, err);
+    return admin_kube_list(&purge->kube, path, "labelSelector", selector, NULL, ret, err);
 }
 
 static int pause_for(struct purge *purge, const char *what, struct error *err) {
@@ -89,8 +57,8 @@ static int pause_for(struct purge *purge, const char *what, struct error *err) {
     if (clock_monotonic_ms() > purge->until_ms)
         return error_set(err, ERROR_TIMEOUT, "%s is still there; call it again when it is gone",
                          what);
-    event_base_loopexit(purge->loop, &pause);
-    event_base_loop(purge->loop, EVLOOP_NO_EXIT_ON_EMPTY);
+    event_base_loopexit(purge->kube.loop, &pause);
+    event_base_loop(purge->kube.loop, EVLOOP_NO_EXIT_ON_EMPTY);
     return 0;
 }
 
@@ -160,7 +128,7 @@ static int delete_record(struct purge *purge, const struct kube_record *record, 
     kube_name_suffix(record->kernel_id, suffix);
     cleanup_free char *selector =
         memory_printf("elara.install=%s,elara.kernel=%s", purge->install, suffix);
-    cleanup_free char *path = path_of(purge->namespace, "secrets", name);
+    cleanup_free char *path = path_of(purge->kube.namespace, "secrets", name);
     const char *place = record->kernel_namespace;
     if (place != NULL && wait_for_pods(purge, place, selector, err) < 0)
         return -1;
@@ -173,7 +141,7 @@ static int delete_record(struct purge *purge, const struct kube_record *record, 
 static int purge_kernels(struct purge *purge, size_t *ret, struct error *err) {
     cleanup_free char *selector = kube_selector(purge->install, "record");
     cleanup_json json_t *found = NULL;
-    if (list(purge, purge->namespace, "secrets", selector, &found, err) < 0)
+    if (list(purge, purge->kube.namespace, "secrets", selector, &found, err) < 0)
         return -1;
     json_t *records = json_object_get(found, "items");
     int failed = 0;
@@ -194,31 +162,24 @@ static int purge_kernels(struct purge *purge, size_t *ret, struct error *err) {
 static int purge_all(struct purge *purge, size_t *ret, struct error *err) {
     char name[KUBE_NAME_SIZE];
     kube_name_gateway(purge->install, name);
-    cleanup_free char *path = path_of(purge->namespace, "secrets", name);
+    cleanup_free char *path = path_of(purge->kube.namespace, "secrets", name);
     purge->until_ms = clock_monotonic_ms() + PATIENCE_MS;
-    if (wait_for_pods(purge, purge->namespace, GATEWAYS, err) < 0 ||
+    if (wait_for_pods(purge, purge->kube.namespace, GATEWAYS, err) < 0 ||
         purge_kernels(purge, ret, err) < 0)
         return -1;
     return delete_object(purge, path, err);
 }
 
 static int purge_install(const struct settings *settings, struct error *err) {
-    struct purge purge = {.loop = event_base_new(), .install = settings->kubernetes.install};
+    struct purge purge = {.install = settings->kubernetes.install};
     size_t count = 0;
-    int failed = gateway_kube_config(settings, &purge.config, err);
-    if (failed == 0) {
-        const char *said = text_or_null(settings->kubernetes.gateway_namespace);
-        purge.namespace = said != NULL ? said : kube_config_namespace(purge.config);
-        failed = kube_client_create(purge.loop, purge.config, NULL, &purge.client, err);
-    }
+    int failed = admin_kube_open(&purge.kube, settings, err);
     if (failed == 0)
         failed = purge_all(&purge, &count, err);
     if (failed == 0)
         printf("%zu kernel%s of the install %s in %s: nothing is left\n", count,
-               count == 1 ? "" : "s", purge.install, purge.namespace);
-    kube_client_destroy(purge.client);
-    kube_config_destroy(purge.config);
-    event_base_free(purge.loop);
+               count == 1 ? "" : "s", purge.install, purge.kube.namespace);
+    admin_kube_close(&purge.kube);
     return failed;
 }
 

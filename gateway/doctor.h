@@ -43,6 +43,14 @@ void doctor_check_port(struct doctor *doctor, const struct settings *settings);
 /* doctor_identity.c */
 void doctor_check_identity(struct doctor *doctor, const struct settings *settings);
 
+/* doctor_cluster.c: where kernels are pods. Borrowed; either may be NULL. */
+struct doctor_cluster_wish {
+    const char *account; /* the gateway's service account, when somebody else looks after it */
+    const char *user;    /* whose home is made ready */
+};
+void doctor_check_cluster(struct doctor *doctor, struct settings *settings,
+                          const struct doctor_cluster_wish *wish);
+
 /* doctor_kernel.c. argv: the flags of a gateway, for a running one those of the verbs that ask it.
  * kernel: the kernelspec, NULL for the default. */
 struct doctor_start {

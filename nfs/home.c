@@ -317,7 +317,7 @@ static void take_missing(struct home *home, size_t there) {
     fail(home, ERROR_INVALID,
          "there is no %s on the NFS server %s: the administrator has to make it, as it stands %s",
          place, home->server,
-         home->target.is_shared ? "in home-extra" : "before {user} in home-path");
+         home->target.is_shared ? "in home-extra or home-path" : "before {user} in home-path");
 }
 
 /* reply: PUTROOTFH, a LOOKUP for each component of the export, then LOOKUP and GETATTR for each of

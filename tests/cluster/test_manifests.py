@@ -76,6 +76,17 @@ def test_the_base_grants_what_is_needed_and_no_more(base, kube):
     assert budget["status"]["expectedPods"] == 2
 
 
+def test_doctor_finds_nothing_in_a_gateways_pod(base, kube):
+    """With all that this gateway has: its rights, its network, its file system; through it a kernel is tried."""
+    said = kube.kubectl("exec", manifests.gateway_pods(kube)[0], "--", "elara", "doctor", "--config", "/etc/elara/elara.yaml", "--url",
+                        f"http://127.0.0.1:{PORT}", namespace=GATEWAY)
+    *lines, summary = said.splitlines()
+    assert summary == "0 failed, 0 to look at", said
+    assert {"api-server", "clock", "rights", "network", "kernel", "websocket"} <= {line.split()[1] for line in lines}
+    assert f"{manifests.USER} has all 16 that these settings need" in said
+    wait_for_nothing(kube, KERNELS)
+
+
 @contextlib.contextmanager
 def without(kube, verb, resource, role, namespace):
     """While the role does not grant that."""

@@ -235,11 +235,12 @@ def test_pods_need_nothing_of_this_machine_but_their_template(doctor, specs, bui
     (wrong / "pod.yaml").write_text("spec: {containers: [{image: 5}]}\n")
     flags = ("--provisioner", "kubernetes", "--kubernetes-launcher-image", "r/elara:1")
     _, findings = doctor(*flags, "--launcher", "/no/launcher")
-    assert failed(findings) == set() and not {"kernel", "websocket"} & set(findings)
+    assert failed(findings) == {"credentials"} and not {"kernel", "websocket", "runtime-dir"} & set(findings)
+    assert "runs in no pod" in text(findings, "credentials") and "--kubeconfig" in text(findings, "credentials")
     assert "comes with r/elara:1" in text(findings, "launcher") and "--url" in text(findings, "gateway")
     [finding] = findings["kernelspec"]
     assert finding["text"] == f"{wrong}/pod.yaml: spec.containers[0].image: must be a text (put it in quotes)"
     _, findings = doctor("--provisioner", "kubernetes")
-    assert failed(findings) == {"launcher"} and "--kubernetes-launcher-image" in text(findings, "launcher")
+    assert failed(findings) == {"launcher", "credentials"} and "--kubernetes-launcher-image" in text(findings, "launcher")
     _, findings = doctor("--kernel", "stub")
     assert "local processes only" in text(findings, "kernelspec") and "pod.yaml" not in text(findings, "kernelspec")
