@@ -1,5 +1,6 @@
 #include "kernelspecs/kernelspecs.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -21,6 +22,7 @@ struct kernelspecs {
     char **allowed;
     char **denied;
     char *default_name; /* NULL: chosen */
+    char *missing;      /* what was told of `allowed` last; NULL: nothing */
     bool publish_env;
     struct spec_watch *watch;
     struct spec_list list;
@@ -128,6 +130,26 @@ static void log_changes(const struct spec_list *list, const struct spec_list *ol
             log_info("%s is gone (%s)", old->specs[i].name, old->specs[i].directory);
 }
 
+static bool has_match(const struct spec_list *list, const char *glob) {
+    for (size_t i = 0; i < list->count; i++)
+        if (text_glob(glob, list->specs[i].name))
+            return true;
+    return false;
+}
+
+/* Once, until something else is missing. */
+static void log_missing(struct kernelspecs *specs) {
+    struct buffer names = {0};
+    for (size_t i = 0; specs->allowed[i] != NULL; i++)
+        if (!has_match(&specs->list, specs->allowed[i]))
+            buffer_printf(&names, "%s%s", names.length > 0 ? ", " : "", specs->allowed[i]);
+    const char *text = names.length > 0 ? buffer_text(&names) : NULL;
+    if (text != NULL && (specs->missing == NULL || strcmp(text, specs->missing) != 0))
+        log_warning("allowed-kernelspecs: there is no kernelspec %s", text);
+    text_replace(&specs->missing, text);
+    buffer_free(&names);
+}
+
 static void load(struct kernelspecs *specs) {
     struct spec_filter filter = {specs->allowed, specs->denied};
     struct spec_list old = specs->list;
@@ -137,6 +159,7 @@ static void load(struct kernelspecs *specs) {
     spec_list_load(&specs->list, specs->directories, &filter, specs->watch);
     log_problems(&specs->list, &old);
     log_changes(&specs->list, &old);
+    log_missing(specs);
     if ((is_first || had_default) && specs->default_name != NULL &&
         spec_list_find(&specs->list, specs->default_name) == NULL)
         log_warning("the default kernelspec %s is not there: starting without a name will fail",
@@ -174,12 +197,14 @@ void kernelspecs_destroy(struct kernelspecs *specs) {
     spec_watch_destroy(specs->watch);
     spec_list_free(&specs->list);
     free_settings(specs);
+    free(specs->missing);
     free(specs);
 }
 
 int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
                           struct error *err) {
-    struct kernelspecs next = {.watch = specs->watch, .list = specs->list};
+    struct kernelspecs next = {
+        .watch = specs->watch, .list = specs->list, .missing = specs->missing};
     if (take_settings(&next, settings, err) < 0) {
         free_settings(&next);
         return -1;

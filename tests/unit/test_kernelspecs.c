@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "log_capture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -387,6 +388,30 @@ static void lists_of_names(void **state) {
     assert_int_equal(json_array_size(kernelspecs_problems(specs)), 1);
 }
 
+static void what_is_allowed_and_not_there_is_told_once(void **state) {
+    struct place *place = *state;
+    char r[] = "'R_*'";
+    char python[] = "python3";
+    char gone[] = "spark";
+    char *allow[] = {r, python, gone, NULL};
+    char *changed[] = {python, gone, NULL};
+    struct kernelspecs_settings settings = {.allowed = allow};
+    struct error err = {0};
+    put(place->first, "python3", "kernel.json", GOOD);
+    struct log_capture capture = log_capture_begin(LOG_WARNING);
+    struct kernelspecs *specs = load_with(place, settings);
+    kernelspecs_reload(specs);
+    put(place->first, "r_4", "kernel.json", GOOD);
+    kernelspecs_reload(specs);
+    settings = (struct kernelspecs_settings){.directories = place->directories, .allowed = changed};
+    assert_int_equal(kernelspecs_configure(specs, &settings, &err), 0);
+    char *log = log_capture_end(&capture);
+    assert_int_equal(log_count(log, "allowed-kernelspecs: there is no kernelspec r_*, spark\n"), 1);
+    assert_int_equal(log_count(log, "allowed-kernelspecs: there is no kernelspec spark\n"), 1);
+    assert_int_equal(log_count(log, "allowed-kernelspecs"), 2);
+    free(log);
+}
+
 static void who_starts_it(void **state) {
     static const struct {
         const char *metadata;
@@ -558,6 +583,7 @@ int main(void) {
         TEST(smallest_model),
         TEST(defaults),
         TEST(lists_of_names),
+        TEST(what_is_allowed_and_not_there_is_told_once),
         TEST(who_starts_it),
         TEST(what_runs_it),
         TEST(who_may_use_it),
