@@ -149,7 +149,7 @@ def test_gateway_that_is_told_nothing_removes_no_kernel_of_another(start_gateway
     if subprocess.run([*WITHOUT_INOTIFY, "true"], check=False).returncode != 0:
         pytest.skip("machine limit: no user namespaces")
     first = start_gateway()
-    second = start_gateway("--failed-retention", "3s", home=first.home, prefix=WITHOUT_INOTIFY)
+    second = start_gateway("--failed-retention", "8s", home=first.home, prefix=WITHOUT_INOTIFY)
     kernel_id = start(first, connect)
     second.wait_for_state(kernel_id, "idle")
     make_dead(kernel_id, first, second)
