@@ -119,6 +119,14 @@ class Pod:
             print(f"--- log of a container\n{container.log()[-8000:]}")
 
 
+def namespace_of(pid):
+    """None: it has ended meanwhile."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
+
+
 class Container:
     def __init__(self, pod, listen, environment):
         self.log_path = Path(tempfile.mkstemp(prefix="container-", suffix=".log", dir=pod.volume)[1])
@@ -149,10 +157,9 @@ class Container:
                   if parent == str(self.process.pid) and len(numbers) > 1 and numbers[-1] == 1]
         if not inside:
             return {}
-        with contextlib.suppress(OSError):
-            space = os.readlink(f"/proc/{inside[0]}/ns/pid")
-            inside += [pid for pid, (_, numbers, _) in found.items() if len(numbers) > 1 and pid not in inside and
-                       os.readlink(f"/proc/{pid}/ns/pid") == space]
+        space = namespace_of(inside[0])
+        inside += [pid for pid, (_, numbers, _) in found.items() if len(numbers) > 1 and pid not in inside and
+                   namespace_of(pid) == space is not None]
         return {pid: found[pid][2] for pid in inside}
 
     def pid_of(self, name):
