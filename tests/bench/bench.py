@@ -13,6 +13,7 @@ from before import bench_before  # noqa: E402
 from flow import bench_replay, bench_stuck  # noqa: E402
 from identity import bench_identity  # noqa: E402
 from pods import bench_homes, bench_kubernetes  # noqa: E402
+from installed import bench_installed  # noqa: E402 (needs the paths of pods)
 from refused import bench_refused  # noqa: E402
 from reload import bench_reload  # noqa: E402
 from scale import Crowd, bench_culling, bench_scale  # noqa: E402
@@ -156,7 +157,10 @@ def bench_start(options, elara, jeg, table):
 BENCHES = {"latency": bench_latency, "flood": bench_flood, "big": bench_big, "memory": bench_memory,
            "start": bench_start, "replay": bench_replay, "stuck": bench_stuck, "scale": bench_scale,
            "culling": bench_culling, "reload": bench_reload, "refused": bench_refused, "identity": bench_identity,
-           "kubernetes": bench_kubernetes, "homes": bench_homes, "before": bench_before, "story": bench_story}
+           "kubernetes": bench_kubernetes, "homes": bench_homes, "installed": bench_installed,
+           "before": bench_before, "story": bench_story}
+# Unasked: the test cluster is not on every machine, and the story measures nothing.
+ASIDE = {"kubernetes", "homes", "installed", "story"}
 
 
 def main():
@@ -164,13 +168,12 @@ def main():
     parser.add_argument("--build", default=ROOT / "build", type=Path, metavar="DIR")
     parser.add_argument("--skip-jeg", action="store_true", help="without the comparison with Jupyter Enterprise Gateway")
     parser.add_argument("--before", metavar="REVISION", help="of which the part 'before' shows what has changed since")
-    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but kubernetes, homes and story")
+    parser.add_argument("benches", nargs="*", metavar="PART", help=f"of {', '.join(BENCHES)}; without one all but {', '.join(sorted(ASIDE))}")
     options = parser.parse_args()
     options.build = options.build.resolve()
     if "before" in options.benches and options.before is None:
         parser.error("before: name a revision to compare with: --before REVISION before")
-    # The test cluster is not on every machine, and the story measures nothing.
-    unasked = {"kubernetes", "homes", "story"} | ({"before"} if options.before is None else set())
+    unasked = ASIDE | ({"before"} if options.before is None else set())
     options.benches = options.benches or [name for name in BENCHES if name not in unasked]
     for name in options.benches:
         if name not in BENCHES:

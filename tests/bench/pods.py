@@ -150,12 +150,18 @@ def bench_pod(options, elara, folder, table):
         bench_ends(place, gateway, table)
 
 
-def bench_container(options, elara, folder, table):
-    """The latency again, of a container on the test cluster's own node: its network lies between."""
-    folder, kube = Path(folder), Kube(layout.KUBECONFIG)
+def import_image(options, folder):
+    """Elara's image, made of the build, on the test cluster's own node; its name."""
     image = "localhost/elara-test/elara:bench"
     subprocess.run([ROOT / "tools" / "make-image", options.build, folder / "elara.tar", "--tag", image], check=True)
     subprocess.run([CLUSTER, "import", folder / "elara.tar"], check=True)
+    return image
+
+
+def bench_container(options, elara, folder, table):
+    """The latency again, of a container on the test cluster's own node: its network lies between."""
+    folder, kube = Path(folder), Kube(layout.KUBECONFIG)
+    image = import_image(options, folder)
     folder.chmod(0o755)
     words = copy_with_libraries(Path(options.build) / "tests" / "stub_kernel", folder / "stub")
     specs = PodSpecs(folder / "kernels")

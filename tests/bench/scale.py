@@ -29,13 +29,13 @@ DUE_PASSES = 5
 class Crowd:
     """One client for each kernel, and possibly one of another gateway. Each had one answer over its own socket."""
 
-    def __init__(self, build, port, kernels, lone=None):
-        arguments = ["127.0.0.1", str(port)]
+    def __init__(self, build, port, kernels, lone=None, host="127.0.0.1", query=""):
+        arguments = [host, str(port)]
         if lone is not None:
             arguments += [str(lone[0]), self.path(lone[1])]
         self.process = subprocess.Popen([Path(build) / "tests" / "wire_client", "crowd", *arguments],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process.stdin.write("".join(self.path(kernel) + "\n" for kernel in kernels) + "\n")
+        self.process.stdin.write("".join(f"{self.path(kernel)}{query}\n" for kernel in kernels) + "\n")
         self.found = self.read()
 
     @staticmethod
