@@ -2,6 +2,7 @@
 import secrets
 import shutil
 
+import pytest
 import yaml
 
 from deployments import QUICK, Client, check_rights, delete_kernel, deployed, live, pod_of, wait_for_nothing
@@ -11,6 +12,8 @@ from support.processes import wait_until
 from test_token_review import name_of, token_of
 from testcluster import manifests
 from testcluster.manifests import GATEWAY
+
+pytestmark = pytest.mark.timeout(600)  # files that apply the manifests wait for each other
 
 
 def own_install():
