@@ -1,5 +1,7 @@
 """What users of both gateways see in one story: not how fast, but what happens. docs/migrating-from-jeg.md has it."""
 import contextlib
+import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +22,7 @@ class Side:
     """One of the two. again(): the next gateway, when the first one is gone."""
 
     def __init__(self, options, name, culls=False):
-        self.options, self.name, self.flags = options, name, CULLS[name] if culls else []
+        self.options, self.name, self.flags, self.left = options, name, CULLS[name] if culls else [], []
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
@@ -38,12 +40,18 @@ class Side:
             self.server.start()
 
     def end(self, how):
+        """Kernels that JEG leaves behind nobody finds again: they are ended in the end."""
+        pid = self.server.process.pid
+        self.left = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] if self.name == "JEG" else []
         getattr(self.server.process, how)()
         self.server.process.wait(60)
 
     def __exit__(self, *_):
         if self.name == "JEG":
             self.server.stop()
+        for pid in self.left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.stack.close()
 
 
