@@ -114,12 +114,14 @@ def test_running_cell_of_a_restarted_kernel_does_not_hang(gateway, kernel, conne
 
 
 def test_cells_sent_while_a_kernel_is_being_ended_run_in_the_new_one(start_gateway, specs, connect, tmp_path):
-    script = 'mkdir "$0" 2>/dev/null && set -- "$@" --ignore-shutdown --ignore-sigterm; exec "$@"'  # the first one only
-    specs.add("stubborn", ["sh", "-c", script, str(tmp_path / "once"), specs.stub_program, "-f", "{connection_file}"])
+    tame = tmp_path / "tame"  # the next one is
+    script = '[ -e "$0" ] || set -- "$@" --ignore-shutdown --ignore-sigterm; exec "$@"'
+    specs.add("stubborn", ["sh", "-c", script, str(tame), specs.stub_program, "-f", "{connection_file}"])
     gateway = start_gateway("--shutdown-wait", "10m")
     kernel_id = gateway.start_kernel("stubborn")["id"]
     client = connect(gateway, kernel_id)
     before = kernel_pid(client)
+    tame.touch()
     with ThreadPoolExecutor(1) as pool:
         restart = pool.submit(gateway.post, f"/api/kernels/{kernel_id}/restart")
         gateway.wait_for_state(kernel_id, "restarting")
