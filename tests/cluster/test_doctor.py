@@ -78,6 +78,7 @@ def test_rights_are_those_that_the_manifests_grant(doctor, kube, places, tmp_pat
         {(verb, "secrets", "elara-records", None) for verb in ("create", "patch", "delete")} if everywhere else set())
     assert wanted <= named
     made = rights.grant(kube, objects, "gateway", *places)
+    flags = [flag.replace("elara-kernel", f"{places[0]}-gateway-elara-kernel") for flag in flags]
     try:
         assert re.fullmatch(rf"ok: system:serviceaccount:{places[0]}:gateway has all \d+ that these settings need",
                             text(doctor(*flags, kubeconfig=account.path), "rights"))

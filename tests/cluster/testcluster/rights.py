@@ -36,23 +36,28 @@ def without(objects, right):
             for rule in item["rules"]:
                 if resource in rule["resources"]:
                     rule["verbs"] = [one for one in rule["verbs"] if one != verb]
+            item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
     return less
 
 
 def grant(kube, objects, account, gateway, kernels):
     """To the service account in the gateway's namespace. ClusterRoles get names of their own, which this returns for revoke()."""
     made = []
+    prefix = f"{gateway}-{account}-"
     for item in copy.deepcopy(objects):
         meta = item["metadata"]
         if item["kind"].startswith("Cluster"):
-            meta["name"] = f"{gateway}-{account}-{meta['name']}"
+            meta["name"] = prefix + meta["name"]
             made.append((item["kind"], meta["name"]))
         else:
             meta["namespace"] = kernels if meta["name"] == "elara-kernels" else gateway
             meta["name"] = f"{account}-{meta['name']}"
+        for rule in item.get("rules", []):
+            if "resourceNames" in rule:
+                rule["resourceNames"] = [prefix + one for one in rule["resourceNames"]]
         if "roleRef" in item:
-            prefix = f"{gateway}-{account}" if item["roleRef"]["kind"] == "ClusterRole" else account
-            item["roleRef"]["name"] = f"{prefix}-{item['roleRef']['name']}"
+            begin = prefix if item["roleRef"]["kind"] == "ClusterRole" else f"{account}-"
+            item["roleRef"]["name"] = begin + item["roleRef"]["name"]
             item["subjects"] = [{"kind": "ServiceAccount", "name": account, "namespace": gateway}]
         kube.create(item, meta.get("namespace"))
     return made
