@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 300
 SOAK_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build image test asan fuzz lint format docs bench chaos soak cluster-up cluster-down test-cluster clean
+.PHONY: help run demo build image image-kernels test asan fuzz lint format docs bench chaos soak cluster-up cluster-down test-cluster clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ image: ## build/elara-image.tar, and what is in it: the container image, made wi
 	@tools/packages build image
 	@tools/build build elara-gateway elara-launcher elara pod-runtime pages
 	@tools/make-image build build/elara-image.tar $(ARGS)
+
+image-kernels: ## build/elara-kernels.tar: an example image for kernels in pods
+	@tools/packages image-kernels
+	@mkdir -p build
+	@tools/make-kernel-image build/elara-kernels.tar $(ARGS)
 
 test: ## everything: linters, unit, fuzz, integration and browser tests, with sanitizers too
 	@tools/packages build run test browser cluster

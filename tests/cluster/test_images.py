@@ -6,7 +6,7 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 from testcluster import images
-from testcluster.pods import is_running, pod, state_of, waits_for
+from testcluster.pods import RESTRICTED_CONTAINER, RESTRICTED_POD, has_ended, is_running, pod, state_of, waits_for
 from testcluster.processes import wait_until
 
 PORTS = {"shell_port": 9001, "iopub_port": 9002, "stdin_port": 9003, "control_port": 9004, "hb_port": 9005}
@@ -49,6 +49,28 @@ def test_a_kernel_in_a_restricted_pod_answers(kube, namespace, image, command, c
         assert [message["content"]["text"] for message in printed if message["msg_type"] == "stream"] == [text]
     finally:
         client.stop_channels()
+
+
+# Modules that were compiled for sources of another time would be compiled again at each start.
+ANYBODY = """
+import os, sys
+import ipykernel.kernelapp, numpy, pandas
+def is_stale(module):
+    with open(module.__cached__, "rb") as file:
+        head = file.read(16)
+    return head[4:8] == bytes(4) and int.from_bytes(head[8:12], "little") != int(os.stat(module.__file__).st_mtime)
+modules = [one for one in list(sys.modules.values()) if os.path.exists(getattr(one, "__cached__", None) or "")]
+print(os.getuid(), os.environ["HOME"], pandas.DataFrame({"x": numpy.arange(4)}).x.sum())
+print(len(modules) > 500, [one.__name__ for one in modules if is_stale(one)])
+"""
+
+
+def test_anybody_runs_the_kernels_image_on_a_read_only_root(kube, namespace):
+    container = {"securityContext": RESTRICTED_CONTAINER | {"readOnlyRootFilesystem": True}}
+    kube.create(pod("anybody", "python3", "-c", ANYBODY, image=images.IPYKERNEL, container=container,
+                    securityContext=RESTRICTED_POD | {"runAsUser": 123456, "runAsGroup": 0}), namespace)
+    kube.wait_for("Pod", "anybody", namespace, has_ended)
+    assert kube.logs("anybody", namespace).splitlines()[-2:] == ["123456 /home/jovyan 6", "True []"]
 
 
 def test_the_musl_image_has_nothing_of_glibc(kube, namespace):

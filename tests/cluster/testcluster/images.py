@@ -17,19 +17,15 @@ from testcluster.cache import cached
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKER = ROOT / "tools" / "pack-image"
+KERNEL_IMAGE = ROOT / "tools" / "make-kernel-image"
 MUSL_WHEEL = "pyzmq==26.2.0"  # newer ones are linked in a way (DT_RELR) that Debian's musl 1.2.3 cannot load
 MUSL_KERNEL = parts.HERE / "programs" / "musl_kernel.c"
 MACHINE = platform.machine()
 PAUSE = "localhost/elara-test/pause:1"
 BUSYBOX = "localhost/elara-test/busybox:1"  # Debian's static busybox alone
 MUSL = "localhost/elara-test/musl:1"  # busybox, musl and /usr/bin/musl_kernel: nothing of glibc
-IPYKERNEL = "localhost/elara-test/ipykernel:1"  # Debian 12 with python3-ipykernel
+IPYKERNEL = "localhost/elara-test/ipykernel:1"  # what `make image-kernels` makes
 KERNEL_PY = "localhost/elara-test/kernel-py:dev"  # the same, laid out as Jupyter Enterprise Gateway's kernel images are
-RELEASE = "bookworm"
-# debootstrap does not look for what provides a virtual package: python3-zmq and gdb need the others.
-PACKAGES = "python3-ipykernel,python3-cffi-backend,libboost-regex1.74.0"
-NOT_NEEDED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/fonts", "var/cache/apt",
-              "var/lib/apt/lists", "var/log")
 
 
 def pack(root, tag, output, *options):
@@ -128,18 +124,7 @@ def make_musl(place):
 
 
 def make_ipykernel(place):
-    root = place / "root"
-    log = place / "debootstrap.log"
-    with open(log, "w") as output:
-        done = subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root],
-                              stdout=output, stderr=output)
-    if done.returncode != 0:
-        raise RuntimeError(f"debootstrap failed:\n{log.read_text(errors='replace')[-2000:]}")
-    for name in NOT_NEEDED:
-        shutil.rmtree(root / name, ignore_errors=True)
-        (root / name).mkdir(parents=True)
-    pack(root, IPYKERNEL, place / "image.tar", "--cmd", "/usr/bin/python3", "--env", "PATH=/usr/local/bin:/usr/bin:/bin")
-    shutil.rmtree(root)
+    subprocess.run([KERNEL_IMAGE, place / "image.tar", "--tag", IPYKERNEL], check=True)
 
 
 # Nothing here runs it: it says so where somebody does.
@@ -167,7 +152,7 @@ def image(name, make, *more):
 
 
 def image_of_ipykernel():
-    return image("ipykernel", make_ipykernel, RELEASE, PACKAGES, NOT_NEEDED)
+    return image("ipykernel", make_ipykernel, KERNEL_IMAGE)
 
 
 def archives():

@@ -11,7 +11,7 @@ from testcluster.layout import ADDRESS, BRIDGE, CGROUP, POD_NETWORK
 from testcluster.processes import ClusterError, end, load_state, remember, start_time, wait_until
 
 PROGRAMS = {"etcd": "etcd-server", "containerd": "containerd", "runc": "runc", "nft": "nftables", "ganesha.nfsd": "nfs-ganesha",
-            "openssl": "openssl", "ip": "iproute2", "nsenter": "util-linux", "debootstrap": "debootstrap"}
+            "openssl": "openssl", "ip": "iproute2", "nsenter": "util-linux", "mmdebstrap": "mmdebstrap"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONTROLLERS = ("cpu", "memory", "pids", "cpuset")
 # The kubelet sets those of the kernel and of memory, the bridge plugin and the cluster those of the network.
