@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def pytest_addoption(parser):
     parser.addoption("--elara-build", default=str(ROOT / "build"), help="build directory with the programs to test")
+    parser.addoption("--image-builds", action="store_true", help="also build the image in another directory, and by its Containerfile: "
+                     "ten minutes, as root, with the packages of the group image-builds")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--image-builds"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("image_builds")])
+        items[:] = [item for item in items if not item.get_closest_marker("image_builds")]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.environments import python_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
+TARGETS = ("elara-gateway", "elara-launcher", "elara", "pod-runtime", "pages")
 MEGABYTES = 1000 * 1000
 
 
@@ -24,7 +26,7 @@ class Image:
             manifest, = json.load(outer.extractfile("manifest.json"))
             self.config = json.load(outer.extractfile(manifest["Config"]))
             with tarfile.open(fileobj=outer.extractfile(manifest["Layers"][0])) as layer:
-                self.members = {"/" + member.name.lstrip("/"): member for member in layer}
+                self.members = {"/" + member.name.strip("/"): member for member in layer}
                 self.files = {path: layer.extractfile(member).read() for path, member in self.members.items() if not member.isdir()}
 
     @property
@@ -117,3 +119,64 @@ def test_what_nobody_brought_is_refused(tmp_path, path, hint):
     told = subprocess.run([TOOLS / "image-sbom", archive, tmp_path / "bill"], stderr=subprocess.PIPE, text=True)
     assert told.returncode != 0 and f"/{path} of the image" in told.stderr and hint in told.stderr
     assert not (tmp_path / "bill").exists()
+
+
+def copy_tree(place):
+    """But for what was built here."""
+    return shutil.copytree(ROOT, place, ignore=lambda folder, names: [
+        name for name in names if name in (".git", "__pycache__") or folder == str(ROOT) and name.startswith("build")])
+
+
+@pytest.mark.image_builds
+@pytest.mark.timeout(1800)
+def test_another_directory_gives_the_same_bytes(image, tmp_path):
+    tree = copy_tree(tmp_path / "further" / "down" / "elara")
+    subprocess.run([tree / "tools" / "build", "build", *TARGETS], check=True, umask=0o077)
+    again = make_image(tree / "build", tmp_path / "again")
+    assert again.archive.read_bytes() == image.archive.read_bytes()
+    assert again.bill.read_bytes() == image.bill.read_bytes()
+
+
+@pytest.fixture
+def buildah(tmp_path):
+    """Buildah, with images of its own, and a Debian among them that no registry was asked for."""
+    base = tmp_path / "debian.tar"
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--skip=output/mknod", "bookworm", tmp_path / "root.tar"], check=True)
+    subprocess.run([TOOLS / "pack-image", tmp_path / "root.tar", base, "--tag", "localhost/debian:12-slim"], check=True)
+
+    def run(*words):
+        subprocess.run(["buildah", "--root", tmp_path / "storage", "--runroot", tmp_path / "run", "--storage-driver", "vfs", *words], check=True)
+
+    run("pull", f"docker-archive:{base}")
+    return run
+
+
+def without_build_id(program, folder):
+    """It is made of debug information, too, which names the sources of newer libraries by other lines."""
+    (folder / "program").write_bytes(program)
+    subprocess.run(["objcopy", "--remove-section=.note.gnu.build-id", folder / "program"], check=True)
+    return (folder / "program").read_bytes()
+
+
+@pytest.mark.image_builds
+@pytest.mark.timeout(1800)
+def test_the_containerfile_makes_the_same_image(image, buildah, tmp_path):
+    """But for the libraries of packages of which this machine has another version."""
+    tree, archive = copy_tree(tmp_path / "elara"), tmp_path / "built.tar"
+    buildah("bud", "--isolation", "chroot", "--build-arg", "BASE=localhost/debian:12-slim", "--tag", "localhost/elara:built",
+            "--file", tree / "manifests" / "image" / "Containerfile", tree)
+    buildah("push", "localhost/elara:built", f"docker-archive:{archive}:localhost/elara:built")
+    built = Image(archive)
+
+    def entries(one):
+        return {path: (member.type == tarfile.DIRTYPE, member.uid, member.gid, member.mode & 0o7777) for path, member in one.members.items()}
+
+    assert entries(built) == entries(image)
+    for name in ("User", "Env", "Entrypoint"):
+        assert built.config["config"][name] == image.config["config"][name]
+    programs = [path for path in image.files if Path(path).name.startswith("elara")]
+    assert len(programs) == 5
+    for path in programs:
+        assert without_build_id(built.files[path], tmp_path) == without_build_id(image.files[path], tmp_path), path
+    for path in ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/usr/share/doc/elara/copyright"):
+        assert built.files[path] == image.files[path]
