@@ -29,7 +29,7 @@ c.KubeSpawner.volume_mounts = {
 }
 c.KubeSpawner.init_containers = [{
     "name": "home",
-    "image": "busybox:1",
+    "image": "quay.io/jupyterhub/k8s-singleuser-sample:4.4.0",  # any that has mkdir
     "command": ["mkdir", "-p", "-m", "0700", "/homes/{escaped_username}"],
     "volumeMounts": [{"name": "home", "mountPath": "/homes"}],
     "securityContext": NOT_ROOT,

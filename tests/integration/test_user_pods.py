@@ -77,3 +77,25 @@ def test_server_and_kernel_have_the_same_home(pods_of, build):
         assert {"name": "home", "mountPath": place, "subPath": name} in pod["spec"]["containers"][0]["volumeMounts"]
         (maker,) = pod["spec"]["initContainers"]
         assert maker["volumeMounts"] == [{"name": "home", "mountPath": "/homes"}] and maker["command"][-1] == f"/homes/{name}"
+
+
+def test_the_lab_s_policy_allows_what_the_form_offers(pods_of, build, tmp_path):
+    """And the kernel's pod has it: what `elara policy explain` makes of the servers' variables."""
+    lab, base = ROOT / "manifests" / "overlays" / "lab", ROOT / "manifests" / "base"
+    settings, spec = tmp_path / "elara.yaml", tmp_path / "kernels" / "python3"
+    settings.write_text((lab / "elara.yaml").read_text().replace("/etc/elara/policy.yaml", str(lab / "policy.yaml"))
+                        + "kubernetes_launcher_image: elara\n")
+    spec.mkdir(parents=True)
+    for name in ("kernel.json", "pod.yaml"):
+        (spec / name).write_text((base / name).read_text())
+    chosen = [dict(zip(CHOICES, choice)) for choice in itertools.product(*CHOICES.values())]
+    for choice, pod in zip(chosen, pods_of(FOLDER / "elara.py", [("Ann.Lee", one) for one in chosen]), strict=True):
+        kernels = {name: value for name, value in ours(pod).items() if name.startswith("KERNEL_")}
+        words = [word for name, value in kernels.items() for word in ("--env", f"{name}={value}")]
+        told = subprocess.run([build / "elara", "policy", "explain", "--config", settings, "--kernelspec-dirs", spec.parent, "--kernelspec", "python3",
+                               "--user", "Ann.Lee", *words, "--dry-run", "--json"], stdout=subprocess.PIPE, timeout=60)
+        assert told.returncode == 0, (choice, told.stdout)
+        container = json.loads(told.stdout)["spec"]["containers"][0]
+        requests = {"cpu": kernels["KERNEL_CPUS"], "memory": kernels["KERNEL_MEMORY"]} | ({"nvidia.com/gpu": 1} if choice["size"] == "gpu" else {})
+        assert (container["image"], container["resources"]["requests"]) == (kernels["KERNEL_IMAGE"], requests)
+        assert {mount["subPath"] for mount in container["volumeMounts"] if mount["mountPath"] == "/home/jovyan"} == {"-41nn-2e-4cee"}

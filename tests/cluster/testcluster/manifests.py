@@ -152,12 +152,12 @@ def rights_used(events):
     return dict(used)
 
 
-def rights_granted(kube, namespace=GATEWAY):
-    """The same of the Roles that are bound to the gateways' ServiceAccount; "bind" is no request, and is not in it."""
+def rights_granted(kube, namespace=GATEWAY, account="elara-gateway"):
+    """The same of the Roles that are bound to the ServiceAccount, the gateways' unless another is named; "bind" is no request, and is not in it."""
     granted = defaultdict(set)
     bindings = kube.list("RoleBinding", api=RBAC) + kube.list("ClusterRoleBinding", api=RBAC)
     for binding in bindings:
-        subject = {"kind": "ServiceAccount", "name": "elara-gateway", "namespace": namespace}
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
         if subject not in binding.get("subjects", []):
             continue
         role, place = binding["roleRef"], binding["metadata"].get("namespace")
