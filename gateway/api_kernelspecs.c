@@ -3,14 +3,12 @@
  *
  * A user with a token of his own sees what he may use. Else "?user=" says who asks, as Jupyter
  * Enterprise Gateway's clients do; it is a filter for the eye then, not a lock. */
-#include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/api.h"
 #include "kernelspecs/kernelspecs.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 /* Who the answer is filtered for. */
 struct asker {
@@ -113,14 +111,6 @@ static bool is_hidden(const char *path) {
     return strncmp(last, "kernel.json", strlen("kernel.json")) == 0;
 }
 
-static bool is_same_file(const char *directory, const char *path) {
-    cleanup_free char *asked = memory_printf("%s/%s", directory, path);
-    cleanup_free char *secret = memory_printf("%s/kernel.json", directory);
-    struct stat one, other;
-    return stat(asked, &one) == 0 && stat(secret, &other) == 0 && one.st_dev == other.st_dev &&
-           one.st_ino == other.st_ino;
-}
-
 static void get_resource(struct http_request *request, void *context) {
     const struct gateway *gateway = context;
     const struct kernelspec *spec = find_spec(gateway, request);
@@ -128,11 +118,13 @@ static void get_resource(struct http_request *request, void *context) {
         return;
     const char *path = http_request_param(request, "path");
     bool shows_env = kernelspecs_publish_env(gateway->specs);
-    if (!shows_env && (is_hidden(path) || is_same_file(spec->directory, path)))
+    const struct http_file file = {
+        .root = spec->directory, .path = path, .except = shows_env ? NULL : "kernel.json"};
+    if (!shows_env && is_hidden(path))
         http_reply_error(request, 404, NULL, "%.512s is not served: it may hold values of env",
                          path);
     else
-        http_reply_file(request, spec->directory, path);
+        http_reply_file(request, gateway->background, &file);
 }
 
 const struct http_route api_kernelspecs_routes[] = {

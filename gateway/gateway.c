@@ -18,6 +18,7 @@
 #include "gateway/session_adoption.h"
 #include "gateway/sessions.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/background.h"
 #include "launcher/policy.h"
 #include "launcher/provisioner.h"
 
@@ -228,6 +229,7 @@ static bool is_kernel_there(void *context, const char *kernel_id) {
  * touched. */
 static int build(struct gateway *gateway, struct error *err) {
     gateway->loop = loop_create();
+    gateway->background = background_create(loop_base(gateway->loop));
     gateway->metrics = metrics_create();
     const struct settings *settings = gateway->settings;
     if (events_create(settings->event_log, &gateway->events, err) < 0 ||
@@ -299,9 +301,9 @@ int gateway_create(struct settings *settings, struct spawner *spawner, struct ga
 
 /* Requests outlive the HTTP server, so that whoever still has to answer one may do so; the kernels
  * are let go of, not ended. */
-void gateway_destroy(struct gateway *gateway) {
+bool gateway_destroy(struct gateway *gateway) {
     if (gateway == NULL)
-        return;
+        return false;
     channels_destroy(gateway->channels);
     http_destroy(gateway->http);
     if (gateway->loop != NULL)
@@ -313,6 +315,7 @@ void gateway_destroy(struct gateway *gateway) {
     sessions_destroy(gateway->sessions);
     if (gateway->provisioner != NULL)
         gateway->provisioner->ops->destroy(gateway->provisioner);
+    bool hangs = background_destroy(gateway->background);
     policy_destroy(gateway->policy);
     json_decref(gateway->home_uids);
     kernelspecs_destroy(gateway->specs);
@@ -324,4 +327,5 @@ void gateway_destroy(struct gateway *gateway) {
     spawner_destroy(gateway->spawner);
     free(gateway->run);
     free(gateway);
+    return hangs;
 }

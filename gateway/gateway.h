@@ -5,6 +5,7 @@
 #include "gateway/handover.h"
 #include "gateway/settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ struct gateway {
     struct spawner *spawner;
     struct handover handover; /* from systemd or the gateway before us */
     struct loop *loop;
+    struct background *background; /* for files whose server may hang */
     struct metrics *metrics;
     struct events *events; /* NULL: none are written */
     struct auth *auth;
@@ -45,7 +47,8 @@ int gateway_create(struct settings *settings, struct spawner *spawner, struct ga
                    struct error *err);
 void gateway_run(
     struct gateway *gateway); /* until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR2 hands over */
-void gateway_destroy(struct gateway *gateway);
+/* True: something hangs on a thread (background_destroy). */
+bool gateway_destroy(struct gateway *gateway);
 
 /* Tells all parts of settings that have changed. What fails stays as it was and is noted as the
  * settings' problem. */

@@ -73,6 +73,7 @@ int gateway_kubernetes_settings(const struct gateway *gateway,
     const struct settings *settings = gateway->settings;
     const struct settings_kubernetes *kubernetes = &settings->kubernetes;
     *ret = (struct provisioner_kubernetes_settings){
+        .background = gateway->background,
         .install = kubernetes->install,
         .gateway_namespace = text_or_null(kubernetes->gateway_namespace),
         .namespaces = namespaces_of(kubernetes->namespaces),

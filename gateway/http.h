@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct background;
 struct http;
 struct http_seat;
 struct metrics;
@@ -140,9 +141,14 @@ void http_reply_json(struct http_request *request, int status, json_t *body /* s
 void http_reply_empty(struct http_request *request, int status);
 void http_reply_bytes(struct http_request *request, int status, const char *content_type,
                       const void *data, size_t length);
-/* A file below `root`: type by extension, ETag, Last-Modified, one Range, HEAD, 304; 404 when
- * missing, 403 when `path` leaves root. */
-void http_reply_file(struct http_request *request, const char *root, const char *path);
+/* A file below a directory: type by extension, ETag, Last-Modified, one Range, HEAD, 304; 404 when
+ * missing, 403 when `path` leaves root, 503 while root's parent does not answer. */
+struct http_file {
+    const char *root, *path;
+    const char *except; /* a file of root that is not served under any name: 404. NULL: none */
+};
+void http_reply_file(struct http_request *request, struct background *background,
+                     const struct http_file *file);
 /* {"reason", "message"}. reason NULL: the status's standard phrase. */
 void http_reply_error(struct http_request *request, int status, const char *reason,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));

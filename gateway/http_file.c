@@ -2,10 +2,12 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "gateway/http_internal.h"
+#include "launcher/background.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -73,18 +75,18 @@ static int64_t parse_position(const char **at) {
     return *at == first ? -1 : value;
 }
 
-/* One "bytes=" range; others are ignored (RFC 9110, 14.2). -1: it is beyond the file. */
-static int parse_range(const char *text, off_t size, struct range *ret) {
+/* One "bytes=" range; others are ignored (RFC 9110, 14.2). False: it is beyond the file. */
+static bool parse_range(const char *text, off_t size, struct range *ret) {
     *ret = (struct range){0, size, false};
     if (text == NULL || strncasecmp(text, "bytes=", 6) != 0)
-        return 0;
+        return true;
     const char *at = text + 6;
     int64_t start = parse_position(&at);
     if (*at++ != '-')
-        return 0;
+        return true;
     int64_t last = parse_position(&at);
     if (*at != '\0' || (start < 0 && last < 0) || (start >= 0 && last >= 0 && last < start))
-        return 0;
+        return true;
     if (start < 0) { /* the last so many bytes */
         start = last < size ? size - last : 0;
         last = last > 0 ? size - 1 : -1;
@@ -92,9 +94,9 @@ static int parse_range(const char *text, off_t size, struct range *ret) {
         last = size - 1;
     }
     if (start > last)
-        return -1;
+        return false;
     *ret = (struct range){start, last + 1, true};
-    return 0;
+    return true;
 }
 
 static bool is_unmodified(const struct http_request *request, time_t modified) {
@@ -122,74 +124,164 @@ static void *read_part(int fd, const struct range *range) {
     return data;
 }
 
-static void send_part(struct http_request *request, int fd, const struct stat *info,
-                      const struct range *range, const char *type) {
-    if (range->is_part) {
+/* What a thread looks for, and what it has found. */
+struct wanted_file {
+    char *path;             /* as the client says it */
+    char *whole, *except;   /* except: one that is not served; or NULL */
+    char *range, *still_of; /* Range and If-Range, or NULL */
+
+    int errnum; /* 0: it is there */
+    struct stat info;
+    bool is_except;
+    char etag[64];
+    bool has_part;
+    struct range part;
+    void *data; /* of the part; NULL: too much, or it cannot be read */
+};
+
+static void free_wanted(void *work) {
+    struct wanted_file *wanted = work;
+    free(wanted->path);
+    free(wanted->whole);
+    free(wanted->except);
+    free(wanted->range);
+    free(wanted->still_of);
+    free(wanted->data);
+    free(wanted);
+}
+
+static void write_etag(const struct stat *info, char etag[64]) {
+    snprintf(etag, 64, "\"%jx-%jx-%jx\"", (uintmax_t)info->st_ino, (uintmax_t)info->st_size,
+             (uintmax_t)info->st_mtim.tv_sec * 1000000000u + (uintmax_t)info->st_mtim.tv_nsec);
+}
+
+static bool is_same_file(const char *path, const struct stat *info) {
+    struct stat other;
+    return path != NULL && stat(path, &other) == 0 && info->st_dev == other.st_dev &&
+           info->st_ino == other.st_ino;
+}
+
+/* On a thread. */
+static void read_wanted(void *work) {
+    struct wanted_file *wanted = work;
+    cleanup_close int fd = open(wanted->whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &wanted->info) < 0) {
+        wanted->errnum = errno;
+        return;
+    }
+    wanted->is_except = is_same_file(wanted->except, &wanted->info);
+    if (wanted->is_except || !S_ISREG(wanted->info.st_mode))
+        return;
+    write_etag(&wanted->info, wanted->etag);
+    bool is_other = wanted->still_of != NULL && strcmp(wanted->still_of, wanted->etag) != 0;
+    wanted->has_part =
+        parse_range(is_other ? NULL : wanted->range, wanted->info.st_size, &wanted->part);
+    if (wanted->has_part && wanted->part.end - wanted->part.start <= FILE_MAX)
+        wanted->data = read_part(fd, &wanted->part);
+}
+
+static void send_part(struct http_request *request, struct wanted_file *wanted) {
+    const struct range *part = &wanted->part;
+    if (part->is_part) {
         char text[96];
-        snprintf(text, sizeof text, "bytes %jd-%jd/%jd", (intmax_t)range->start,
-                 (intmax_t)range->end - 1, (intmax_t)info->st_size);
+        snprintf(text, sizeof text, "bytes %jd-%jd/%jd", (intmax_t)part->start,
+                 (intmax_t)part->end - 1, (intmax_t)wanted->info.st_size);
         http_reply_header(request, "Content-Range", text);
     }
-    void *data = range->end - range->start <= FILE_MAX ? read_part(fd, range) : NULL;
-    if (data == NULL)
+    if (wanted->data == NULL)
         http_reply_error(request, 500, NULL, "the file is larger than %d MiB or cannot be read",
                          FILE_MAX >> 20);
     else
-        http_reply_memory(request, range->is_part ? 206 : 200, type, data,
-                          (size_t)(range->end - range->start));
+        http_reply_memory(request, part->is_part ? 206 : 200, type_of(wanted->path),
+                          steal(&wanted->data), (size_t)(part->end - part->start));
 }
 
-static void add_validators(struct http_request *request, const struct stat *info, char etag[64]) {
+static void add_validators(struct http_request *request, const struct wanted_file *wanted) {
     struct tm utc;
     char date[64];
-    gmtime_r(&info->st_mtime, &utc);
+    gmtime_r(&wanted->info.st_mtime, &utc);
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-    snprintf(etag, 64, "\"%jx-%jx-%jx\"", (uintmax_t)info->st_ino, (uintmax_t)info->st_size,
-             (uintmax_t)info->st_mtim.tv_sec * 1000000000u + (uintmax_t)info->st_mtim.tv_nsec);
     http_reply_header(request, "Last-Modified", date);
-    http_reply_header(request, "Etag", etag);
+    http_reply_header(request, "Etag", wanted->etag);
     http_reply_header(request, "Accept-Ranges", "bytes");
 }
 
-static void send_file(struct http_request *request, int fd, const struct stat *info,
-                      const char *path) {
-    char etag[64];
-    struct range range;
-    add_validators(request, info, etag);
-    if (http_etag_matches(request, etag) || is_unmodified(request, info->st_mtime)) {
+static void send_file(struct http_request *request, struct wanted_file *wanted) {
+    const struct stat *info = &wanted->info;
+    add_validators(request, wanted);
+    if (http_etag_matches(request, wanted->etag) || is_unmodified(request, info->st_mtime)) {
         http_reply_empty(request, 304);
-        return;
-    }
-    const char *wanted = http_head_field(&request->head, "Range");
-    const char *still = http_head_field(&request->head, "If-Range");
-    if (strcmp(request->head.method, "GET") != 0 || (still != NULL && strcmp(still, etag) != 0))
-        wanted = NULL;
-    if (parse_range(wanted, info->st_size, &range) < 0) {
+    } else if (!wanted->has_part) {
         char text[64];
         snprintf(text, sizeof text, "bytes */%jd", (intmax_t)info->st_size);
         http_reply_header(request, "Content-Range", text);
         http_reply_error(request, 416, NULL, "Range: the file has %jd bytes",
                          (intmax_t)info->st_size);
-        return;
+    } else {
+        send_part(request, wanted);
     }
-    send_part(request, fd, info, &range, type_of(path));
 }
 
-void http_reply_file(struct http_request *request, const char *root, const char *path) {
-    if (leaves_root(path)) {
-        http_reply_error(request, 403, NULL, "%.512s is not in root static directory", path);
+struct file_wait {
+    struct http_request *request;
+    struct background_job *job;
+};
+
+static void on_gone(void *context) {
+    struct file_wait *wait = context;
+    background_cancel(wait->job);
+    http_reply_empty(wait->request, 503); /* to nobody */
+    free(wait);
+}
+
+static void on_read(void *context, void *work, const struct error *err) {
+    struct http_request *request = ((struct file_wait *)context)->request;
+    struct wanted_file *wanted = work;
+    free(context);
+    if (err != NULL) {
+        http_reply_failure(request, err);
+    } else if (wanted->errnum != 0) {
+        bool denied = wanted->errnum == EACCES;
+        http_reply_error(request, denied ? 403 : 404, NULL, "%.512s %s", wanted->path,
+                         denied ? "may not be read by the gateway" : "does not exist");
+    } else if (wanted->is_except) {
+        http_reply_error(request, 404, NULL, "%.512s is not served", wanted->path);
+    } else if (!S_ISREG(wanted->info.st_mode)) {
+        http_reply_error(request, 403, NULL, "%.512s is not a file", wanted->path);
+    } else {
+        send_file(request, wanted);
+    }
+}
+
+static char *copy_field(const struct http_request *request, const char *name) {
+    const char *value = http_head_field(&request->head, name);
+    bool counts = value != NULL && strcmp(request->head.method, "GET") == 0;
+    return counts ? memory_strdup(value) : NULL;
+}
+
+void http_reply_file(struct http_request *request, struct background *background,
+                     const struct http_file *file) {
+    if (leaves_root(file->path)) {
+        http_reply_error(request, 403, NULL, "%.512s is not in root static directory", file->path);
         return;
     }
-    cleanup_free char *whole = memory_printf("%s/%s", root, path);
-    cleanup_close int fd = open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) < 0) {
-        bool denied = errno == EACCES;
-        http_reply_error(request, denied ? 403 : 404, NULL, "%.512s %s", path,
-                         denied ? "may not be read by the gateway" : "does not exist");
-    } else if (!S_ISREG(info.st_mode)) {
-        http_reply_error(request, 403, NULL, "%.512s is not a file", path);
-    } else {
-        send_file(request, fd, &info, path);
-    }
+    struct file_wait *wait = memory_alloc(sizeof *wait);
+    struct wanted_file *wanted = memory_alloc(sizeof *wanted);
+    wanted->path = memory_strdup(file->path);
+    wanted->whole = memory_printf("%s/%s", file->root, file->path);
+    if (file->except != NULL)
+        wanted->except = memory_printf("%s/%s", file->root, file->except);
+    wanted->range = copy_field(request, "Range");
+    wanted->still_of = copy_field(request, "If-Range");
+    cleanup_free char *copy = memory_strdup(file->root);
+    const struct background_work work = {.place = dirname(copy),
+                                         .deadline_ms = BACKGROUND_DEADLINE_MS,
+                                         .run = read_wanted,
+                                         .free = free_wanted,
+                                         .work = wanted,
+                                         .done = on_read,
+                                         .context = wait};
+    wait->request = request;
+    wait->job = background_start(background, &work);
+    http_request_on_gone(request, on_gone, wait);
 }

@@ -448,18 +448,25 @@ static void on_unwelcome(void *context) {
     fail(kernel, &cause);
 }
 
+/* The order was refused, and its notebook is to show it. Where the refusal may pass, whoever asked
+ * is told to ask again. */
+static bool is_to_be_shown(const struct kernel *kernel, const struct error *err) {
+    return err != NULL && kernel->opening_until_ms != 0 && err->code != ERROR_UNAVAILABLE &&
+           err->code != ERROR_TIMEOUT && kernel_may_stand_in(kernel, err);
+}
+
 /* One that nobody was told of is as if it had never been. */
 static void on_accepted(void *context, const struct error *err) {
     struct kernel *kernel = context;
     struct kernels *kernels = kernel->kernels;
-    bool is_first = kernel->is_unaccepted;
+    bool is_shown = !kernel->is_unaccepted || is_to_be_shown(kernel, err);
     kernel->is_unaccepted = false;
-    kernel_answer_all(kernels, &kernel->accept_waiters, err);
+    kernel_answer_all(kernels, &kernel->accept_waiters, is_shown ? NULL : err);
     if (err == NULL)
         return;
     kernel_drop_link(kernel); /* to another gateway's launcher, which was seen meanwhile */
     kernels->provisioner->ops->release(steal(&kernel->provision));
-    if (!is_first) {
+    if (is_shown) {
         fail(kernel, err);
         return;
     }

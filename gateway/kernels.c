@@ -289,12 +289,15 @@ static int check_request(const struct kernels *kernels, const struct kernel_requ
     cleanup_json json_t *env = NULL;
     cleanup_free char *directory = NULL;
     int64_t timeout_ms, own_idle_ms;
+    /* Then KERNEL_WORKING_DIR is no directory of ours: we do not touch what a client names. */
+    bool is_elsewhere = kernels->provisioner->ops->is_elsewhere;
     const char *verified = verified_user(request->identity);
     if (kernel_request_env(&kernels->settings, request->env, &env, err) < 0 ||
         take_username(verified, env, err) < 0 ||
         kernel_request_timeout(&kernels->settings, env, &timeout_ms, err) < 0 ||
         kernel_request_own_idle(env, &own_idle_ms, err) < 0 ||
-        kernel_request_directory(&kernels->settings, request->path, env, &directory, err) < 0 ||
+        kernel_request_directory(&kernels->settings, request->path, is_elsewhere ? NULL : env,
+                                 &directory, err) < 0 ||
         kernel_request_spec(&kernels->settings, kernels->specs, name,
                             kernel_request_name(verified, env), spec, err) < 0)
         return -1;
@@ -325,8 +328,7 @@ static int check_starts(const struct kernels *kernels, const struct auth_identit
     return -1;
 }
 
-/* A refusal that the notebook is to show, while there is room for such kernels. */
-static bool may_stand_in(const struct kernel *kernel, const struct error *err) {
+bool kernel_may_stand_in(const struct kernel *kernel, const struct error *err) {
     return err->code != ERROR_INVALID && err->code != ERROR_NOT_FOUND &&
            err->code != ERROR_EXISTS && kernels_may_keep_dead(kernel->kernels, kernel->user);
 }
@@ -387,7 +389,7 @@ int kernels_start(struct kernels *kernels, const struct kernel_request *request,
     int started = kernel_provision(kernel, &refusal);
     kernel->is_unaccepted = started > 0;
     if (started < 0) {
-        if (!request->refuse_in_notebook || !may_stand_in(kernel, &refusal)) {
+        if (!request->refuse_in_notebook || !kernel_may_stand_in(kernel, &refusal)) {
             kernel_return_notice(kernel);
             unmake(kernel);
             *err = refusal;

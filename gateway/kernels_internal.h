@@ -153,6 +153,8 @@ const char *kernel_inherited_text(const struct kernel *kernel); /* NULL: nothing
 void kernel_return_notice(struct kernel *kernel);
 /* Starts it from its request. 1: it is not on record yet. */
 int kernel_provision(struct kernel *kernel, struct error *err);
+/* A refusal that the notebook is to show, while there is room for such kernels. */
+bool kernel_may_stand_in(const struct kernel *kernel, const struct error *err);
 int kernel_check_limits(const struct kernel *kernel, struct error *err);
 
 /* kernel_state.c */

@@ -5,6 +5,7 @@
 #include "launcher/spawner.h"
 
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -50,12 +51,15 @@ static int serve(int argc, char **argv) {
         return fail(&err);
     }
     int failed = gateway_create(settings, spawner, &gateway, &err);
+    bool hangs = false;
     keep_some_memory();
     if (failed == 0) {
         gateway_run(gateway);
-        gateway_destroy(gateway);
+        hangs = gateway_destroy(gateway);
     }
     settings_destroy(settings);
+    if (hangs)
+        _exit(0); /* what exit() calls may want all threads to stop, and one cannot */
     return failed < 0 ? fail(&err) : 0;
 }
 

@@ -44,6 +44,9 @@ static const struct kube_reason rows[] = {
      "Look at the kernel's log; an image or a kernelspec that cannot work is the usual cause."},
     {"OOMKilled", "the container went over its memory limit",
      "Ask for more memory (KERNEL_MEMORY_LIMIT or another kernelspec), or load less data."},
+    {"KernelspecsSilent",
+     "the directory of the kernelspec does not answer, as when it is on NFS and the server hangs",
+     "Start the kernel again in a while, and tell the administrator if that does not help."},
     {"StartDeadline", "the pod did not run within start-deadline",
      "Start the kernel again, or ask the administrator."},
     /* What ended a pod. */

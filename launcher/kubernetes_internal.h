@@ -1,6 +1,6 @@
 /* What the files of the Kubernetes provisioner share. provisioner_kubernetes.c: the operations.
- * kubernetes_start.c: from an order to a pod, step by step. kubernetes_key.c: the step of the key
- * Secret. kubernetes_world.c: what the watches
+ * kubernetes_start.c: from an order to a pod, step by step. kubernetes_template.c: the first of
+ * them. kubernetes_key.c: the step of the key Secret. kubernetes_world.c: what the watches
  * tell of records and pods. kubernetes_judge.c: what a pod's state means for its kernel.
  * kubernetes_end.c: taking away, tombstones, what belongs to nobody. kubernetes_pair.c: the
  * gateways' own CURVE keys. kubernetes_note.c: requests that wait for a launcher.
@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "launcher/background.h"
 #include "launcher/kube_merge.h"
 #include "launcher/kube_names.h"
 #include "launcher/kube_objects.h"
@@ -68,7 +69,8 @@ struct kubernetes {
 
 /* The steps of a start; each is one answer of the API server. */
 enum kubernetes_step {
-    STEP_NONE, /* there is nothing to wait for */
+    STEP_NONE,     /* there is nothing to wait for */
+    STEP_TEMPLATE, /* of its pod, a file that may be on another machine */
     STEP_RECORD,
     STEP_NOTICE, /* of the kernel before it, which one of all gateways' tells */
     STEP_PAIR,   /* our own keys are not there yet */
@@ -118,13 +120,15 @@ struct provision {
     struct kube_request *call;
     int64_t called_ms;                /* monotonic, when a step made it */
     struct kubernetes_change *change; /* of the record, which a start waits for */
+    struct background_job *reading;   /* its pod's template */
     struct home_wait *home_wait;
     size_t homes_ready; /* the user's own, then so many of home-extra */
     int64_t began_ms;   /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
-    json_t *owner;       /* reference to the key Secret */
-    char *nonce;         /* of the record that we make: tells our own from a foreign one */
-    bool is_on_its_way;  /* counted in cluster.on_their_way */
+    struct kube_intent *intent; /* to put it on record, when the template was read */
+    json_t *owner;              /* reference to the key Secret */
+    char *nonce;                /* of the record that we make: tells our own from a foreign one */
+    bool is_on_its_way;         /* counted in cluster.on_their_way */
     int64_t hello_by_ms; /* monotonic: its launcher has to have spoken to some gateway; 0: it has */
     bool is_reachable;   /* told */
     bool is_heard;       /* its launcher has spoken to us */
@@ -180,6 +184,8 @@ struct kube_record *kubernetes_make_record(const struct provision *place,
 int kubernetes_start(struct provisioner *self, const struct provision_order *order,
                      const struct provision_events *events, void *context, struct provision **ret,
                      struct error *err);
+/* The start was refused before anything was made; the place is as it was. May free it. */
+void kubernetes_tell_rejected(struct provision *place, const struct error *cause);
 void kubernetes_go_on(struct provision *place); /* the next step, if it can be done */
 void kubernetes_note_way(struct provision *place, bool is_on_its_way);
 /* From when its start began, as its record says. */
@@ -204,6 +210,9 @@ int kubernetes_make_pod(const struct provision *place, json_t **ret, struct kube
                         struct error *err);
 /* NULL: none, or one that is not followed. */
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);
+
+/* kubernetes_template.c */
+void kubernetes_begin_template(struct provision *place, const char *directory);
 
 /* kubernetes_key.c: two steps */
 void kubernetes_begin_key(struct provision *place);

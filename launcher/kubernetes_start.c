@@ -8,7 +8,6 @@
 #include "base/text.h"
 #include "launcher/kube_order.h"
 #include "launcher/kube_reasons.h"
-#include "launcher/kube_template.h"
 #include "launcher/kube_wishes.h"
 
 #define LOG_AREA "launcher/kubernetes_start"
@@ -137,7 +136,7 @@ static void tell_accepted(struct provision *place, const json_t *secret) {
 }
 
 /* What was there before is there again. */
-static void tell_rejected(struct provision *place, const struct error *cause) {
+void kubernetes_tell_rejected(struct provision *place, const struct error *cause) {
     place->step = STEP_NONE;
     if (place->seen != NULL) {
         json_decref(place->record);
@@ -152,7 +151,7 @@ static void join(struct provision *place, const json_t *secret) {
     struct kube_record *record;
     struct error err;
     if (kube_record_read(secret, &record, &err) < 0) {
-        tell_rejected(place, &err);
+        kubernetes_tell_rejected(place, &err);
         return;
     }
     json_decref(place->record);
@@ -170,7 +169,7 @@ static void on_taken(struct provision *place, const json_t *secret) {
                                   : "kernel %s was ended or started anew by another gateway",
               place->id);
     cleanup_free char *id = memory_strdup(place->id);
-    tell_rejected(place, &cause);
+    kubernetes_tell_rejected(place, &cause);
     kubernetes_take_record(cluster, secret, false); /* whose it is then */
     place = kubernetes_find_place(cluster, id);
     if (place != NULL) /* it may have been seen while it was taken for ours */
@@ -180,7 +179,7 @@ static void on_taken(struct provision *place, const json_t *secret) {
 /* Nobody knows whether it was made. */
 static void undo(struct provision *place, const struct error *cause) {
     place->is_removed = true; /* it is not forgotten meanwhile */
-    tell_rejected(place, cause);
+    kubernetes_tell_rejected(place, cause);
     place->is_removed = false;
     kubernetes_remove(place, "it could not be put on record in time");
 }
@@ -203,11 +202,12 @@ static void on_record(void *context, enum kube_merge outcome, int status, const 
         if (place->seen == NULL && (status == 0 || status >= 500))
             undo(place, &cause);
         else
-            tell_rejected(place, &cause);
+            kubernetes_tell_rejected(place, &cause);
     }
 }
 
-static void begin_record(struct provision *place) {
+/* From what is seen of it when it is ordered: what others do meanwhile is theirs. */
+static struct kube_intent *intend_start(const struct provision *place) {
     const struct kube_record *seen = place->seen;
     struct kube_intent *intent = kubernetes_intend(place, KUBE_INTENT_START, NULL);
     intent->record = kubernetes_make_record(place, KUBE_RECORD_LIVE, place->record);
@@ -215,7 +215,11 @@ static void begin_record(struct provision *place) {
     intent->state = seen != NULL ? seen->state : KUBE_RECORD_LIVE;
     text_replace(&intent->start, seen != NULL ? text_of(seen->record, "start") : NULL);
     text_replace(&intent->created, seen != NULL ? text_of(seen->record, "created") : NULL);
-    place->change = kubernetes_change(place, intent, on_record, place);
+    return intent;
+}
+
+static void begin_record(struct provision *place) {
+    place->change = kubernetes_change(place, steal(&place->intent), on_record, place);
 }
 
 /* --- why the kernel before it was ended --- */
@@ -365,7 +369,7 @@ void kubernetes_note_way(struct provision *place, bool is_on_its_way) {
 
 void kubernetes_go_on(struct provision *place) {
     if (place->is_removed || !place->is_held || place->call != NULL || place->change != NULL ||
-        place->home_wait != NULL)
+        place->reading != NULL || place->home_wait != NULL)
         return;
     if (place->is_doubtful) {
         kubernetes_doubt(place);
@@ -404,6 +408,7 @@ void kubernetes_go_on(struct provision *place) {
         begin_pod(place);
         break;
     case STEP_NONE:
+    case STEP_TEMPLATE:
     case STEP_WATCH:
         kubernetes_judge(place);
         break;
@@ -412,15 +417,13 @@ void kubernetes_go_on(struct provision *place) {
 
 /* What is wrong with the request or the kernelspec is told before anything is made. */
 static int check_order(const struct kubernetes *cluster, const struct provision_order *order,
-                       json_t **template, struct error *err) {
+                       struct error *err) {
     const struct kube_order wanted = {.settings = &cluster->settings,
                                       .kernel_id = order->kernel_id,
                                       .record = order->record,
                                       .launch = order->launch,
                                       .spec = order->spec};
-    return kube_order_check(&wanted, err) < 0
-               ? -1
-               : kube_template_load(order->spec_directory, template, err);
+    return kube_order_check(&wanted, err);
 }
 
 /* Whoever had the id before may have been somebody else. */
@@ -434,22 +437,6 @@ static void choose_namespace(struct provision *place) {
     const struct kube_order order = order_of(place);
     if (place->namespace == NULL)
         place->namespace = kube_order_namespace(&order, &place->namespace_created);
-}
-
-/* The same order is made of what the API would be asked, with an owner that is not there yet: a
- * wish that cannot be is refused by POST itself, not minutes later. */
-static int check_pod(struct provision *place, struct error *err) {
-    cleanup_json json_t *pod = NULL;
-    struct kube_home home = {0};
-    json_decref(place->owner);
-    free(place->server_key);
-    place->owner = json_pack("{s:s, s:s}", "name", "elara", "uid", "not-yet");
-    place->server_key = memory_strdup("");
-    int failed = kubernetes_make_pod(place, &pod, &home, err);
-    free(home.path);
-    json_decref(steal(&place->owner));
-    free(steal(&place->server_key));
-    return failed;
 }
 
 static void replace_tree(json_t **tree, const json_t *other) {
@@ -495,7 +482,6 @@ static struct provision *take_place(struct kubernetes *cluster, const struct pro
     kubernetes_set_pod(place, NULL, 0);
     place->attempt++;
     place->began_ms = clock_monotonic_ms();
-    kubernetes_set_deadline(place);
     return place;
 }
 
@@ -503,7 +489,6 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
                      const struct provision_events *events, void *context, struct provision **ret,
                      struct error *err) {
     struct kubernetes *cluster = (struct kubernetes *)self;
-    cleanup_json json_t *template = NULL;
     struct provision *known = kubernetes_find_place(cluster, order->kernel_id);
     if (!text_is_kernel_id(order->kernel_id))
         return error_set(err, ERROR_INVALID, "'%.100s' is no kernel id", order->kernel_id);
@@ -517,26 +502,14 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
         known != NULL && known->has_record && known->state != KUBE_RECORD_ENDED && !known->is_free;
     if (known != NULL && (known->is_held || known->is_unreadable || is_taken))
         return error_set(err, ERROR_EXISTS, "kernel %s exists already", order->kernel_id);
-    if (check_order(cluster, order, &template, err) < 0)
+    if (check_order(cluster, order, err) < 0)
         return -1;
-    bool is_new = known == NULL;
     if (known != NULL && known->state == KUBE_RECORD_ENDED)
         forget_owner(known);
     struct provision *place = take_place(cluster, order, events, context);
-    json_decref(place->template);
-    place->template = steal(&template);
     choose_namespace(place);
-    if (check_pod(place, err) < 0) {
-        place->is_held = false;
-        place->is_free = true;
-        place->attempt--;
-        place->began_ms = place->start_by_ms = 0;
-        if (is_new)
-            kubernetes_forget(place);
-        return -1;
-    }
-    place->step = STEP_RECORD;
-    kubernetes_go_on(place);
+    place->intent = intend_start(place);
+    kubernetes_begin_template(place, order->spec_directory);
     *ret = place;
     return 1;
 }

@@ -78,7 +78,9 @@ void kubernetes_cancel(struct provision *place) {
     kubernetes_change_cancel(place->change);
     kubernetes_change_cancel(place->note_change);
     kubernetes_change_cancel(place->share_change);
+    background_cancel(steal(&place->reading));
     home_wait_cancel(steal(&place->home_wait));
+    kube_intent_free(steal(&place->intent));
     place->call = NULL;
     place->change = place->note_change = place->share_change = NULL;
     json_decref(steal(&place->noting));

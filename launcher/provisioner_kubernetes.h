@@ -21,8 +21,9 @@ enum kubernetes_namespaces {
     KUBERNETES_PER_KERNEL, /* made for the kernel and deleted with it */
 };
 
-/* Texts and trees are borrowed; they outlive the provisioner. */
+/* All is borrowed, and outlives the provisioner. */
 struct provisioner_kubernetes_settings {
+    struct background *background; /* reads pods' templates */
     const char *install;           /* kube_install_check */
     const char *gateway_namespace; /* of the record Secrets; NULL: the configuration's */
     enum kubernetes_namespaces namespaces;

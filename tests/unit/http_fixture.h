@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/loop.h"
+#include "launcher/background.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -27,6 +28,7 @@ struct server {
     struct http_settings settings;
     struct auth *auth;
     struct event *stop;
+    struct background *background;
     int stop_fd;
     int told[2]; /* a pipe: what handlers tell the test */
     pthread_t thread;
@@ -59,6 +61,7 @@ static inline void server_start(struct server *server, const struct http_route *
     signal(SIGPIPE, SIG_IGN);
     if (server->loop == NULL)
         server->loop = loop_create();
+    server->background = background_create(loop_base(server->loop));
     if (http_create(server->loop, &server->settings, server->auth, &server->http, &err) < 0)
         fail_msg("%s", err.text);
     http_add_routes(server->http, routes, server);
@@ -77,6 +80,7 @@ static inline void server_stop(struct server *server) {
     assert_int_equal(write(server->stop_fd, &one, sizeof one), sizeof one);
     pthread_join(server->thread, NULL);
     http_destroy(server->http);
+    background_destroy(server->background);
     auth_destroy(server->auth);
     event_free(server->stop);
     loop_destroy(server->loop);

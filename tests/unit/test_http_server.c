@@ -21,8 +21,8 @@ static void take(struct http_request *request, void *context) {
 }
 
 static void file(struct http_request *request, void *context) {
-    (void)context;
-    http_reply_file(request, "files", http_request_param(request, "path"));
+    const struct http_file file = {.root = "files", .path = http_request_param(request, "path")};
+    http_reply_file(request, ((struct server *)context)->background, &file);
 }
 
 static void large(struct http_request *request, void *context) {

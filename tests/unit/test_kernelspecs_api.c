@@ -6,6 +6,7 @@
 #include "gateway/api.h"
 #include "gateway/auth_method.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/background.h"
 
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -124,6 +125,7 @@ static int ask_as(struct place *place, const char *method, const char *target, c
     struct asking asking = {loop, &place->answer};
     struct buffer request = {0};
     assert_int_equal(http_create(loop, &settings, place->auth, &http, NULL), 0);
+    place->gateway.background = background_create(loop_base(loop));
     http_add_routes(http, api_kernelspecs_routes, &place->gateway);
     assert_int_equal(http_listen(http, NULL), 0);
     int fd = connect_to(http_port(http));
@@ -141,6 +143,7 @@ static int ask_as(struct place *place, const char *method, const char *target, c
     event_free(readable);
     close(fd);
     http_destroy(http);
+    assert_false(background_destroy(place->gateway.background));
     loop_destroy(loop);
     buffer_free(&request);
 
