@@ -1,5 +1,6 @@
 #include "gateway/reload.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -11,6 +12,7 @@
 #include "gateway/http.h"
 #include "gateway/loop.h"
 #include "kernelspecs/kernelspecs.h"
+#include "launcher/background.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -28,7 +30,9 @@ struct watched {
 struct reload {
     struct gateway *gateway;
     struct event *hangup, *specs_changed;
-    struct loop_deadline specs_settled;
+    struct loop_deadline specs_settled, specs_silent;
+    struct background_job *loading; /* kernelspecs */
+    bool is_load_due;               /* once more: something has changed meanwhile */
     struct watched files[FILES];
 };
 
@@ -51,6 +55,81 @@ static void on_tls_file(void *context) {
     int failed = http_reload_tls(gateway->http, &err);
     settings_note_problem(gateway->settings, SETTINGS_TLS, failed < 0 ? &err : NULL);
 }
+
+/* ---- kernelspecs, whose directories may be on a server that hangs ---- */
+
+static void load_specs(struct reload *reload);
+
+static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
+    (void)fd, (void)what;
+    struct reload *reload = context;
+    int wait_ms = kernelspecs_changed(reload->gateway->specs);
+    if (wait_ms >= 0)
+        loop_deadline_set(reload->gateway->loop, &reload->specs_settled, wait_ms);
+}
+
+static void watch_specs(struct reload *reload) {
+    int fd = kernelspecs_watch_fd(reload->gateway->specs);
+    if (fd < 0)
+        return;
+    reload->specs_changed = event_new(loop_base(reload->gateway->loop), fd, EV_READ | EV_PERSIST,
+                                      on_specs_changed, reload);
+    event_add(reload->specs_changed, NULL);
+}
+
+static void unwatch_specs(struct reload *reload) {
+    if (reload->specs_changed != NULL)
+        event_free(steal(&reload->specs_changed));
+}
+
+static void run_load(void *work) {
+    kernelspecs_load_run(work);
+}
+
+static void free_load(void *work) {
+    kernelspecs_load_destroy(work);
+}
+
+static void on_loaded(void *context, void *work, const struct error *err) {
+    struct reload *reload = context;
+    reload->loading = NULL;
+    loop_deadline_clear(reload->gateway->loop, &reload->specs_silent);
+    if (err != NULL) {
+        log_warning("the kernelspecs are not read again: %s", err->text);
+    } else {
+        unwatch_specs(reload); /* its descriptor goes */
+        kernelspecs_take(reload->gateway->specs, work);
+        watch_specs(reload);
+    }
+    if (reload->is_load_due)
+        load_specs(reload);
+}
+
+static void load_specs(struct reload *reload) {
+    struct gateway *gateway = reload->gateway;
+    reload->is_load_due = reload->loading != NULL;
+    if (reload->is_load_due)
+        return;
+    const struct background_work work = {.place = "the kernelspecs",
+                                         .run = run_load,
+                                         .free = free_load,
+                                         .work = kernelspecs_load_create(gateway->specs),
+                                         .done = on_loaded,
+                                         .context = reload};
+    reload->loading = background_start(gateway->background, &work);
+    loop_deadline_set(gateway->loop, &reload->specs_silent, BACKGROUND_DEADLINE_MS);
+}
+
+static void on_specs_settled(void *context) {
+    load_specs(context);
+}
+
+static void on_specs_silent(void *context) {
+    (void)context;
+    log_warning("a directory of kernelspecs does not answer: they stay as they are until it does");
+}
+
+/* ---- files ---- */
 
 static void watch_file(struct reload *reload, size_t at, const char *path,
                        void (*changed)(void *context)) {
@@ -84,6 +163,7 @@ static void reload_settings(struct reload *reload) {
     int64_t begun_us = clock_monotonic_us();
     settings_reload(gateway->settings, NULL);
     gateway_configure(gateway); /* what lies in other files is read again in any case */
+    load_specs(reload);
     watch_files(reload);
     if (settings_problem(gateway->settings, NULL) == NULL)
         log_info("the settings have been read again in %.1f ms",
@@ -117,31 +197,15 @@ static void on_hangup(evutil_socket_t number, short what, void *context) {
     reload_settings(reload);
 }
 
-static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
-    (void)fd, (void)what;
-    struct reload *reload = context;
-    int wait_ms = kernelspecs_changed(reload->gateway->specs);
-    if (wait_ms >= 0)
-        loop_deadline_set(reload->gateway->loop, &reload->specs_settled, wait_ms);
-}
-
-static void on_specs_settled(void *context) {
-    const struct reload *reload = context;
-    kernelspecs_reload(reload->gateway->specs);
-}
-
 struct reload *reload_create(struct gateway *gateway) {
     struct reload *reload = memory_alloc(sizeof *reload);
     struct event_base *base = loop_base(gateway->loop);
     reload->gateway = gateway;
     reload->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = reload};
+    reload->specs_silent = (struct loop_deadline){.run = on_specs_silent, .context = reload};
     reload->hangup = evsignal_new(base, SIGHUP, on_hangup, reload);
     event_add(reload->hangup, NULL);
-    int fd = kernelspecs_watch_fd(gateway->specs);
-    if (fd >= 0) {
-        reload->specs_changed = event_new(base, fd, EV_READ | EV_PERSIST, on_specs_changed, reload);
-        event_add(reload->specs_changed, NULL);
-    }
+    watch_specs(reload);
     watch_files(reload);
     return reload;
 }
@@ -149,10 +213,11 @@ struct reload *reload_create(struct gateway *gateway) {
 void reload_destroy(struct reload *reload) {
     if (reload == NULL)
         return;
+    background_cancel(reload->loading);
     loop_deadline_clear(reload->gateway->loop, &reload->specs_settled);
+    loop_deadline_clear(reload->gateway->loop, &reload->specs_silent);
     event_free(reload->hangup);
-    if (reload->specs_changed != NULL)
-        event_free(reload->specs_changed);
+    unwatch_specs(reload);
     for (size_t i = 0; i < FILES; i++) {
         file_watch_destroy(reload->files[i].watch);
         free(reload->files[i].path);

@@ -1,6 +1,7 @@
 #include "kernelspecs/kernelspecs.h"
 
 #include "base/buffer.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -27,6 +28,12 @@ struct kernelspecs {
     struct spec_watch *watch;
     struct spec_list list;
     int64_t changed_ms; /* the first change that is not loaded yet; 0 = none */
+};
+
+struct kernelspecs_load {
+    char **directories, **allowed, **denied;
+    struct spec_list list;
+    struct spec_watch *watch; /* NULL: it was not run, or it was taken */
 };
 
 /* Lower-cased, as the names are; without the quotes that JEG's EG_ALLOWED_KERNELS has around each.
@@ -150,13 +157,46 @@ static void log_missing(struct kernelspecs *specs) {
     buffer_free(&names);
 }
 
-static void load(struct kernelspecs *specs) {
-    struct spec_filter filter = {specs->allowed, specs->denied};
+static void log_watch(const struct spec_watch *watch, const struct spec_watch *old) {
+    const char *problem = spec_watch_problem(watch);
+    const char *known = old != NULL ? spec_watch_problem(old) : NULL;
+    if (problem != NULL && (known == NULL || strcmp(known, problem) != 0))
+        log_warning("%s", problem);
+}
+
+struct kernelspecs_load *kernelspecs_load_create(struct kernelspecs *specs) {
+    struct kernelspecs_load *load = memory_alloc(sizeof *load);
+    specs->changed_ms = 0;
+    load->directories = search_path_copy(specs->directories);
+    load->allowed = copy_globs(specs->allowed, "", NULL);
+    load->denied = copy_globs(specs->denied, "", NULL);
+    return load;
+}
+
+void kernelspecs_load_run(struct kernelspecs_load *load) {
+    struct spec_filter filter = {load->allowed, load->denied};
+    load->watch = spec_watch_create();
+    spec_list_load(&load->list, load->directories, &filter, load->watch);
+}
+
+void kernelspecs_load_destroy(struct kernelspecs_load *load) {
+    search_path_free(load->directories);
+    search_path_free(load->allowed);
+    search_path_free(load->denied);
+    spec_list_free(&load->list);
+    spec_watch_destroy(load->watch);
+    free(load);
+}
+
+void kernelspecs_take(struct kernelspecs *specs, struct kernelspecs_load *load) {
     struct spec_list old = specs->list;
     bool had_default = specs->default_name == NULL || spec_list_find(&old, specs->default_name);
     bool is_first = old.specs == NULL;
-    specs->changed_ms = 0;
-    spec_list_load(&specs->list, specs->directories, &filter, specs->watch);
+    log_watch(load->watch, specs->watch);
+    spec_watch_destroy(specs->watch);
+    specs->watch = steal(&load->watch);
+    specs->list = load->list;
+    load->list = (struct spec_list){0};
     log_problems(&specs->list, &old);
     log_changes(&specs->list, &old);
     log_missing(specs);
@@ -171,6 +211,13 @@ static void load(struct kernelspecs *specs) {
     spec_list_free(&old);
 }
 
+void kernelspecs_reload(struct kernelspecs *specs) {
+    struct kernelspecs_load *load = kernelspecs_load_create(specs);
+    kernelspecs_load_run(load);
+    kernelspecs_take(specs, load);
+    kernelspecs_load_destroy(load);
+}
+
 int kernelspecs_create(const struct kernelspecs_settings *settings, struct kernelspecs **ret,
                        struct error *err) {
     struct kernelspecs *specs = memory_alloc(sizeof *specs);
@@ -178,8 +225,7 @@ int kernelspecs_create(const struct kernelspecs_settings *settings, struct kerne
         kernelspecs_destroy(specs);
         return -1;
     }
-    specs->watch = spec_watch_create();
-    load(specs);
+    kernelspecs_reload(specs);
     *ret = specs;
     return 0;
 }
@@ -204,14 +250,17 @@ void kernelspecs_destroy(struct kernelspecs *specs) {
 int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
                           struct error *err) {
     struct kernelspecs next = {
-        .watch = specs->watch, .list = specs->list, .missing = specs->missing};
+        .watch = specs->watch,
+        .list = specs->list,
+        .missing = specs->missing,
+        .changed_ms = specs->changed_ms,
+    };
     if (take_settings(&next, settings, err) < 0) {
         free_settings(&next);
         return -1;
     }
     free_settings(specs);
     *specs = next;
-    load(specs);
     return 0;
 }
 
@@ -255,10 +304,6 @@ int kernelspecs_changed(struct kernelspecs *specs) {
      * same. */
     int64_t left_ms = specs->changed_ms + BURST_MAX_MS - now_ms;
     return left_ms < 0 ? 0 : left_ms < QUIET_MS ? (int)left_ms : QUIET_MS;
-}
-
-void kernelspecs_reload(struct kernelspecs *specs) {
-    load(specs);
 }
 
 const json_t *kernelspecs_problems(const struct kernelspecs *specs) {

@@ -35,8 +35,7 @@ struct kernelspecs_settings {
 int kernelspecs_create(const struct kernelspecs_settings *settings, struct kernelspecs **ret,
                        struct error *err);
 void kernelspecs_destroy(struct kernelspecs *specs);
-/* Other settings from now on; what is there is loaded again. On failure everything stays as it
- * was. */
+/* Other settings, for the next load. On failure everything stays as it was. */
 int kernelspecs_configure(struct kernelspecs *specs, const struct kernelspecs_settings *settings,
                           struct error *err);
 
@@ -102,6 +101,15 @@ bool kernelspecs_publish_env(
 int kernelspecs_watch_fd(const struct kernelspecs *specs);
 int kernelspecs_changed(struct kernelspecs *specs);
 void kernelspecs_reload(struct kernelspecs *specs); /* logs what appeared, went, changed, broke */
+
+/* The same in three parts. All files are read in the second one, which touches nothing but the load
+ * and does not log: it may be done on a thread, and be waited for. */
+struct kernelspecs_load;
+struct kernelspecs_load *kernelspecs_load_create(struct kernelspecs *specs);
+void kernelspecs_load_run(struct kernelspecs_load *load);
+/* The watch's descriptor is another one. */
+void kernelspecs_take(struct kernelspecs *specs, struct kernelspecs_load *load);
+void kernelspecs_load_destroy(struct kernelspecs_load *load); /* taken or not */
 
 /* Problems of the last load, for `elara kernelspecs check`: array of {"file", "line", "field",
  * "problem"}; line 0 = whole file. */

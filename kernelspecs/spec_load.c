@@ -137,7 +137,6 @@ void spec_list_load(struct spec_list *list, char *const *directories,
     loading.shadowed = json_array();
     loading.hidden = json_array();
 
-    spec_watch_begin(watch);
     for (size_t i = 0; directories[i] != NULL; i++) {
         size_t before = list->count;
         const char *state = load_directory(&loading, directories[i]);
@@ -145,7 +144,6 @@ void spec_list_load(struct spec_list *list, char *const *directories,
                               json_pack("{s:s*, s:s, s:I}", "path", directories[i], "state", state,
                                         "count", (json_int_t)(list->count - before)));
     }
-    spec_watch_end(watch);
 
     qsort(list->specs, list->count, sizeof *list->specs, compare_specs);
     list->report = json_pack("{s:o, s:o, s:o}", "directories", searched, "shadowed",

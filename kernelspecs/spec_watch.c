@@ -1,7 +1,6 @@
 #include "kernelspecs/spec_watch.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -10,8 +9,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-
-#define LOG_AREA "kernelspecs/watch"
 
 enum { WATCHES_MAX = 8192, NAMES_MAX = 32, LINKS_MAX = 40, READS_MAX = 64 };
 
@@ -27,16 +24,14 @@ struct watched {
     enum interest interest;
     char *names[NAMES_MAX]; /* entries on the way to a search directory, symlinks */
     size_t name_count;
-    unsigned load; /* the last one that wanted it */
 };
 
 struct spec_watch {
     int fd;
-    unsigned load;
     struct watched *watched;
     size_t count;
     size_t capacity;
-    bool is_short; /* said that some are not watched */
+    char *problem; /* NULL: all are watched */
 };
 
 /* Entries that come, go or are replaced; enough for the way to a directory. */
@@ -50,9 +45,10 @@ struct spec_watch *spec_watch_create(void) {
     struct spec_watch *watch = memory_alloc(sizeof *watch);
     watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (watch->fd < 0)
-        log_warning("changes of kernelspecs are not seen, send SIGHUP after one: inotify: %s "
-                    "(fs.inotify.max_user_instances)",
-                    strerror(errno));
+        watch->problem =
+            memory_printf("changes of kernelspecs are not seen, send SIGHUP after one: inotify: %s "
+                          "(fs.inotify.max_user_instances)",
+                          strerror(errno));
     return watch;
 }
 
@@ -70,11 +66,16 @@ void spec_watch_destroy(struct spec_watch *watch) {
     if (watch->fd >= 0)
         close(watch->fd);
     free(watch->watched);
+    free(watch->problem);
     free(watch);
 }
 
 int spec_watch_fd(const struct spec_watch *watch) {
     return watch->fd;
+}
+
+const char *spec_watch_problem(const struct spec_watch *watch) {
+    return watch->problem;
 }
 
 static struct watched *find(struct spec_watch *watch, int descriptor) {
@@ -85,11 +86,10 @@ static struct watched *find(struct spec_watch *watch, int descriptor) {
 }
 
 static void say_short(struct spec_watch *watch, const char *path, const char *why) {
-    if (watch->is_short)
-        return;
-    watch->is_short = true;
-    log_warning("%s: changes there, and perhaps elsewhere, are not seen, send SIGHUP after one: %s",
-                path, why);
+    if (watch->problem == NULL)
+        watch->problem = memory_printf(
+            "%s: changes there, and perhaps elsewhere, are not seen, send SIGHUP after one: %s",
+            path, why);
 }
 
 static struct watched *add(struct spec_watch *watch, const char *path, enum interest interest,
@@ -116,11 +116,6 @@ static struct watched *add(struct spec_watch *watch, const char *path, enum inte
         }
         watched = &watch->watched[watch->count++];
         *watched = (struct watched){.descriptor = descriptor};
-    }
-    if (watched->load != watch->load) {
-        forget_names(watched);
-        watched->interest = INTEREST_NAMES;
-        watched->load = watch->load;
     }
     if (watched->interest < interest)
         watched->interest = interest;
@@ -203,10 +198,6 @@ static void follow(struct spec_watch *watch, const char *path, bool only_links) 
     free(rest);
 }
 
-void spec_watch_begin(struct spec_watch *watch) {
-    watch->load++;
-}
-
 void spec_watch_search_directory(struct spec_watch *watch, const char *path) {
     follow(watch, path, false);
     add(watch, path, INTEREST_ANY, entry_events | content_events);
@@ -221,16 +212,6 @@ void spec_watch_kernel_directory(struct spec_watch *watch, const char *path) {
 static void drop(struct spec_watch *watch, struct watched *watched) {
     forget_names(watched);
     *watched = watch->watched[--watch->count];
-}
-
-void spec_watch_end(struct spec_watch *watch) {
-    for (size_t i = watch->count; i > 0; i--) {
-        struct watched *watched = &watch->watched[i - 1];
-        if (watched->load == watch->load)
-            continue;
-        inotify_rm_watch(watch->fd, watched->descriptor);
-        drop(watch, watched);
-    }
 }
 
 static bool is_kernel_file(const char *name) {

@@ -2,26 +2,24 @@
  * (every directory on it, so that one that appears, is renamed or is reached over a symlink that is
  * swapped is seen), the search directories and the kernel directories.
  *
- * A load begins with spec_watch_begin, watches each directory BEFORE it reads it, so that no change
- * falls between, and ends with spec_watch_end, which lets go of the watches that were not
- * renewed. */
+ * Each load makes one of its own, and watches each directory BEFORE it reads it, so that no change
+ * falls between. */
 #pragma once
 
 #include <stdbool.h>
 
 struct spec_watch;
 
-/* Never fails: without inotify (or out of watches) it logs once what is not seen, and its
- * descriptor is -1. */
+/* Never fails: without inotify its descriptor is -1. */
 struct spec_watch *spec_watch_create(void);
 void spec_watch_destroy(struct spec_watch *watch);
 int spec_watch_fd(const struct spec_watch *watch);
+/* What is not seen, and why; NULL: all is. */
+const char *spec_watch_problem(const struct spec_watch *watch);
 
-void spec_watch_begin(struct spec_watch *watch);
 void spec_watch_search_directory(struct spec_watch *watch,
                                  const char *path); /* it need not exist */
 void spec_watch_kernel_directory(struct spec_watch *watch, const char *path);
-void spec_watch_end(struct spec_watch *watch);
 
 /* Reads what is pending; true when something that was watched for changed, or events were lost. */
 bool spec_watch_read(struct spec_watch *watch);

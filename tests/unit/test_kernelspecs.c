@@ -384,6 +384,7 @@ static void lists_of_names(void **state) {
     settings.default_name = NULL;
     settings.denied = deny;
     assert_int_equal(kernelspecs_configure(specs, &settings, &err), 0);
+    kernelspecs_reload(specs);
     assert_int_equal(count(specs), 2);
     assert_int_equal(json_array_size(kernelspecs_problems(specs)), 1);
 }
@@ -405,6 +406,7 @@ static void what_is_allowed_and_not_there_is_told_once(void **state) {
     kernelspecs_reload(specs);
     settings = (struct kernelspecs_settings){.directories = place->directories, .allowed = changed};
     assert_int_equal(kernelspecs_configure(specs, &settings, &err), 0);
+    kernelspecs_reload(specs);
     char *log = log_capture_end(&capture);
     assert_int_equal(log_count(log, "allowed-kernelspecs: there is no kernelspec r_*, spark\n"), 1);
     assert_int_equal(log_count(log, "allowed-kernelspecs: there is no kernelspec spark\n"), 1);
