@@ -125,6 +125,7 @@ struct provision {
     size_t homes_ready; /* the user's own, then so many of home-extra */
     int64_t began_ms;   /* of the start, monotonic; 0: it is not ours, or it is over */
     json_t *launch, *spec, *template;
+    char *spec_directory;
     struct kube_intent *intent; /* to put it on record, when the template was read */
     json_t *owner;              /* reference to the key Secret */
     char *nonce;                /* of the record that we make: tells our own from a foreign one */
@@ -212,7 +213,7 @@ int kubernetes_make_pod(const struct provision *place, json_t **ret, struct kube
 const char *kubernetes_wish_of(const struct provision *place, enum kube_wish wish);
 
 /* kubernetes_template.c */
-void kubernetes_begin_template(struct provision *place, const char *directory);
+void kubernetes_begin_template(struct provision *place);
 
 /* kubernetes_key.c: two steps */
 void kubernetes_begin_key(struct provision *place);

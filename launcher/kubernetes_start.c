@@ -376,6 +376,9 @@ void kubernetes_go_on(struct provision *place) {
         return;
     }
     switch (place->step) {
+    case STEP_TEMPLATE:
+        kubernetes_begin_template(place);
+        break;
     case STEP_RECORD:
         begin_record(place);
         break;
@@ -408,7 +411,6 @@ void kubernetes_go_on(struct provision *place) {
         begin_pod(place);
         break;
     case STEP_NONE:
-    case STEP_TEMPLATE:
     case STEP_WATCH:
         kubernetes_judge(place);
         break;
@@ -509,7 +511,9 @@ int kubernetes_start(struct provisioner *self, const struct provision_order *ord
     struct provision *place = take_place(cluster, order, events, context);
     choose_namespace(place);
     place->intent = intend_start(place);
-    kubernetes_begin_template(place, order->spec_directory);
+    text_replace(&place->spec_directory, order->spec_directory);
+    place->step = STEP_TEMPLATE;
+    kubernetes_go_on(place);
     *ret = place;
     return 1;
 }

@@ -4,12 +4,15 @@
 #include "launcher/kubernetes_internal.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "launcher/kube_reasons.h"
 #include "launcher/kube_template.h"
 
 #include <libgen.h>
 #include <string.h>
+
+enum { AGAIN_MS = 2000 };
 
 struct reading {
     char *directory;
@@ -53,11 +56,32 @@ static void say_silent(const struct error *err, struct error *cause) {
     cause->cause = kube_reason_word("KernelspecsSilent");
 }
 
+static void refuse(struct provision *place, const struct error *cause) {
+    if (place->seen != NULL)
+        place->attempt = place->seen->attempt;
+    place->is_ended = !place->intent->is_new; /* it is as free as before */
+    kubernetes_tell_rejected(place, cause);
+}
+
+/* A kernel that its people have already, such as one whose pod was lost, has until its deadline. */
+static void try_again(struct provision *place) {
+    kubernetes_set_deadline(place);
+    place->judge_at_ms = clock_monotonic_ms() + AGAIN_MS;
+    kubernetes_wake(place->cluster);
+    kubernetes_tell_stage(place,
+                          "waiting for the directory of the kernelspec, which does not answer");
+}
+
 static void on_template(void *context, void *work, const struct error *err) {
     struct provision *place = context;
     struct reading *reading = work;
     struct error cause;
+    bool is_known = !place->intent->is_new && place->intent->state != KUBE_RECORD_ENDED;
     place->reading = NULL;
+    if (err != NULL && is_known) {
+        try_again(place);
+        return;
+    }
     if (err != NULL) {
         say_silent(err, &cause);
     } else if (reading->failed < 0) {
@@ -71,16 +95,13 @@ static void on_template(void *context, void *work, const struct error *err) {
             return;
         }
     }
-    if (place->seen != NULL)
-        place->attempt = place->seen->attempt;
-    place->is_ended = !place->intent->is_new; /* it is as free as before */
-    kubernetes_tell_rejected(place, &cause);
+    refuse(place, &cause);
 }
 
-void kubernetes_begin_template(struct provision *place, const char *directory) {
+void kubernetes_begin_template(struct provision *place) {
     struct reading *reading = memory_alloc(sizeof *reading);
-    reading->directory = memory_strdup(directory);
-    cleanup_free char *copy = memory_strdup(directory);
+    reading->directory = memory_strdup(place->spec_directory);
+    cleanup_free char *copy = memory_strdup(place->spec_directory);
     const struct background_work work = {.place = dirname(copy),
                                          .deadline_ms = BACKGROUND_DEADLINE_MS,
                                          .run = read_template,
@@ -88,6 +109,5 @@ void kubernetes_begin_template(struct provision *place, const char *directory) {
                                          .work = reading,
                                          .done = on_template,
                                          .context = place};
-    place->step = STEP_TEMPLATE;
     place->reading = background_start(place->cluster->settings.background, &work);
 }

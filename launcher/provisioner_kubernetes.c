@@ -111,6 +111,7 @@ void kubernetes_forget(struct provision *place) {
     free(place->server_key);
     free(place->gateway_key);
     free(place->nonce);
+    free(place->spec_directory);
     free(place);
 }
 

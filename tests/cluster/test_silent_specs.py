@@ -20,7 +20,8 @@ def start(gateway, **env):
 def test_a_start_waits_for_its_template_and_nobody_else_does(build, cluster, kube, specs, places, launcher_image, mounted, connect):  # noqa: F811
     mount = mounted(specs.directory)
     with make_gateway(build, mount.place, places, launcher_image, cluster.kubeconfig) as gateway, ThreadPoolExecutor() as others:
-        client = connect(gateway, gateway.start_kernel("python3")["id"])
+        kernel_id = gateway.start_kernel("python3")["id"]
+        client = connect(gateway, kernel_id)
         client.run_cell("kept = 41")
         pod = json.loads((specs.directory / "python3" / "pod.json").read_text())
         pod["metadata"]["labels"]["color"] = "green"
@@ -41,8 +42,15 @@ def test_a_start_waits_for_its_template_and_nobody_else_does(build, cluster, kub
         began = time.monotonic()
         assert start(gateway, KERNEL_WORKING_DIR=str(mount.place / "python3")).status_code == 503
         assert time.monotonic() - began < DEADLINE_S / 2  # at once: it is known to be silent
-        assert len(pods_of(kube, places[1])) == 1
+        assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-1"]
+        lost = client.send_execute("import time; time.sleep(600)")
+        gateway.wait_for_state(kernel_id, "busy")
+        kube.delete("Pod", f"kernel-{kernel_id}-1", places[1], grace_s=0)
+        client.collect(lost)
+        wait_until(lambda: not pods_of(kube, places[1]), START_S)
+        waiting = client.send_execute("print('kept' in globals())")
         mount.thaw()
+        assert client.collect(waiting).text().endswith("False\n")  # started anew when it could be
 
         wait_until(lambda: gateway.get("/kernelspecs/python3/logo-64x64.png").status_code == 200)
         mount.freeze()
@@ -52,5 +60,5 @@ def test_a_start_waits_for_its_template_and_nobody_else_does(build, cluster, kub
         answer = late.result()
         assert answer.status_code == 201
         assert connect(gateway, answer.json()["id"]).run_cell("print('up')").text() == "up\n"
-        assert [pod["metadata"]["labels"].get("color") for pod in kube.list("Pod", places[1])].count("green") == 1  # as it reads now
+        assert [pod["metadata"]["labels"].get("color") for pod in kube.list("Pod", places[1])].count("green") == 2  # as it reads now
 
