@@ -45,7 +45,7 @@ def test_a_deleted_pod_is_told_of_and_replaced(gateway, connect, kube, places):
     assert "deleted" in client.collect(request).everything()
     gateway.wait_for_state(kernel_id, "idle", timeout=START_S)
     assert client.run_cell("print('lost' in globals())").text() == "False\n"
-    assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"]
+    wait_until(lambda: pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"], START_S, "the end of the first pod")
 
 
 def test_any_gateway_serves_any_kernel(start_gateway, connect, kube, places):
@@ -91,7 +91,7 @@ def test_two_gateways_start_a_lost_kernel_anew_once(start_gateway, connect, kube
     wait_until(lambda: pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"], START_S, "the next pod, and no other")
     assert connect(second, kernel_id).run_cell("print('there')").text() == "there\n"
     assert connect(first, kernel_id).run_cell("print('here')").text() == "here\n"
-    assert pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"]
+    wait_until(lambda: pods_of(kube, places[1]) == [f"kernel-{kernel_id}-2"], START_S, "the end of the first pod")
 
 
 def test_who_may_use_a_kernel_is_on_its_record(start_gateway, connect, kube, places, tmp_path):
