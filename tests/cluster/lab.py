@@ -85,6 +85,7 @@ SIDECAR = f"""\
   tolerations:
   - {{key: research, operator: Exists}}
 """
+TITLES = {"python_kubernetes": "Python on Kubernetes", "spark_python_kubernetes": "Spark - Python (Kubernetes Mode)", "python_edited": "Edited Python"}
 # Each of the variables that an administrator adds is about the replacement of references.
 EDITED_ENV = {"KNOWN": "$KERNEL_PATH|${KERNEL_PATH}", "DOLLARS": "a$$b", "UNKNOWN": "${NOT_KNOWN}|$1|$", "LATE": "${KUBERNETES_SERVICE_HOST}"}
 
@@ -101,8 +102,7 @@ def write_kernelspecs(directory, nfs_server, image=KERNEL_PY):
     json_form = {"KERNEL_VOLUMES": json.dumps(volumes), "KERNEL_VOLUME_MOUNTS": json.dumps(mounts)}
     for name, argv, env, template in (("python_kubernetes", LAUNCH, flow, TEMPLATE), ("spark_python_kubernetes", SPARK, flow, TEMPLATE),
                                       ("python_edited", LAUNCH, json_form | EDITED_ENV, edited)):
-        title = "Spark - Python (Kubernetes Mode)" if argv is SPARK else "Python on Kubernetes"
-        folder = write_spec(directory, name, argv, title, "python", metadata=proxy, env=env)
+        folder = write_spec(directory, name, argv, TITLES[name], "python", metadata=proxy, env=env)
         (folder / "scripts").mkdir()
         (folder / "scripts" / "kernel-pod.yaml.j2").write_text(template)
         (folder / "scripts" / "launch_kubernetes.py").write_text("raise SystemExit('nobody runs this')\n")

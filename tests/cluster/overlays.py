@@ -93,6 +93,27 @@ class UsersServer:
         return requests.request(method, self.base + path, headers=headers, timeout=60, **options)
 
 
+@contextlib.contextmanager
+def volume_of_hub(kube, place):
+    """For the claim of the hub's database: the cluster has no StorageClass. For who has the manifests: its name is fixed."""
+    place.chmod(0o777)
+    kube.delete("PersistentVolume", "hub")  # of a run that was killed
+    kube.wait_gone("PersistentVolume", "hub", None)
+    kube.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "hub"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "claimRef": {"namespace": HUB, "name": "hub"},
+        "hostPath": {"path": str(place)}}})
+    try:
+        yield
+    finally:
+        kube.delete("PersistentVolume", "hub")
+
+
+def password_of_hub(kube):
+    """Which it has made when it runs."""
+    wait_for_rollout(kube, "hub", HUB)
+    return kube.kubectl("exec", "deployment/hub", "-c", "hub", "--", "cat", "password", namespace=HUB)
+
+
 def wait_for_rollout(kube, name, namespace):
     try:
         kube.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={ROLLOUT_S}s", namespace=namespace, timeout=ROLLOUT_S + 30)

@@ -1,6 +1,7 @@
 """Elara installed by its chart, with the values that a lab had for Jupyter Enterprise Gateway's."""
 import base64
 import contextlib
+import uuid
 
 from deployments import Service
 from kernels import START_S
@@ -33,7 +34,7 @@ class Release(Lab):
     def hurry(self):
         """The kubelet looks after the files of a pod when it changes, else once a minute."""
         for name in manifests.gateway_pods(self.kube, NAMESPACE):
-            self.kube.patch("Pod", name, NAMESPACE, {"metadata": {"annotations": {"seen": "true"}}})
+            self.kube.patch("Pod", name, NAMESPACE, {"metadata": {"annotations": {"seen": uuid.uuid4().hex}}})
 
     def wait(self):
         self.kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={manifests.ROLLOUT_S}s", namespace=NAMESPACE)
@@ -49,6 +50,8 @@ def release_in(kube, cluster, folder, launcher_image):
     one.make_files()
     try:
         with chart.alone(kube, NAMESPACE):
+            kube.delete("PersistentVolume", VOLUME)  # of a run that was killed
+            kube.wait_gone("PersistentVolume", VOLUME, None)
             for item in volume_of_kernelspecs(cluster.nfs_server, f"{one.share}/kernelspecs"):
                 kube.create(item)
             yield one

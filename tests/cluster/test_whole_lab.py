@@ -3,32 +3,19 @@ import pytest
 
 from kernels import *  # noqa: F403
 from kernels import START_S
-from overlays import HUB, UsersServer, applied, print_pods, run_a_kernel, wait_for_rollout
+from overlays import HUB, UsersServer, applied, password_of_hub, print_pods, run_a_kernel, volume_of_hub
 from testcluster import manifests
-
-
-def volume_of_hub(place):
-    """For its claim: the cluster has no StorageClass."""
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "hub"}, "spec": {
-        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "claimRef": {"namespace": HUB, "name": "hub"},
-        "hostPath": {"path": str(place)}}}
 
 
 @pytest.fixture(scope="module")
 def lab(kube, cluster, launcher_image, tmp_path_factory):
-    place = tmp_path_factory.mktemp("hub")
-    place.chmod(0o777)
-    with applied(kube, cluster, tmp_path_factory.mktemp("lab"), "lab", launcher_image) as service:
+    with applied(kube, cluster, tmp_path_factory.mktemp("lab"), "lab", launcher_image) as service, \
+            volume_of_hub(kube, tmp_path_factory.mktemp("hub")):
         try:
-            kube.delete("PersistentVolume", "hub")  # of a run that was killed
-            kube.wait_gone("PersistentVolume", "hub", None)
-            kube.create(volume_of_hub(place))
-            wait_for_rollout(kube, "hub", HUB)
-            service.password = kube.kubectl("exec", "deployment/hub", "-c", "hub", "--", "cat", "password", namespace=HUB)
+            service.password = password_of_hub(kube)
             yield service
         finally:
             print_pods(kube, HUB)
-            kube.delete("PersistentVolume", "hub")
 
 
 @pytest.mark.parametrize("user, home", [("alice", "alice"), ("ann.lee@example.org", "ann-2elee-40example-2eorg")])
