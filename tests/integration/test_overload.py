@@ -6,6 +6,7 @@ import resource
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 import websocket
 
@@ -66,6 +67,8 @@ def overload(gateway):
 def connections_are(gateway, count):
     """One of them is the one that asks."""
     wait_until(lambda: overload(gateway)["connections"] == count + 1, what=f"{count} connections")
+    process = psutil.Process(gateway.process.pid)  # and goes, a moment later
+    wait_until(lambda: sum(one.status != psutil.CONN_LISTEN for one in process.net_connections("tcp")) == count, what="the end of who asked")
 
 
 def test_connections_in_all(start_gateway, crowd, connect):
