@@ -80,8 +80,11 @@ class Peer:
             pass
 
     def read(self):
-        """(opcode, payload) of a whole, unfragmented frame; None at the end."""
-        head = self.stream.read(2)
+        """(opcode, payload) of a whole, unfragmented frame; None at the end, which is a reset for who has sent more than the server reads."""
+        try:
+            head = self.stream.read(2)
+        except ConnectionResetError:
+            return None
         if len(head) < 2:
             assert head == b""
             return None
