@@ -10,7 +10,7 @@ exec valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect --er
 
 
 def is_sanitized(program):
-    return b"__asan_init" in program.read_bytes()
+    return any(name in program.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 
 @pytest.fixture
