@@ -15,7 +15,7 @@ from testcluster import layout
 from testcluster.api_proxy import ApiProxy
 from testcluster.hollow import TOLERATIONS, HollowNode
 from testcluster.images import BUSYBOX
-from testcluster.pods import pod
+from testcluster.pods import container_pids, pod
 
 SLOT = "elara.test/slot"
 LOST = "What the kernel had in memory is lost: its cells have to be run again."
@@ -69,19 +69,6 @@ def numbers(cell):
 
 def uid_of(kube, namespace):
     return {item["metadata"]["name"]: item["metadata"]["uid"] for item in kube.list("Pod", namespace)}
-
-
-def container_pids(uid):
-    """Of all containers of a pod on the real node but that of its sandbox."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            groups = (entry / "cgroup").read_text() if entry.name.isdigit() else ""
-            if (uid in groups or uid.replace("-", "_") in groups) and (entry / "comm").read_text() != "pause\n":
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_container_out_of_memory_is_told_and_keeps_its_output(stub, hollow, start_gateway, connect, kube, places):

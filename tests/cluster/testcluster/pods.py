@@ -1,4 +1,6 @@
 """Pods for tests, and what of their status tests ask for."""
+from pathlib import Path
+
 from testcluster.images import BUSYBOX
 
 # What Pod Security "restricted" asks for.
@@ -35,3 +37,16 @@ def state_of(item, container=0):
 def waits_for(reason):
     """A condition: the first container waits, for this reason."""
     return lambda item: state_of(item)[0] == "waiting" and state_of(item)[1].get("reason") == reason
+
+
+def container_pids(uid):
+    """The processes of all containers of a pod on the real node but that of its sandbox."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            groups = (entry / "cgroup").read_text() if entry.name.isdigit() else ""
+            if (uid in groups or uid.replace("-", "_") in groups) and (entry / "comm").read_text() != "pause\n":
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -55,13 +55,13 @@ def notebook_server(folder, gateway_url, *options):
             server.wait()
 
 
-def play(scenario, acts, shots, environment):
+def play(scenario, acts, shots, environment, limit_s=240):
     """Runs a scenario in a browser and does what it asks for; returns (exit status, what it said)."""
     said = []
     with subprocess.Popen(["node", LAB, scenario, acts.url, shots], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}) as browser:
         acts.browser = browser
-        limit = threading.Timer(240, browser.kill)
+        limit = threading.Timer(limit_s, browser.kill)
         limit.start()
         try:
             for line in browser.stdout:
