@@ -185,7 +185,7 @@ def test_programs_do_on_nfs_what_they_do_elsewhere(cluster, kube, make_namespace
     home.mkdir()
     os.chown(home, 1000, 1000)
     volume = {"name": "home", "nfs": {"server": cluster.nfs_server, "path": f"{cluster.nfs_share}/{namespace}"}}
-    mounts = {"volumeMounts": [{"name": "home", "mountPath": "/home"}]}
+    mounts = {"workingDir": "/", "volumeMounts": [{"name": "home", "mountPath": "/home"}]}  # the image's is below the mount: it would be made
     kube.create(pod("program", "/usr/bin/python3", "-c", PROGRAM_ON_NFS, image=IPYKERNEL, container=mounts, volumes=[volume]), namespace)
     kube.wait_for("Pod", "program", namespace, has_ended)
     assert kube.logs("program", namespace) == "['b', 'c', 'd', 'database', 'mapped']\n"
