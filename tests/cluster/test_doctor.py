@@ -10,6 +10,7 @@ import pytest
 from homes import ADDRESS, server  # noqa: F401
 from kernels import *  # noqa: F403
 from kernels import START_S
+from support.doctor import findings_of
 from testcluster import rights
 
 # The settings of each overlay, with all that its components are for.
@@ -40,14 +41,7 @@ def doctor(build, cluster, specs, places, tmp_path):
                                "--kubernetes-gateway-namespace", places[0], "--kubernetes-namespace", places[1],
                                "--kubernetes-launcher-image", "r/elara:1", *flags], capture_output=True, text=True, timeout=120,
                               env={"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig or cluster.kubeconfig)} | (environment or {}))
-        assert done.stderr == "", done.stderr
-        report = json.loads(done.stdout)
-        findings = {}
-        for finding in report["checks"]:
-            assert finding["state"] == "ok" or finding["fix"], finding
-            findings.setdefault(finding["check"], []).append(finding)
-        assert done.returncode == (1 if report["failed"] else 0)
-        return findings
+        return findings_of(done)
     return run
 
 

@@ -12,6 +12,7 @@ import requests
 import yaml
 
 from deployments import pod_of
+from hubs import Visitor
 from kernels import *  # noqa: F403
 from kernels import ROOT, START_S
 from lab import NAMESPACE
@@ -101,13 +102,7 @@ class Story:
         self.service = release.wait()
         self.password = password_of_hub(self.kube)
         self.url = f"http://{self.kube.get('Service', 'proxy-public', HUB)['spec']['clusterIP']}"
-        wait_until(self.has_page, START_S, "the hub's page, through its Service")
-
-    def has_page(self):
-        try:
-            return requests.get(f"{self.url}/hub/login", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+        wait_until(Visitor(self.kube, HUB).is_there, START_S, "the hub's page, through its Service")
 
     def play(self, chapter):
         shots = self.build / "test-output" / "browser"

@@ -1,6 +1,5 @@
 """elara doctor: finds what keeps kernels from running, says what helps, and leaves nothing behind."""
 import http.server
-import json
 import os
 import shutil
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.doctor import findings_of
 from support.kernelspecs import Specs
 from support.processes import free_port, processes_mentioning, wait_until
 
@@ -31,14 +31,7 @@ def doctor(build, tmp_path, specs, runtime):
         done = subprocess.run([*prefix, program, "doctor", "--json", "--runtime-dir", directory, "--kernelspec-dirs", str(kernelspecs),
                                "--port", str(port or free_port()), *flags], capture_output=True, text=True, timeout=120,
                               env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | (environment or {}))
-        assert done.stderr == "", done.stderr
-        report = json.loads(done.stdout)
-        findings = {}
-        for finding in report["checks"]:
-            assert finding["state"] == "ok" or finding["fix"], finding
-            findings.setdefault(finding["check"], []).append(finding)
-        assert report["failed"] == sum(each["state"] == "fail" for each in report["checks"])
-        assert done.returncode == (1 if report["failed"] else 0)
+        findings = findings_of(done)
         assert not processes_mentioning("doctor-") and not list(runtime.glob("doctor-*"))
         return done.returncode, findings
     return run
