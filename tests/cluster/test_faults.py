@@ -111,7 +111,7 @@ def forbidden(kube, rooms):
 
 @pytest.fixture(scope="module")
 def hurry(tmp_path_factory):
-    """A file that says by how many seconds the desk's gateway is ahead of the cluster's clock."""
+    """A file that says how many seconds the desk's gateway takes for passed, for itself and the API server."""
     path = tmp_path_factory.mktemp("clock") / "shift"
     path.write_text("0")
     return path
@@ -120,7 +120,8 @@ def hurry(tmp_path_factory):
 @pytest.fixture(scope="module")
 def desk(build, cluster, launcher_image, kernelspecs, rooms, forbidden, hurry, tmp_path_factory):
     gateway = make_gateway(build, kernelspecs, rooms, launcher_image, cluster.kubeconfig,
-                           environment={"LD_PRELOAD": str(build / "tests" / "clock_shift.so"), "CLOCK_SHIFT_FILE": str(hurry),
+                           environment={"LD_PRELOAD": str(build / "tests" / "clock_shift.so"),
+                                        "CLOCK_SHIFT_FILE": str(hurry), "DATE_SHIFT_FILE": str(hurry),
                                         "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"})
     with desk_of(gateway, tmp_path_factory.mktemp("desk")) as desk:
         for name in [*AT_ONCE, *PATIENT]:
