@@ -10,12 +10,11 @@
  */
 #define FUSE_USE_VERSION 31
 #include <fuse3/fuse.h>
-#include <fuse3/fuse_lowlevel.h>
 #include <nfsc/libnfs.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,29 +22,94 @@
 #include <sys/statvfs.h>
 #include <sys/time.h>
 
-static struct nfs_context
-    *nfs; /* FUSE's callbacks have no better place for it, and a process has one mount */
+/* FUSE's callbacks have no better place for these, and a process has one mount. */
+static const char *source, *port = "2049";
+static struct nfs_context *nfs;
+static uid_t acting_uid;
+static gid_t acting_gid;
 
 struct open_file {
+    struct nfs_context *nfs; /* an earlier one, once another had to be made */
     struct nfsfh *handle;
+    int flags;
     uid_t uid; /* of who opened it: a late write of the page cache comes from nobody */
     gid_t gid;
 };
 
-static void act_as(uid_t uid, gid_t gid) {
-    nfs_set_uid(nfs, (int)uid);
-    nfs_set_gid(nfs, (int)gid);
+/* Connects to SERVER:/PATH. */
+static int connect_to_source(void) {
+    const char *colon = strchr(source, ':');
+    if (!colon || colon[1] != '/') {
+        fprintf(stderr, "mount.nfs: %s: write SERVER:/PATH\n", source);
+        return -1;
+    }
+    nfs = nfs_init_context();
+    char *address = NULL;
+    if (!nfs || asprintf(&address, "nfs://%.*s%s/?version=4&nfsport=%s&auto-traverse-mounts=0",
+                         (int)(colon - source), source, colon + 1, port) < 0)
+        return -1;
+    struct nfs_url *url = nfs_parse_url_dir(nfs, address);
+    free(address);
+    if (!url || nfs_mount(nfs, url->server, url->path) != 0) {
+        fprintf(stderr, "mount.nfs: %s: %s\n", source, nfs_get_error(nfs));
+        return -1;
+    }
+    nfs_destroy_url(url);
+    return 0;
 }
+
+static void act_as(struct nfs_context *context, uid_t uid, gid_t gid) {
+    acting_uid = uid;
+    acting_gid = gid;
+    nfs_set_uid(context, (int)uid);
+    nfs_set_gid(context, (int)gid);
+}
+
+/* A server forgets a client that opens nothing for a while, and what it has open; libnfs, which
+ * does not see to it, has ERANGE for what is answered then. An operating system's client would
+ * begin anew by itself, and so does this. */
+static bool begins_anew(int result) {
+    struct nfs_context *before = nfs;
+    if (result != -ERANGE)
+        return false;
+    bool is_connected = connect_to_source() == 0;
+    if (!is_connected)
+        nfs = before;
+    act_as(nfs, acting_uid, acting_gid);
+    return is_connected;
+}
+
+/* `call` of libnfs, which opens a file. */
+#define TRY(result, call)                                                                          \
+    do {                                                                                           \
+        (result) = (call);                                                                         \
+        if (begins_anew(result))                                                                   \
+            (result) = (call);                                                                     \
+    } while (0)
 
 static void act_as_caller(void) {
     const struct fuse_context *caller = fuse_get_context();
-    act_as(caller->uid, caller->gid);
+    act_as(nfs, caller->uid, caller->gid);
 }
 
 static struct open_file *file_of(const struct fuse_file_info *info) {
     struct open_file *file = (struct open_file *)(uintptr_t)info->fh;
-    act_as(file->uid, file->gid);
+    act_as(file->nfs, file->uid, file->gid);
     return file;
+}
+
+/* What the server has forgotten is opened again: whoever holds it sees nothing of that. */
+static bool opens_anew(int result, const char *path, struct open_file *file) {
+    struct nfsfh *handle;
+    if (result != -ERANGE || (file->nfs == nfs && !begins_anew(result)))
+        return false;
+    act_as(nfs, file->uid, file->gid);
+    TRY(result, nfs_open(nfs, path, file->flags & O_ACCMODE, &handle));
+    if (result != 0)
+        return false;
+    file->nfs = nfs;
+    file->handle = handle;
+    return true;
 }
 
 static void copy_stat(const struct nfs_stat_64 *from, struct stat *to) {
@@ -67,7 +131,7 @@ static int do_getattr(const char *path, struct stat *status, struct fuse_file_in
     struct nfs_stat_64 answer;
     int result;
     if (info) {
-        result = nfs_fstat64(nfs, file_of(info)->handle, &answer);
+        result = nfs_fstat64(file_of(info)->nfs, file_of(info)->handle, &answer);
     } else {
         act_as_caller();
         result = nfs_lstat64(nfs, path, &answer);
@@ -133,8 +197,10 @@ static int do_link(const char *from, const char *to) {
 
 static int do_chmod(const char *path, mode_t mode, struct fuse_file_info *info) {
     (void)info;
+    int result;
     act_as_caller();
-    return nfs_chmod(nfs, path, (int)(mode & 07777));
+    TRY(result, nfs_chmod(nfs, path, (int)(mode & 07777)));
+    return result;
 }
 
 static int do_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_info *info) {
@@ -149,10 +215,17 @@ static int do_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_inf
 }
 
 static int do_truncate(const char *path, off_t size, struct fuse_file_info *info) {
-    if (info)
-        return nfs_ftruncate(nfs, file_of(info)->handle, (uint64_t)size);
-    act_as_caller();
-    return nfs_truncate(nfs, path, (uint64_t)size);
+    int result;
+    if (info) {
+        struct open_file *file = file_of(info);
+        do
+            result = nfs_ftruncate(file->nfs, file->handle, (uint64_t)size);
+        while (opens_anew(result, path, file));
+    } else {
+        act_as_caller();
+        TRY(result, nfs_truncate(nfs, path, (uint64_t)size));
+    }
+    return result;
 }
 
 static int do_utimens(const char *path, const struct timespec times[2],
@@ -165,8 +238,10 @@ static int do_utimens(const char *path, const struct timespec times[2],
             clock_gettime(CLOCK_REALTIME, &value);
         values[i] = (struct timeval){value.tv_sec, value.tv_nsec / 1000};
     }
+    int result;
     act_as_caller();
-    return nfs_lutimes(nfs, path, values);
+    TRY(result, nfs_lutimes(nfs, path, values));
+    return result;
 }
 
 /* Keeps an opened file for FUSE; `result` is of the call that opened it. */
@@ -179,7 +254,8 @@ static int keep(int result, struct nfsfh *handle, struct fuse_file_info *info) {
         return -ENOMEM;
     }
     const struct fuse_context *caller = fuse_get_context();
-    *file = (struct open_file){.handle = handle, .uid = caller->uid, .gid = caller->gid};
+    *file = (struct open_file){
+        .nfs = nfs, .handle = handle, .flags = info->flags, .uid = caller->uid, .gid = caller->gid};
     info->fh = (uint64_t)(uintptr_t)file;
     return 0;
 }
@@ -195,7 +271,8 @@ static int do_create(const char *path, mode_t mode, struct fuse_file_info *info)
     struct nfsfh *handle = NULL;
     act_as_caller();
     int flags = usable_flags(info->flags) | O_CREAT;
-    int result = nfs_create(nfs, path, flags, (int)(mode & 07777), &handle);
+    int result;
+    TRY(result, nfs_create(nfs, path, flags, (int)(mode & 07777), &handle));
     if (result == 0)
         result = nfs_fchmod(nfs, handle, (int)(mode & 07777)); /* libnfs 4.0 creates with 0600 */
     return keep(result, handle, info);
@@ -204,14 +281,14 @@ static int do_create(const char *path, mode_t mode, struct fuse_file_info *info)
 static int do_open(const char *path, struct fuse_file_info *info) {
     struct nfsfh *handle = NULL;
     act_as_caller();
-    int result = nfs_open(nfs, path, usable_flags(info->flags), &handle);
+    int result;
+    TRY(result, nfs_open(nfs, path, usable_flags(info->flags), &handle));
     return keep(result, handle, info);
 }
 
 enum {
     READ_MAX = 128 << 10,
     WRITE_MAX = 3 << 10, /* libnfs 4.0 has room for one page in a request of NFSv4 */
-    RENEW_INTERVAL_MS = 20 * 1000,
 };
 
 static size_t at_most(size_t size, size_t limit) {
@@ -220,12 +297,13 @@ static size_t at_most(size_t size, size_t limit) {
 
 static int do_read(const char *path, char *data, size_t size, off_t offset,
                    struct fuse_file_info *info) {
-    (void)path;
-    struct nfsfh *handle = file_of(info)->handle;
+    struct open_file *file = file_of(info);
     size_t done = 0;
     while (done < size) {
-        int got = nfs_pread(nfs, handle, (uint64_t)offset + done, at_most(size - done, READ_MAX),
-                            data + done);
+        int got = nfs_pread(file->nfs, file->handle, (uint64_t)offset + done,
+                            at_most(size - done, READ_MAX), data + done);
+        if (opens_anew(got, path, file))
+            continue;
         if (got < 0)
             return got;
         if (got == 0)
@@ -237,12 +315,13 @@ static int do_read(const char *path, char *data, size_t size, off_t offset,
 
 static int do_write(const char *path, const char *data, size_t size, off_t offset,
                     struct fuse_file_info *info) {
-    (void)path;
-    struct nfsfh *handle = file_of(info)->handle;
+    struct open_file *file = file_of(info);
     size_t done = 0;
     while (done < size) {
-        int put = nfs_pwrite(nfs, handle, (uint64_t)offset + done, at_most(size - done, WRITE_MAX),
-                             data + done);
+        int put = nfs_pwrite(file->nfs, file->handle, (uint64_t)offset + done,
+                             at_most(size - done, WRITE_MAX), data + done);
+        if (opens_anew(put, path, file))
+            continue;
         if (put < 0)
             return put;
         done += (size_t)put;
@@ -253,13 +332,13 @@ static int do_write(const char *path, const char *data, size_t size, off_t offse
 static int do_fsync(const char *path, int only_data, struct fuse_file_info *info) {
     (void)path;
     (void)only_data;
-    return nfs_fsync(nfs, file_of(info)->handle);
+    return nfs_fsync(file_of(info)->nfs, file_of(info)->handle);
 }
 
 static int do_release(const char *path, struct fuse_file_info *info) {
     (void)path;
     struct open_file *file = file_of(info);
-    nfs_close(nfs, file->handle);
+    nfs_close(file->nfs, file->handle);
     free(file);
     return 0;
 }
@@ -304,55 +383,6 @@ static const struct fuse_operations operations = {
     .statfs = do_statfs,
 };
 
-/* Connects to SERVER:/PATH. */
-static int connect_to(const char *source, const char *port) {
-    const char *colon = strchr(source, ':');
-    if (!colon || colon[1] != '/') {
-        fprintf(stderr, "mount.nfs: %s: write SERVER:/PATH\n", source);
-        return -1;
-    }
-    nfs = nfs_init_context();
-    char *address = NULL;
-    if (!nfs || asprintf(&address, "nfs://%.*s%s/?version=4&nfsport=%s&auto-traverse-mounts=0",
-                         (int)(colon - source), source, colon + 1, port) < 0)
-        return -1;
-    struct nfs_url *url = nfs_parse_url_dir(nfs, address);
-    free(address);
-    if (!url || nfs_mount(nfs, url->server, url->path) != 0) {
-        fprintf(stderr, "mount.nfs: %s: %s\n", source, nfs_get_error(nfs));
-        return -1;
-    }
-    nfs_destroy_url(url);
-    return 0;
-}
-
-/* The server forgets the open files of a client from which it hears nothing about them for a
- * while, and libnfs does not see to it: so this asks to open a file that is not there. */
-static void renew_lease(void) {
-    struct nfsfh *handle;
-    if (nfs_open(nfs, "/.renew-the-lease", O_RDONLY, &handle) == 0)
-        nfs_close(nfs, handle);
-}
-
-static int loop(struct fuse_session *session) {
-    struct fuse_buf buffer = {0};
-    while (!fuse_session_exited(session)) {
-        struct pollfd waiting = {.fd = fuse_session_fd(session), .events = POLLIN};
-        if (poll(&waiting, 1, RENEW_INTERVAL_MS) == 0) {
-            renew_lease();
-            continue;
-        }
-        int size = fuse_session_receive_buf(session, &buffer);
-        if (size == -EINTR)
-            continue;
-        if (size <= 0)
-            break; /* it was unmounted */
-        fuse_session_process_buf(session, &buffer);
-    }
-    free(buffer.mem);
-    return 0;
-}
-
 /* Mounts, and then goes into the background: who called mount(8) waits for that. */
 static int serve(char *name, char *options, const char *directory) {
     char *words[] = {name, options, NULL};
@@ -361,14 +391,14 @@ static int serve(char *name, char *options, const char *directory) {
     if (!fuse || fuse_mount(fuse, directory) != 0 || fuse_daemonize(0) != 0)
         return -1;
     fuse_set_signal_handlers(fuse_get_session(fuse));
-    int result = loop(fuse_get_session(fuse));
+    int result = fuse_loop(fuse);
     fuse_unmount(fuse);
     fuse_destroy(fuse);
     return result;
 }
 
 int main(int count, char **words) {
-    const char *source = NULL, *directory = NULL, *port = "2049";
+    const char *directory = NULL;
     int is_read_only = 0;
     for (int i = 1; i < count; i++) {
         if (strcmp(words[i], "-o") == 0 && i + 1 < count) {
@@ -385,7 +415,7 @@ int main(int count, char **words) {
         fprintf(stderr, "usage: mount.nfs SERVER:/PATH DIRECTORY [-o OPTIONS]\n");
         return 1;
     }
-    if (connect_to(source, port) != 0)
+    if (connect_to_source() != 0)
         return 32; /* mount(8): mount failure */
     char *options = NULL;
     /* With default_permissions, because after a chmod or chown that the server refuses libnfs 4.0
