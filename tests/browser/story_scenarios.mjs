@@ -71,7 +71,9 @@ async function aliceWorksWhileThingsBreak(lab) {
   await lab.ask("see_that_nothing_dies");
   seen((await lab.shown(cell)).length === 0, "that the cell waits");
   await lab.ask("start_nfs");
-  await lab.output(cell, "4 42");
+  await lab.ended(cell, 4);
+  const [late] = await lab.shown(cell);
+  seen(late === "4 42", `that it was written after all, not ${late}`);
   await lab.shot("waited");
   await lab.save();
 }
@@ -95,7 +97,7 @@ async function bobSeesNothingOfHers(lab) {
 /** Her notebook is opened again: its new kernel says what became of the one before. */
 async function aliceComesBack(lab) {
   await logIn(lab, "alice");
-  await lab.page.waitForURL(`${hub}/**`);
+  await lab.page.waitForURL(`${hub}/user/alice/lab**`);
   await lab.open(`${hub}/user/alice`);
   await (await files(lab)).filter({ hasText: "Untitled.ipynb" }).dblclick();
   await lab.waitForState(SPEC, "Idle");

@@ -21,7 +21,6 @@ def pytest_addoption(parser):
     parser.addoption("--pull-seconds", default="8", help="how long a pull takes in test_real_pods.py; from 43 on the notebook server "
                      "has its own timeouts, which are shorter")
     parser.addoption("--replica-seconds", default="45", help="how long gateways are killed in test_replicas.py")
-    parser.addoption("--nfs-seconds", default="10", help="how long homes do not answer in test_story.py")
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,11 @@ from testcluster.lab_image import GID, UID
 from testcluster.pods import container_pids
 from testcluster.processes import pid_of
 
-pytestmark = pytest.mark.long  # and alone: the NFS server of all stops for a while
 SPEC = "python_kubernetes"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 STORY_S = 600
+NFS_STOPS_S = 60
+pytestmark = pytest.mark.timeout(STORY_S)
 QUICKLY = {"cull_idle_timeout": "3s"}
 # JupyterLab's first visit: nothing is asked.
 SETTINGS = {"apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
@@ -78,8 +79,8 @@ def remove_hub(kube):
 class Story:
     """What the chapters ask for; the answers go back to them."""
 
-    def __init__(self, kube, cluster, release, build, folder, nfs_stops_s):
-        self.kube, self.cluster, self.release, self.build, self.folder, self.nfs_stops_s = kube, cluster, release, build, folder, nfs_stops_s
+    def __init__(self, kube, cluster, release, build, folder):
+        self.kube, self.cluster, self.release, self.build, self.folder = kube, cluster, release, build, folder
         self.service, self.password, self.url, self.kernel_id, self.browser = None, None, None, None, None
 
     def install(self):
@@ -174,7 +175,7 @@ class Story:
     def see_that_nothing_dies(self):
         """Her cell runs and says nothing, and the gateways answer."""
         wait_until(lambda: self.her_kernel().json()["execution_state"] == "busy", START_S, "her cell")
-        until = time.monotonic() + self.nfs_stops_s
+        until = time.monotonic() + NFS_STOPS_S
         while time.monotonic() < until:
             assert self.her_kernel().json()["execution_state"] == "busy"
             statuses = [status for pod in self.gateways() for status in pod["status"]["containerStatuses"]]
@@ -212,12 +213,12 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(request, kube, cluster, launcher_image, build, tmp_path_factory):
+def story(kube, cluster, launcher_image, build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("story")
     with release_in(kube, cluster, folder, launcher_image) as release:
         remove_hub(kube)  # of a run that was killed
         with volume_of_hub(kube, tmp_path_factory.mktemp("hub")):
-            one = Story(kube, cluster, release, build, folder, int(request.config.getoption("--nfs-seconds")))
+            one = Story(kube, cluster, release, build, folder)
             try:
                 one.install()
                 yield one
