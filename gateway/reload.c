@@ -30,7 +30,7 @@ struct watched {
 struct reload {
     struct gateway *gateway;
     struct event *hangup, *specs_changed;
-    struct loop_deadline specs_settled, specs_silent;
+    struct loop_deadline specs_settled, specs_silent, specs_due;
     struct background_job *loading; /* kernelspecs */
     bool is_load_due;               /* once more: something has changed meanwhile */
     struct watched files[FILES];
@@ -59,6 +59,14 @@ static void on_tls_file(void *context) {
 /* ---- kernelspecs, whose directories may be on a server that hangs ---- */
 
 static void load_specs(struct reload *reload);
+
+static void wait_for_specs(struct reload *reload) {
+    int64_t interval_ms = reload->gateway->settings->kernelspecs_interval_ms;
+    if (interval_ms > 0)
+        loop_deadline_set(reload->gateway->loop, &reload->specs_due, interval_ms);
+    else
+        loop_deadline_clear(reload->gateway->loop, &reload->specs_due);
+}
 
 static void on_specs_changed(evutil_socket_t fd, short what, void *context) {
     (void)fd, (void)what;
@@ -101,6 +109,7 @@ static void on_loaded(void *context, void *work, const struct error *err) {
         kernelspecs_take(reload->gateway->specs, work);
         watch_specs(reload);
     }
+    wait_for_specs(reload);
     if (reload->is_load_due)
         load_specs(reload);
 }
@@ -121,6 +130,11 @@ static void load_specs(struct reload *reload) {
 }
 
 static void on_specs_settled(void *context) {
+    load_specs(context);
+}
+
+/* What another machine writes on NFS is told by nobody. */
+static void on_specs_due(void *context) {
     load_specs(context);
 }
 
@@ -203,9 +217,11 @@ struct reload *reload_create(struct gateway *gateway) {
     reload->gateway = gateway;
     reload->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = reload};
     reload->specs_silent = (struct loop_deadline){.run = on_specs_silent, .context = reload};
+    reload->specs_due = (struct loop_deadline){.run = on_specs_due, .context = reload};
     reload->hangup = evsignal_new(base, SIGHUP, on_hangup, reload);
     event_add(reload->hangup, NULL);
     watch_specs(reload);
+    wait_for_specs(reload);
     watch_files(reload);
     return reload;
 }
@@ -216,6 +232,7 @@ void reload_destroy(struct reload *reload) {
     background_cancel(reload->loading);
     loop_deadline_clear(reload->gateway->loop, &reload->specs_settled);
     loop_deadline_clear(reload->gateway->loop, &reload->specs_silent);
+    loop_deadline_clear(reload->gateway->loop, &reload->specs_due);
     event_free(reload->hangup);
     unwatch_specs(reload);
     for (size_t i = 0; i < FILES; i++) {

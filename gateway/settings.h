@@ -43,6 +43,7 @@ struct settings {
     /* kernelspecs */
     char **kernelspec_dirs, **allowed_kernelspecs, **denied_kernelspecs;
     char *default_kernel_name;
+    int64_t kernelspecs_interval_ms;
     bool publish_kernelspec_env;
 
     /* kernels */

@@ -175,6 +175,11 @@ static const struct option_row table[] = {
     ROW("denied-kernelspecs", "ELARA_DENIED_KERNELSPECS", OPTION_LIST, denied_kernelspecs, NULL,
         .flags = OPTION_RELOAD, .group = SPECS,
         .help = "Names of kernelspecs to hide, also from the allowed ones."),
+    ROW("kernelspecs-interval", "ELARA_KERNELSPECS_INTERVAL", OPTION_DURATION,
+        kernelspecs_interval_ms, "60s", .min = 0, .max = DAY_MS, .flags = OPTION_RELOAD,
+        .group = SPECS,
+        .help = "How often kernelspecs are read again though no change was heard of, as when "
+                "another machine writes on NFS. 0: never."),
     ROW("default-kernel-name",
         "ELARA_DEFAULT_KERNEL_NAME,EG_DEFAULT_KERNEL_NAME,KG_DEFAULT_KERNEL_NAME", OPTION_TEXT,
         default_kernel_name, NULL, .flags = OPTION_RELOAD, .group = SPECS,

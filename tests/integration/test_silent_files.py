@@ -37,6 +37,13 @@ def check_that_all_else_works(gateway, client):
     assert client.run_cell("print still here").text() == "still here\n"
 
 
+def test_what_another_machine_writes_is_seen_without_being_told(build, mount, specs):
+    with Gateway(build, mount.place, "--kernelspecs-interval", "100ms") as gateway:
+        specs.stub(display_name="Changed")
+        wait_until(lambda: display_name(gateway) == "Changed")
+        assert gateway.log().count("stub changed") == 1
+
+
 def test_a_server_that_hangs_holds_up_nobody_else(gateway, mount, specs, connect):
     assert gateway.get(LOGO).content == PIXEL
     with gateway.kernel() as kernel_id, ThreadPoolExecutor() as others:
