@@ -27,12 +27,12 @@ build: ## build/elara-gateway, build/elara-launcher, build/elara
 	@tools/build build elara-gateway elara-launcher elara
 
 image: ## build/elara-image.tar, and what is in it: the container image, made without a container engine
-	@tools/packages build image
+	@tools/packages build image push
 	@tools/build build elara-gateway elara-launcher elara pod-runtime pages
 	@tools/make-image build build/elara-image.tar $(ARGS)
 
 image-kernels: ## build/elara-kernels.tar: an example image for kernels in pods
-	@tools/packages image-kernels
+	@tools/packages image-kernels push
 	@mkdir -p build
 	@tools/make-kernel-image build/elara-kernels.tar $(ARGS)
 
