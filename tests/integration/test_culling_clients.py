@@ -101,11 +101,11 @@ def test_a_killed_notebook_server_leaves_what_runs(start_gateway, start_server, 
     server = start_server(gateway)
     idle, asks, runs = (notebook(server) for _ in range(3))
     go = tmp_path / "go"
-    connect(server, idle).run_cell("1", timeout=60)
-    asking = connect(server, asks, timeout=60)
+    ran, asking, running = (connect(server, kernel_id, timeout=60) for kernel_id in (idle, asks, runs))  # before one is ended
+    ran.run_cell("1", timeout=60)
     asking.send_execute("input('name? ')")
     asking.receive_until(lambda m: m["header"]["msg_type"] == "input_request", 60)
-    connect(server, runs, timeout=60).send_execute(f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.1)")
+    running.send_execute(f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.1)")
     gateway.wait_for_state(runs, "busy", timeout=60)
     assert outlive_a_witness(gateway, idle)["rule"] == "none"
     found = why(gateway, asks)
