@@ -15,8 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def pytest_addoption(parser):
     parser.addoption("--elara-build", default=str(ROOT / "build"), help="build directory with the programs to test")
-    parser.addoption("--image-builds", action="store_true", help="also build the image in another directory, and by its Containerfile: "
-                     "ten minutes, as root, with the packages of the group image-builds")
+    parser.addoption("--image-builds", action="store_true", help="also build the image by its Containerfile: eight minutes, as root, with the packages of the group image-builds")
 
 
 def pytest_collection_modifyitems(config, items):
