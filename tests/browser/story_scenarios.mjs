@@ -66,12 +66,13 @@ async function aliceWorksWhileThingsBreak(lab) {
   await lab.ask("look_at_the_pod");
   await countWhile(lab, "kill_replicas", 2);
   await countWhile(lab, "upgrade", 3);
+  await countWhile(lab, "roll_back", 4);
   await lab.ask("stop_nfs");
   const cell = await lab.run("print(open('late.csv', 'w').write('late'), kept)");
   await lab.ask("see_that_nothing_dies");
   seen((await lab.shown(cell)).length === 0, "that the cell waits");
   await lab.ask("start_nfs");
-  await lab.ended(cell, 4);
+  await lab.ended(cell, 5);
   const [late] = await lab.shown(cell);
   seen(late === "4 42", `that it was written after all, not ${late}`);
   await lab.shot("waited");

@@ -1,6 +1,7 @@
 """Elara installed by its chart, with the values that a lab had for Jupyter Enterprise Gateway's."""
 import base64
 import contextlib
+import re
 import uuid
 
 from deployments import Service
@@ -10,6 +11,7 @@ from support.processes import wait_until
 from testcluster import chart, manifests
 
 LAB_VALUES = chart.CHART.parents[1] / "tests" / "cluster" / "lab-values.yaml"
+README = chart.CHART.parents[1] / "README.md"
 VOLUME = "lab-kernelspecs"
 
 
@@ -23,10 +25,21 @@ class Release(Lab):
         ours = {"kubernetes_install": self.name, "tombstone_retention": "1s", "cull_interval": "1s"}
         return {"image": self.launcher_image, "settings": ours | self.settings | settings} | self.others
 
+    def install(self):
+        """With README.md's command; returns the notes."""
+        (command,) = re.findall(r"^    helm (install .*)$", README.read_text(), re.MULTILINE)
+        ours = {"manifests/helm": chart.CHART, "your-jeg-values.yaml": LAB_VALUES, "REGISTRY/elara:0.1.0": self.launcher_image}
+        for name, place in ours.items():
+            command = command.replace(name, str(place))
+        return chart.helm(*command.split(), "--values", "-", values=self.values({}))
+
     def helm(self, verb, **settings):
         words = ["--values", LAB_VALUES, "--values", "-"] if verb != "uninstall" else []
         target = [chart.RELEASE, chart.CHART] if words else [chart.RELEASE]
         return chart.helm(verb, *target, "--namespace", NAMESPACE, *words, values=self.values(settings))
+
+    def roll_back(self, revision):
+        return chart.helm("rollback", chart.RELEASE, revision, "--namespace", NAMESPACE)
 
     def token(self):
         return base64.b64decode(self.kube.get("Secret", "elara-token", NAMESPACE)["data"]["token"]).decode()

@@ -18,8 +18,9 @@ def release(kube, cluster, launcher_image, tmp_path):
 
 def test_the_lab_s_values_install_and_what_they_bring_goes_again(release, kube):
     began = manifests.end_of_audit_log()
-    notes = release.helm("install")
+    notes = release.install()
     assert "value " not in notes and "JUPYTER_GATEWAY_URL=http://enterprise-gateway.enterprise-gateway:8888" in notes
+    assert "until the claim kernelspecs-pvc" in notes and "kubernetes_allow" not in notes  # which the lab has said
     service = release.wait()
     service.began = began
     deployment = kube.get("Deployment", "elara-gateway", NAMESPACE, "apps/v1")["spec"]

@@ -3,6 +3,7 @@
 The chapters follow one another; each is what a user sees (tests/browser/story_scenarios.mjs) and what the cluster shows of it."""
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -98,7 +99,7 @@ class Story:
         release.others = {"deployment": {"replicas": 2, "resources": {"requests": {"cpu": "100m"}}}, "policy": {
             "variables": {"allow": ["KERNEL_PATH", "KERNEL_IMAGE", "KERNEL_CPUS*", "KERNEL_MEMORY*"]}, "images": ["localhost/elara-test/*"],
             "volumes": {"types": ["nfs"], "nfs": [{"server": self.cluster.nfs_server, "paths": [f"{release.share}/claim/{{user}}"]}]}}}
-        release.helm("install")
+        release.install()
         self.kube.kubectl("apply", "-k", hub_overlay(release, self.cluster, self.folder))
         self.service = release.wait()
         self.password = password_of_hub(self.kube)
@@ -131,6 +132,8 @@ class Story:
         assert pod["namespace"].startswith("alice-") and pod["annotations"]["elara.owner"] == "alice"
         written = (self.release.home / "data.csv").stat()
         assert (written.st_uid, written.st_gid) == (UID, GID)
+        said = "".join(self.kube.logs(pod["metadata"]["name"], NAMESPACE) for pod in self.gateways())
+        print(*re.findall(f"{self.kernel_id}: its start took: .*", said))
 
     def tell(self, act):
         """The cell that waits for it."""
@@ -146,15 +149,32 @@ class Story:
         self.tell("kill_replicas")
 
     def upgrade(self):
-        """To another setting and another image."""
-        archive = self.folder / "next.tar"
-        self.release.launcher_image += "-next"
-        subprocess.run([ROOT / "tools" / "make-image", self.build, archive, "--tag", self.release.launcher_image], check=True)
+        """To another setting and another image, whose programs are others: each has a byte more."""
+        image, root, archive = f"{self.release.launcher_image}-next", self.folder / "next", self.folder / "next.tar"
+        subprocess.run([ROOT / "tools" / "make-image", self.build, root, "--directory"], check=True)
+        for program in (root / "usr").rglob("elara*"):
+            if program.is_file():
+                program.write_bytes(program.read_bytes() + b"\n")
+        subprocess.run([ROOT / "tools" / "pack-image", root, archive, "--tag", image, "--entrypoint", "/usr/bin/elara-gateway",
+                        "--user", "65532:65532", "--env", "PATH=/usr/bin"], check=True)
         self.cluster.import_image(archive)
+        before, self.release.launcher_image = self.release.launcher_image, image
         self.change(default_kernel_name="python_edited")
-        wait_until(lambda: self.default_kernelspec() == "python_edited", START_S, "the setting")
-        assert {pod["spec"]["containers"][0]["image"] for pod in self.gateways()} == {self.release.launcher_image}
+        self.see_version(image, "python_edited")
+        self.release.launcher_image = before
         self.tell("upgrade")
+
+    def roll_back(self):
+        """To what was there at first."""
+        self.release.roll_back("1")
+        self.release.wait()
+        self.release.hurry()
+        self.see_version(self.release.launcher_image, SPEC)
+        self.tell("roll_back")
+
+    def see_version(self, image, default_name):
+        wait_until(lambda: self.default_kernelspec() == default_name, START_S, "the setting")
+        assert {pod["spec"]["containers"][0]["image"] for pod in self.gateways()} == {image}
 
     def default_kernelspec(self):
         answer = self.as_user("alice", "GET", "/api/kernelspecs")
@@ -254,7 +274,9 @@ def hostile(story):
         {"KERNEL_NAMESPACE": alice["namespace"]}, {"KERNEL_POD_NAME": alice["name"]}, {"KERNEL_ID": story.kernel_id},
         {"KERNEL_WORKING_DIR": "/home/jovyan/../alice"}, {"KERNEL_IMAGE": "registry.example.org/evil:1"},
         {"KERNEL_UID": "0"}, {"KERNEL_GID": "0"}, {"KERNEL_SERVICE_ACCOUNT_NAME": "elara-gateway"},
-        *({name: "x"} for name in ("KERNEL_CPUS", "KERNEL_MEMORY", "KERNEL_GPUS")),
+        *({name: "x"} for name in ("KERNEL_CPUS", "KERNEL_MEMORY", "KERNEL_GPUS", "KERNEL_CPUS_LIMIT", "KERNEL_MEMORY_LIMIT", "KERNEL_GPUS_LIMIT",
+                                   "KERNEL_EXECUTOR_IMAGE", "KERNEL_LAUNCH_TIMEOUT", "KERNEL_NAME", "KERNEL_LANGUAGE", "KERNEL_CLASS_NAME",
+                                   "KERNEL_CULL_IDLE_TIMEOUT", "KERNEL_SPARK_CONTEXT_INIT_MODE", "KERNEL_OPTS", "KERNEL_GATEWAY")),
     ]
 
 
@@ -271,11 +293,12 @@ def is_his(story, kernel_id):
 def test_bob_reaches_nothing_of_hers(story):
     """By the page, by each route, by each variable."""
     story.play("bobSeesNothingOfHers")
-    hers = {"kernel_id": story.kernel_id, "session_id": UNKNOWN}
-    routes = [route for route in table() if "{kernel_id}" in route]
-    assert len(routes) > 8
+    session = story.as_user("alice", "POST", "/api/sessions", json={"path": "a.ipynb", "type": "notebook", "kernel": {"id": story.kernel_id}})
+    hers = {"kernel_id": story.kernel_id, "session_id": session.json()["id"]}
+    routes = [route for route in table() if "{kernel_id}" in route or "{session_id}" in route]
+    assert len(routes) > 11
     for route in routes:
-        assert refused(story, route, hers) == refused(story, route, hers | {"kernel_id": UNKNOWN}), route
+        assert refused(story, route, hers) == refused(story, route, dict.fromkeys(hers, UNKNOWN)), route
     for path in ("/api/kernels", "/api/sessions", "/api/elara/kernels"):
         assert story.kernel_id not in story.as_user("bob", "GET", path).text
     own = {"KERNEL_PATH": f"{story.release.share}/claim/bob"}
