@@ -45,6 +45,7 @@ int admin_kube_call(struct admin_kube *kube, const char *method, const char *pat
                                    .path = path,
                                    .body = body,
                                    .once = kube->is_once,
+                                   .is_of_purge = kube->is_of_purge,
                                    .deadline_ms = kube->deadline_ms};
     *err = (struct error){0};
     kube_client_call(kube->client, &call, on_answer, &answer);

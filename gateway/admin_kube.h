@@ -19,6 +19,7 @@ struct admin_kube {
     const char *namespace; /* the gateway's own; borrowed of settings or config */
     int64_t deadline_ms;   /* of each call; 0: the client's */
     bool is_once;          /* a call that fails is not tried again */
+    bool is_of_purge;      /* of kube_rights.h */
 };
 
 /* ret is closed by its owner, also when this has failed. */

@@ -174,6 +174,7 @@ static int purge_install(const struct settings *settings, struct error *err) {
     struct purge purge = {.install = settings->kubernetes.install};
     size_t count = 0;
     int failed = admin_kube_open(&purge.kube, settings, err);
+    purge.kube.is_of_purge = true;
     if (failed == 0)
         failed = purge_all(&purge, &count, err);
     if (failed == 0)

@@ -41,7 +41,7 @@ struct kube_request {
     struct event *timer; /* the deadline while it waits in the queue, else the end of a pause */
     struct kube_exchange *exchange;
     char *method, *path, *content_type, *body;
-    bool may_repeat, once, is_queued, is_refused;
+    bool may_repeat, once, is_of_purge, is_queued, is_refused;
     unsigned attempts, generation;
     int64_t deadline_ms, timeout_ms;
     struct error last; /* of an attempt before */
@@ -146,6 +146,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context) {
 static struct kube_target target_of(const struct kube_request *request) {
     struct kube_target target = kube_client_target(request->client, request->method, request->path);
     target.timeout_ms = request->timeout_ms;
+    target.is_of_purge = request->is_of_purge;
     return target;
 }
 
@@ -312,6 +313,7 @@ struct kube_request *kube_client_call(struct kube_client *client, const struct k
         request->body = json_dumps(call->body, JSON_COMPACT);
     request->may_repeat = call->may_repeat;
     request->once = call->once;
+    request->is_of_purge = call->is_of_purge;
     request->timeout_ms = call->deadline_ms > 0 ? call->deadline_ms : DEADLINE_MS;
     request->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
     request->done = done;

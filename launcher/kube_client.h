@@ -43,6 +43,7 @@ struct kube_call {
     const char *content_type; /* NULL: application/json, of a PATCH a merge patch (RFC 7396) */
     bool may_repeat;          /* POST, PATCH: doing it twice does no harm; see above */
     bool once;                /* one attempt only: the caller has pauses of its own */
+    bool is_of_purge;         /* who asks needs the rights of `elara purge` (kube_rights.h) */
     int64_t deadline_ms;      /* from now, all attempts together; 0: 30 s */
 };
 

@@ -181,7 +181,8 @@ static bool explain_rights(const struct kube_target *target, const char *message
                                                .group = group,
                                                .resource = resource,
                                                .namespace = is_local ? place : NULL,
-                                               .server = target->server};
+                                               .server = target->server,
+                                               .is_of_purge = target->is_of_purge};
     kube_right_explain(&missing, err);
     return true;
 }

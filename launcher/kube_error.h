@@ -11,6 +11,7 @@ struct kube_target {
     const char *method, *path;
     int64_t timeout_ms;
     size_t answer_max;
+    bool is_of_purge; /* of kube_rights.h */
 };
 
 /* No answer, or not a whole one: outcome->code is not CURLE_OK. Returns -1. */

@@ -2,7 +2,6 @@
 
 #include "base/text.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +32,10 @@ static const struct kube_right rights[] = {
      "elara-kernel-role"},
     {KUBE_NEED_TOKEN_REVIEW, KUBE_RIGHT_EVERYWHERE, "authentication.k8s.io", "tokenreviews",
      "create", "elara-token-review"},
+    {KUBE_NEED_PURGE, KUBE_RIGHT_OF_RECORDS, "", "secrets", "list", "elara-uninstall"},
+    {KUBE_NEED_PURGE, KUBE_RIGHT_EVERYWHERE, "", "secrets", "delete", "elara-uninstall"},
+    {KUBE_NEED_PURGE, KUBE_RIGHT_EVERYWHERE, "", "pods", "list", "elara-uninstall"},
+    {KUBE_NEED_PURGE, KUBE_RIGHT_EVERYWHERE, "", "namespaces", "get delete", "elara-uninstall"},
 };
 
 const struct kube_right *kube_right_at(size_t index) {
@@ -54,7 +57,9 @@ static bool is_of_records(const struct kube_missing_right *missing) {
 
 static const struct kube_right *right_of(const struct kube_missing_right *missing) {
     for (size_t i = 0; i < sizeof rights / sizeof *rights; i++) {
-        bool is_it = strcmp(rights[i].resource, missing->resource) == 0;
+        bool is_it = strcmp(rights[i].resource, missing->resource) == 0 &&
+                     strstr(rights[i].verbs, missing->verb) != NULL && /* none is part of another */
+                     (rights[i].needs == KUBE_NEED_PURGE) == missing->is_of_purge;
         bool is_record = rights[i].place == KUBE_RIGHT_OF_RECORDS;
         if (is_it && (!is_record || (missing->namespace != NULL && is_of_records(missing))))
             return &rights[i];

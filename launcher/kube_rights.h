@@ -1,10 +1,11 @@
-/* What a gateway has to be granted at the API server (Kubernetes documentation, "Using RBAC
- * Authorization"): the one list of it, which the Roles in manifests/ grant to the letter, and the
- * sentence that names a right that is missing. */
+/* What a gateway, or `elara purge` when it is gone, has to be granted at the API server (Kubernetes
+ * documentation, "Using RBAC Authorization"): the one list of it, which the Roles in manifests/
+ * grant to the letter, and the sentence that names a right that is missing. */
 #pragma once
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum kube_right_place {
@@ -22,6 +23,7 @@ enum {
     KUBE_NEED_HOME_CLAIMS = 1 << 4,    /* the same */
     KUBE_NEED_KERNEL_ROLE = 1 << 5,    /* the same */
     KUBE_NEED_TOKEN_REVIEW = 1 << 6,
+    KUBE_NEED_PURGE = 1 << 7, /* no setting: `elara purge`, which needs nothing else */
 };
 
 struct kube_right {
@@ -40,6 +42,7 @@ struct kube_missing_right {
     const char *name;      /* of the one object that it is about; NULL: of all */
     const char *namespace; /* NULL: at the cluster's scope */
     const char *server;
+    bool is_of_purge; /* not a gateway's */
 };
 /* "U may not create pods in namespace "n" at the Kubernetes API server S: the Role R in that
  * namespace has to grant it (...), bound to it by a RoleBinding", ERROR_DENIED. Returns -1. */

@@ -1,19 +1,21 @@
 """Each right that manifests/ grant, taken away by itself: what the gateway then says names verb, resource, namespace and Role.
 
 The rights are those of the rendered manifests, the gateways real ones with a service account each; their pods run on a hollow node.
+So it is with the rights of the Job at `helm uninstall`, and what `elara purge` says.
 """
 import concurrent.futures
 import contextlib
 import re
 import secrets
 import shutil
+import subprocess
 
 import pytest
 
 from kernels import *  # noqa: F403
 from kernels import START_S, PodSpecs, make_gateway
 from support.processes import wait_until
-from testcluster import rights
+from testcluster import chart, rights
 from testcluster.hollow import TOLERATIONS, HollowNode
 
 AT_ONCE = 6
@@ -137,3 +139,54 @@ def test_each_right_that_namespaces_of_their_own_need_as_well(place):
         check(place, objects, wanted, namespace_of, flags)
     finally:
         shutil.rmtree(home)
+
+
+def live_on(place, install):
+    """A kernel in a namespace of its own, whose gateway is gone."""
+    gateway = make_gateway(place.build, place.specs, (place.gateway, place.kernels), "elara.test/elara:1", place.cluster.kubeconfig,
+                           "--kubernetes-install", install, "--kubernetes-namespace-prefix", f"{install}-", "--kubernetes-namespaces", "kernel")
+    try:
+        gateway.start()
+        kernel_id = gateway.post("/api/kernels", json={"name": "stub"}).json()["id"]
+        wait_until(lambda: gateway.model(kernel_id)["execution_state"] == "idle", START_S, "the kernel")
+    finally:
+        gateway.kill()
+        gateway.clean()
+
+
+def test_each_right_of_the_job_at_helm_uninstall(place):
+    """Without it the purge fails, and its record keeps the kernel in mind; with all of them another one ends it."""
+    install = f"purge-{secrets.token_hex(4)}"
+    objects = [item for item in chart.Rendered({}).objects.values() if item["metadata"]["name"] == "elara-uninstall" and item["apiVersion"] == rights.RBAC]
+    last = "delete", "secrets"  # it comes behind all others, and the namespace is gone then
+    wanted = sorted(rights.granted(objects), key=lambda right: (right[:2] == last, right[:2]))
+    assert len(wanted) == 5
+    accounts = {right: place.account(objects, right) for right in [*wanted, (None, None, None, None)]}
+
+    def secrets_left():
+        return place.kube.list("Secret", place.gateway, labelSelector=f"elara.install={install}")
+
+    def purge(right):
+        return subprocess.run([place.build / "elara", "purge", "--kubeconfig", accounts[right][0], "--kubernetes-gateway-namespace", place.gateway,
+                               "--kubernetes-install", install], capture_output=True, text=True, timeout=START_S)
+
+    def told(right):
+        done = purge(right)
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert len(secrets_left()) == 2  # the record, and the gateways' own key
+        return SENTENCE.search(done.stderr).groups()
+    try:
+        live_on(place, install)
+        (own,) = [item["metadata"]["name"] for item in place.kube.list("Namespace", labelSelector=f"elara.install={install}")]
+        where = {("list", "secrets"): place.gateway, ("list", "pods"): place.gateway}
+        for right in wanted:
+            verb, resource, role, _ = right
+            assert told(right) == (verb, resource, where.get((verb, resource), own), role, verb)
+        done = purge((None, None, None, None))
+        assert (done.returncode, done.stdout) == (0, f"1 kernel of the install {install} in {place.gateway}: nothing is left\n"), done.stderr
+        assert secrets_left() == [] and place.kube.get("Namespace", own) is None
+    finally:
+        for item in place.kube.list("Namespace", labelSelector=f"elara.install={install}"):
+            place.kube.delete("Namespace", item["metadata"]["name"])
+        for _, made in accounts.values():
+            rights.revoke(place.kube, made)

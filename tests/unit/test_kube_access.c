@@ -1,4 +1,6 @@
 /* Who may what at an API server, and whether it is the right one: rights, tokens, certificates. */
+#include "launcher/kube_rights.h"
+
 #include "kube_script.h"
 
 /* Rights */
@@ -72,6 +74,26 @@ static void names_the_right_that_is_missing(void **state) {
     assert_int_equal(result.code, ERROR_LIMIT);
     kube_clear(&result);
     kube_fixture_end(&fixture);
+}
+
+static void names_the_roles_of_a_purge(void **state) {
+    (void)state;
+    static const char *const texts[][3] = {
+        {"list", "secrets", ": the Role elara-uninstall in that namespace has to grant it "},
+        {"delete", "secrets", ": the ClusterRole elara-uninstall has to grant it "},
+        {"list", "pods", ": the ClusterRole elara-uninstall has to grant it "},
+        {"get", "namespaces", ": the ClusterRole elara-uninstall has to grant it "},
+        {"create", "pods", ": a Role in that namespace has to grant it "},
+    };
+    struct kube_missing_right missing = {
+        .user = "u", .group = "", .namespace = "elara", .server = "s", .is_of_purge = true};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct error err = {0};
+        missing.verb = texts[i][0];
+        missing.resource = texts[i][1];
+        assert_int_equal(kube_right_explain(&missing, &err), -1);
+        assert_non_null(strstr(err.text, texts[i][2]));
+    }
 }
 
 /* Credentials */
@@ -264,6 +286,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_the_right_that_is_missing),
+        cmocka_unit_test(names_the_roles_of_a_purge),
         cmocka_unit_test(reads_its_token_again_when_it_is_refused),
         cmocka_unit_test(speaks_tls),
         cmocka_unit_test(says_what_is_wrong_with_the_certificate),
