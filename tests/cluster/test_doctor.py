@@ -1,5 +1,4 @@
 """elara doctor where kernels are pods: each fault of the cluster is made for real, and told apart from the others."""
-import contextlib
 import json
 import os
 import re
@@ -7,6 +6,7 @@ import subprocess
 
 import pytest
 
+from doctors import failed, filtered, text
 from homes import ADDRESS, server  # noqa: F401
 from kernels import *  # noqa: F403
 from kernels import START_S
@@ -43,14 +43,6 @@ def doctor(build, cluster, specs, places, tmp_path):
                               env={"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig or cluster.kubeconfig)} | (environment or {}))
         return findings_of(done)
     return run
-
-
-def text(findings, check):
-    return "\n".join(f"{each['state']}: {each['text']}" for each in findings[check])
-
-
-def failed(findings):
-    return {check for check, found in findings.items() for each in found if each["state"] == "fail"}
 
 
 @pytest.mark.parametrize("namespaces", OVERLAYS)
@@ -151,18 +143,6 @@ def test_the_server_of_homes(doctor, server):  # noqa: F811
     assert "the uid of bob's kernels is not known here" in told("/open", "--user", "bob", "--kubernetes-uid", "-1")
 
 
-@contextlib.contextmanager
-def filtered(address, verdict):
-    """What this machine sends to the address meets that end."""
-    table = f"elara_doctor_{address.replace('.', '_')}"
-    rule = f"add table inet {table}; add chain inet {table} out {{ type filter hook output priority 0; }}; add rule inet {table} out ip daddr {address} {verdict}"
-    subprocess.run(["nft", rule], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["nft", f"delete table inet {table}"], check=True)
-
-
 def policy(name, **spec):
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
 
@@ -192,13 +172,13 @@ def test_pods_that_do_not_run_and_launchers_that_cannot_be_reached(doctor, start
     assert text(doctor(), "network") == "ok: 1 of the launchers answers"
     address = kube.get("Pod", f"kernel-{ids['python3']}-1", places[1])["status"]["podIP"]
     begin = f"fail: the launcher of kernel-{ids['python3']}-1 in {places[1]} cannot be reached at {address} port 8877: "
-    with filtered(address, "drop"):
+    with filtered("output", f"ip daddr {address}", "drop"):
         findings = doctor()
         assert text(findings, "network") == begin + "Connection timed out; it is ruled by the NetworkPolicies kernels, nobody"
         assert "NetworkPolicy" in findings["network"][0]["fix"]
         rights.grant(kube, rights.rendered("base"), "gateway", *places)
         account = make_account(kube, places[0], tmp_path / "config")
         assert text(doctor(kubeconfig=account.path), "network") == begin + "Connection timed out; its NetworkPolicies may not be looked at by us"
-    with filtered(address, "reject with tcp reset"):
+    with filtered("output", f"ip daddr {address}", "reject with tcp reset"):
         findings = doctor()
         assert text(findings, "network").startswith(begin + "Connection refused; ") and "kubectl logs" in findings["network"][0]["fix"]

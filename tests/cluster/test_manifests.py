@@ -6,8 +6,10 @@ import re
 import pytest
 
 from deployments import PORT, QUICK, Client, check_rights, delete_kernel, deployed, live, wait_for_cell, wait_for_nothing
+from doctors import failed, filtered, text
 from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
+from support.doctor import findings_of
 from testcluster import manifests
 from testcluster.images import IPYKERNEL
 from testcluster.manifests import GATEWAY, KERNELS
@@ -97,6 +99,40 @@ def without(kube, verb, resource, role, namespace):
         yield
     finally:
         kube.patch("Role", role, namespace, {"rules": rules}, manifests.RBAC)
+
+
+def findings_in_pod(kube, *flags):
+    """{check: [finding, ...]} of the pod's doctor, with the gateway's own settings and these."""
+    done = kube.run_kubectl("exec", manifests.gateway_pods(kube)[0], "--", "elara", "doctor", "--json", "--config", "/etc/elara/elara.yaml",
+                            "--port", "0", *flags, namespace=GATEWAY)
+    done.stderr = done.stderr.removesuffix(f"command terminated with exit code {done.returncode}\n")  # kubectl's own
+    return findings_of(done)
+
+
+def test_doctor_tells_faults_apart_in_a_gateways_pod(base, kube, cluster):
+    """By the pod's rights, network and name servers: each is the only one, and has a sentence of its own."""
+    with without(kube, "create", "pods", "elara-kernels", KERNELS):
+        findings = findings_in_pod(kube)
+    assert failed(findings) == {"rights"}
+    (right,) = findings["rights"]
+    assert right["text"].startswith(f'{manifests.USER} may not create pods in namespace "{KERNELS}" at the Kubernetes API server https://')
+    assert ": the Role elara-kernels in that namespace (" in right["text"] and 'resources: ["pods"], verbs: ["create"])' in right["text"]
+
+    def homes(server, *flags):
+        findings = findings_in_pod(kube, "--home-server", server, *flags)
+        return failed(findings), findings
+    which, findings = homes(cluster.nfs_server, "--home-export", cluster.nfs_share)
+    assert not which and text(findings, "homes").startswith(f"ok: {cluster.nfs_server} exports {cluster.nfs_share} to us")
+    which, findings = homes(cluster.nfs_server, "--home-export", "/none")
+    assert which == {"homes"}
+    assert text(findings, "homes").startswith(f"fail: the NFS server {cluster.nfs_server} has no export /none for the gateway: correct home-export")
+    which, findings = homes("nfs.lab")
+    assert which == {"dns"} and text(findings, "dns").startswith("fail: nfs.lab (home-server) has no address: ")
+    assert findings["dns"][0]["fix"] == "correct the name, or have the name server know it"
+    address = kube.get("Pod", manifests.gateway_pods(kube)[0], GATEWAY)["status"]["podIP"]
+    with filtered("input", f"ip saddr {address} udp dport 53", "reject"):
+        which, findings = homes("nfs.lab")
+    assert which == {"dns"} and "whether a NetworkPolicy keeps port 53" in findings["dns"][0]["fix"]
 
 
 def test_a_missing_right_is_named_with_the_role_that_has_to_grant_it(base, kube):

@@ -165,11 +165,15 @@ class Kube:
     def logs(self, name, namespace, **query):
         return self.request("GET", self.location("Pod", name, namespace) + "/log", params=query).text
 
-    def kubectl(self, *words, namespace=None, text=None, timeout=120):
-        """What kubectl prints, as this user; `text` is its standard input."""
+    def run_kubectl(self, *words, namespace=None, text=None, timeout=120):
+        """kubectl, ended, as this user; `text` is its standard input."""
         command = [parts.kubernetes(), "kubectl", *(["--namespace", namespace] if namespace else []), *map(str, words)]
-        done = subprocess.run(command, env=os.environ | {"KUBECONFIG": str(self.path)}, input=text, timeout=timeout,
+        return subprocess.run(command, env=os.environ | {"KUBECONFIG": str(self.path)}, input=text, timeout=timeout,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def kubectl(self, *words, **options):
+        """What it prints; it has to succeed."""
+        done = self.run_kubectl(*words, **options)
         if done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(map(str, words))}: {done.stderr.strip()}")
         return done.stdout
