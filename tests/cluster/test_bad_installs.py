@@ -55,5 +55,12 @@ def test_a_release_without_its_claim_with_another_class_and_with_no_image(alone,
         tells(rf"elara-gateway-\S+ in {NAMESPACE}: .*{IMAGE}")
         with pytest.raises(chart.HelmError, match='ClusterRole "elara-[a-z-]+".* exists and cannot be imported into the current release'):
             chart.helm("install", "second", chart.CHART, "--namespace", make_namespace(), "--values", "-", values={"image": IMAGE})
+        # What then stays, and what to do about it, is in docs/troubleshooting.md.
+        with pytest.raises(chart.HelmError, match=r"uninstallation completed with 1 error\(s\): (?s:.*)timed out waiting for the condition"):
+            chart.helm("uninstall", chart.RELEASE, "--namespace", NAMESPACE, "--timeout", "2s")
+        with pytest.raises(chart.HelmError, match="release: not found"):
+            chart.helm("status", chart.RELEASE, "--namespace", NAMESPACE)
+        assert [job["metadata"]["name"] for job in kube.list("Job", NAMESPACE, "batch/v1")] == ["elara-uninstall"]
+        assert kube.get("ServiceAccount", "elara-uninstall", NAMESPACE) is None
     finally:
         kube.delete("PersistentVolume", "lab-kernelspecs")
