@@ -11,7 +11,7 @@ from kernels import *  # noqa: F403
 from kernels import START_S, pods_of
 from support.doctor import findings_of
 from testcluster import manifests
-from testcluster.images import IPYKERNEL
+from testcluster.images import BUSYBOX, IPYKERNEL
 from testcluster.manifests import GATEWAY, KERNELS
 from testcluster.pods import has_ended, pod
 
@@ -43,11 +43,20 @@ def check_network_policies(kube, kernel):
     assert [f"tcp://*:{port['port']}" in kernel["spec"]["containers"][0]["command"] for port in rule["ports"]] == [True]
 
 
+def try_from_another_pod(kube, address):
+    """As docs/kubernetes.md has it tried whether policies are enforced."""
+    script, command = re.search(r"^    echo '(nc .*)' \| kubectl (.*)$", manifests.PAGE.read_text(), re.MULTILINE).groups()
+    words = command.replace("--image=busybox", f"--image={BUSYBOX}").split()
+    return kube.kubectl(*words, text=script.replace("ADDRESS", address))
+
+
 def test_a_kernel_starts_through_the_service_and_outlives_a_gateway(base, kube):
     kernel_id = base.start_kernel("python3")["id"]
     assert wait_for_cell(base, kernel_id, "import os; kept = 42; print(os.getuid())") == "1000\n"
     assert pods_of(kube, KERNELS) == [f"kernel-{kernel_id}-1"]
-    check_network_policies(kube, kube.get("Pod", f"kernel-{kernel_id}-1", KERNELS))
+    kernel = kube.get("Pod", f"kernel-{kernel_id}-1", KERNELS)
+    check_network_policies(kube, kernel)
+    assert try_from_another_pod(kube, kernel["status"]["podIP"]).startswith("open\n")
     gone = manifests.gateway_pods(kube)[0]
     kube.kubectl("delete", "pod", gone, "--wait=false", namespace=GATEWAY)
     kube.kubectl("rollout", "status", "deployment/elara-gateway", f"--timeout={START_S}s", namespace=GATEWAY)
