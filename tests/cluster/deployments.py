@@ -37,9 +37,10 @@ class Service(Gateway):
 
 
 @contextlib.contextmanager
-def deployed(kube, directory, launcher_image, namespace=GATEWAY, token=manifests.TOKEN, **options):
-    """The Service of what an overlay has brought about."""
+def deployed(kube, directory, launcher_image, namespace=GATEWAY, token=manifests.TOKEN, prepare=lambda overlay: None, **options):
+    """The Service of what an overlay has brought about; prepare(its path) may change it before."""
     overlay = manifests.write_overlay(directory, launcher_image, IPYKERNEL, **options)
+    prepare(overlay)
     with manifests.applied(kube, overlay, namespace) as began:
         service = Service(kube, namespace, token)
         service.began = began

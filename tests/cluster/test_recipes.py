@@ -96,7 +96,7 @@ def test_viewers_see_pods_and_no_secrets(service, kube, verb, what, allowed):
 
 def test_the_role_for_apps_is_the_kernels_role(service, kube):
     rules = kube.get("ClusterRole", "elara-kernel", api=manifests.RBAC)["rules"]
-    assert {what for rule in rules for what in rule["resources"]} == {"deployments", "configmaps", "services"}
+    assert {what for rule in rules for what in rule["resources"]} == {"deployments", "configmaps", "services"}  # test_overlays.py uses them
 
 
 # -- claims --
