@@ -83,6 +83,9 @@ class UsersServer:
         path = self.visitor.start_server(profile="notebooks", **chosen)
         lab = self.visitor.get(f"{path}/lab")  # after all redirections of the hub's log in
         assert lab.status_code == 200 and "jupyter-config-data" in lab.text
+        return self.take_token()
+
+    def take_token(self):
         made = self.visitor.request("POST", f"/hub/api/users/{self.user}/tokens", json={"note": "tests"})
         assert made.status_code == 201, made.text
         self.token = made.json()["token"]

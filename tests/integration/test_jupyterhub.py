@@ -1,15 +1,24 @@
 """Users of a real JupyterHub, each with the notebook server that it starts for him, at one gateway."""
+import contextlib
+import re
+import subprocess
+import textwrap
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import websocket
+import yaml
 
 from conftest import add_standard_specs
 from support.client import Client
+from support.environments import python_environment
 from support.hub import Hub, UsersServer
 from support.kernelspecs import Specs
 from support.processes import Gateway, free_port, wait_until
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +150,41 @@ def test_a_hub_that_is_away(place):
         wait_until(lambda: status(gateway, token) == 200, 10, "the hub's answer")
     assert gateway.delete(f"/api/kernels/{kernel_id}", headers=by(token)).status_code == 204
     assert token not in gateway.log() and hub.token not in gateway.log()
+
+
+def block_of_recipes(first):
+    """What follows that line."""
+    return yaml.safe_load(textwrap.dedent(re.search(rf"^    {re.escape(first)}\n((?:    .*\n)+)", RECIPES.read_text(), re.MULTILINE)[1]))
+
+
+@contextlib.contextmanager
+def culler(hub, log, timeout, every, maxAge):
+    """The hub's culler with the options that the hub's chart makes of these values."""
+    words = (f"--url={hub.api_url}", f"--timeout={timeout}", f"--cull-every={every}", f"--max-age={maxAge}", "--IdleCuller.log_level=DEBUG")
+    python = python_environment("requirements-idle-culler.txt")
+    with open(log, "wb") as output, subprocess.Popen([python, "-m", "jupyterhub_idle_culler", *words], stdout=output, stderr=output, cwd=log.parent,
+                                                     env={"JUPYTERHUB_API_TOKEN": hub.token}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            print(log.read_text())
+
+
+def test_the_hub_s_culler_goes_by_the_recipe_s_values(place, tmp_path):
+    """Nobody waits for two days: with a limit of none the same server goes at once."""
+    _, hub, alice, _ = place
+    values, log = block_of_recipes("# values of JupyterHub's chart")["cull"], tmp_path / "culler.log"
+    assert values.pop("enabled") is True
+    with culler(hub, log, **values):
+        wait_until(lambda: "Not culling server alice " in log.read_text(), 60, "the culler's look at alice's server")
+    with culler(hub, log, **values | {"timeout": 0}):
+        alice.wait(lambda user: not user["servers"])
+
+
+def test_the_gateway_s_half_of_that_recipe_is_understood(build, tmp_path):
+    path, settings = tmp_path / "elara.yaml", block_of_recipes("# elara.yaml")
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    shown = subprocess.run([build / "elara-gateway", "--config", path, "--show-config"], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    for line, (name, value) in enumerate(settings.items(), start=1):
+        assert f"\n{name}: {value}  # {path}:{line}\n" in shown.stdout
