@@ -1,4 +1,5 @@
 """docs/recipes.md, followed: what it puts beside manifests/base, and the claims."""
+import ipaddress
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from kernels import START_S
 from support.processes import wait_until
 from testcluster import manifests
 from testcluster.images import IPYKERNEL
+from testcluster.layout import ADDRESS, API_SERVICE
 from testcluster.manifests import GATEWAY, KERNELS
 from testcluster.pods import has_ended, pod
 
@@ -78,12 +80,22 @@ def test_a_kernel_runs_with_what_its_secret_says(service, kube):
     wait_until(lambda: not kube.list("Pod", KERNELS, labelSelector=f"kernel_id={kernel_id}"), START_S, "the pod's end")
 
 
-def test_policies_say_who_comes_and_where_kernels_go(service, kube):
-    """The bridge of the test cluster enforces none."""
+def test_policies_say_who_comes_and_where_kernels_go(service, kube, cluster):
+    """The bridge of the test cluster enforces none. The API server, the NFS server and the node have addresses that kernels are kept from."""
     of_gateways = kube.get("NetworkPolicy", "elara-gateway", GATEWAY, "networking.k8s.io/v1")["spec"]["ingress"]
     assert [(rule["ports"][0]["port"], len(rule["from"])) for rule in of_gateways] == [(8888, 1)]
     base, more = (kube.get("NetworkPolicy", name, KERNELS, "networking.k8s.io/v1")["spec"] for name in ("elara-kernels", "elara-kernels-egress"))
     assert base["podSelector"] == more["podSelector"] and more["policyTypes"] == ["Egress"]
+    names, world = more["egress"]
+    assert names == {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+                     "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+    ((peer,),) = world.values()
+    block = peer["ipBlock"]
+    assert peer.keys() == {"ipBlock"} and block["cidr"] == "0.0.0.0/0"
+    kept_from = [ipaddress.ip_network(one) for one in block["except"]]
+    for address in (API_SERVICE, ADDRESS, cluster.nfs_server, "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.169.254"):
+        assert any(ipaddress.ip_address(address) in one for one in kept_from), address
+    assert not any(ipaddress.ip_address("192.0.2.1") in one for one in kept_from)
 
 
 @pytest.mark.parametrize("verb, what, allowed", [("list", "pods", True), ("get", "pods/log", True), ("list", "secrets", False), ("delete", "pods", False)])
