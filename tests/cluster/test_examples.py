@@ -10,8 +10,9 @@ import yaml
 
 from deployments import pod_of
 from kernels import *  # noqa: F403
-from kernels import IPYKERNEL, ROOT
-from testcluster.hollow import TOLERATIONS
+from kernels import IPYKERNEL, ROOT, START_S
+from support.processes import wait_until
+from testcluster.hollow import TOLERATIONS, HollowNode
 
 EXAMPLES = ROOT / "kernelspecs" / "examples"
 
@@ -40,6 +41,13 @@ def example(specs):
         return name
 
     return put
+
+
+@pytest.fixture
+def hollow(cluster, build):
+    """It says that it has one GPU."""
+    with HollowNode(launcher=build / "elara-launcher", flags=["--gpus=1"]) as node:
+        yield node
 
 
 def resources_of(kube, kernel_id):
@@ -81,7 +89,7 @@ def test_python_with_a_home_or_a_volume(example, start_gateway, connect, cluster
 
 
 def test_r_and_a_gpu(example, start_gateway, connect, kube, hollow):
-    """On a node that says it has GPUs and runs this machine's R."""
+    """On a node that says it has a GPU and runs this machine's R."""
     on_it = {"nodeSelector": hollow.selector, "tolerations": TOLERATIONS}
     example("ir_kubernetes", "registry.test/r:1", **on_it)
     example("python_gpu", "registry.test/gpu:1", "/usr/bin/python3", **on_it)
@@ -93,3 +101,19 @@ def test_r_and_a_gpu(example, start_gateway, connect, kube, hollow):
     node, resources = resources_of(kube, gpu)
     assert node == hollow.name and resources["limits"] == {"nvidia.com/gpu": "1"} == {
         name: value for name, value in resources["requests"].items() if name == "nvidia.com/gpu"}
+
+
+def test_a_gpu_is_free_when_its_kernel_was_culled(example, start_gateway, connect, kube, hollow):
+    """The node has one: who comes second waits for it."""
+    example("python_gpu", "registry.test/gpu:1", "/usr/bin/python3", nodeSelector=hollow.selector, tolerations=TOLERATIONS)
+    gateway = start_gateway("--cull-interval", "1s")
+    first = gateway.start_kernel("python_gpu", env={"KERNEL_CULL_IDLE_TIMEOUT": "1"})["id"]
+    holder = connect(gateway, first)
+    assert holder.run_cell("print(6 * 7)").text() == "42\n"
+    second = gateway.start_kernel("python_gpu")["id"]
+    place = pod_of(kube, second)
+    assert "Insufficient nvidia.com/gpu" in kube.wait_event(place["namespace"], place["name"], "FailedScheduling")["message"]
+    holder.close()
+    wait_until(lambda: gateway.get(f"/api/kernels/{first}").status_code == 404, START_S, "the end of the idle kernel")
+    assert connect(gateway, second).run_cell("print(6 * 7)").text() == "42\n"
+    assert pod_of(kube, second)["name"] == place["name"]
