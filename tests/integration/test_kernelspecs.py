@@ -117,6 +117,16 @@ def test_default_kernel_name(start_gateway):
     gateway.delete(f"/api/kernels/{answer.json()['id']}")
 
 
+def test_a_default_that_is_not_there_is_told_and_replaced_by_nothing(start_gateway):
+    gateway = start_gateway("--default-kernel-name", "cobol")
+    assert "the default kernelspec cobol is not there: starting without a name will fail" in gateway.log()
+    for body in ({}, {"name": ""}):
+        check_error(gateway.post("/api/kernels", json=body), 404, "cobol")
+    assert gateway.get("/api/kernels").json() == []
+    with gateway.kernel("stub"):
+        pass
+
+
 # -- live reload --
 
 def test_spec_appears_changes_and_goes_without_a_restart(start_gateway, specs):
