@@ -60,6 +60,7 @@ static void on_tls_file(void *context) {
 
 static void load_specs(struct reload *reload);
 
+/* What another machine writes on NFS is told by nobody. */
 static void wait_for_specs(struct reload *reload) {
     int64_t interval_ms = reload->gateway->settings->kernelspecs_interval_ms;
     if (interval_ms > 0)
@@ -129,12 +130,7 @@ static void load_specs(struct reload *reload) {
     loop_deadline_set(gateway->loop, &reload->specs_silent, BACKGROUND_DEADLINE_MS);
 }
 
-static void on_specs_settled(void *context) {
-    load_specs(context);
-}
-
-/* What another machine writes on NFS is told by nobody. */
-static void on_specs_due(void *context) {
+static void on_load_due(void *context) {
     load_specs(context);
 }
 
@@ -215,9 +211,9 @@ struct reload *reload_create(struct gateway *gateway) {
     struct reload *reload = memory_alloc(sizeof *reload);
     struct event_base *base = loop_base(gateway->loop);
     reload->gateway = gateway;
-    reload->specs_settled = (struct loop_deadline){.run = on_specs_settled, .context = reload};
+    reload->specs_settled = (struct loop_deadline){.run = on_load_due, .context = reload};
     reload->specs_silent = (struct loop_deadline){.run = on_specs_silent, .context = reload};
-    reload->specs_due = (struct loop_deadline){.run = on_specs_due, .context = reload};
+    reload->specs_due = (struct loop_deadline){.run = on_load_due, .context = reload};
     reload->hangup = evsignal_new(base, SIGHUP, on_hangup, reload);
     event_add(reload->hangup, NULL);
     watch_specs(reload);
