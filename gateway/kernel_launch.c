@@ -34,10 +34,13 @@ static bool is_one_of(const char *name, const char *const *names) {
 /* Never given on, whoever asks: our tokens, and what describes the gateway's own process. ipykernel
  * with a JPY_PARENT_PID ends when its parent changes, and kernels outlive gateways. */
 static bool is_ours(const char *name) {
-    static const char *const names[] = {
-        "EG_AUTH_TOKEN",    "KG_AUTH_TOKEN",  "ELARA_AUTH_TOKEN", "EG_REMOTE_PWD", "LS_COLORS",
-        "PYTHONEXECUTABLE", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET", "LISTEN_PID",
-        "LISTEN_FDS",       "LISTEN_FDNAMES", "WATCHDOG_PID",     "WATCHDOG_USEC", NULL};
+    static const char *const names[] = {"EG_AUTH_TOKEN",    "KG_AUTH_TOKEN",
+                                        "ELARA_AUTH_TOKEN", "EG_REMOTE_PWD",
+                                        "LS_COLORS",        "PYTHONEXECUTABLE",
+                                        "JPY_PARENT_PID",   "NOTIFY_SOCKET",
+                                        "LISTEN_PID",       "LISTEN_FDS",
+                                        "LISTEN_FDNAMES",   "WATCHDOG_PID",
+                                        "WATCHDOG_USEC",    NULL};
     return is_one_of(name, names);
 }
 
@@ -71,6 +74,7 @@ static bool is_inherited(const struct kernel_plan *plan, const char *name) {
     }
     return all && !plan->is_elsewhere && !text_starts_with(name, "ELARA_") &&
            !text_starts_with(name, "EG_") && !text_starts_with(name, "KG_") &&
+           strcmp(name, "JPY_SESSION_NAME") != 0 && /* of a notebook that it was started in */
            !kernel_variable_is_secret(name);
 }
 

@@ -140,13 +140,13 @@ def test_post_kernel_with_a_whole_environment_keeps_only_what_is_allowed(gateway
 
 
 def test_variables_that_the_administrator_names_reach_the_kernel(start_gateway, connect):
-    """But for those of the notebook server's own process."""
+    """But for what describes the notebook server's own process."""
     gateway = start_gateway("--client-envs", "JUPYTERHUB_USER,JPY_SESSION_NAME,JPY_PARENT_PID")
     sent = {"JUPYTERHUB_USER": "ada", "JUPYTERHUB_HOST": "hub", "JPY_SESSION_NAME": "/a/b.ipynb", "JPY_PARENT_PID": "1"}
     with gateway.kernel(env=sent) as kernel_id:
         client = connect(gateway, kernel_id)
         shown = {name: client.run_cell(f"env {name}").text() for name in sent}
-    assert shown == dict.fromkeys(sent, "(unset)\n") | {"JUPYTERHUB_USER": "ada\n"}
+    assert shown == dict.fromkeys(sent, "(unset)\n") | {"JUPYTERHUB_USER": "ada\n", "JPY_SESSION_NAME": "/a/b.ipynb\n"}
 
 
 @pytest.mark.parametrize("method, path, body, field", [
