@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/option.h"
-#include "base/utf8.h"
 #include "gateway/admin.h"
 #include "gateway/admin_settings.h"
 #include "gateway/doctor.h"
@@ -14,39 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const states[] = {
-    [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail"};
-
-void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state state, const char *fix,
-                 char *text) {
-    cleanup_free char *readable = utf8_repair(text);
-    json_array_append_new(doctor->findings,
-                          json_pack("{s:s, s:s, s:s, s:s}", "check", check, "state", states[state],
-                                    "text", readable, "fix", fix));
-    free(text);
-}
-
-static size_t count(const json_t *findings, enum doctor_state state) {
-    size_t i, found = 0;
-    json_t *finding;
-    json_array_foreach(findings, i, finding) {
-        found += strcmp(admin_text_at(finding, "state"), states[state]) == 0;
-    }
-    return found;
-}
-
-static void print(const json_t *findings) {
+static void print(const struct doctor *doctor) {
     size_t i;
     json_t *finding;
-    json_array_foreach(findings, i, finding) {
+    json_array_foreach(doctor->findings, i, finding) {
         cleanup_free char *text = admin_printable(admin_text_at(finding, "text"));
         printf("%-4s  %-11s  %s\n", admin_text_at(finding, "state"),
                admin_text_at(finding, "check"), text);
         if (*admin_text_at(finding, "fix") != '\0')
             printf("      %-11s  fix: %s\n", "", admin_text_at(finding, "fix"));
     }
-    size_t failed = count(findings, DOCTOR_FAIL), warned = count(findings, DOCTOR_WARN);
-    printf("%zu failed, %zu to look at\n", failed, warned);
+    printf("%zu failed, %zu to look at\n", doctor_count(doctor, DOCTOR_FAIL),
+           doctor_count(doctor, DOCTOR_WARN));
 }
 
 /* Moves the flags of verbs that ask a gateway from argv to `theirs` (room for as many, and a NULL).
@@ -137,13 +115,13 @@ int admin_doctor(int argc, char **argv, struct error *err) {
     settings_destroy(settings);
     for (int i = 1; i < their_count; i++)
         free(theirs[i]);
-    size_t failed = count(doctor.findings, DOCTOR_FAIL);
+    size_t failed = doctor_count(&doctor, DOCTOR_FAIL);
     if (wants_json)
         admin_print_json(json_pack("{s:I, s:I, s:O}", "failed", (json_int_t)failed, "warned",
-                                   (json_int_t)count(doctor.findings, DOCTOR_WARN), "checks",
+                                   (json_int_t)doctor_count(&doctor, DOCTOR_WARN), "checks",
                                    doctor.findings));
     else
-        print(doctor.findings);
+        print(&doctor);
     json_decref(doctor.findings);
     return failed > 0 ? 1 : 0;
 }

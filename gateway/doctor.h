@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct settings;
@@ -19,6 +20,7 @@ struct doctor {
 /* fix: what to do, "" for DOCTOR_OK. Takes text. */
 void doctor_tell(struct doctor *doctor, const char *check, enum doctor_state state, const char *fix,
                  char *text);
+size_t doctor_count(const struct doctor *doctor, enum doctor_state state);
 
 /* doctor_machine.c */
 void doctor_check_runtime_dir(struct doctor *doctor, const struct settings *settings);
@@ -34,6 +36,8 @@ struct doctor_clocks {
 void doctor_judge_clocks(struct doctor *doctor, const struct doctor_clocks *clocks);
 /* statfs(2)'s f_type: a file system that may hang, or be somebody else's, too. */
 bool doctor_is_network(unsigned long type);
+/* Has it an address? Else that is told; what: "home-server". */
+bool doctor_check_name(struct doctor *doctor, const char *host, const char *what);
 
 /* doctor_gateway.c */
 void doctor_check_kernelspecs(struct doctor *doctor, const struct settings *settings);

@@ -9,32 +9,13 @@
 
 #include <curl/curl.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 enum { CALL_MS = 10000, SKEW_MAX_S = 60, HOST_SIZE = 256 };
 
 #define REVIEWS "/apis/authorization.k8s.io/v1/"
-
-/* ---- names ---- */
-
-bool doctor_check_name(struct doctor *doctor, const char *host, const char *what) {
-    struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    int failed = getaddrinfo(host, NULL, &wanted, &found);
-    if (failed == 0)
-        freeaddrinfo(found);
-    else
-        doctor_tell(doctor, "dns", DOCTOR_FAIL,
-                    failed == EAI_NONAME
-                        ? "correct the name, or have the name server know it"
-                        : "look at the name servers in /etc/resolv.conf, and whether a "
-                          "NetworkPolicy keeps port 53 from them",
-                    memory_printf("%s (%s) has no address: %s", host, what, gai_strerror(failed)));
-    return failed == 0;
-}
 
 static bool check_server_name(struct doctor *doctor, const char *server) {
     char *host = NULL;

@@ -18,9 +18,6 @@ struct cluster {
     bool is_answered; /* the API server has said anything */
 };
 
-/* Has it an address? Else that is told; what: "home-server". */
-bool doctor_check_name(struct doctor *doctor, const char *host, const char *what);
-
 /* The pods of gateways and kernels: why they do not run, and whether launchers can be reached. */
 void doctor_check_pods(struct cluster *cluster);
 /* The NFS server; user: whose home is made ready, NULL: nobody's. */

@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
+#include <netdb.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -329,4 +331,19 @@ void doctor_check_clock(struct doctor *doctor, const struct settings *settings) 
                                    .place = part};
     clocks.stands_still = clock_monotonic_us() <= first_us;
     doctor_judge_clocks(doctor, &clocks);
+}
+
+bool doctor_check_name(struct doctor *doctor, const char *host, const char *what) {
+    struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    int failed = getaddrinfo(host, NULL, &wanted, &found);
+    if (failed == 0)
+        freeaddrinfo(found);
+    else
+        doctor_tell(doctor, "dns", DOCTOR_FAIL,
+                    failed == EAI_NONAME
+                        ? "correct the name, or have the name server know it"
+                        : "look at the name servers in /etc/resolv.conf, and whether a "
+                          "NetworkPolicy keeps port 53 from them",
+                    memory_printf("%s (%s) has no address: %s", host, what, gai_strerror(failed)));
+    return failed == 0;
 }
