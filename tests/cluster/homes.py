@@ -17,7 +17,8 @@ from kernels import START_S
 from support.processes import wait_until
 from testcluster.control_plane import is_listening
 
-ADDRESS, PORT = "127.0.0.71", 2049  # a server of these tests' own, which they may stop
+NETWORK = f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"  # files of tests run beside one another
+ADDRESS, PORT = f"{NETWORK}.71", 2049  # a server of these tests' own, which they may stop
 GANESHA = """
 NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = {address}; Enable_NLM = false; Enable_RQUOTA = false; }}
 NFSv4 {{ Graceless = true; Only_Numeric_Owners = true; RecoveryRoot = "{folder}/recovery"; }}
@@ -31,7 +32,7 @@ LOG {{ Default_Log_Level = WARN; }}
 """
 WRITERS_GID = 4000
 SMALL_FILES = 8  # that the export /small has room for
-RELAY = "127.0.0.72"
+RELAY = f"{NETWORK}.72"
 
 
 class Server:
