@@ -45,6 +45,7 @@ print("lines:", i)`);
   await lab.output(cell, "line 5");
   await lab.ask(act);
   await lab.ended(cell, number);
+  await lab.output(cell, "lines: ");
   const lines = (await lab.shown(cell)).join("\n").split("\n");
   const total = lines.pop();
   seen(lines.length > 5 && lines.every((line, i) => line === `line ${i}`) && total === `lines: ${lines.length}`,
