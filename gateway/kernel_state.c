@@ -293,6 +293,8 @@ static void take_status(struct kernel *kernel, const json_t *status) {
         log_warning("kernel %s: its launcher is in a phase nobody knows", kernel->id);
     if (event == KERNEL_EVENT_SAYS_DEAD && kernel->status.phase != KERNEL_DEAD)
         kernel_set_reason(kernel, reason ? reason : "the kernel died", kernel->last_words);
+    if (event == KERNEL_EVENT_SAYS_STOPPING && reason != NULL && !kernel->is_stopping)
+        text_replace(&kernel->stop_reason, reason); /* another gateway's, before its record */
     if (kernel_post(kernel, event) && stage != NULL && *stage != '\0' &&
         kernel->status.phase != KERNEL_DEAD)
         kernel_set_stage(kernel, stage);

@@ -340,7 +340,7 @@ static void end_told(struct launcher *launcher, enum ending ending) {
     if (ending == ENDING_TOLD && launcher->ending != ending && launcher->policy.was_ready &&
         launcher->process != NULL)
         launcher_say_death(launcher, launcher_told_reason(launcher), false);
-    launcher_end(launcher, ending, launcher->ending == ending);
+    launcher_end(launcher, ending, launcher->ending == ending, NULL);
 }
 
 static int on_told_timer(zloop_t *loop, int timer, void *context) {

@@ -63,7 +63,7 @@ static void run_restart(struct launcher *launcher, const json_t *members,
     activity_touched(&launcher->activity, clock_monotonic_ms());
     /* One that is under way, or whose process is just being started, answers this one too. */
     if (launcher->ending != ENDING_RESTART && launcher->restart_waiters.count == 1)
-        launcher_end(launcher, ENDING_RESTART, false);
+        launcher_end(launcher, ENDING_RESTART, false, NULL);
 }
 
 static bool is_ending(const struct launcher *launcher) {
@@ -119,11 +119,13 @@ static void run_shutdown(struct launcher *launcher, const json_t *members,
         refuse(command, ERROR_LIMIT, "Too many shutdowns wait for this kernel already.");
         return;
     }
-    if (reason != NULL && reason[0] != '\0' && launcher->phase != PHASE_STOPPING) {
+    if (reason != NULL && reason[0] == '\0')
+        reason = NULL;
+    if (reason != NULL && launcher->phase != PHASE_STOPPING) {
         cleanup_free char *text = memory_printf("\n%s\n", reason);
         launcher_say(launcher, text);
     }
-    launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(now));
+    launcher_end(launcher, ENDING_SHUTDOWN, json_is_true(now), reason);
     if (is_conditional) /* that it is this order's end may be known at once */
         link_server_result(command, NULL, NULL);
 }

@@ -95,19 +95,19 @@ static int on_step_timer(zloop_t *loop, int timer, void *context) {
     return 0;
 }
 
-static void stop_restarts(struct launcher *launcher) {
+static void stop(struct launcher *launcher, const char *reason) {
     struct error err;
     error_set(&err, ERROR_UNAVAILABLE, "The kernel was shut down meanwhile.");
     launcher_answer(&launcher->restart_waiters, &err);
-    launcher_phase(launcher, EVENT_STOP, "shutting down", NULL);
+    launcher_phase(launcher, EVENT_STOP, "shutting down", reason);
 }
 
-void launcher_end(struct launcher *launcher, enum ending ending, bool now) {
+void launcher_end(struct launcher *launcher, enum ending ending, bool now, const char *reason) {
     launcher_resume_explain(launcher, NULL);
     bool was_ready = launcher_is_ready(launcher);
     bool is_under_way = launcher->ending != ENDING_NONE;
     if (ending == ENDING_SHUTDOWN && launcher->phase != PHASE_STOPPING)
-        stop_restarts(launcher);
+        stop(launcher, reason);
     else if (ending == ENDING_RESTART && launcher->ending != ENDING_RESTART)
         launcher_phase(launcher, EVENT_RESTART, "restarting", NULL);
     launcher->ending = ending;

@@ -167,7 +167,7 @@ static int on_launch_timer(zloop_t *loop, int timer, void *context) {
     if (!launcher_timer_fired(&launcher->launch_timer, timer))
         return 0;
     if (launcher->ending == ENDING_NONE)
-        launcher_end(launcher, ENDING_TIMEOUT, true);
+        launcher_end(launcher, ENDING_TIMEOUT, true, NULL);
     return 0;
 }
 

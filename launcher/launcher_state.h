@@ -209,8 +209,8 @@ extern const struct kernel_channels_events launcher_channel_events;
 
 /* --- launcher_ending.c --- */
 /* Begins to end the process, or goes on with an ending in progress as one of this kind. Without a
- * process it is over at once. */
-void launcher_end(struct launcher *launcher, enum ending ending, bool now);
+ * process it is over at once. The first reason of a shutdown, or NULL, is told with the status. */
+void launcher_end(struct launcher *launcher, enum ending ending, bool now, const char *reason);
 /* The process has ended; what the ending was for goes on. */
 void launcher_ended(struct launcher *launcher);
 /* false: there are too many already. */

@@ -163,6 +163,7 @@ def test_of_two_gateways_that_decide_at_once_one_ends_the_kernel(start_gateway, 
         if answers == "late":  # the kernel has ended, and neither knows yet who it was
             wait_until(lambda: len(proxy.answered) == 2 and first.get(f"/api/kernels/{kernel_id}").status_code == 404, 30, "the end")
             assert all(gateway.model(kernel_id) for gateway in pair)
+            assert "nobody was connected" in first.get(f"/api/kernels/{kernel_id}").json()["reason"], "the launcher has told it why"
             proxy.let_go()
         for gateway in pair:  # the one that did not end it may see the end sooner
             wait_until(lambda gateway=gateway: "nobody was connected" in wait_for_end(gateway, kernel_id)["reason"], 10, "the reason")
