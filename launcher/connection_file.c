@@ -6,12 +6,15 @@
 #include "base/text.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static const char *const port_members[PORT_COUNT] = {"shell_port", "iopub_port", "stdin_port",
                                                      "control_port", "hb_port"};
@@ -43,13 +46,7 @@ struct port_range {
     int low, high; /* what the system uses: ours are below or above */
 };
 
-enum { PORT_LOWEST = 20000, PORT_HIGHEST = 65535, PORTS_ENOUGH = 2000, PICK_TRIES = 100 };
-
-static int count_ports(const struct port_range *range) {
-    int below = range->low > PORT_LOWEST ? range->low - PORT_LOWEST : 0;
-    int above = range->high < PORT_HIGHEST ? PORT_HIGHEST - range->high : 0;
-    return below + above;
-}
+enum { PORT_LOWEST = 20000, PORT_HIGHEST = 65535, BLOCKS_ENOUGH = 400, PICK_TRIES = 100 };
 
 static struct port_range read_range(void) {
     struct port_range range;
@@ -60,39 +57,56 @@ static struct port_range read_range(void) {
     return (struct port_range){.low = 32768, .high = 60999};
 }
 
-static int pick_port(const struct port_range *range, int *ret) {
-    int count = count_ports(range);
-    int below = range->low > PORT_LOWEST ? range->low - PORT_LOWEST : 0;
-    for (int i = 0; count >= PORTS_ENOUGH && i < PICK_TRIES; i++) {
+/* A kernel binds its ports seconds after they were picked, and until then nothing shows that they
+ * are not free: of hundreds that start together some would get the same. So each launcher claims a
+ * block of five by a name in the abstract namespace (unix(7)), which the system keeps for each
+ * network namespace, as it does ports, and gives up when the launcher ends. */
+static int claim_block(int first_port) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "elara-kernel-ports-%d",
+                          first_port);
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    return fd < 0 || bind(fd, (struct sockaddr *)&name, size) < 0 ? -1 : steal_fd(&fd);
+}
+
+static bool is_listened_on(int port) {
+    int bound;
+    cleanup_close int fd = bind_port(port, &bound);
+    return fd < 0 && errno == EADDRINUSE;
+}
+
+/* The first port of a block that is free and now claimed. */
+static int pick_block(int *claim) {
+    struct port_range range = read_range();
+    int below = range.low > PORT_LOWEST ? (range.low - PORT_LOWEST) / PORT_COUNT : 0;
+    int above = range.high < PORT_HIGHEST ? (PORT_HIGHEST - range.high) / PORT_COUNT : 0;
+    for (int i = 0; below + above >= BLOCKS_ENOUGH && i < PICK_TRIES; i++) {
         uint32_t random;
         if (getrandom(&random, sizeof random, 0) != sizeof random)
             break;
-        int nth = (int)(random % (uint32_t)count);
-        int port = nth < below ? PORT_LOWEST + nth : range->high + 1 + nth - below;
-        int fd = bind_port(port, ret);
-        if (fd >= 0)
-            return fd;
+        int nth = (int)(random % (uint32_t)(below + above));
+        int first = nth < below ? PORT_LOWEST + nth * PORT_COUNT
+                                : range.high + 1 + (nth - below) * PORT_COUNT;
+        cleanup_close int fd = claim_block(first);
+        int free_ports = 0;
+        while (fd >= 0 && free_ports < PORT_COUNT && !is_listened_on(first + free_ports))
+            free_ports++;
+        if (free_ports < PORT_COUNT)
+            continue;
+        *claim = steal_fd(&fd);
+        return first;
     }
-    return bind_port(0,
-                     ret); /* few ports, or all in use: the system's choice is better than none */
+    return -1;
 }
 
-int connection_renew_ports(struct connection *connection, struct error *err) {
-    if (connection->is_ipc) {
-        for (int i = 0; i < PORT_COUNT; i++)
-            connection->ports[i] = i + 1;
-        return 0;
-    }
-    struct port_range range = read_range();
-    /* All five are held until the last one is picked, so that none is picked twice. */
+/* Few ports, or all in use: the system's choice is better than none. All five are held until the
+ * last one is picked, so that none is picked twice. */
+static int take_any_ports(int ports[PORT_COUNT], struct error *err) {
     int fds[PORT_COUNT];
     int count = 0;
-    while (count < PORT_COUNT) {
-        int fd = pick_port(&range, &connection->ports[count]);
-        if (fd < 0)
-            break;
-        fds[count++] = fd;
-    }
+    while (count < PORT_COUNT && (fds[count] = bind_port(0, &ports[count])) >= 0)
+        count++;
     int problem = errno;
     for (int i = 0; i < count; i++)
         close(fds[i]);
@@ -101,11 +115,35 @@ int connection_renew_ports(struct connection *connection, struct error *err) {
     return 0;
 }
 
+static void give_up_claim(struct connection *connection) {
+    if (connection->claim > 0)
+        close(connection->claim);
+    connection->claim = 0;
+}
+
+int connection_renew_ports(struct connection *connection, struct error *err) {
+    int claim = 0; /* before the old one is given up: other ports are wanted */
+    int first = connection->is_ipc ? 1 : pick_block(&claim);
+    give_up_claim(connection);
+    connection->claim = claim;
+    for (int i = 0; i < PORT_COUNT; i++)
+        connection->ports[i] = first + i;
+    return first < 0 ? take_any_ports(connection->ports, err) : 0;
+}
+
 bool connection_is_taken(const struct connection *connection) {
+    for (int i = 0; i < PORT_COUNT && !connection->is_ipc; i++)
+        if (is_listened_on(connection->ports[i]))
+            return true;
+    return false;
+}
+
+bool connection_is_named(const struct connection *connection, const char *text) {
     for (int i = 0; i < PORT_COUNT && !connection->is_ipc; i++) {
-        int port;
-        cleanup_close int fd = bind_port(connection->ports[i], &port);
-        if (fd < 0 && errno == EADDRINUSE)
+        char port[8];
+        int length = snprintf(port, sizeof port, ":%d", connection->ports[i]);
+        const char *found = strstr(text, port);
+        if (found != NULL && !isdigit((unsigned char)found[length]))
             return true;
     }
     return false;
@@ -139,6 +177,7 @@ int connection_create(const char *transport, const char *directory, const char *
 void connection_end(struct connection *connection) {
     secret_free(connection->key);
     connection->key = NULL;
+    give_up_claim(connection);
 }
 
 int connection_write(const struct connection *connection, const char *path, struct error *err) {

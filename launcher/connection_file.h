@@ -15,6 +15,7 @@ struct connection {
     bool is_ipc;
     char ip[108]; /* with ipc the path that "-<port>" is put behind */
     int ports[PORT_COUNT];
+    int claim;               /* a descriptor while no other launcher picks these ports, else 0 */
     char *key;               /* 256 random bits as hex; base/secret.h */
     const char *kernel_name; /* borrowed */
 };
@@ -22,12 +23,13 @@ struct connection {
 /* A new key and new ports. directory holds the sockets with ipc. */
 int connection_create(const char *transport, const char *directory, const char *kernel_name,
                       struct connection *ret, struct error *err);
-void connection_end(struct connection *connection); /* wipes the key */
+void connection_end(struct connection *connection); /* wipes the key, gives up the ports */
 /* Other ports, the same key: for a kernel that lost the race for the old ones. */
 int connection_renew_ports(struct connection *connection, struct error *err);
-/* Whether somebody else listens on one of the ports: the kernel's ports are picked and let go again
- * before it starts, so another process may have taken one. */
+/* Whether somebody else listens on one of the ports: no launcher does, but another process may. */
 bool connection_is_taken(const struct connection *connection);
+/* Whether a text has one of the ports in an address. */
+bool connection_is_named(const struct connection *connection, const char *text);
 
 /* Mode 0600: whoever reads the key commands the kernel. */
 int connection_write(const struct connection *connection, const char *path, struct error *err);

@@ -22,6 +22,8 @@
  * the channels were quiet for this long. */
 enum { SETTLE_MS = 20, SETTLE_ROUNDS_MAX = 50 };
 
+enum { TAKEN_WAIT_MS = 2000 }; /* so long a kernel may take to end that has not got its ports */
+
 const char *launcher_told_reason(const struct launcher *launcher) {
     return launcher->is_container
                ? "The kernel's pod was told to end, as when it is deleted, evicted or its node is "
@@ -171,12 +173,35 @@ static int on_launch_timer(zloop_t *loop, int timer, void *context) {
     return 0;
 }
 
+static int on_taken_timer(zloop_t *loop, int timer, void *context) {
+    (void)loop;
+    struct launcher *launcher = context;
+    struct error err;
+    if (!launcher_timer_fired(&launcher->taken_timer, timer) || launcher->has_exited ||
+        launcher->ending != ENDING_NONE)
+        return 0;
+    log_info("the kernel does not end, though one of its ports is taken: it is killed");
+    if (kernel_process_signal(launcher->process, SIGKILL, &err) < 0)
+        log_error("%s", err.text);
+    return 0;
+}
+
+/* ipykernel says that its iopub port is taken, and hangs instead of ending. */
+static void check_output(struct launcher *launcher) {
+    if (readiness_is_complete(&launcher->readiness) || launcher->taken_timer != 0)
+        return;
+    cleanup_free char *output = kernel_output_tail(launcher->output);
+    if (exit_reason_is_port_race(output) && connection_is_named(&launcher->connection, output))
+        launcher_timer_set(launcher, &launcher->taken_timer, TAKEN_WAIT_MS, on_taken_timer);
+}
+
 static int on_output(zloop_t *loop, zmq_pollitem_t *item, void *context) {
     struct launcher *launcher = context;
     if (kernel_output_read(launcher->output, item->fd) < 0) {
         zloop_poller_end(loop, &launcher->output_item);
         launcher->watches_output = false;
     }
+    check_output(launcher);
     return 0;
 }
 
@@ -292,6 +317,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
         launcher); /* it answers, so it runs: whoever waits for that is told before it is ready */
     launcher_timer_clear(launcher, &launcher->probe_timer);
     launcher_timer_clear(launcher, &launcher->relax_timer);
+    launcher_timer_clear(launcher, &launcher->taken_timer);
     launcher_timer_clear(launcher, &launcher->launch_timer);
     restart_policy_ready(&launcher->policy);
     kernel_output_begin(launcher->output); /* its banner explains no death */
@@ -309,6 +335,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
 static void let_process_go(struct launcher *launcher) {
     launcher_timer_clear(launcher, &launcher->probe_timer);
     launcher_timer_clear(launcher, &launcher->relax_timer);
+    launcher_timer_clear(launcher, &launcher->taken_timer);
     launcher_timer_clear(launcher, &launcher->launch_timer);
     launcher_timer_clear(launcher, &launcher->settle_timer);
     launcher_timer_clear(launcher, &launcher->ending_timer);

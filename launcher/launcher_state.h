@@ -134,7 +134,7 @@ struct launcher {
     int64_t process_started_ms;
     int64_t reaped_cpu_ms;
     struct readiness readiness;
-    int probe_timer, launch_timer, relax_timer, settle_timer;
+    int probe_timer, launch_timer, relax_timer, taken_timer, settle_timer;
     int settle_rounds;
     bool had_messages; /* since the last look, of lost_timer or while settling */
     enum ending ending;

@@ -85,6 +85,30 @@ static void test_taken_ports(void **state) {
     assert_string_equal(connection.key, key);
 }
 
+static void test_ports_of_many_that_are_not_bound_yet(void **state) {
+    enum { COUNT = 300 }; /* picked at random, of some thousand blocks: two would be the same */
+    static struct connection connections[COUNT];
+    static bool is_known[65536];
+    struct error err;
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(connection_create("tcp", *state, "x", &connections[i], &err), 0);
+        for (int j = 0; j < PORT_COUNT; j++) {
+            assert_false(is_known[connections[i].ports[j]]);
+            is_known[connections[i].ports[j]] = true;
+        }
+    }
+    for (int i = 0; i < COUNT; i++)
+        connection_end(&connections[i]);
+}
+
+static void test_port_in_a_text(void **state) {
+    (void)state;
+    const struct connection connection = {.ports = {21001, 21002, 21003, 21004, 21005}};
+    assert_true(connection_is_named(&connection, "in use (addr='tcp://127.0.0.1:21002')"));
+    assert_true(connection_is_named(&connection, "*:21005"));
+    assert_false(connection_is_named(&connection, "127.0.0.1:21006, 21001, :210011"));
+}
+
 static void test_ipc(void **state) {
     struct connection connection;
     struct error err;
@@ -114,6 +138,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_taken_ports),
+        cmocka_unit_test(test_ports_of_many_that_are_not_bound_yet),
+        cmocka_unit_test(test_port_in_a_text),
         cmocka_unit_test(test_ipc),
         cmocka_unit_test(test_address),
     };
