@@ -64,8 +64,8 @@ static struct port_range read_range(void) {
 static int claim_block(int first_port) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "elara-kernel-ports-%d",
-                          first_port);
+    int length =
+        snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "elara-kernel-ports-%d", first_port);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
     return fd < 0 || bind(fd, (struct sockaddr *)&name, size) < 0 ? -1 : steal_fd(&fd);
 }
