@@ -32,9 +32,9 @@ def crowd():
 @pytest.fixture
 def start_with(start_gateway, tmp_path):
     """A gateway of anna, bert and a viewer with one limit."""
-    def start(limit, count, *more):
+    def start(limit, count, *more, **settings):
         path = token_file(tmp_path / "tokens", *((name, role, f"{name}-token") for name, role in (("anna", "user"), ("bert", "user"), ("wall", "viewer"))))
-        gateway = start_gateway("--auth-token-file", str(path), f"--{limit}", str(count), *more)
+        gateway = start_gateway("--auth-token-file", str(path), f"--{limit}", str(count), *more, **settings)
         gateway.token = "anna-token"
         return gateway
     return start
