@@ -93,8 +93,9 @@ class Gateway:
 
     def start(self, wait=True):
         self.port = self.port or free_port()
-        self.runtime.mkdir(mode=0o700, exist_ok=True)
-        reports = self.runtime / "sanitizer"  # where a confined gateway may write
+        if not self.prefix:  # else it may be another user's
+            self.runtime.mkdir(mode=0o700, exist_ok=True)
+        reports = (self.home if self.prefix else self.runtime) / "sanitizer"  # where a confined gateway may write
         environment = {name: os.environ[name] for name in CLEAN if name in os.environ}
         environment |= {"ASAN_OPTIONS": f"log_path={reports}:detect_leaks=1",
                         "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1",
@@ -183,7 +184,7 @@ class Gateway:
 
     def check(self):
         """No sanitizer report anywhere, and the process is there unless it was stopped."""
-        texts = [path.read_text(errors="replace") for path in self.runtime.glob("sanitizer.*")]
+        texts = [path.read_text(errors="replace") for place in (self.home, self.runtime) for path in place.glob("sanitizer.*")]
         for text in [*texts, *self.kernel_logs().values(), self.log()]:
             report = SANITIZER_REPORT.search(text)
             assert report is None, text[report.start():report.start() + 6000]
