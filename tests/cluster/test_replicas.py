@@ -272,8 +272,8 @@ def tells(cell):
 
 
 @pytest.fixture
-def cull(stub, start_gateway, connect):
-    """cull(gateways) gives the id of a kernel that was culled, as these gateways know, by one that is no more."""
+def cull(stub, start_gateway, connect, kube, places):
+    """cull(gateways) gives the id of a kernel that was culled, as these gateways have read in its record, by one that is no more."""
     def cull_(gateways):
         culling = start_gateway(environment={"ELARA_CULL_INTERVAL": "100ms", "ELARA_CULL_IDLE_TIMEOUT": "1s", "ELARA_CULL_WARN_BEFORE": "0"})
         kernel_id = culling.start_kernel(stub)["id"]
@@ -282,6 +282,10 @@ def cull(stub, start_gateway, connect):
         client.close()
         for gateway in gateways:
             wait_until(lambda one=gateway: "cull-idle-timeout" in one.get(f"/api/kernels/{kernel_id}").text, START_S, "why it ended")
+        wait_until(lambda: "bequest" in record_of(kube.get("Secret", f"elara-record-{kernel_id}", places[0])), START_S, "its bequest")
+        later = culling.start_kernel(stub, env={"KERNEL_USERNAME": "somebody"})["id"]  # whose record comes behind
+        for gateway in gateways:
+            wait_until(lambda one=gateway: later in {model["id"] for model in one.get("/api/kernels").json()}, START_S, "a later record")
         culling.kill()
         return kernel_id
 
