@@ -306,6 +306,13 @@ static void hasten_probe(struct launcher *launcher) {
                            on_probe_timer);
 }
 
+static void clear_start_timers(struct launcher *launcher) {
+    launcher_timer_clear(launcher, &launcher->probe_timer);
+    launcher_timer_clear(launcher, &launcher->relax_timer);
+    launcher_timer_clear(launcher, &launcher->taken_timer);
+    launcher_timer_clear(launcher, &launcher->launch_timer);
+}
+
 void launcher_kernel_check_ready(struct launcher *launcher) {
     if (launcher->phase != PHASE_READY)
         hasten_probe(launcher);
@@ -315,10 +322,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
         return;
     check_report(
         launcher); /* it answers, so it runs: whoever waits for that is told before it is ready */
-    launcher_timer_clear(launcher, &launcher->probe_timer);
-    launcher_timer_clear(launcher, &launcher->relax_timer);
-    launcher_timer_clear(launcher, &launcher->taken_timer);
-    launcher_timer_clear(launcher, &launcher->launch_timer);
+    clear_start_timers(launcher);
     restart_policy_ready(&launcher->policy);
     kernel_output_begin(launcher->output); /* its banner explains no death */
     launcher->idle_since_ms = clock_monotonic_ms();
@@ -333,10 +337,7 @@ void launcher_kernel_check_ready(struct launcher *launcher) {
 /* --- the end --- */
 
 static void let_process_go(struct launcher *launcher) {
-    launcher_timer_clear(launcher, &launcher->probe_timer);
-    launcher_timer_clear(launcher, &launcher->relax_timer);
-    launcher_timer_clear(launcher, &launcher->taken_timer);
-    launcher_timer_clear(launcher, &launcher->launch_timer);
+    clear_start_timers(launcher);
     launcher_timer_clear(launcher, &launcher->settle_timer);
     launcher_timer_clear(launcher, &launcher->ending_timer);
     launcher->ending_step = 0;
