@@ -81,6 +81,8 @@ class Gateway:
         # A short path: the sockets' addresses have room for about 100 bytes.
         self.home = Path(home) if home else Path(tempfile.mkdtemp(prefix="elara-", dir="/tmp"))
         self.runtime = self.home / "run"
+        # A confined gateway writes nowhere else; another user's makes that directory itself.
+        self.reports = (self.home if prefix else self.runtime) / "sanitizer"
         self.log_path = self.home / "gateway.log"
         self.process = None
         self.port = None
@@ -93,12 +95,10 @@ class Gateway:
 
     def start(self, wait=True):
         self.port = self.port or free_port()
-        if not self.prefix:  # else it may be another user's
-            self.runtime.mkdir(mode=0o700, exist_ok=True)
-        reports = (self.home if self.prefix else self.runtime) / "sanitizer"  # where a confined gateway may write
+        self.reports.parent.mkdir(mode=0o700, exist_ok=True)
         environment = {name: os.environ[name] for name in CLEAN if name in os.environ}
-        environment |= {"ASAN_OPTIONS": f"log_path={reports}:detect_leaks=1",
-                        "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1",
+        environment |= {"ASAN_OPTIONS": f"log_path={self.reports}:detect_leaks=1",
+                        "UBSAN_OPTIONS": f"log_path={self.reports}:print_stacktrace=1",
                         "ELARA_ROOT_DIR": str(self.home)}
         environment |= self.environment
         with open(self.log_path, "ab") as log:
@@ -184,7 +184,7 @@ class Gateway:
 
     def check(self):
         """No sanitizer report anywhere, and the process is there unless it was stopped."""
-        texts = [path.read_text(errors="replace") for place in (self.home, self.runtime) for path in place.glob("sanitizer.*")]
+        texts = [path.read_text(errors="replace") for path in self.reports.parent.glob("sanitizer.*")]
         for text in [*texts, *self.kernel_logs().values(), self.log()]:
             report = SANITIZER_REPORT.search(text)
             assert report is None, text[report.start():report.start() + 6000]
