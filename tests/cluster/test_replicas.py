@@ -280,12 +280,11 @@ def cull(stub, start_gateway, connect, kube, places):
         client = connect(culling, kernel_id)
         client.kernel_info()
         client.close()
-        for gateway in gateways:
-            wait_until(lambda one=gateway: "cull-idle-timeout" in one.get(f"/api/kernels/{kernel_id}").text, START_S, "why it ended")
         wait_until(lambda: "bequest" in record_of(kube.get("Secret", f"elara-record-{kernel_id}", places[0])), START_S, "its bequest")
         later = culling.start_kernel(stub, env={"KERNEL_USERNAME": "somebody"})["id"]  # whose record comes behind
         for gateway in gateways:
             wait_until(lambda one=gateway: later in {model["id"] for model in one.get("/api/kernels").json()}, START_S, "a later record")
+            assert "cull-idle-timeout" in gateway.get(f"/api/kernels/{kernel_id}").text, "why it ended"
         culling.kill()
         return kernel_id
 
